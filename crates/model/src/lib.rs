@@ -3,9 +3,11 @@
 
 mod ids;
 mod slots;
+pub mod spec;
 
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId, Observed, Offset,
     ReplicationId, ShardId, ShardName, Unseen, ZoneName,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
+pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};

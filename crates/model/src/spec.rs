@@ -1,0 +1,222 @@
+//! What the user wants, as typed values with every default filled in. `manifest` reads it from YAML; on Kubernetes it
+//! is read from the `RedisCluster` object. Both ask [`validate`] for what is wrong with it.
+
+mod directives;
+mod units;
+mod validate;
+
+pub use directives::normal_name;
+pub use units::{InvalidUnit, parse_duration_ms, parse_quantity_bytes};
+pub use validate::{FieldProblem, validate, warnings};
+
+use crate::ClusterName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// A cluster as its user wants it. Values may be impossible until [`validate`] has found nothing wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSpec {
+    /// `metadata.name`.
+    pub name: ClusterName,
+    /// Primaries that own slots.
+    pub shards: u32,
+    /// Replicas of each primary.
+    pub replicas_per_shard: u32,
+    /// What to do when the zones do not suffice (law 7).
+    pub zones: ZonePolicy,
+    /// `cluster-node-timeout`: how long the engine waits before it suspects a silent node.
+    pub node_timeout_ms: u64,
+    /// How long a running server may stay silent before its agent treats it as dead.
+    pub unresponsive_after_ms: u64,
+    /// What survives when all instances of a shard stop.
+    pub persistence: Persistence,
+    /// `spec.redis`: directives for the server's configuration. Names are trimmed and lower-case, values are what
+    /// follows the name in the file; an empty value must be rendered as `""`.
+    pub directives: BTreeMap<String, String>,
+    /// The memory limit of each server; `None` leaves it to the directives or the engine.
+    pub max_memory: Option<MaxMemory>,
+    /// What the server does when the limit is reached.
+    pub max_memory_policy: Option<MaxMemoryPolicy>,
+    /// A primary refuses writes with fewer in-sync replicas than this (`min-replicas-to-write`). 0: never.
+    pub min_sync_replicas: u32,
+    /// The most replicas a write has to wait for. 0: not limited.
+    pub max_sync_replicas: u32,
+    /// Name of the Secret whose key `password` protects the servers. `None`: Valkeeper makes one.
+    pub auth_secret: Option<String>,
+}
+
+impl ClusterSpec {
+    /// `nodeTimeout` when the manifest has none.
+    pub const DEFAULT_NODE_TIMEOUT_MS: u64 = 15_000;
+    /// `unresponsiveAfter` when the manifest has none and the node timeout is long enough for it.
+    pub const DEFAULT_UNRESPONSIVE_AFTER_MS: u64 = 5_000;
+    /// `shards` when the manifest has none.
+    pub const DEFAULT_SHARDS: u32 = 3;
+
+    /// A cluster of which only the name is said: everything else has its default.
+    pub fn new(name: ClusterName) -> Self {
+        Self {
+            name,
+            shards: Self::DEFAULT_SHARDS,
+            replicas_per_shard: 0,
+            zones: ZonePolicy::default(),
+            node_timeout_ms: Self::DEFAULT_NODE_TIMEOUT_MS,
+            unresponsive_after_ms: Self::DEFAULT_UNRESPONSIVE_AFTER_MS,
+            persistence: Persistence::default(),
+            directives: BTreeMap::new(),
+            max_memory: None,
+            max_memory_policy: None,
+            min_sync_replicas: 0,
+            max_sync_replicas: 0,
+            auth_secret: None,
+        }
+    }
+
+    /// How many servers that makes.
+    pub fn instances(&self) -> u32 {
+        self.replicas_per_shard.saturating_add(1).saturating_mul(self.shards)
+    }
+
+    /// `unresponsiveAfter` for a cluster that sets only `nodeTimeout`: a third of it, between one and five seconds, so
+    /// that the agent acts before the engine's own election.
+    pub fn default_unresponsive_after_ms(node_timeout_ms: u64) -> u64 {
+        (node_timeout_ms / 3).clamp(validate::MIN_UNRESPONSIVE_AFTER_MS, Self::DEFAULT_UNRESPONSIVE_AFTER_MS)
+    }
+}
+
+/// What to do when zones do not suffice to survive the loss of one. Surviving takes at least three zones: with two, one
+/// of them holds half of the primaries or more.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ZonePolicy {
+    /// Refuse the layout.
+    #[default]
+    Required,
+    /// Accept it, and say in a condition what the loss of a zone would cost.
+    BestEffort,
+}
+
+impl fmt::Display for ZonePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Required => "required",
+            Self::BestEffort => "besteffort",
+        })
+    }
+}
+
+/// How the servers keep their data on disk.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Persistence {
+    /// An append-only file (with an RDB preamble).
+    #[default]
+    Aof,
+    /// Snapshots only: a stop of the whole shard may lose the last minutes.
+    Rdb,
+    /// Nothing on disk: a stop of the whole shard loses its data.
+    None,
+}
+
+impl fmt::Display for Persistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Aof => "aof",
+            Self::Rdb => "rdb",
+            Self::None => "none",
+        })
+    }
+}
+
+/// The memory limit of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MaxMemory {
+    /// In bytes, as rendered into `maxmemory`.
+    pub bytes: u64,
+}
+
+/// What a server does when its memory limit is reached.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum MaxMemoryPolicy {
+    /// Refuse writes.
+    #[default]
+    NoEviction,
+    /// Drop the least recently used key.
+    AllKeysLru,
+    /// Drop the least frequently used key.
+    AllKeysLfu,
+    /// Drop any key.
+    AllKeysRandom,
+    /// Drop the least recently used key that has a time to live.
+    VolatileLru,
+    /// Drop the least frequently used key that has a time to live.
+    VolatileLfu,
+    /// Drop any key that has a time to live.
+    VolatileRandom,
+    /// Drop the key with the shortest time to live.
+    VolatileTtl,
+}
+
+impl MaxMemoryPolicy {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::NoEviction,
+        Self::AllKeysLru,
+        Self::AllKeysLfu,
+        Self::AllKeysRandom,
+        Self::VolatileLru,
+        Self::VolatileLfu,
+        Self::VolatileRandom,
+        Self::VolatileTtl,
+    ];
+
+    /// The engine's word, as in `maxmemory-policy`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoEviction => "noeviction",
+            Self::AllKeysLru => "allkeys-lru",
+            Self::AllKeysLfu => "allkeys-lfu",
+            Self::AllKeysRandom => "allkeys-random",
+            Self::VolatileLru => "volatile-lru",
+            Self::VolatileLfu => "volatile-lfu",
+            Self::VolatileRandom => "volatile-random",
+            Self::VolatileTtl => "volatile-ttl",
+        }
+    }
+}
+
+/// A word that is no eviction policy of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not an eviction policy", .0.escape_debug())]
+pub struct InvalidPolicy(String);
+
+impl FromStr for MaxMemoryPolicy {
+    type Err = InvalidPolicy;
+    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
+            .ok_or_else(|| InvalidPolicy(text.to_owned()))
+    }
+}
+impl TryFrom<String> for MaxMemoryPolicy {
+    type Error = InvalidPolicy;
+    fn try_from(text: String) -> Result<Self, InvalidPolicy> {
+        text.parse()
+    }
+}
+impl From<MaxMemoryPolicy> for String {
+    fn from(policy: MaxMemoryPolicy) -> String {
+        policy.as_str().to_owned()
+    }
+}
+impl fmt::Display for MaxMemoryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
