@@ -1,13 +1,25 @@
 //! The words of Valkeeper as types: what is wanted (spec), chosen (layout), seen (observation), done next (steps) and
 //! explained (report). No I/O, no async, no clock.
 
+mod agent;
 mod ids;
+mod layout;
+pub mod nodes_conf;
+mod report;
+mod server;
 mod slots;
 pub mod spec;
 
+pub use agent::{Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run};
 pub use ids::{
-    Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId, Observed, Offset,
-    ReplicationId, ShardId, ShardName, Unseen, ZoneName,
+    Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
+    Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
 };
+pub use layout::{Instance, Layout, ServerConfig, Shard};
+pub use report::{
+    Happened, Impossible, InstanceReport, Observation, Phase, Refusal, Report, Request, ShardReport,
+    StartFailure, Unfit, UnseenWord, Waiting,
+};
+pub use server::{AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};

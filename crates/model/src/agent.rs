@@ -1,0 +1,264 @@
+//! What passes between the controller and an agent, and between agents: orders, reports, requests.
+
+use crate::{
+    Address, ClusterId, Epoch, Generation, Incarnation, InstanceName, Link, NodeId, Observed, Replication,
+    Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything an agent needs to know to look after its server without asking anyone. Older generations are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentOrder {
+    /// The layout's generation this was rendered from.
+    pub generation: Generation,
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Whose order.
+    pub instance: InstanceName,
+    /// Up, or fenced.
+    pub run: Run,
+    /// Has the cluster been whole once? See [`crate::Layout::formed`].
+    pub formed: bool,
+    /// How to configure the server.
+    pub config: ServerConfig,
+    /// All members, this one too.
+    pub members: Arc<BTreeMap<InstanceName, Member>>,
+}
+
+/// Should the server run?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Run {
+    /// Yes.
+    Up,
+    /// No, until the fence is lifted.
+    Fenced,
+}
+
+/// A member as the others need to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Member {
+    /// Its shard.
+    pub shard: ShardName,
+    /// The engine's id of that shard.
+    pub shard_id: ShardId,
+    /// Its node id.
+    pub node_id: NodeId,
+    /// Where it answers.
+    pub address: Address,
+    /// The slots it owns when the cluster is founded: all of its shard's on the founding primary, none on others.
+    pub founding_slots: SlotSet,
+    /// The founding primary of its shard.
+    pub founder: NodeId,
+}
+
+impl AgentOrder {
+    /// The member this order is for.
+    pub fn myself(&self) -> Option<&Member> {
+        self.members.get(&self.instance)
+    }
+    /// The other members of the shard.
+    pub fn siblings(&self) -> impl Iterator<Item = (&InstanceName, &Member)> {
+        let shard = self.myself().map(|member| &member.shard);
+        self.members
+            .iter()
+            .filter(move |(name, member)| Some(&member.shard) == shard && **name != self.instance)
+    }
+    /// Who has this node id.
+    pub fn member_with(&self, id: NodeId) -> Option<(&InstanceName, &Member)> {
+        self.members.iter().find(|(_, member)| member.node_id == id)
+    }
+}
+
+/// The server's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Process {
+    /// Runs.
+    Running {
+        /// Which run.
+        incarnation: Incarnation,
+        /// Its process id, where that means something to the reader.
+        pid: Option<u32>,
+    },
+    /// Does not run, and that is certain: never started here, or its end was seen.
+    Down,
+}
+
+/// What the data directory says the server was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskRole {
+    /// Nothing readable: no nodes.conf, or a damaged one.
+    Lost,
+    /// A primary with slots (or none).
+    Primary {
+        /// With this configuration epoch.
+        config_epoch: Epoch,
+        /// Owning these.
+        slots: SlotSet,
+    },
+    /// A replica.
+    Replica {
+        /// Of this node.
+        of: NodeId,
+    },
+}
+
+/// What an agent knows of its instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentReport {
+    /// The order it obeys.
+    pub generation: Generation,
+    /// Where its server answers.
+    pub address: Address,
+    /// The process.
+    pub process: Process,
+    /// What the disk says, as of the last look before a start.
+    pub disk_role: DiskRole,
+    /// Is there persisted data?
+    pub has_data: bool,
+    /// The server's own words.
+    pub server: Observed<ServerView>,
+    /// What it is doing beyond watching.
+    pub activity: Activity,
+    /// What it waits for, if anything.
+    pub waiting: Option<Waiting>,
+}
+
+impl AgentReport {
+    /// The server, if it answers.
+    pub fn view(&self) -> Option<&ServerView> {
+        self.server.known()
+    }
+    /// Certainly not running?
+    pub fn is_down(&self) -> bool {
+        self.process == Process::Down
+    }
+    /// The run, if running.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        match self.process {
+            Process::Running { incarnation, .. } => Some(incarnation),
+            Process::Down => None,
+        }
+    }
+    /// The role by the server's own words.
+    pub fn role(&self) -> Option<Role> {
+        self.view().map(|view| view.replication.role())
+    }
+    /// The link, of a replica that answers.
+    pub fn link(&self) -> Option<Link> {
+        self.view().and_then(|view| view.replication.link())
+    }
+}
+
+/// What an agent is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Activity {
+    /// Watching.
+    Watching,
+    /// Starting its server.
+    Starting,
+    /// Its server, a primary, is dead: it promotes a replica.
+    FailingOver,
+    /// It asked for votes and got none: the controller may have to decide (law 4).
+    WithoutVotes {
+        /// The replica it would promote.
+        successor: InstanceName,
+    },
+    /// It hands over to a replica.
+    HandingOver,
+    /// Stopping its server.
+    Stopping,
+    /// Down on purpose.
+    Resting,
+}
+
+/// What one agent, or the controller, may ask of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ask {
+    /// What do you know? Looks at the server afresh.
+    Report,
+    /// Just `INFO replication`: the quick look in a promotion.
+    Replication,
+    /// Tell your server to become primary, with the votes of the majority.
+    Force {
+        /// Only this run: a restarted server may have lost its copy.
+        incarnation: Incarnation,
+    },
+    /// Tell your server to become primary without a vote (law 4).
+    Takeover {
+        /// Only this run.
+        incarnation: Incarnation,
+    },
+    /// Tell your server to take over from its running primary, which it is in step with.
+    Succeed {
+        /// Only this run.
+        incarnation: Incarnation,
+    },
+    /// Push your server's announcement of its new role out to its shard at once (docs/engine-facts.md, "Nagle on the bus").
+    Flush,
+    /// Hand over to this instance, or to the best one.
+    HandOver {
+        /// The wanted successor.
+        to: Option<InstanceName>,
+    },
+    /// Restart the server, handing over first if it is a primary.
+    Restart,
+    /// Kill the server although it is a primary: the user's `failover`.
+    Kill,
+    /// Follow this node (`CLUSTER REPLICATE`).
+    Follow {
+        /// The primary to follow.
+        primary: NodeId,
+        /// Only this run.
+        incarnation: Incarnation,
+    },
+    /// Get to know the member at this address (`CLUSTER MEET`).
+    Meet {
+        /// Its address.
+        address: Address,
+    },
+}
+
+/// An agent's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    /// Carried out, or, for what takes longer, finished.
+    Done,
+    /// Its report.
+    Report(Box<AgentReport>),
+    /// The quick look, and the run it was made on.
+    Replication {
+        /// Which run.
+        incarnation: Incarnation,
+        /// What it said.
+        replication: Replication,
+    },
+}
+
+/// Why an agent did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum AskFailed {
+    /// Its server does not run: certain, the agent says so.
+    #[error("its server is not running")]
+    NotRunning,
+    /// Nobody answered, or not in time. Nothing is known.
+    #[error("{0}")]
+    Unseen(crate::Unseen),
+    /// The run meant is over.
+    #[error("its server was restarted in between")]
+    Outdated,
+    /// The server or the agent refused.
+    #[error("refused: {0}")]
+    Refused(String),
+}

@@ -1,0 +1,94 @@
+//! The layout: what the planner has chosen and the store holds. Everything is rendered from it, nothing from the spec (law 5).
+
+use crate::spec::{MaxMemoryPolicy, Persistence};
+use crate::{
+    ClusterId, ClusterName, Generation, InstanceName, NodeId, ShardId, ShardName, SlotSet, ZoneName,
+    ZonePolicy,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The chosen cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Layout {
+    /// Which cluster this is.
+    pub cluster: ClusterName,
+    /// Its identity; data of any other is refused (law 10).
+    pub id: ClusterId,
+    /// Counts commits. A commit names the one it follows.
+    pub generation: Generation,
+    /// Has the cluster been whole once? Until then a blank data directory is a new one; after that it is a lost one.
+    pub formed: bool,
+    /// What zones must guarantee.
+    pub zones: ZonePolicy,
+    /// How servers are configured.
+    pub config: ServerConfig,
+    /// Replicas each shard is to have.
+    pub replicas_per_shard: u32,
+    /// The shards.
+    pub shards: Arc<BTreeMap<ShardName, Shard>>,
+    /// The instances.
+    pub instances: Arc<BTreeMap<InstanceName, Instance>>,
+}
+
+/// A shard: a home of slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Shard {
+    /// The engine's id for it.
+    pub id: ShardId,
+    /// The slots it is to own.
+    pub slots: SlotSet,
+    /// The instance that starts as its primary when the cluster is founded. Later roles are observed, never looked up here.
+    pub founder: InstanceName,
+}
+
+/// An instance: one server with a name, a place and an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Instance {
+    /// Its shard.
+    pub shard: ShardName,
+    /// Its zone.
+    pub zone: ZoneName,
+    /// Its node id, for life.
+    pub node_id: NodeId,
+    /// Must it stay down until the user lifts the fence?
+    pub fenced: bool,
+}
+
+/// How servers are configured, apart from what is an instance's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `cluster-node-timeout`, milliseconds.
+    pub node_timeout_ms: u64,
+    /// A server that has not answered for this long is killed, milliseconds.
+    pub unresponsive_after_ms: u64,
+    /// What survives a restart.
+    pub persistence: Persistence,
+    /// `maxmemory`, bytes.
+    pub max_memory: Option<u64>,
+    /// `maxmemory-policy`.
+    pub max_memory_policy: Option<MaxMemoryPolicy>,
+    /// `min-replicas-to-write`.
+    pub min_sync_replicas: u32,
+    /// The user's own directives.
+    pub directives: BTreeMap<String, String>,
+}
+
+impl Layout {
+    /// The instances of a shard.
+    pub fn instances_of<'a>(
+        &'a self,
+        shard: &'a ShardName,
+    ) -> impl Iterator<Item = (&'a InstanceName, &'a Instance)> + 'a {
+        self.instances.iter().filter(move |(_, instance)| instance.shard == *shard)
+    }
+    /// The instance that has this node id.
+    pub fn instance_with(&self, id: NodeId) -> Option<&InstanceName> {
+        self.instances.iter().find(|(_, instance)| instance.node_id == id).map(|(name, _)| name)
+    }
+}

@@ -1,0 +1,169 @@
+//! What a server says of itself, as an agent sees it.
+
+use crate::{Address, Epoch, NodeId, Offset, ReplicationId, SlotSet};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// A server's part in its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// Takes the writes.
+    Primary,
+    /// Follows a primary.
+    Replica,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        })
+    }
+}
+
+/// A replica's link to its primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Link {
+    /// In sync with the stream.
+    Up,
+    /// A full sync is on: what the replica holds is not a copy yet.
+    Syncing,
+    /// Was up in this run of the process, is down now: all that the primary sent has been read, the copy is whole.
+    Lost,
+    /// Never up in this run: what it holds comes from its own disk, or is nothing.
+    NeverUp,
+}
+
+/// Replication, as `INFO replication` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replication {
+    /// Primary or replica, with what only that one knows.
+    pub part: Part,
+    /// The history that `offset` counts in.
+    pub replid: ReplicationId,
+    /// `master_repl_offset` on a primary, `slave_repl_offset` on a replica; bytes.
+    pub offset: Offset,
+}
+
+/// What depends on the role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// A primary and the replicas attached to it, by client port.
+    Primary {
+        /// Attached replicas.
+        replicas: Vec<AttachedReplica>,
+    },
+    /// A replica.
+    Replica {
+        /// Its link.
+        link: Link,
+    },
+}
+
+/// A replica as its primary sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachedReplica {
+    /// Where it says it listens.
+    pub address: std::net::SocketAddr,
+    /// Is it online, that is past its full sync?
+    pub online: bool,
+    /// The last offset it acknowledged; about one second old at rest.
+    pub acknowledged: Offset,
+}
+
+impl Replication {
+    /// The role.
+    pub fn role(&self) -> Role {
+        match self.part {
+            Part::Primary { .. } => Role::Primary,
+            Part::Replica { .. } => Role::Replica,
+        }
+    }
+    /// The link, on a replica.
+    pub fn link(&self) -> Option<Link> {
+        match self.part {
+            Part::Primary { .. } => None,
+            Part::Replica { link } => Some(link),
+        }
+    }
+}
+
+/// One node in the cluster as some server believes it to be; only what changes with the topology.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopologyNode {
+    /// Primary or replica.
+    pub role: Role,
+    /// Whose replica.
+    pub primary: Option<NodeId>,
+    /// Slots owned.
+    pub slots: SlotSet,
+    /// Its configuration epoch.
+    pub config_epoch: Epoch,
+    /// Where it is believed to be.
+    pub address: Option<Address>,
+}
+
+/// The cluster as one server believes it to be. Shared between views that agree: 3,000 servers hold one, not 3,000.
+pub type Topology = BTreeMap<NodeId, TopologyNode>;
+
+/// One full look at a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerView {
+    /// Its own id.
+    pub node_id: NodeId,
+    /// `9.1.2`.
+    pub version: String,
+    /// Still loading its data: answers nothing else.
+    pub loading: bool,
+    /// Replication.
+    pub replication: Replication,
+    /// Number of keys.
+    pub keys: u64,
+    /// `cluster_state:ok`.
+    pub cluster_ok: bool,
+    /// The engine's `currentEpoch`.
+    pub current_epoch: Epoch,
+    /// The topology it believes in.
+    pub topology: Arc<Topology>,
+    /// Nodes it holds for failed (FAIL).
+    pub failed: BTreeSet<NodeId>,
+    /// Nodes it suspects (PFAIL).
+    pub suspected: BTreeSet<NodeId>,
+    /// Nodes in handshake or without address: blank members.
+    pub blank: u32,
+    /// Slots that are being moved by hand (importing or migrating).
+    pub open_slots: u32,
+    /// Directives whose value is not the ordered one.
+    pub config_drift: Vec<String>,
+    /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
+    pub persistence_failing: bool,
+}
+
+impl ServerView {
+    /// Its own line of its topology.
+    pub fn myself(&self) -> Option<&TopologyNode> {
+        self.topology.get(&self.node_id)
+    }
+    /// The slots it owns by its own belief.
+    pub fn slots(&self) -> Option<&SlotSet> {
+        self.myself().map(|node| &node.slots).filter(|slots| !slots.is_empty())
+    }
+    /// A primary that owns slots.
+    pub fn owns_slots(&self) -> bool {
+        self.replication.role() == Role::Primary && self.slots().is_some()
+    }
+    /// Whose replica, by its own belief.
+    pub fn primary(&self) -> Option<NodeId> {
+        self.myself().filter(|node| node.role == Role::Replica).and_then(|node| node.primary)
+    }
+}
