@@ -1,2 +1,47 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands, started as `cargo xtask COMMAND`. One file per command.
+
+mod command;
+mod files;
+mod layers;
+mod rust_text;
+mod servers;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Valkeeper")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Put the real servers that tests and the demo run into .servers/
+    Servers(servers::Args),
+    /// Prove that crates depend on each other downwards only and that the pure ones are pure
+    Layers,
+    /// Check the text of the repository: sizes, names, lint exceptions, paths of one machine
+    Files,
+    /// Run everything `make test` stands for and print one total
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Servers(args) => servers::run(&args),
+        Command::Layers => layers::run(),
+        Command::Files => files::run(),
+        Command::Test(args) => test::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", command::explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

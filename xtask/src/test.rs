@@ -1,0 +1,107 @@
+//! `cargo xtask test`: every check in turn, each to its end, then one total on the last line. CI reads that line.
+
+mod tally;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{command, files, layers, servers};
+use tally::Tally;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also what takes long: ignored tests, and `VALKEEPER_LONG=1` for those that scale themselves
+    #[arg(long)]
+    all: bool,
+}
+
+/// A check beside the tests themselves. One that fails counts as one failed test.
+type Check = (&'static str, fn(&Path) -> Result<()>);
+
+const CHECKS: &[Check] = &[
+    ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
+    ("clippy", |root| {
+        cargo(
+            root,
+            &["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
+        )
+    }),
+    ("layers", |_| layers::run()),
+    ("files", |_| files::run()),
+    ("servers", |_| servers::run(&servers::Args::default())),
+];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let root = command::checkout()?;
+    let begun = Instant::now();
+    let mut failures: Vec<String> = Vec::new();
+    for (name, check) in CHECKS {
+        let started = Instant::now();
+        println!("--- {name}");
+        let done = check(&root);
+        println!(
+            "--- {name}: {} in {:.1} s",
+            if done.is_ok() { "fine" } else { "FAILED" },
+            started.elapsed().as_secs_f64()
+        );
+        if let Err(error) = done {
+            eprintln!("error: {name}: {}", command::explain(&error));
+            failures.push(name.to_string());
+        }
+    }
+
+    println!("--- tests");
+    let tally = tests(&root, args.all)?;
+    failures.extend(tally.names.iter().cloned());
+    let unnamed = tally.failed.saturating_sub(tally.names.len());
+    if unnamed > 0 {
+        failures.push(format!("{unnamed} in test programs that did not say which"));
+    }
+    let failed = failures.len() - usize::from(unnamed > 0) + unnamed;
+
+    println!("--- all done in {:.0} s", begun.elapsed().as_secs_f64());
+    if tally.ignored > 0 {
+        println!("{} left out{}", tally.ignored, if args.all { "" } else { ": `make test-all` runs them" });
+    }
+    for failure in &failures {
+        println!("FAILED {failure}");
+    }
+    println!("{} passed, {failed} failed", tally.passed);
+    if failed > 0 {
+        // The total must stay the last line, so no error is returned to be printed after it.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Result<()> {
+    let status = Command::new("cargo").current_dir(root).args(args).status().context("cannot start cargo")?;
+    ensure!(status.success(), "cargo {} ended with {status}", args[0]);
+    Ok(())
+}
+
+/// Runs the tests with their output passed on, and adds up what each test program reports.
+fn tests(root: &Path, all: bool) -> Result<Tally> {
+    let mut command = Command::new("cargo");
+    command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    // A golden that differs is a failure here, never a new file.
+    command.env("INSTA_UPDATE", "no");
+    if all {
+        command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored"]);
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let Some(stdout) = child.stdout.take() else { bail!("cargo has no stdout") };
+    let mut tally = Tally::default();
+    for line in BufReader::new(stdout).split(b'\n') {
+        // Tests may print anything, also what is no UTF-8.
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        tally.read(&line);
+    }
+    tally.close(child.wait()?.success());
+    Ok(tally)
+}
