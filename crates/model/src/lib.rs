@@ -4,6 +4,7 @@
 mod agent;
 mod ids;
 mod layout;
+pub mod manifest;
 pub mod nodes_conf;
 mod report;
 mod server;

@@ -2,10 +2,14 @@
 //! is read from the `RedisCluster` object. Both ask [`validate`] for what is wrong with it.
 
 mod directives;
+mod memory;
+mod text;
 mod units;
 mod validate;
 
 pub use directives::normal_name;
+pub use memory::MemoryWish;
+pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_quantity_bytes};
 pub use validate::{FieldProblem, validate, warnings};
 
@@ -192,7 +196,7 @@ impl MaxMemoryPolicy {
 
 /// A word that is no eviction policy of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not an eviction policy", .0.escape_debug())]
+#[error("`{}` is not an eviction policy", printable(.0))]
 pub struct InvalidPolicy(String);
 
 impl FromStr for MaxMemoryPolicy {

@@ -1,6 +1,7 @@
 //! Which directives of the server's configuration a user may set. The others are Valkeeper's: set behind its back they
 //! would break the cluster or open it.
 
+use super::printable;
 use super::validate::FieldProblem;
 use std::collections::BTreeMap;
 
@@ -89,18 +90,18 @@ pub(super) fn check(directives: &BTreeMap<String, String>, memory_set: bool) -> 
 
 fn check_one(name: &str, value: &str, memory_set: bool) -> Option<FieldProblem> {
     let problem = |reason: String, hint: &str| {
-        Some(FieldProblem::new(format!("spec.redis.{}", name.escape_debug()), reason).hint(hint))
+        Some(FieldProblem::new(format!("spec.redis.{}", printable(name)), reason).hint(hint))
     };
     let named_well = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     // `#` at the start would make it a comment, a blank would begin the value: only plain names may pass.
     if name.is_empty() || !name.chars().all(named_well) {
         return problem(
-            format!("`{}` is not the name of a directive", name.escape_debug()),
+            format!("`{}` is not the name of a directive", printable(name)),
             "names are lower-case letters, digits and '-', and the value stands after the colon",
         );
     }
     if let Some(hint) = owner_hint(name) {
-        return problem("Valkeeper sets this directive itself".to_owned(), hint);
+        return problem("this directive is reserved for Valkeeper".to_owned(), hint);
     }
     if memory_set && matches!(name, "maxmemory" | "maxmemory-policy") {
         let field = if name == "maxmemory" { "maxMemory" } else { "maxMemoryPolicy" };

@@ -2,7 +2,7 @@
 
 /// A text that is no quantity or duration, and what would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a {what}", .text.escape_debug())]
+#[error("`{}` is not a {what}", super::printable(.text))]
 pub struct InvalidUnit {
     text: String,
     what: &'static str,

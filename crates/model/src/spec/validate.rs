@@ -1,6 +1,6 @@
 //! What is impossible or unwise in a spec, wherever it was read from.
 
-use super::{ClusterSpec, MaxMemory, Persistence, ZonePolicy, directives};
+use super::{ClusterSpec, MaxMemory, Persistence, directives, printable};
 use serde::{Deserialize, Serialize};
 
 /// Something wrong with one field, without a place in a file.
@@ -35,22 +35,20 @@ const MAX_INSTANCES: u64 = 2000;
 const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 500..=600_000;
 pub(super) const MIN_UNRESPONSIVE_AFTER_MS: u64 = 1_000;
 const MAX_UNRESPONSIVE_AFTER_MS: u64 = 600_000;
-/// An empty server takes about this much; with a lower limit it could not store anything.
-const MIN_MAX_MEMORY: MaxMemory = MaxMemory { bytes: 4 << 20 };
 
 /// Everything that makes the spec impossible. Whether it fits the zones that exist is the planner's question.
 pub fn validate(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut problems = layout(spec);
     problems.extend(sync_replicas(spec));
     problems.extend(timeouts(spec));
-    if spec.max_memory.is_some_and(|max| max < MIN_MAX_MEMORY) {
-        let reason = "less than 4Mi: the server itself needs that much before it stores a key";
-        problems.push(FieldProblem::new("spec.memory.maxMemory", reason).hint("write for example 256Mi"));
+    if spec.max_memory == Some(MaxMemory { bytes: 0 }) {
+        let reason = "0 bytes; the engine would take it for no limit at all";
+        problems.push(FieldProblem::new("spec.memory.maxMemory", reason).hint("remove it for no limit"));
     }
     if let Some(name) = &spec.auth_secret
         && !is_dns_subdomain(name)
     {
-        let reason = format!("`{}` is not the name of a Secret", name.escape_debug());
+        let reason = format!("`{}` is not the name of a Secret", printable(name));
         let hint = "use lower-case letters, digits, '-' and '.', at most 253 characters";
         problems.push(FieldProblem::new("spec.authSecret.name", reason).hint(hint));
     }
@@ -63,11 +61,8 @@ pub fn validate(spec: &ClusterSpec) -> Vec<FieldProblem> {
 pub fn warnings(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut warnings = Vec::new();
     if spec.replicas_per_shard == 0 {
-        let cost = match spec.zones {
-            ZonePolicy::Required => "the loss of a zone",
-            ZonePolicy::BestEffort => "the loss of a zone or machine",
-        };
-        let reason = format!("without replicas, {cost} makes its slots unavailable, and may lose their data");
+        let reason =
+            "without replicas, a server that is lost takes its slots with it, and perhaps their data";
         warnings.push(FieldProblem::new("spec.replicasPerShard", reason).hint("write replicasPerShard: 1"));
     }
     if spec.unresponsive_after_ms >= spec.node_timeout_ms {

@@ -1,0 +1,296 @@
+//! From a checked document to a typed spec.
+
+use super::check::{Findings, describe, similar, whole_number};
+use super::tree::{Meaning, Node, Value};
+use super::{Manifest, check};
+use crate::ClusterName;
+use crate::spec::{
+    self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Persistence, ZonePolicy,
+    normal_name, parse_duration_ms, parse_quantity_bytes, printable,
+};
+use std::collections::BTreeMap;
+
+/// `None` if there is no way to make a spec; the problems say why. They may also make a spec useless.
+pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest> {
+    if !matches!(root.value, Value::Map(_)) {
+        let reason = format!("expected a manifest, found {}", describe(root));
+        findings.problem_at(
+            root.place,
+            "",
+            reason,
+            Some("a manifest begins with apiVersion: redis.io/v1".to_owned()),
+        );
+        return None;
+    }
+    // The fields of another kind are no mistakes of this one.
+    if !is_redis_cluster(root, findings) {
+        return None;
+    }
+    check::document(root, findings);
+    let name = cluster_name(root, findings);
+    let Some(fields) = root.get("spec") else {
+        missing("spec", "write spec: with mode: cluster in it", findings);
+        return None;
+    };
+    if !matches!(fields.value, Value::Map(_)) {
+        return None;
+    }
+    let is_cluster = is_cluster_mode(fields, findings);
+    replica_mode(fields, findings);
+    // A stand-in lets the rest be checked although the name is wrong.
+    let named = name.or_else(|| "unnamed".parse().ok())?;
+    let (spec, wish) = cluster_spec(named, fields, findings);
+    for problem in spec::validate(&spec) {
+        if is_cluster || !CLUSTER_LAYOUT.contains(&problem.field.as_str()) {
+            findings.problem(problem);
+        }
+    }
+    for annotation in ANNOTATIONS_WITHOUT_EFFECT {
+        if root.get("metadata").and_then(|m| m.get("annotations")).and_then(|a| a.get(annotation)).is_some() {
+            let field = format!("metadata.annotations.{annotation}");
+            let note = findings.note(FieldProblem::new(field, "not supported yet"));
+            findings.without_effect.push(note);
+        }
+    }
+    let mut all_warnings = spec::warnings(&spec);
+    if !spec.directives.contains_key("maxmemory") {
+        all_warnings.extend(wish.warnings(spec.max_memory));
+    }
+    let mut warnings: Vec<_> = all_warnings.into_iter().map(|warning| findings.note(warning)).collect();
+    warnings.sort_by_key(|note| note.line);
+    let mut without_effect = std::mem::take(&mut findings.without_effect);
+    without_effect.sort_by_key(|note| note.line);
+    Some(Manifest { spec, without_effect, warnings })
+}
+
+/// What only a cluster has, or counts in another way.
+const CLUSTER_LAYOUT: [&str; 4] =
+    ["spec.shards", "spec.replicasPerShard", "spec.minSyncReplicas", "spec.maxSyncReplicas"];
+
+/// Orders to the operator whose manifests these are.
+const ANNOTATIONS_WITHOUT_EFFECT: [&str; 3] =
+    ["redis.io/hibernation", "redis.io/fencedInstances", "redis.io/approve-primary-update"];
+
+fn missing(field: &str, hint: &str, findings: &mut Findings) {
+    findings.problem(FieldProblem::new(field, "missing").hint(hint));
+}
+
+fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    match &node.get(key)?.value {
+        Value::Scalar(scalar) if scalar.meaning() == Meaning::Text => Some(&scalar.text),
+        _ => None,
+    }
+}
+
+/// The text of a value that was checked and may look like a number.
+fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    match &node.get(key)?.value {
+        Value::Scalar(scalar) => Some(&scalar.text),
+        _ => None,
+    }
+}
+
+fn number_of(node: &Node, key: &str) -> Option<u32> {
+    match &node.get(key)?.value {
+        Value::Scalar(scalar) => whole_number(scalar),
+        _ => None,
+    }
+}
+
+fn bytes_of(node: &Node, key: &str) -> Option<u64> {
+    written(node, key).and_then(|text| parse_quantity_bytes(text).ok())
+}
+
+fn milliseconds_of(node: &Node, key: &str) -> Option<u64> {
+    written(node, key).and_then(|text| parse_duration_ms(text).ok())
+}
+
+fn is_redis_cluster(root: &Node, findings: &mut Findings) -> bool {
+    let place = |key: &str| root.get(key).map_or(root.place, |node| node.place);
+    let expect = |key: &str, right: &'static str, findings: &mut Findings| {
+        let Some(found) = text_of(root, key) else {
+            if root.get(key).is_none() {
+                let hint = Some(format!("write {key}: {right}"));
+                findings.problem_at(root.place, key, "missing", hint);
+            }
+            return true;
+        };
+        if found == right {
+            return true;
+        }
+        let reason = match found {
+            "RedisBackup" | "RedisScheduledBackup" => format!("`{found}` is not supported yet"),
+            _ => format!("`{}` is not `{right}`", printable(found)),
+        };
+        let slip = similar(found, [right].into_iter()).is_some();
+        let hint =
+            if slip { format!("did you mean `{right}`?") } else { format!("this program reads {right}") };
+        findings.problem_at(place(key), key, reason, Some(hint));
+        slip
+    };
+    let version = expect("apiVersion", "redis.io/v1", findings);
+    let kind = expect("kind", "RedisCluster", findings);
+    version && kind
+}
+
+fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
+    let field = "metadata.name";
+    let hint = "use lower-case letters, digits and '-' (neither first nor last), at most 40 characters";
+    let Some(name) = root.get("metadata").and_then(|metadata| text_of(metadata, "name")) else {
+        if findings.is_clean(field) && findings.is_clean("metadata") {
+            missing(
+                field,
+                "write metadata: and under it name: demo, or whatever the cluster is called",
+                findings,
+            );
+        }
+        return None;
+    };
+    let parsed = name.parse().ok();
+    if parsed.is_none() {
+        let reason = format!("`{}` cannot be the name of a cluster", printable(name));
+        findings.problem(FieldProblem::new(field, reason).hint(hint));
+    }
+    parsed
+}
+
+/// Is it a cluster, as far as one can tell? The layout of another mode is not to be judged as one of a cluster.
+fn is_cluster_mode(fields: &Node, findings: &mut Findings) -> bool {
+    let problem = match text_of(fields, "mode") {
+        Some(other @ ("standalone" | "sentinel")) => format!("`{other}` is not supported yet"),
+        None if fields.get("mode").is_none() => {
+            "missing, which means standalone, and that is not supported yet".to_owned()
+        }
+        _ => {
+            if number_of(fields, "instances").is_some_and(|instances| instances > 0) {
+                let reason = "not for cluster mode, where spec.shards and spec.replicasPerShard say how many";
+                findings.problem(FieldProblem::new("spec.instances", reason).hint("remove it"));
+            }
+            return true;
+        }
+    };
+    findings.problem(FieldProblem::new("spec.mode", problem).hint("write mode: cluster"));
+    false
+}
+
+fn replica_mode(fields: &Node, findings: &mut Findings) {
+    let Some(replica_mode) = fields.get("replicaMode") else { return };
+    for key in ["enabled", "promote"] {
+        let set = matches!(
+            replica_mode.get(key).map(|node| &node.value),
+            Some(Value::Scalar(scalar)) if scalar.meaning() == Meaning::Bool(true)
+        );
+        if set {
+            let field = format!("spec.replicaMode.{key}");
+            findings.problem(FieldProblem::new(field, "not supported yet").hint("remove spec.replicaMode"));
+        }
+    }
+}
+
+fn cluster_spec(name: ClusterName, fields: &Node, findings: &mut Findings) -> (ClusterSpec, MemoryWish) {
+    let default = ClusterSpec::new(name);
+    let min_sync_replicas = number_of(fields, "minSyncReplicas").unwrap_or(0);
+    let max_sync_replicas = number_of(fields, "maxSyncReplicas").unwrap_or(0);
+    let replicas_per_shard = number_of(fields, "replicasPerShard").unwrap_or_else(|| {
+        // When it is written wrong, nothing may be concluded from it about the others.
+        if findings.is_clean("spec.replicasPerShard") { 0 } else { min_sync_replicas.max(max_sync_replicas) }
+    });
+    let node_timeout_ms = milliseconds_of(fields, "nodeTimeout").unwrap_or(default.node_timeout_ms);
+    let wish = memory_wish(fields);
+    let memory = fields.get("memory");
+    let max_memory_policy = memory.map(|memory| {
+        text_of(memory, "maxMemoryPolicy")
+            .and_then(|policy| policy.parse().ok())
+            .unwrap_or(MaxMemoryPolicy::NoEviction)
+    });
+    let spec = ClusterSpec {
+        shards: number_of(fields, "shards").unwrap_or(default.shards),
+        replicas_per_shard,
+        zones: match text_of(fields, "zones") {
+            Some("besteffort") => ZonePolicy::BestEffort,
+            _ => ZonePolicy::Required,
+        },
+        node_timeout_ms,
+        unresponsive_after_ms: milliseconds_of(fields, "unresponsiveAfter")
+            .unwrap_or_else(|| ClusterSpec::default_unresponsive_after_ms(node_timeout_ms)),
+        persistence: match text_of(fields, "persistence") {
+            Some("rdb") => Persistence::Rdb,
+            Some("none") => Persistence::None,
+            _ => Persistence::Aof,
+        },
+        directives: directives(fields, findings),
+        max_memory: max_memory(&wish, fields, findings),
+        max_memory_policy,
+        min_sync_replicas,
+        max_sync_replicas,
+        auth_secret: auth_secret(fields, findings),
+        ..default
+    };
+    (spec, wish)
+}
+
+fn memory_wish(fields: &Node) -> MemoryWish {
+    let memory = fields.get("memory");
+    MemoryWish {
+        max_memory: memory.and_then(|memory| bytes_of(memory, "maxMemory")),
+        max_memory_percent: memory.and_then(|memory| number_of(memory, "maxMemoryPercent")),
+        limit: fields
+            .get("resources")
+            .and_then(|resources| resources.get("limits"))
+            .and_then(|limits| bytes_of(limits, "memory")),
+    }
+}
+
+fn max_memory(wish: &MemoryWish, fields: &Node, findings: &mut Findings) -> Option<MaxMemory> {
+    let limit_is_wrong = wish.limit.is_none()
+        && fields
+            .get("resources")
+            .and_then(|r| r.get("limits"))
+            .and_then(|limits| limits.get("memory"))
+            .is_some();
+    if limit_is_wrong {
+        return None;
+    }
+    wish.resolve().unwrap_or_else(|problems| {
+        for problem in problems {
+            findings.problem(problem);
+        }
+        None
+    })
+}
+
+fn auth_secret(fields: &Node, findings: &mut Findings) -> Option<String> {
+    let reference = fields.get("authSecret")?;
+    let name = text_of(reference, "name").map(str::to_owned);
+    if name.is_none() && findings.is_clean("spec.authSecret") && findings.is_clean("spec.authSecret.name") {
+        missing("spec.authSecret.name", "name the Secret, or remove authSecret to get one made", findings);
+    }
+    name
+}
+
+fn directives(fields: &Node, findings: &mut Findings) -> BTreeMap<String, String> {
+    let mut directives = BTreeMap::new();
+    let Some(Node { value: Value::Map(entries), .. }) = fields.get("redis") else { return directives };
+    let mut first_lines: BTreeMap<String, (&str, usize)> = BTreeMap::new();
+    for (key, node) in entries {
+        let name = normal_name(&key.text);
+        findings.remember(format!("spec.redis.{}", printable(&name)), key.place);
+        match first_lines.get(&name) {
+            // The same spelling was reported already, as a duplicate key.
+            Some((spelling, line)) if *spelling != key.text => {
+                let reason = format!("the same directive as `{}` on line {line}", printable(spelling));
+                let hint = Some("remove one of them".to_owned());
+                findings.problem_at(key.place, &format!("spec.redis.{}", printable(&key.text)), reason, hint);
+            }
+            Some(_) => {}
+            None => _ = first_lines.insert(name.clone(), (&key.text, key.place.line)),
+        }
+        // A value of the wrong type was reported; the name is still to be checked.
+        let value = match &node.value {
+            Value::Scalar(scalar) => scalar.text.trim().to_owned(),
+            _ => String::new(),
+        };
+        directives.insert(name, value);
+    }
+    directives
+}
