@@ -1,0 +1,18 @@
+//! Typed questions and orders to one server.
+
+mod commands;
+mod connection;
+mod error;
+mod info;
+mod replication;
+mod server_info;
+mod wire;
+
+pub use commands::{FailoverMode, ShutdownMode};
+pub use connection::AdminConnection;
+pub use error::AskError;
+pub use replication::{ConnectedReplica, PrimaryLink, ReplicaState, ReplicationInfo, ReplicationRole};
+pub use server_info::{ClusterInfo, EngineKind, ServerInfo};
+
+/// The cluster as one server believes it to be.
+pub type ClusterView = valkeeper_model::nodes_conf::NodesConf;

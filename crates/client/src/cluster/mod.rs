@@ -1,0 +1,9 @@
+//! Commands sent to where their slot is.
+
+mod client;
+mod redirect;
+mod shard_map;
+
+pub use client::{ClusterClient, ClusterError};
+pub(crate) use redirect::Redirect;
+pub use shard_map::{MappedNode, MappedShard, ShardMap};
