@@ -1,0 +1,130 @@
+//! What others may ask of us. Everything that changes the server names the run it is meant for.
+
+use super::machine::{Agent, Phase, Relay, Then};
+use super::{Command, Reply, ServerCommand, ServerError, Token};
+use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
+
+/// Our server may take this long for one command of somebody else's.
+const SERVE_MS: u64 = 500;
+
+impl Agent {
+    pub(super) fn asked(&mut self, now: Millis, token: Token, ask: Ask) {
+        match ask {
+            Ask::Report { fresh: false } => self.answer_report(token),
+            Ask::Report { fresh: true } if self.incarnation().is_none() => self.answer_report(token),
+            Ask::Report { fresh: true } => {
+                // Compared with nothing: drift is the watch's business.
+                let sent = self.out.serve(ServerCommand::Look(Vec::new()), SERVE_MS);
+                self.relayed.insert(sent, Relay::Report(token));
+            }
+            Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
+            Ask::Force { incarnation } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce)
+            }
+            Ask::Takeover { incarnation } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover)
+            }
+            Ask::Succeed { incarnation } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverPlanned)
+            }
+            Ask::Flush => {
+                self.relay_to_server(token, None, ServerCommand::Flush);
+                if let Phase::Watching(watch) = &mut self.phase {
+                    watch.look_now(now);
+                }
+            }
+            Ask::Follow { primary, incarnation } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::Follow(primary));
+            }
+            Ask::Meet { address } => self.relay_to_server(token, None, ServerCommand::Meet(address)),
+            Ask::HandOver { to } => match &self.phase {
+                Phase::Watching(_) if self.owns_slots() => {
+                    self.attending.push(token);
+                    self.hand_over(now, to, Then::Watch);
+                }
+                Phase::Watching(_) => self.refuse(token, "it is not a primary"),
+                _ => self.refuse(token, "it is starting, stopping or changing its role already"),
+            },
+            Ask::Restart => match &self.phase {
+                Phase::Watching(_) => {
+                    self.attending.push(token);
+                    self.restart(now);
+                }
+                _ => self.refuse(token, "it is starting, stopping or changing its role already"),
+            },
+            Ask::Kill => match self.incarnation() {
+                Some(incarnation) => {
+                    self.out.push(Command::Kill(incarnation));
+                    self.out.push(Command::Answer { token, result: Ok(Answer::Done) });
+                }
+                None => self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) }),
+            },
+            Ask::AcceptLoss => {
+                self.accept_loss = true;
+                if let Phase::Held { until } = &mut self.phase {
+                    *until = now;
+                }
+                self.out.push(Command::Answer { token, result: Ok(Answer::Done) });
+            }
+        }
+    }
+
+    /// Restarts the server; a primary hands over first if there is anybody to hand over to (law 2).
+    pub(super) fn restart(&mut self, now: Millis) {
+        if self.owns_slots() && !self.siblings().is_empty() {
+            self.hand_over(now, None, Then::Restart);
+        } else {
+            self.terminate(now, Then::Restart);
+        }
+    }
+
+    fn refuse(&mut self, token: Token, why: &str) {
+        self.out.push(Command::Answer { token, result: Err(AskFailed::Refused(why.to_owned())) });
+    }
+
+    fn answer_report(&mut self, token: Token) {
+        let result = match self.report() {
+            Some(report) => Ok(Answer::Report(Box::new(report))),
+            None => Err(AskFailed::Unseen(Unseen::NotAsked)),
+        };
+        self.out.push(Command::Answer { token, result });
+    }
+
+    fn relay_to_server(&mut self, token: Token, meant_for: Option<Incarnation>, command: ServerCommand) {
+        let refusal = match self.incarnation() {
+            None => Some(AskFailed::NotRunning),
+            Some(running) if meant_for.is_some_and(|meant| meant != running) => Some(AskFailed::Outdated),
+            // A fenced server is not promoted.
+            Some(_)
+                if meant_for.is_some()
+                    && self.order.as_ref().is_some_and(|order| order.run == Run::Fenced) =>
+            {
+                Some(AskFailed::Refused("it is fenced".to_owned()))
+            }
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            self.out.push(Command::Answer { token, result: Err(refusal) });
+            return;
+        }
+        let sent = self.out.serve(command, SERVE_MS);
+        self.relayed.insert(sent, Relay::Plain(token));
+    }
+
+    /// Our server replied to somebody else's question.
+    pub(super) fn relay(&mut self, relay: Relay, result: Result<Reply, ServerError>) {
+        let token = match relay {
+            Relay::Report(token) => return self.answer_report(token),
+            Relay::Plain(token) => token,
+        };
+        let result = match (result, self.incarnation()) {
+            (Ok(Reply::Replication(replication)), Some(incarnation)) => {
+                Ok(Answer::Replication { incarnation, replication })
+            }
+            (Ok(_), _) => Ok(Answer::Done),
+            (Err(ServerError::Refused(why)), _) => Err(AskFailed::Refused(why)),
+            (Err(error), _) => Err(AskFailed::Unseen(error.unseen())),
+        };
+        self.out.push(Command::Answer { token, result });
+    }
+}

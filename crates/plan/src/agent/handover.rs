@@ -1,0 +1,288 @@
+//! Law 2, in action: our server is a primary that is well, and hands over to a replica without losing a write.
+//!
+//! Plain `CLUSTER FAILOVER` pauses writes first and lets the replica catch up afterwards, so that clients wait as long as the
+//! stream is behind: 0.6 to 4 s under saturation (docs/engine-facts.md). Here the moment is chosen: wait until the replica is
+//! near, pause writes, see it arrive within milliseconds (or let the writes go on and try again later), and only then start
+//! the engine's own handover, which then finds nothing left to wait for.
+
+use super::promotion::candidate;
+use super::{Outbox, Reply, ServerCommand, ServerError, Token};
+use crate::safety::succession::{Candidate, best_for_switchover, is_primary, lag, may_take_over};
+use std::collections::BTreeMap;
+use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Millis, Replication, Unfit};
+
+/// A look must not take longer; a saturated server answers after the commands queued before ours.
+const LOOK_MS: u64 = 400;
+/// Near enough to pause, bytes: a replica reads this within a few milliseconds.
+const NEAR_BYTES: u64 = 512 * 1024;
+/// How long the writes may be held while the replica arrives.
+const DRAIN_MS: u64 = 45;
+/// How long to wait for a near moment before a pause is tried at any distance.
+const NEAR_WAIT_MS: u64 = 400;
+/// Between two pauses, so that clients get through.
+const BREATH_MS: u64 = 120;
+/// Longest life of one pause, should everything of ours die meanwhile.
+const PAUSE_MS: u64 = 1_000;
+/// Pauses tried before giving up.
+const PAUSES: u32 = 25;
+/// How long the engine may take from `CLUSTER FAILOVER` to the new primary; its own limit is 5 s.
+const SWITCH_MS: u64 = 6_000;
+
+/// A handover under way.
+#[derive(Debug)]
+pub struct Handover {
+    siblings: Vec<InstanceName>,
+    wanted: Option<InstanceName>,
+    began: Millis,
+    pauses: u32,
+    paused_at: Option<Millis>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Look at ourselves and at all replicas.
+    Look {
+        own: Token,
+        ours: Option<Replication>,
+        pending: BTreeMap<Token, InstanceName>,
+        seen: Vec<Candidate>,
+    },
+    /// Look again at that time.
+    Rest { until: Millis },
+    /// Writes are being paused.
+    Pause { to: Candidate, token: Token },
+    /// Writes are paused; this is where the stream ends.
+    Aim { to: Candidate, token: Token },
+    /// The replica has to get there.
+    Drain { to: Candidate, target: Replication, poll: Token },
+    /// The engine's handover was started.
+    Switch { to: Candidate, since: Millis, wait: Wait },
+    /// Let the clients go, to be redirected or to go on.
+    Release { token: Token, outcome: Box<Progress> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Ordered(Token),
+    At(Millis),
+    Asked(Token),
+}
+
+/// Where a handover is.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// Not finished.
+    Going,
+    /// That one is primary now.
+    Done {
+        /// Who.
+        to: InstanceName,
+        /// How long writes were held, milliseconds.
+        paused_ms: u64,
+    },
+    /// Nothing changed.
+    Abandoned {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Handover {
+    /// Begins one, to `wanted` or to the best.
+    pub fn begin(
+        siblings: Vec<InstanceName>,
+        wanted: Option<InstanceName>,
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Self {
+        let stage = Self::look(&siblings, out);
+        Self { siblings, wanted, began: now, pauses: 0, paused_at: None, stage }
+    }
+
+    fn look(siblings: &[InstanceName], out: &mut Outbox) -> Stage {
+        let own = out.serve(ServerCommand::Replication, LOOK_MS);
+        let pending =
+            siblings.iter().map(|name| (out.tell(name, Ask::Replication, LOOK_MS), name.clone())).collect();
+        Stage::Look { own, ours: None, pending, seen: Vec::new() }
+    }
+
+    /// Our server replied.
+    pub fn served(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: Result<Reply, ServerError>,
+        out: &mut Outbox,
+    ) -> Progress {
+        match &mut self.stage {
+            Stage::Look { own, ours, pending, .. } if *own == token => match result {
+                Ok(Reply::Replication(replication)) => {
+                    *ours = Some(replication);
+                    if pending.is_empty() {
+                        return self.choose(now, out);
+                    }
+                }
+                Ok(_) => return self.abandon("the primary's answer could not be understood", out),
+                Err(error) => return self.abandon(&format!("the primary {error}"), out),
+            },
+            Stage::Pause { to, token: sent } if *sent == token => match result {
+                Ok(_) => {
+                    let to = to.clone();
+                    let token = out.serve(ServerCommand::Replication, LOOK_MS);
+                    self.stage = Stage::Aim { to, token };
+                }
+                Err(error) => return self.abandon(&format!("writes could not be paused: {error}"), out),
+            },
+            Stage::Aim { to, token: sent } if *sent == token => match result {
+                Ok(Reply::Replication(target)) => {
+                    let to = to.clone();
+                    let poll = out.tell(&to.instance, Ask::Replication, LOOK_MS);
+                    self.stage = Stage::Drain { to, target, poll };
+                }
+                _ => return self.breathe(now, out),
+            },
+            Stage::Release { token: sent, outcome } if *sent == token => return (**outcome).clone(),
+            _ => {}
+        }
+        Progress::Going
+    }
+
+    /// A replica's agent answered.
+    pub fn told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: Result<Answer, AskFailed>,
+        out: &mut Outbox,
+    ) -> Progress {
+        match &mut self.stage {
+            Stage::Look { ours, pending, seen, .. } => {
+                if let Some(name) = pending.remove(&token) {
+                    seen.extend(candidate(name, result));
+                    if pending.is_empty() && ours.is_some() {
+                        return self.choose(now, out);
+                    }
+                }
+            }
+            Stage::Drain { to, target, poll } if *poll == token => {
+                let arrived = candidate(to.instance.clone(), result).is_ok_and(|seen| {
+                    seen.incarnation == to.incarnation && lag(target, &seen.replication) == Some(0)
+                });
+                let to = to.clone();
+                if arrived {
+                    let ask = Ask::Succeed { incarnation: to.incarnation };
+                    let wait = Wait::Ordered(out.tell(&to.instance, ask, LOOK_MS));
+                    self.stage = Stage::Switch { to, since: now, wait };
+                } else if self.paused_at.is_some_and(|at| now.since(at) >= DRAIN_MS) {
+                    return self.breathe(now, out);
+                } else {
+                    *poll = out.tell(&to.instance, Ask::Replication, LOOK_MS);
+                }
+            }
+            Stage::Switch { to, wait, .. } if *wait == Wait::Ordered(token) => match result {
+                Ok(_) => *wait = Wait::Asked(out.tell(&to.instance, Ask::Replication, LOOK_MS)),
+                Err(AskFailed::Unseen(_)) => *wait = Wait::At(now.plus(2)),
+                Err(error) => {
+                    let why = format!("{} {error}", to.instance);
+                    return self.release(Progress::Abandoned { why }, out);
+                }
+            },
+            Stage::Switch { to, since, wait } if *wait == Wait::Asked(token) => {
+                let seen = candidate(to.instance.clone(), result);
+                if seen.is_ok_and(|seen| is_primary(&seen.replication)) {
+                    out.tell(&to.instance, Ask::Flush, LOOK_MS);
+                    let paused_ms = self.paused_at.map_or(0, |at| now.since(at));
+                    let done = Progress::Done { to: to.instance.clone(), paused_ms };
+                    return self.release(done, out);
+                }
+                if now.since(*since) >= SWITCH_MS {
+                    let why = format!("{} did not win the vote in time", to.instance);
+                    return self.release(Progress::Abandoned { why }, out);
+                }
+                *wait = Wait::At(now.plus(1 + now.since(*since) / 16));
+            }
+            _ => {}
+        }
+        Progress::Going
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Millis, out: &mut Outbox) {
+        match &mut self.stage {
+            Stage::Rest { until } if *until <= now => self.stage = Self::look(&self.siblings, out),
+            Stage::Switch { to, wait, .. } => {
+                if let Wait::At(at) = *wait
+                    && at <= now
+                {
+                    *wait = Wait::Asked(out.tell(&to.instance, Ask::Replication, LOOK_MS));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// When to tick next.
+    pub fn wake_at(&self) -> Option<Millis> {
+        match &self.stage {
+            Stage::Rest { until } | Stage::Switch { wait: Wait::At(until), .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    fn choose(&mut self, now: Millis, out: &mut Outbox) -> Progress {
+        let Stage::Look { ours: Some(ours), seen, .. } = &self.stage else { return Progress::Going };
+        if is_primary(ours) {
+            let fit = seen
+                .iter()
+                .filter(|candidate| self.wanted.as_ref().is_none_or(|name| *name == candidate.instance));
+            let Some(to) = best_for_switchover(fit, ours).cloned() else {
+                let unfit = |name: &InstanceName| {
+                    seen.iter()
+                        .find(|c| c.instance == *name)
+                        .map_or(Unfit::NotSeen, |c| may_take_over(c, ours).err().unwrap_or(Unfit::NotSeen))
+                };
+                let why = match &self.wanted {
+                    Some(name) => format!("{name} cannot take over: {}", unfit(name)),
+                    None => "no replica is in sync".to_owned(),
+                };
+                return self.abandon(&why, out);
+            };
+            let distance = lag(ours, &to.replication).unwrap_or(u64::MAX);
+            if distance <= NEAR_BYTES || now.since(self.began) >= NEAR_WAIT_MS {
+                let token = out.serve(ServerCommand::PauseWrites(PAUSE_MS), LOOK_MS);
+                self.pauses += 1;
+                self.paused_at = Some(now);
+                self.stage = Stage::Pause { to, token };
+            } else {
+                self.stage = Stage::Rest { until: now.plus(2) };
+            }
+            Progress::Going
+        } else {
+            self.abandon("it is not the primary any more", out)
+        }
+    }
+
+    fn breathe(&mut self, now: Millis, out: &mut Outbox) -> Progress {
+        if self.pauses >= PAUSES {
+            let why =
+                format!("the replica did not catch up within {DRAIN_MS} ms in {PAUSES} pauses of the writes");
+            return self.release(Progress::Abandoned { why }, out);
+        }
+        out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
+        self.began = now;
+        self.stage = Stage::Rest { until: now.plus(BREATH_MS) };
+        Progress::Going
+    }
+
+    fn abandon(&mut self, why: &str, out: &mut Outbox) -> Progress {
+        let outcome = Progress::Abandoned { why: why.to_owned() };
+        if self.paused_at.is_some() { self.release(outcome, out) } else { outcome }
+    }
+
+    fn release(&mut self, outcome: Progress, out: &mut Outbox) -> Progress {
+        let token = out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
+        self.stage = Stage::Release { token, outcome: Box::new(outcome) };
+        Progress::Going
+    }
+}

@@ -1,0 +1,287 @@
+//! Whether and as what our server starts. The rule is [`crate::safety::start`]; here it is fed and obeyed.
+
+use super::machine::{Agent, Phase};
+use super::promotion::Promotion;
+use super::{Command, StartPlan, Token};
+use crate::config;
+use crate::nodes_conf::{self, Part};
+use crate::safety::start::{Comeback, Disk, Hold, NodesFile, Owner, Sibling, comeback, judge};
+use std::collections::BTreeMap;
+use valkeeper_model::nodes_conf::NodesConf;
+use valkeeper_model::{
+    AgentReport, Answer, Ask, AskFailed, DiskRole, Happened, InstanceName, Millis, Persistence, Role,
+    ServerView, StartFailure, Unseen, Waiting,
+};
+
+/// How long others are asked for.
+const CONSULT_MS: u64 = 500;
+/// Before the next try when somebody else has to move first.
+const AGAIN_MS: u64 = 150;
+/// Before the next try after a start that failed: doubled each time, up to the second.
+const FAILED_MS: u64 = 100;
+const FAILED_MAX_MS: u64 = 2_000;
+
+/// Asking others what they hold.
+#[derive(Debug)]
+pub(super) struct Consultation {
+    pending: BTreeMap<Token, InstanceName>,
+    answers: BTreeMap<InstanceName, Result<AgentReport, AskFailed>>,
+    until: Millis,
+}
+
+impl Consultation {
+    pub(super) fn told(&mut self, token: Token, result: Result<Answer, AskFailed>) -> bool {
+        let Some(name) = self.pending.remove(&token) else { return false };
+        let answer = result.and_then(|answer| match answer {
+            Answer::Report(report) => Ok(*report),
+            Answer::Done | Answer::Replication { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
+        });
+        self.answers.insert(name, answer);
+        self.pending.is_empty()
+    }
+    pub(super) fn expired(&self, now: Millis) -> bool {
+        self.until <= now
+    }
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        Some(self.until)
+    }
+    fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
+        self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
+    }
+    /// What a member that answers believes; the newest of them.
+    fn newest_view(&self) -> Option<&ServerView> {
+        let views = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.view());
+        views.max_by_key(|view| (view.cluster_ok, view.current_epoch))
+    }
+}
+
+impl Agent {
+    pub(super) fn inspect(&mut self) {
+        self.phase = Phase::Inspecting;
+        self.out.push(Command::Inspect);
+    }
+
+    pub(super) fn inspected(&mut self, now: Millis, result: Result<Disk, String>) {
+        if matches!(self.phase, Phase::Watching(_)) {
+            return self.inspected_while_running(now, result);
+        }
+        if !matches!(self.phase, Phase::Inspecting) {
+            return;
+        }
+        let disk = match result {
+            Ok(disk) => disk,
+            Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
+        };
+        self.disk = Some(disk.clone());
+        let Some(order) = self.order.clone() else { return self.phase = Phase::Idle };
+        match (&disk.owner, &disk.nodes_conf) {
+            (Owner::Other(owner), _) => {
+                self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() })
+            }
+            (Owner::Nobody, _) if !order.formed => self.start(Some(nodes_conf::founding(&order))),
+            (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
+                // A replica does no harm: it follows whoever serves the slots.
+                DiskRole::Replica { .. } if self.wanted_up() => {
+                    self.start(nodes_conf::readdressed(conf, &order))
+                }
+                DiskRole::Primary { slots, .. } if slots.is_empty() && self.wanted_up() => {
+                    self.start(nodes_conf::readdressed(conf, &order));
+                }
+                DiskRole::Primary { slots, .. } if !slots.is_empty() => self.bereaved(now),
+                _ => self.phase = Phase::Idle,
+            },
+            (Owner::Ours, NodesFile::Missing | NodesFile::Damaged(_)) | (Owner::Nobody, _) => {
+                self.bereaved(now)
+            }
+        }
+    }
+
+    /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
+    /// now on, so that the server is restarted, handing over first, while its data is still in memory somewhere.
+    fn inspected_while_running(&mut self, now: Millis, result: Result<Disk, String>) {
+        if let Ok(disk) = result {
+            let wiped = disk.owner == Owner::Nobody;
+            self.disk = Some(disk);
+            if wiped
+                && (!self.owns_slots()
+                    || self
+                        .server
+                        .known()
+                        .is_some_and(|view| crate::safety::succession::has_online_replica(&view.replication)))
+            {
+                self.restart(now);
+            }
+        }
+    }
+
+    /// Our server was, or may have been, its shard's primary. If it died just now while its replicas ran on, they are asked
+    /// at once; otherwise everybody is asked what they hold.
+    fn bereaved(&mut self, now: Millis) {
+        let died_here = self.died_at.is_some() && self.last_view.as_ref().is_some_and(ServerView::owns_slots);
+        if died_here && !self.siblings().is_empty() {
+            self.promote(now, false);
+        } else {
+            self.consult(now);
+        }
+    }
+
+    fn promote(&mut self, now: Millis, cold: bool) {
+        let history = self.last_view.as_ref().map(|view| view.replication.replid);
+        let died_at = self.died_at.unwrap_or(now);
+        let promotion = Promotion::begin(self.siblings(), history, cold, died_at, now, &mut self.out);
+        self.phase = Phase::Promoting(Box::new(promotion));
+    }
+
+    fn consult(&mut self, now: Millis) {
+        let Some(order) = self.order.clone() else { return };
+        let lost = self.disk.as_ref().is_none_or(|disk| disk.role() == DiskRole::Lost);
+        let asked = order.members.iter().filter(|(name, member)| {
+            **name != self.name && (lost || order.myself().is_some_and(|me| me.shard == member.shard))
+        });
+        let pending: BTreeMap<_, _> = asked
+            .map(|(name, _)| (self.out.tell(name, Ask::Report { fresh: true }, CONSULT_MS), name.clone()))
+            .collect();
+        let alone = pending.is_empty();
+        self.phase = Phase::Consulting(Consultation {
+            pending,
+            answers: BTreeMap::new(),
+            until: now.plus(CONSULT_MS + 50),
+        });
+        if alone {
+            self.consulted(now);
+        }
+    }
+
+    pub(super) fn consulted(&mut self, now: Millis) {
+        let Phase::Consulting(consultation) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
+        let Some(me) = order.myself() else { return };
+        let newest = consultation.newest_view();
+        // Who we are: by our own file, or, if that is lost, by what the others know of us.
+        let (own_epoch, whole, slots) = match disk.role() {
+            DiskRole::Primary { config_epoch, slots } => (config_epoch, true, slots),
+            DiskRole::Replica { .. } => return self.inspect(),
+            DiskRole::Lost => match newest
+                .and_then(|view| view.topology.get(&me.node_id).map(|node| (view, node)))
+            {
+                Some((view, node)) if node.role == Role::Replica => {
+                    if !self.wanted_up() {
+                        return;
+                    }
+                    let conf =
+                        nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, Part::AsKnown);
+                    self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
+                    return self.start(Some(conf));
+                }
+                Some((_, node)) => (node.config_epoch, false, node.slots.clone()),
+                None => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
+            },
+        };
+        let siblings: Vec<(InstanceName, Sibling)> = order
+            .siblings()
+            .map(|(name, _)| (name.clone(), judge(name, &consultation.answer(name))))
+            .collect();
+        let verdict =
+            comeback(own_epoch, whole, disk.has_data, self.persistence(), self.accept_loss, &siblings);
+        match verdict {
+            Comeback::AsReplicaOf(view) => self.start_as_replica_of(&view),
+            Comeback::FailOver { cold } => self.promote(now, cold),
+            Comeback::AsPrimary => {
+                let conf = match (&disk.nodes_conf, newest) {
+                    (NodesFile::Intact(conf), _) => nodes_conf::readdressed(conf, &order),
+                    (_, Some(view)) if !slots.is_empty() => {
+                        self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
+                        Some(nodes_conf::rebuilt(
+                            &order,
+                            &view.topology,
+                            view.current_epoch,
+                            None,
+                            Part::AsKnown,
+                        ))
+                    }
+                    _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
+                };
+                if self.wanted_up() {
+                    self.start(conf);
+                }
+            }
+            Comeback::Wait(hold) => {
+                let instance = self.name.clone();
+                let waiting = match hold {
+                    Hold::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
+                    Hold::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
+                    Hold::NoCopy => Waiting::AllCopiesMissing { shard: me.shard.clone() },
+                };
+                self.hold(now, waiting);
+            }
+        }
+    }
+
+    /// Starts as a replica of the one that serves our shard: with a nodes.conf that says so, so that there is no moment in
+    /// which the server takes itself for a primary.
+    pub(super) fn start_as_replica_of(&mut self, primary: &ServerView) {
+        let Some(order) = self.order.clone() else { return };
+        if !self.wanted_up() {
+            self.phase = Phase::Idle;
+            return;
+        }
+        let own = self.disk.as_ref().and_then(|disk| match &disk.nodes_conf {
+            NodesFile::Intact(conf) => conf.vars,
+            NodesFile::Missing | NodesFile::Damaged(_) => None,
+        });
+        if own.is_none() {
+            self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
+        }
+        let part = Part::ReplicaOf(primary.node_id);
+        let conf = nodes_conf::rebuilt(&order, &primary.topology, primary.current_epoch, own, part);
+        self.start(Some(conf));
+    }
+
+    fn start(&mut self, nodes_conf: Option<NodesConf>) {
+        let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
+        let mut config = config::directives(&order.config);
+        let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
+            (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf),
+            _ => None,
+        };
+        let replica = conf.and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
+        // A replica that loads an AOF forgets where in the stream it was and needs a full sync; one that loads an RDB goes on
+        // from there. So it starts from the RDB, and AOF is switched on once it is in sync (docs/engine-facts.md).
+        let from_rdb = replica && self.disk.as_ref().is_some_and(|disk| disk.has_rdb);
+        if from_rdb && self.persistence() == Persistence::Aof {
+            for directive in config.iter_mut().filter(|(name, _)| name == config::APPENDONLY) {
+                "no".clone_into(&mut directive.1);
+            }
+        }
+        self.waiting = None;
+        self.phase = Phase::Launching;
+        self.out.push(Command::Start(Box::new(StartPlan { nodes_conf, config, address })));
+    }
+
+    pub(super) fn start_failed(&mut self, now: Millis, failure: StartFailure) {
+        self.failures.in_a_row += 1;
+        self.tell_failure(failure);
+        self.try_later(now);
+    }
+
+    /// Tries again after a while that grows with the failures in a row.
+    pub(super) fn try_later(&mut self, now: Millis) {
+        let delay = FAILED_MS.saturating_mul(1 << self.failures.in_a_row.min(10)).min(FAILED_MAX_MS);
+        self.phase = if self.wanted_up() { Phase::Held { until: now.plus(delay) } } else { Phase::Idle };
+    }
+
+    /// Tells a failure once, and shows it until a start works.
+    pub(super) fn tell_failure(&mut self, failure: StartFailure) {
+        let instance = self.name.clone();
+        if self.failures.last.as_ref() != Some(&failure) {
+            self.failures.last = Some(failure.clone());
+            self.out.record(Happened::StartFailed { instance: instance.clone(), failure: failure.clone() });
+        }
+        self.waiting = Some(Waiting::StartFailed { instance, failure });
+    }
+
+    fn hold(&mut self, now: Millis, waiting: Waiting) {
+        self.waiting = Some(waiting);
+        self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
+    }
+}

@@ -1,0 +1,596 @@
+//! The agent's state, and which event goes where.
+
+use super::handover::{self, Handover};
+use super::launch::Consultation;
+use super::promotion::{self, Promotion};
+use super::watch::Watch;
+use super::{Command, Event, Outbox, Reply, ServerCommand, ServerError, Token, sooner};
+use crate::config::{self, Directive};
+use crate::safety::start::Disk;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{
+    Activity, Address, AgentOrder, AgentReport, Answer, AskFailed, DiskRole, Generation, Happened,
+    Incarnation, InstanceName, Link, Millis, NodeId, Observed, Persistence, Process, Role, Run, ServerView,
+    ShardName, StartFailure, Unseen, Waiting,
+};
+
+/// Between looks at a running server's data directory: is it still there?
+const DISK_LOOK_MS: u64 = 5_000;
+
+/// The supervisor of one server.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) name: InstanceName,
+    pub(super) order: Option<Arc<AgentOrder>>,
+    pub(super) process: Process,
+    pub(super) pid: Option<u32>,
+    pub(super) phase: Phase,
+    /// What our server said last in this run.
+    pub(super) server: Observed<ServerView>,
+    /// The last view of any run: what the server was when it died.
+    pub(super) last_view: Option<ServerView>,
+    pub(super) disk: Option<Disk>,
+    pub(super) waiting: Option<Waiting>,
+    pub(super) resting: bool,
+    pub(super) accept_loss: bool,
+    pub(super) died_at: Option<Millis>,
+    pub(super) failures: Failures,
+    pub(super) out: Outbox,
+    /// Questions of others that wait for our server's reply.
+    pub(super) relayed: BTreeMap<Token, Relay>,
+    /// Questions of others that wait for a handover or a restart to end.
+    pub(super) attending: Vec<Token>,
+    next_disk_look: Millis,
+}
+
+/// What a question of somebody else's became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relay {
+    /// Answer with what the server replies.
+    Plain(Token),
+    /// Answer with our report once the server has been looked at.
+    Report(Token),
+}
+
+/// Starts that did not work, in a row.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    pub(super) in_a_row: u32,
+    pub(super) last: Option<StartFailure>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The server is down and is to be.
+    Idle,
+    /// The data directory is being looked at before a start.
+    Inspecting,
+    /// Others are asked what they hold before a start.
+    Consulting(Consultation),
+    /// Being started.
+    Launching,
+    /// Running.
+    Watching(Watch),
+    /// Dead, and a replica is being promoted.
+    Promoting(Box<Promotion>),
+    /// Running, and handing over.
+    HandingOver(Watch, Box<Handover>, Then),
+    /// Being stopped.
+    Stopping { since: Millis, incarnation: Incarnation, then: Then, killed: bool },
+    /// Not started yet; tried again then.
+    Held { until: Millis },
+}
+
+/// What follows a handover or a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Go on.
+    Watch,
+    /// Start again.
+    Restart,
+    /// Stay down.
+    Rest,
+}
+
+/// A stop that takes longer than this is ended by force. The engine itself waits up to 10 s for its replicas.
+const STOP_MS: u64 = 15_000;
+
+impl Agent {
+    /// An agent of a server that runs already (adopted, `Some`) or does not run.
+    pub fn new(name: InstanceName, running: Option<(Incarnation, Option<u32>)>, now: Millis) -> Self {
+        let (process, pid, phase) = match running {
+            Some((incarnation, pid)) => {
+                (Process::Running { incarnation, pid }, pid, Phase::Watching(Watch::begin(now)))
+            }
+            None => (Process::Down, None, Phase::Idle),
+        };
+        Self {
+            name,
+            order: None,
+            process,
+            pid,
+            phase,
+            server: Observed::Unknown(Unseen::NotAsked),
+            last_view: None,
+            disk: None,
+            waiting: None,
+            resting: false,
+            accept_loss: false,
+            died_at: None,
+            failures: Failures::default(),
+            out: Outbox::default(),
+            relayed: BTreeMap::new(),
+            attending: Vec::new(),
+            next_disk_look: now.plus(DISK_LOOK_MS),
+        }
+    }
+
+    /// Takes an event, gives what is to be done about it.
+    pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
+        match event {
+            Event::Order(order) => self.take_order(now, *order),
+            Event::Inspected(result) => self.inspected(now, result),
+            Event::Started { incarnation, pid } => self.started(now, incarnation, pid),
+            Event::StartFailed(failure) => self.start_failed(now, failure),
+            Event::Exited { incarnation, how } => self.exited(now, incarnation, how),
+            Event::Served { token, result } => self.served(now, token, result),
+            Event::Told { token, result } => self.told(now, token, result),
+            Event::Asked { token, ask } => self.asked(now, token, ask),
+            Event::Stop => self.stop(now),
+            Event::Tick => {}
+        }
+        self.tick(now);
+        self.out.take()
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let disk = matches!(self.phase, Phase::Watching(_)).then_some(self.next_disk_look);
+        let phase = match &self.phase {
+            Phase::Idle | Phase::Inspecting | Phase::Launching => None,
+            Phase::Consulting(consultation) => consultation.wake_at(),
+            Phase::Watching(watch) => Some(watch.wake_at()),
+            Phase::Promoting(promotion) => promotion.wake_at(),
+            Phase::HandingOver(watch, handover, _) => sooner(Some(watch.wake_at()), handover.wake_at()),
+            Phase::Stopping { since, .. } => Some(since.plus(STOP_MS)),
+            Phase::Held { until } => Some(*until),
+        };
+        sooner(disk, phase)
+    }
+
+    /// What we know. `None` before the first order: we do not even know where we are.
+    pub fn report(&self) -> Option<AgentReport> {
+        let order = self.order.as_ref()?;
+        let process = match self.process {
+            Process::Running { incarnation, .. } => Process::Running { incarnation, pid: self.pid },
+            Process::Down => Process::Down,
+        };
+        Some(AgentReport {
+            generation: order.generation,
+            address: order.myself()?.address.clone(),
+            server: if process == Process::Down {
+                Observed::Unknown(Unseen::NotRunning)
+            } else {
+                self.server.clone()
+            },
+            process,
+            disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
+            has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
+            activity: self.activity(),
+            waiting: self.waiting.clone(),
+        })
+    }
+
+    fn activity(&self) -> Activity {
+        match &self.phase {
+            Phase::Idle if self.wanted_up() => Activity::Starting,
+            Phase::Idle => Activity::Resting,
+            Phase::Inspecting | Phase::Consulting(_) | Phase::Launching | Phase::Held { .. } => {
+                Activity::Starting
+            }
+            Phase::Watching(_) if self.server.known().is_none() && self.last_view.is_none() => {
+                Activity::Starting
+            }
+            Phase::Watching(_) => Activity::Watching,
+            Phase::Promoting(promotion) => match &promotion.without_votes {
+                Some(successor) => Activity::WithoutVotes { successor: successor.clone() },
+                None => Activity::FailingOver,
+            },
+            Phase::HandingOver(..) => Activity::HandingOver,
+            Phase::Stopping { .. } => Activity::Stopping,
+        }
+    }
+
+    pub(super) fn wanted_up(&self) -> bool {
+        !self.resting && self.order.as_ref().is_some_and(|order| order.run == Run::Up)
+    }
+
+    pub(super) fn shard(&self) -> Option<ShardName> {
+        Some(self.order.as_ref()?.myself()?.shard.clone())
+    }
+
+    pub(super) fn siblings(&self) -> Vec<InstanceName> {
+        self.order
+            .as_ref()
+            .map(|order| order.siblings().map(|(name, _)| name.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        match self.process {
+            Process::Running { incarnation, .. } => Some(incarnation),
+            Process::Down => None,
+        }
+    }
+
+    fn node_id(&self) -> Option<NodeId> {
+        Some(self.order.as_ref()?.myself()?.node_id)
+    }
+
+    pub(super) fn persistence(&self) -> Persistence {
+        self.order.as_ref().map_or(Persistence::Aof, |order| order.config.persistence)
+    }
+
+    /// The generation obeyed.
+    pub fn generation(&self) -> Option<Generation> {
+        self.order.as_ref().map(|order| order.generation)
+    }
+
+    /// Where our server listens.
+    pub fn address(&self) -> Option<&Address> {
+        self.order.as_ref().and_then(|order| order.myself()).map(|member| &member.address)
+    }
+
+    fn take_order(&mut self, now: Millis, order: AgentOrder) {
+        if order.instance != self.name
+            || self.order.as_ref().is_some_and(|last| last.generation > order.generation)
+        {
+            return;
+        }
+        self.order = Some(Arc::new(order));
+        if self.wanted_up() {
+            if matches!(self.phase, Phase::Idle) {
+                self.waiting = None;
+                self.inspect();
+            }
+            if let Phase::Watching(watch) = &mut self.phase {
+                watch.look_now(now);
+            }
+        } else {
+            self.come_down(now);
+        }
+    }
+
+    /// Goes down on purpose, handing over first if that is possible (law 2).
+    fn come_down(&mut self, now: Millis) {
+        match &self.phase {
+            Phase::Watching(_) if self.owns_slots() && !self.siblings().is_empty() => {
+                self.hand_over(now, None, Then::Rest)
+            }
+            Phase::Watching(_) => self.terminate(now, Then::Rest),
+            Phase::Inspecting | Phase::Consulting(_) | Phase::Held { .. } => self.phase = Phase::Idle,
+            // A promotion goes on: the shard needs its primary, whatever becomes of us. A start is ended when it is one.
+            Phase::Idle
+            | Phase::Launching
+            | Phase::Promoting(_)
+            | Phase::HandingOver(..)
+            | Phase::Stopping { .. } => {}
+        }
+    }
+
+    /// The supervisor goes down: all servers do, so that there is nobody to hand over to.
+    fn stop(&mut self, now: Millis) {
+        self.resting = true;
+        match &self.phase {
+            Phase::Watching(_) | Phase::HandingOver(..) => self.terminate(now, Then::Rest),
+            Phase::Launching => {}
+            Phase::Stopping { since, incarnation, killed, .. } => {
+                let (since, incarnation, killed) = (*since, *incarnation, *killed);
+                self.phase = Phase::Stopping { since, incarnation, then: Then::Rest, killed };
+            }
+            _ => self.phase = Phase::Idle,
+        }
+    }
+
+    pub(super) fn owns_slots(&self) -> bool {
+        self.server.known().is_some_and(ServerView::owns_slots)
+    }
+
+    pub(super) fn terminate(&mut self, now: Millis, then: Then) {
+        let Some(incarnation) = self.incarnation() else { return };
+        self.out.push(Command::Terminate(incarnation));
+        self.phase = Phase::Stopping { since: now, incarnation, then, killed: false };
+    }
+
+    pub(super) fn hand_over(&mut self, now: Millis, to: Option<InstanceName>, then: Then) {
+        let Phase::Watching(_) = &self.phase else { return };
+        let handover = Handover::begin(self.siblings(), to, now, &mut self.out);
+        let Phase::Watching(watch) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.phase = Phase::HandingOver(watch, Box::new(handover), then);
+    }
+
+    fn started(&mut self, now: Millis, incarnation: Incarnation, pid: Option<u32>) {
+        self.process = Process::Running { incarnation, pid };
+        self.pid = pid;
+        self.server = Observed::Unknown(Unseen::NotAsked);
+        self.last_view = None;
+        self.died_at = None;
+        self.phase = Phase::Watching(Watch::begin(now));
+        self.next_disk_look = now.plus(DISK_LOOK_MS);
+        if !self.wanted_up() {
+            self.terminate(now, Then::Rest);
+        }
+    }
+
+    fn exited(&mut self, now: Millis, incarnation: Incarnation, how: String) {
+        if self.incarnation() != Some(incarnation) {
+            return;
+        }
+        self.process = Process::Down;
+        self.pid = None;
+        self.server = Observed::Unknown(Unseen::NotRunning);
+        self.relayed.clear();
+        self.died_at = Some(now);
+        let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Stopping { then, .. } => then,
+            Phase::HandingOver(_, _, then) => {
+                self.died(how);
+                if then == Then::Rest { Then::Rest } else { Then::Restart }
+            }
+            _ => {
+                self.died(how);
+                Then::Restart
+            }
+        };
+        // A fenced primary that died all the same still leaves a shard that needs its successor.
+        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
+        if self.wanted_up() && then != Then::Rest || orphaned && !self.siblings().is_empty() {
+            if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
+        }
+        self.attend_all(if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
+    }
+
+    fn died(&mut self, how: String) {
+        let role = self.last_view.as_ref().map(|view| view.replication.role());
+        if role.is_none() {
+            // It never answered: a failed start, told with its own reason.
+            self.failures.in_a_row += 1;
+            self.tell_failure(StartFailure::Exited { detail: how });
+            return;
+        }
+        self.out.record(Happened::Died { instance: self.name.clone(), how, role });
+    }
+
+    fn served(&mut self, now: Millis, token: Token, result: Result<Reply, ServerError>) {
+        if self.process == Process::Down {
+            return;
+        }
+        if let Ok(Reply::View(view)) = &result {
+            self.saw(now, (**view).clone());
+        } else if let Err(error) = &result {
+            self.server = match (&self.server, error) {
+                // One silent look does not unmake what is known; the watch counts them.
+                (
+                    Observed::Known(_),
+                    ServerError::Silent(_) | ServerError::Busy | ServerError::Refused(_),
+                ) => self.server.clone(),
+                _ => Observed::Unknown(error.unseen()),
+            };
+        }
+        let alive = result.as_ref().map_or_else(ServerError::alive, |_| true);
+        let settled = self.settled();
+        let stale = !alive && self.silent_for(now) > 2_000;
+        if stale {
+            self.server = Observed::Unknown(Unseen::Timeout);
+        }
+        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
+            if watch.looked(now, token, alive, settled) {
+                return;
+            }
+            if alive {
+                watch.alive(now);
+            }
+        }
+        if let Some(relay) = self.relayed.remove(&token) {
+            self.relay(relay, result);
+        } else if let Phase::HandingOver(_, handover, _) = &mut self.phase {
+            let progress = handover.served(now, token, result, &mut self.out);
+            self.handover_went(now, progress);
+        }
+    }
+
+    fn silent_for(&self, now: Millis) -> u64 {
+        match &self.phase {
+            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.silent_for(now),
+            _ => 0,
+        }
+    }
+
+    fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
+        match &mut self.phase {
+            Phase::Promoting(promotion) => {
+                let progress = promotion.told(now, token, result, &mut self.out);
+                self.promotion_went(now, progress);
+            }
+            Phase::HandingOver(_, handover, _) => {
+                let progress = handover.told(now, token, result, &mut self.out);
+                self.handover_went(now, progress);
+            }
+            Phase::Consulting(consultation) => {
+                if consultation.told(token, result) {
+                    self.consulted(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn saw(&mut self, now: Millis, view: ServerView) {
+        let first = self.last_view.is_none();
+        if self.node_id().is_some_and(|id| id != view.node_id) {
+            // Law 10: whatever this is, it is not our server. Nothing is told to it, and nothing believed.
+            let failure = StartFailure::WrongIdentity { found: view.node_id };
+            self.waiting = Some(Waiting::StartFailed { instance: self.name.clone(), failure });
+            return;
+        }
+        if first {
+            self.failures = Failures::default();
+            self.accept_loss = false;
+            self.out.record(Happened::Started { instance: self.name.clone() });
+        }
+        self.waiting = None;
+        self.set_live(&view);
+        self.last_view = Some(view.clone());
+        self.server = Observed::Known(view);
+        if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
+            self.attend_all(Ok(Answer::Done));
+        }
+        let _ = now;
+    }
+
+    /// Sets what differs from the order and can be set while the server runs.
+    fn set_live(&mut self, view: &ServerView) {
+        let Some(order) = &self.order else { return };
+        let wanted = config::directives(&order.config);
+        let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
+        let drifted: Vec<Directive> = wanted
+            .into_iter()
+            .filter(|(name, _)| view.config_drift.contains(name))
+            // A returning replica runs without AOF until it is in sync, see `launch`.
+            .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
+            .collect();
+        if !drifted.is_empty() {
+            self.out.serve(ServerCommand::Configure(drifted), 2_000);
+        }
+    }
+
+    /// Is our server as it should be, as far as it can tell itself?
+    fn settled(&self) -> bool {
+        self.server.known().is_some_and(|view| {
+            view.cluster_ok
+                && view.config_drift.is_empty()
+                && view.failed.is_empty()
+                && match view.replication.role() {
+                    Role::Primary => view.slots().is_some(),
+                    Role::Replica => view.replication.link() == Some(Link::Up),
+                }
+        })
+    }
+
+    fn tick(&mut self, now: Millis) {
+        match &mut self.phase {
+            Phase::Held { until } if *until <= now => self.inspect(),
+            Phase::Promoting(promotion) => {
+                let progress = promotion.tick(now, &mut self.out);
+                self.promotion_went(now, progress);
+            }
+            Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
+            Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
+            Phase::Stopping { since, incarnation, then, killed: false } if now.since(*since) >= STOP_MS => {
+                self.out.push(Command::Kill(*incarnation));
+                self.phase =
+                    Phase::Stopping { since: now, incarnation: *incarnation, then: *then, killed: true };
+            }
+            _ => {}
+        }
+        let Some(order) = self.order.clone() else { return };
+        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
+            let limit = order.config.unresponsive_after_ms;
+            let wanted = || config::directives(&order.config);
+            if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
+                self.kill_silent(now, silent_ms);
+            }
+        }
+        if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
+            self.next_disk_look = now.plus(DISK_LOOK_MS);
+            self.out.push(Command::Inspect);
+        }
+    }
+
+    /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
+    /// (law 3's fence). What follows is its death like any other.
+    fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
+        let Some(incarnation) = self.incarnation() else { return };
+        self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
+        self.out.push(Command::Kill(incarnation));
+        self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
+    }
+
+    fn promotion_went(&mut self, now: Millis, progress: promotion::Progress) {
+        match progress {
+            promotion::Progress::Going => {}
+            promotion::Progress::Promoted { to, view } => {
+                if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
+                    let took_ms = now.since(promotion.died_at);
+                    let (from, to) = (self.name.clone(), to);
+                    self.out.record(Happened::FailedOver { shard, from, to, took_ms });
+                }
+                self.last_view = None;
+                self.start_as_replica_of(&view);
+            }
+            promotion::Progress::Nobody => {
+                self.last_view = None;
+                self.inspect();
+            }
+        }
+    }
+
+    fn handover_went(&mut self, now: Millis, progress: handover::Progress) {
+        let Phase::HandingOver(..) = &self.phase else { return };
+        let happened = match progress {
+            handover::Progress::Going => return,
+            handover::Progress::Done { to, paused_ms } => {
+                self.attend_all_unless_restarting(Ok(Answer::Done));
+                self.shard().map(|shard| Happened::SwitchedOver {
+                    shard,
+                    from: self.name.clone(),
+                    to,
+                    paused_ms,
+                })
+            }
+            handover::Progress::Abandoned { why } => {
+                self.abandoned(now, why);
+                return;
+            }
+        };
+        self.out.push(Command::Record(happened.unwrap_or(Happened::Stopped)));
+        let Phase::HandingOver(mut watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        watch.look_now(now);
+        self.phase = Phase::Watching(watch);
+        match then {
+            Then::Watch => {}
+            Then::Restart | Then::Rest => self.terminate(now, then),
+        }
+    }
+
+    fn abandoned(&mut self, now: Millis, why: String) {
+        if let Some(shard) = self.shard() {
+            self.out.record(Happened::SwitchoverAbandoned { shard, why: why.clone() });
+        }
+        let Phase::HandingOver(watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        self.phase = Phase::Watching(watch);
+        self.attend_all(Err(AskFailed::Refused(why)));
+        // The planner allowed a fence although nobody can follow only if the user forced it.
+        if then == Then::Rest {
+            self.terminate(now, Then::Rest);
+        }
+    }
+
+    fn attend_all_unless_restarting(&mut self, result: Result<Answer, AskFailed>) {
+        if !matches!(self.phase, Phase::HandingOver(_, _, Then::Restart)) {
+            self.attend_all(result);
+        }
+    }
+
+    /// Answers everybody who waits for a handover or a restart to end.
+    pub(super) fn attend_all(&mut self, result: Result<Answer, AskFailed>) {
+        for token in std::mem::take(&mut self.attending) {
+            self.out.push(Command::Answer { token, result: result.clone() });
+        }
+    }
+}

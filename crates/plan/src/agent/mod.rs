@@ -1,0 +1,256 @@
+//! The supervisor of one server, as a state machine: events and time in, commands out. What must be fast is decided here, on
+//! the spot, with the functions of [`crate::safety`] that the controller uses too.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `mod.rs` | which event goes where; what the agent reports |
+//! | [`launch`] | whether and as what a server starts |
+//! | [`watch`] | whether a running server is well |
+//! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
+//! | [`handover`] | a switchover that loses no write |
+//! | [`answer`] | what others may ask |
+
+mod answer;
+pub mod handover;
+mod launch;
+mod machine;
+pub mod promotion;
+mod watch;
+
+pub use machine::Agent;
+
+use crate::config::Directive;
+use crate::safety::start::Disk;
+use valkeeper_model::nodes_conf::NodesConf;
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, NodeId,
+    Replication, ServerView, StartFailure, Unseen,
+};
+
+/// Matches a reply to what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What happens to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The controller's order. An older one than the last is ignored.
+    Order(Box<AgentOrder>),
+    /// What the data directory holds, or why it cannot be read.
+    Inspected(Result<Disk, String>),
+    /// The server's process runs.
+    Started {
+        /// Which run.
+        incarnation: Incarnation,
+        /// Its process id, where there is one.
+        pid: Option<u32>,
+    },
+    /// It could not be started.
+    StartFailed(StartFailure),
+    /// Its process has ended; nothing of it is left.
+    Exited {
+        /// Which run.
+        incarnation: Incarnation,
+        /// How, for people.
+        how: String,
+    },
+    /// Our server's reply.
+    Served {
+        /// To which command.
+        token: Token,
+        /// What it said.
+        result: Result<Reply, ServerError>,
+    },
+    /// Another agent's answer.
+    Told {
+        /// To what we asked.
+        token: Token,
+        /// What it said.
+        result: Result<Answer, AskFailed>,
+    },
+    /// Somebody asks us. Every question is answered once, with the same token.
+    Asked {
+        /// For the answer.
+        token: Token,
+        /// What.
+        ask: Ask,
+    },
+    /// Stop the server and stay down: the supervisor goes down.
+    Stop,
+    /// Time has passed.
+    Tick,
+}
+
+/// What an agent wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Look into the data directory; `Inspected` follows.
+    Inspect,
+    /// Start the server; `Started` or `StartFailed` follows.
+    Start(Box<StartPlan>),
+    /// SIGKILL; `Exited` follows.
+    Kill(Incarnation),
+    /// End it in an orderly way, saving what it can; `Exited` follows.
+    Terminate(Incarnation),
+    /// Tell our server; `Served` follows within the time.
+    Serve {
+        /// For the reply.
+        token: Token,
+        /// What.
+        command: ServerCommand,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Ask another agent; `Told` follows within the time.
+    Tell {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        to: InstanceName,
+        /// What.
+        ask: Ask,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Answer who asked.
+    Answer {
+        /// The question's token.
+        token: Token,
+        /// The answer.
+        result: Result<Answer, AskFailed>,
+    },
+    /// Something worth telling people.
+    Record(Happened),
+}
+
+/// How to start a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartPlan {
+    /// Write this nodes.conf first; `None` keeps the file as it is.
+    pub nodes_conf: Option<NodesConf>,
+    /// Directives of the configuration file.
+    pub config: Vec<Directive>,
+    /// Where it is to listen.
+    pub address: Address,
+}
+
+/// What our server may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerCommand {
+    /// A full look. Directives are compared with these.
+    Look(Vec<Directive>),
+    /// `INFO replication`.
+    Replication,
+    /// `CLUSTER FAILOVER FORCE`.
+    FailoverForce,
+    /// `CLUSTER FAILOVER TAKEOVER`.
+    FailoverTakeover,
+    /// `CLUSTER FAILOVER`.
+    FailoverPlanned,
+    /// Push queued bus messages out to the shard.
+    Flush,
+    /// `CLIENT PAUSE … WRITE`, milliseconds.
+    PauseWrites(u64),
+    /// `CLIENT UNPAUSE`.
+    UnpauseWrites,
+    /// `CLUSTER REPLICATE`.
+    Follow(NodeId),
+    /// `CLUSTER MEET`.
+    Meet(Address),
+    /// `CONFIG SET`.
+    Configure(Vec<Directive>),
+    /// `BGSAVE`.
+    Save,
+}
+
+/// What our server replied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// OK.
+    Done,
+    /// The full look.
+    View(Box<ServerView>),
+    /// The quick look.
+    Replication(Replication),
+}
+
+/// Why our server did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServerError {
+    /// It did not answer.
+    #[error("{0}")]
+    Silent(Unseen),
+    /// It runs a long script or function.
+    #[error("busy with a script")]
+    Busy,
+    /// It loads its data.
+    #[error("loading its data")]
+    Loading,
+    /// It refused our password.
+    #[error("refused our password")]
+    AuthRefused,
+    /// It answered something that could not be understood.
+    #[error("gave an answer that could not be understood")]
+    Garbled,
+    /// It refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ServerError {
+    /// Does this come from a server that lives?
+    pub fn alive(&self) -> bool {
+        !matches!(self, Self::Silent(_))
+    }
+    /// As what could not be seen.
+    pub fn unseen(&self) -> Unseen {
+        match self {
+            Self::Silent(unseen) => *unseen,
+            Self::Loading => Unseen::Loading,
+            Self::AuthRefused => Unseen::AuthRefused,
+            Self::Busy => Unseen::Timeout,
+            Self::Garbled | Self::Refused(_) => Unseen::Garbled,
+        }
+    }
+}
+
+/// Collects commands and hands out tokens.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    commands: Vec<Command>,
+    last_token: u64,
+}
+
+impl Outbox {
+    fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+    fn push(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+    fn tell(&mut self, to: &InstanceName, ask: Ask, within_ms: u64) -> Token {
+        let token = self.token();
+        self.push(Command::Tell { token, to: to.clone(), ask, within_ms });
+        token
+    }
+    fn serve(&mut self, command: ServerCommand, within_ms: u64) -> Token {
+        let token = self.token();
+        self.push(Command::Serve { token, command, within_ms });
+        token
+    }
+    fn record(&mut self, happened: Happened) {
+        self.push(Command::Record(happened));
+    }
+    fn take(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+}
+
+/// The earlier of two times to wake up at.
+fn sooner(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,225 @@
+//! Law 3, in action: our server was its shard's primary and is dead for certain, which is the fence. Look at the replicas,
+//! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
+
+use super::{Outbox, Token};
+use crate::safety::succession::{Candidate, best_after_death, is_primary};
+use std::collections::BTreeMap;
+use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Link, Millis, ReplicationId, ServerView};
+
+/// A look at a replica must not take longer. Loopback needs under a millisecond.
+const LOOK_MS: u64 = 100;
+/// How long the replicas get to read what the dead primary sent before it died. They are done when their link is lost; a
+/// network that hides the death must not hold the promotion up for long.
+const DRAIN_MS: u64 = 150;
+/// How long one vote may take before FORCE is sent again: each one bumps the epoch and restarts the voting, so not sooner.
+const VOTE_MS: u64 = 400;
+/// How long a replica that cannot be seen is waited for when another could be promoted.
+const UNSEEN_MS: u64 = 300;
+/// Between rounds after a vote that was not won, or with nobody to see.
+const AGAIN_MS: u64 = 250;
+
+/// A promotion under way.
+#[derive(Debug)]
+pub struct Promotion {
+    siblings: Vec<InstanceName>,
+    history: Option<ReplicationId>,
+    cold: bool,
+    /// When the primary died.
+    pub died_at: Millis,
+    began: Millis,
+    /// The replica that asked for votes and got none, if so.
+    pub without_votes: Option<InstanceName>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Look {
+        pending: BTreeMap<Token, InstanceName>,
+        seen: BTreeMap<InstanceName, Result<Candidate, AskFailed>>,
+    },
+    Rest {
+        until: Millis,
+    },
+    Force {
+        to: Candidate,
+        token: Token,
+    },
+    Confirm {
+        to: Candidate,
+        since: Millis,
+        poll: Poll,
+    },
+    Fetch {
+        to: InstanceName,
+        token: Token,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Poll {
+    At(Millis),
+    Asked(Token),
+}
+
+/// Where a promotion is.
+#[derive(Debug)]
+pub enum Progress {
+    /// Not finished.
+    Going,
+    /// That one is primary, and this is what it sees.
+    Promoted {
+        /// Who.
+        to: InstanceName,
+        /// Its view, with the new topology.
+        view: Box<ServerView>,
+    },
+    /// Nobody can be promoted.
+    Nobody,
+}
+
+impl Promotion {
+    /// Begins one. `history` is the replication id of the dead primary; `cold` as in
+    /// [`crate::safety::succession::may_follow_dead`].
+    pub fn begin(
+        siblings: Vec<InstanceName>,
+        history: Option<ReplicationId>,
+        cold: bool,
+        died_at: Millis,
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Self {
+        let stage = Self::look(&siblings, out);
+        Self { siblings, history, cold, died_at, began: now, without_votes: None, stage }
+    }
+
+    fn look(siblings: &[InstanceName], out: &mut Outbox) -> Stage {
+        let pending =
+            siblings.iter().map(|name| (out.tell(name, Ask::Replication, LOOK_MS), name.clone())).collect();
+        Stage::Look { pending, seen: BTreeMap::new() }
+    }
+
+    /// An answer came.
+    pub fn told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: Result<Answer, AskFailed>,
+        out: &mut Outbox,
+    ) -> Progress {
+        match &mut self.stage {
+            Stage::Look { pending, seen } => {
+                if let Some(name) = pending.remove(&token) {
+                    let seen_now = candidate(name.clone(), result);
+                    seen.insert(name, seen_now);
+                    if pending.is_empty() {
+                        return self.choose(now, out);
+                    }
+                }
+            }
+            Stage::Force { to, token: sent } if *sent == token => match result {
+                Ok(_) => self.stage = Stage::Confirm { to: to.clone(), since: now, poll: Poll::At(now) },
+                Err(_) => self.stage = Stage::Rest { until: now.plus(AGAIN_MS) },
+            },
+            Stage::Confirm { to, since, poll } if *poll == Poll::Asked(token) => {
+                match candidate(to.instance.clone(), result) {
+                    Ok(seen) if seen.incarnation == to.incarnation && is_primary(&seen.replication) => {
+                        let name = to.instance.clone();
+                        self.arrive(name, out);
+                    }
+                    Ok(seen) if seen.incarnation != to.incarnation => self.stage = Stage::Rest { until: now },
+                    _ if now.since(*since) >= VOTE_MS => {
+                        self.without_votes = Some(to.instance.clone());
+                        self.stage = Stage::Rest { until: now.plus(AGAIN_MS) };
+                    }
+                    // Every millisecond at first, since a vote takes ten; then seldom.
+                    _ => *poll = Poll::At(now.plus(1 + now.since(*since) / 16)),
+                }
+            }
+            Stage::Fetch { to, token: sent } if *sent == token => {
+                if let Ok(Answer::Report(report)) = result
+                    && let Some(view) = report.view()
+                    && view.owns_slots()
+                {
+                    return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
+                }
+                self.stage = Stage::Rest { until: now.plus(20) };
+            }
+            _ => {}
+        }
+        self.tick(now, out)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Millis, out: &mut Outbox) -> Progress {
+        match &mut self.stage {
+            Stage::Rest { until } if *until <= now => self.stage = Self::look(&self.siblings, out),
+            Stage::Confirm { to, poll, .. } => {
+                if let Poll::At(at) = *poll
+                    && at <= now
+                {
+                    *poll = Poll::Asked(out.tell(&to.instance, Ask::Replication, LOOK_MS));
+                }
+            }
+            _ => {}
+        }
+        Progress::Going
+    }
+
+    /// When to tick next.
+    pub fn wake_at(&self) -> Option<Millis> {
+        match &self.stage {
+            Stage::Rest { until } => Some(*until),
+            Stage::Confirm { poll: Poll::At(at), .. } => Some(*at),
+            _ => None,
+        }
+    }
+
+    fn choose(&mut self, now: Millis, out: &mut Outbox) -> Progress {
+        let Stage::Look { seen, .. } = &self.stage else { return Progress::Going };
+        let known: Vec<&Candidate> = seen.values().filter_map(|seen| seen.as_ref().ok()).collect();
+        if let Some(primary) = known.iter().find(|candidate| is_primary(&candidate.replication)) {
+            // Somebody was faster: the engine's own election, or an earlier FORCE of ours whose answer was lost.
+            let name = primary.instance.clone();
+            self.arrive(name, out);
+            return Progress::Going;
+        }
+        let unseen =
+            seen.values().any(|seen| matches!(seen, Err(AskFailed::Unseen(_) | AskFailed::Refused(_))));
+        let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
+        let best = best_after_death(known.iter().copied(), self.history, self.cold).cloned();
+        let waited = now.since(self.began);
+        match best {
+            Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
+            Some(_) if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
+            Some(to) => {
+                let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
+                self.stage = Stage::Force { to, token };
+            }
+            None if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
+            None => return Progress::Nobody,
+        }
+        Progress::Going
+    }
+
+    fn arrive(&mut self, to: InstanceName, out: &mut Outbox) {
+        // The announcement is pushed out first: clients of the other primaries wait for it.
+        out.tell(&to, Ask::Flush, LOOK_MS);
+        let token = out.tell(&to, Ask::Report { fresh: true }, LOOK_MS * 5);
+        self.without_votes = None;
+        self.stage = Stage::Fetch { to, token };
+    }
+}
+
+/// An answer to [`Ask::Replication`] as a candidate.
+pub(super) fn candidate(
+    instance: InstanceName,
+    result: Result<Answer, AskFailed>,
+) -> Result<Candidate, AskFailed> {
+    match result? {
+        Answer::Replication { incarnation, replication } => {
+            Ok(Candidate { instance, incarnation, replication })
+        }
+        Answer::Done | Answer::Report(_) => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
+    }
+}

@@ -1,0 +1,102 @@
+//! Whether a running server is well: looks at it, and notices when it has been silent for too long.
+
+use super::{Outbox, ServerCommand, Token};
+use crate::config::Directive;
+use valkeeper_model::Millis;
+
+/// Between looks at a server that is well.
+const AT_REST_MS: u64 = 1_000;
+/// Between looks at one that is not there yet.
+const UNSETTLED_MS: u64 = 25;
+/// Looks that must stay unanswered before silence counts: one lost reply is no death.
+const SILENT_LOOKS: u32 = 3;
+/// A server that has just been started may take this long until it listens.
+const BOOT_MS: u64 = 10_000;
+/// A gap in our own time longer than this means that we, not the server, were away (laptop asleep, supervisor stopped).
+const AWAY_MS: u64 = 1_000;
+
+/// The watch over one run of a server.
+#[derive(Debug)]
+pub(super) struct Watch {
+    answered_at: Millis,
+    answered_once: bool,
+    unanswered: u32,
+    looking: Option<Token>,
+    next_look: Millis,
+    ticked_at: Millis,
+}
+
+impl Watch {
+    pub(super) fn begin(now: Millis) -> Self {
+        Self {
+            answered_at: now,
+            answered_once: false,
+            unanswered: 0,
+            looking: None,
+            next_look: now,
+            ticked_at: now,
+        }
+    }
+
+    /// Time has passed. Returns how long the server has been silent if that is too long.
+    pub(super) fn tick(
+        &mut self,
+        now: Millis,
+        unresponsive_after_ms: u64,
+        wanted: impl FnOnce() -> Vec<Directive>,
+        out: &mut Outbox,
+    ) -> Option<u64> {
+        if now.since(self.ticked_at) > AWAY_MS + AT_REST_MS {
+            self.answered_at = now;
+            self.unanswered = 0;
+        }
+        self.ticked_at = now;
+        let limit =
+            if self.answered_once { unresponsive_after_ms } else { unresponsive_after_ms.max(BOOT_MS) };
+        let silent = now.since(self.answered_at);
+        if silent >= limit && self.unanswered >= SILENT_LOOKS {
+            return Some(silent);
+        }
+        if self.looking.is_none() && self.next_look <= now {
+            let within = (unresponsive_after_ms / 4).clamp(100, 1_000);
+            self.looking = Some(out.serve(ServerCommand::Look(wanted()), within));
+        }
+        None
+    }
+
+    /// A reply to a look, or not. `settled`: is the server as it should be, so that it need not be looked at often?
+    pub(super) fn looked(&mut self, now: Millis, token: Token, alive: bool, settled: bool) -> bool {
+        if self.looking != Some(token) {
+            return false;
+        }
+        self.looking = None;
+        if alive {
+            self.alive(now);
+        } else {
+            self.unanswered += 1;
+        }
+        self.next_look = now.plus(if settled { AT_REST_MS } else { UNSETTLED_MS });
+        true
+    }
+
+    /// Any sign of life.
+    pub(super) fn alive(&mut self, now: Millis) {
+        self.answered_at = now;
+        self.answered_once = true;
+        self.unanswered = 0;
+    }
+
+    pub(super) fn silent_for(&self, now: Millis) -> u64 {
+        now.since(self.answered_at)
+    }
+
+    /// Something has changed: look now.
+    pub(super) fn look_now(&mut self, now: Millis) {
+        self.next_look = now;
+    }
+
+    pub(super) fn wake_at(&self) -> Millis {
+        // While a look is out its reply wakes us; the tick a second later only tells us that we are not away.
+        if self.looking.is_some() { self.ticked_at.plus(AT_REST_MS) } else { self.next_look }
+    }
+}

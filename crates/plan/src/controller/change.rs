@@ -1,0 +1,67 @@
+//! What a changed spec makes of a layout.
+
+use crate::config;
+use crate::placement::server_config;
+use valkeeper_model::{ClusterSpec, Layout, Refusal};
+
+/// The layout that follows the spec, with the generation of the given one if nothing has to change.
+pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+    let refuse = |field: &str| Err(Refusal::CannotChange { field: field.to_owned() });
+    if spec.name != layout.cluster {
+        return refuse("metadata.name");
+    }
+    if usize::try_from(spec.shards) != Ok(layout.shards.len()) {
+        return refuse("spec.shards");
+    }
+    if spec.replicas_per_shard != layout.replicas_per_shard {
+        return refuse("spec.replicasPerShard");
+    }
+    let mut next = layout.clone();
+    next.zones = spec.zones;
+    next.config = server_config(spec);
+    if next != *layout {
+        next.generation = layout.generation.next();
+    }
+    Ok(next)
+}
+
+/// A change, for people: what it is now and what it becomes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// What.
+    pub what: String,
+    /// Now; `None` if it is new.
+    pub from: Option<String>,
+    /// Then; `None` if it is dropped.
+    pub to: Option<String>,
+}
+
+/// What differs between two layouts of one cluster.
+pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut compare = |what: &str, from: Option<String>, to: Option<String>| {
+        if from != to {
+            found.push(Difference { what: what.to_owned(), from, to });
+        }
+    };
+    compare("zones", Some(from.zones.to_string()), Some(to.zones.to_string()));
+    let ms = |ms: u64| Some(format!("{ms} ms"));
+    compare("unresponsiveAfter", ms(from.config.unresponsive_after_ms), ms(to.config.unresponsive_after_ms));
+    let before = config::directives(&from.config);
+    let after = config::directives(&to.config);
+    let value = |all: &[config::Directive], name: &str| {
+        all.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.clone())
+    };
+    let mut names: Vec<&String> = before.iter().chain(&after).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        compare(name, value(&before, name), value(&after, name));
+    }
+    for (name, instance) in to.instances.iter() {
+        let fenced = |layout: &Layout| layout.instances.get(name).map(|instance| instance.fenced.to_string());
+        compare(&format!("{name} fenced"), fenced(from), Some(instance.fenced.to_string()));
+    }
+    found
+}

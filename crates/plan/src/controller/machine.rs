@@ -1,0 +1,435 @@
+//! The controller's state, and the order of things: load, found, commit, provision, order, observe, act.
+
+use super::steps::{self, Step};
+use super::{Command, CommitError, Event, change, orders};
+use crate::agent::Token;
+use crate::health;
+use crate::placement::{self, Ids};
+use crate::sight::Sight;
+use std::collections::BTreeMap;
+use valkeeper_model::{
+    Address, Answer, Ask, AskFailed, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis,
+    Observation, Refusal, Report, ShardName, Waiting, ZoneName,
+};
+
+/// Between observations of a cluster that is whole.
+const AT_REST_MS: u64 = 1_000;
+/// Between observations of one that is not.
+const UNSETTLED_MS: u64 = 50;
+/// Observations that follow a nudge are not closer than this.
+const NUDGED_MS: u64 = 5;
+/// Before the next try after the store or the platform failed.
+const FAILED_MS: u64 = 500;
+/// How long an agent may take for a step.
+const STEP_MS: u64 = 2_000;
+
+/// The controller of one cluster.
+pub struct Controller {
+    spec: ClusterSpec,
+    zones: Vec<ZoneName>,
+    ids: Box<dyn Ids + Send>,
+    pub(super) layout: Option<Layout>,
+    pub(super) observation: Option<Observation>,
+    report: Option<Report>,
+    addresses: BTreeMap<InstanceName, Address>,
+    stage: Stage,
+    store_failed: Option<String>,
+    pub(super) pending: BTreeMap<Token, Pending>,
+    /// Requests that are done when the shard's primary is another than that one.
+    pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
+    queued: Vec<(Token, valkeeper_model::Request)>,
+    seen_since: BTreeMap<String, Millis>,
+    taken_at: BTreeMap<String, Millis>,
+    last_token: u64,
+    out: Vec<Command>,
+}
+
+/// What an answer of an agent is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// A user's request.
+    Request(Token),
+    /// A step; recorded if it was done.
+    Step(Box<Step>),
+    /// Nothing more.
+    Nothing,
+}
+
+/// A user's request that is done once a layout is stored.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// Whom to answer.
+    pub(super) token: Token,
+    /// What to tell people.
+    pub(super) happened: Happened,
+    /// The spec that holds from then on, if the request was for one.
+    pub(super) spec: Option<Box<ClusterSpec>>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing asked yet.
+    New,
+    /// The store is being read.
+    Loading,
+    /// A layout is being stored; the request that wants it, and what to tell.
+    Committing { layout: Box<Layout>, request: Option<Wish> },
+    /// Instances get their places.
+    Provisioning,
+    /// Reports are being gathered.
+    Observing { nudged: bool },
+    /// Until then, nothing.
+    Resting { until: Millis, then: Then },
+    /// The spec cannot be followed.
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Load,
+    Provision,
+    Observe,
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl Controller {
+    /// A controller that knows nothing yet but the spec and the zones there are.
+    pub fn new(spec: ClusterSpec, zones: Vec<ZoneName>, ids: Box<dyn Ids + Send>) -> Self {
+        Self {
+            spec,
+            zones,
+            ids,
+            layout: None,
+            observation: None,
+            report: None,
+            addresses: BTreeMap::new(),
+            stage: Stage::New,
+            store_failed: None,
+            pending: BTreeMap::new(),
+            until_changed: Vec::new(),
+            queued: Vec::new(),
+            seen_since: BTreeMap::new(),
+            taken_at: BTreeMap::new(),
+            last_token: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes an event, gives what is to be done about it.
+    pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
+        match event {
+            Event::Loaded(result) => self.loaded(now, result),
+            Event::Committed(result) => self.committed(now, result),
+            Event::Provisioned(result) => self.provisioned(now, result),
+            Event::Observed(observation) => self.observed(now, observation),
+            Event::Told { token, result } => self.told(token, result),
+            Event::Asked { token, request } => self.queued.push((token, request)),
+            Event::Nudged => self.nudged(now),
+            Event::Tick => {}
+        }
+        self.tick(now);
+        self.take_queued();
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn wake_at(&self) -> Option<Millis> {
+        match &self.stage {
+            Stage::New => Some(Millis(0)),
+            Stage::Resting { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// The layout in force.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
+    }
+
+    fn tick(&mut self, now: Millis) {
+        match &self.stage {
+            Stage::New => self.load(),
+            Stage::Resting { until, then } if *until <= now => match then {
+                Then::Load => self.load(),
+                Then::Provision => self.provision(),
+                Then::Observe => self.observe(),
+            },
+            _ => {}
+        }
+    }
+
+    fn load(&mut self) {
+        self.stage = Stage::Loading;
+        self.out.push(Command::Load);
+    }
+
+    fn observe(&mut self) {
+        self.stage = Stage::Observing { nudged: false };
+        self.out.push(Command::Observe);
+    }
+
+    fn provision(&mut self) {
+        if let Some(layout) = &self.layout {
+            self.stage = Stage::Provisioning;
+            self.out.push(Command::Provision(Box::new(layout.clone())));
+        }
+    }
+
+    fn nudged(&mut self, now: Millis) {
+        match &mut self.stage {
+            Stage::Observing { nudged } => *nudged = true,
+            Stage::Resting { until, then: Then::Observe } => *until = (*until).min(now.plus(NUDGED_MS)),
+            _ => {}
+        }
+    }
+
+    /// Requests wait while the layout is being changed, so that each is judged by the newest.
+    fn take_queued(&mut self) {
+        while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { then: Then::Observe, .. })
+            && self.observation.is_some()
+            && !self.queued.is_empty()
+        {
+            let (token, request) = self.queued.remove(0);
+            self.asked(token, request);
+        }
+    }
+
+    fn loaded(&mut self, now: Millis, result: Result<Option<Layout>, String>) {
+        let stored = match result {
+            Ok(stored) => stored,
+            Err(why) => return self.store_fails(now, why, Then::Load),
+        };
+        self.store_failed = None;
+        let Some(stored) = stored else {
+            return match placement::found(&self.spec, &self.zones, self.ids.as_mut()) {
+                Ok(layout) => self.commit(layout, None),
+                Err(impossible) => self.give_up(impossible.into()),
+            };
+        };
+        match change::follow(&stored, &self.spec) {
+            Ok(next) if next == stored => {
+                self.layout = Some(stored);
+                self.provision();
+            }
+            Ok(next) => {
+                self.layout = Some(stored);
+                self.commit(next, None);
+            }
+            Err(refusal) => self.give_up(refusal),
+        }
+    }
+
+    fn give_up(&mut self, refusal: Refusal) {
+        self.stage = Stage::Ended;
+        self.out.push(Command::GiveUp(refusal));
+    }
+
+    fn store_fails(&mut self, now: Millis, why: String, then: Then) {
+        self.store_failed = Some(why);
+        self.stage = Stage::Resting { until: now.plus(FAILED_MS), then };
+        self.publish_again();
+    }
+
+    pub(super) fn commit(&mut self, layout: Layout, request: Option<Wish>) {
+        let after = self.layout.as_ref().map(|layout| layout.generation);
+        self.out.push(Command::Commit { layout: Box::new(layout.clone()), after });
+        self.stage = Stage::Committing { layout: Box::new(layout), request };
+    }
+
+    fn committed(&mut self, now: Millis, result: Result<(), CommitError>) {
+        let Stage::Committing { layout, request } = std::mem::replace(&mut self.stage, Stage::Loading) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.store_failed = None;
+                if self.layout.is_none() {
+                    self.out.push(Command::Record(Happened::Founded { instances: layout.instances.len() }));
+                }
+                if layout.formed && self.layout.as_ref().is_some_and(|before| !before.formed) {
+                    self.out.push(Command::Record(Happened::Formed));
+                }
+                self.layout = Some(*layout);
+                if let Some(wish) = request {
+                    if let Some(spec) = wish.spec {
+                        self.spec = *spec;
+                    }
+                    self.out.push(Command::Record(wish.happened));
+                    self.answer(wish.token, Ok(()));
+                }
+                self.provision();
+            }
+            Err(CommitError::Conflict) => {
+                if let Some(Wish { token, .. }) = request {
+                    self.answer(
+                        token,
+                        Err(Refusal::NotStored { why: "another controller changed it just now".to_owned() }),
+                    );
+                }
+                self.load();
+            }
+            Err(CommitError::Failed(why)) => {
+                if let Some(Wish { token, .. }) = request {
+                    self.answer(token, Err(Refusal::NotStored { why: why.clone() }));
+                }
+                let then = if self.layout.is_some() { Then::Observe } else { Then::Load };
+                self.store_fails(now, why, then);
+            }
+        }
+    }
+
+    fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
+        match result {
+            Ok(addresses) => {
+                self.addresses = addresses;
+                self.order_all(None);
+                self.observe();
+            }
+            Err(why) => self.store_fails(now, why, Then::Provision),
+        }
+    }
+
+    /// Orders for everybody, or for those whose generation is behind.
+    fn order_all(&mut self, behind: Option<&Observation>) {
+        let Some(layout) = &self.layout else { return };
+        let late = |name: &InstanceName| {
+            behind.is_none_or(|seen| {
+                seen.report(name).is_none_or(|report| report.generation < layout.generation)
+            })
+        };
+        let names: Vec<_> = layout.instances.keys().filter(|name| late(name)).collect();
+        if names.is_empty() {
+            return;
+        }
+        if let Some(members) = orders::members(layout, &self.addresses) {
+            let rendered = names.into_iter().filter_map(|name| orders::order(layout, &members, name));
+            self.out.extend(rendered.map(|order| Command::Order(Box::new(order))));
+        }
+    }
+
+    fn observed(&mut self, now: Millis, observation: Observation) {
+        let Stage::Observing { nudged } = self.stage else { return };
+        let Some(layout) = self.layout.clone() else { return };
+        self.order_all(Some(&observation));
+        let sight = Sight::new(&layout, &observation);
+        let report = health::judge(&sight);
+        let due = steps::due(&sight, &report);
+        drop(sight);
+        self.observation = Some(observation);
+        self.settle_until_changed(&report);
+        let pause = match (nudged, report.healthy) {
+            (true, _) => NUDGED_MS,
+            (false, true) => AT_REST_MS,
+            (false, false) => UNSETTLED_MS,
+        };
+        self.stage = Stage::Resting { until: now.plus(pause), then: Then::Observe };
+        let formed = report.healthy && !layout.formed;
+        self.publish(report);
+        self.take_due(now, due);
+        if formed {
+            self.commit(Layout { formed: true, generation: layout.generation.next(), ..layout }, None);
+        }
+    }
+
+    fn settle_until_changed(&mut self, report: &Report) {
+        let primary = |shard: &ShardName| {
+            report.shards.iter().find(|seen| seen.name == *shard).and_then(|seen| seen.primary.clone())
+        };
+        let waiting = std::mem::take(&mut self.until_changed);
+        for (token, shard, from) in waiting {
+            match primary(&shard) {
+                Some(new) if Some(&new) != from.as_ref() => self.answer(token, Ok(())),
+                _ => self.until_changed.push((token, shard, from)),
+            }
+        }
+    }
+
+    fn publish_again(&mut self) {
+        if let Some(report) = self.report.clone() {
+            self.publish(report);
+        }
+    }
+
+    fn publish(&mut self, mut report: Report) {
+        report.waiting.retain(|waiting| !matches!(waiting, Waiting::StoreFailed { .. }));
+        if let Some(why) = &self.store_failed {
+            report.waiting.push(Waiting::StoreFailed { why: why.clone() });
+            report.healthy = false;
+        }
+        let was = self.report.as_ref().map(|before| before.healthy);
+        match (was, report.healthy, report.waiting.first()) {
+            (Some(false) | None, true, _) => self.out.push(Command::Record(Happened::BecameHealthy)),
+            (Some(true), false, Some(waiting)) => {
+                self.out.push(Command::Record(Happened::BecameUnhealthy { waiting: waiting.clone() }));
+            }
+            _ => {}
+        }
+        if self.report.as_ref() != Some(&report) {
+            self.out.push(Command::Publish(Box::new(report.clone())));
+            self.report = Some(report);
+        }
+    }
+
+    /// Takes the steps whose cause has lasted and that were not taken just now.
+    fn take_due(&mut self, now: Millis, due: Vec<Step>) {
+        let keys: Vec<String> = due.iter().map(Step::key).collect();
+        self.seen_since.retain(|key, _| keys.contains(key));
+        for step in due {
+            let since = *self.seen_since.entry(step.key()).or_insert(now);
+            let settled = self.taken_at.get(&step.key()).is_none_or(|at| now.since(*at) >= step.settle_ms());
+            if now.since(since) < step.patience_ms() || !settled {
+                continue;
+            }
+            self.taken_at.insert(step.key(), now);
+            let (to, ask, within_ms) = match &step {
+                Step::TakeOver { to, incarnation, .. } => {
+                    (to, Ask::Takeover { incarnation: *incarnation }, STEP_MS)
+                }
+                Step::Follow { instance, incarnation, primary } => {
+                    (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)
+                }
+                Step::Meet { instance, address, .. } => {
+                    (instance, Ask::Meet { address: address.clone() }, STEP_MS)
+                }
+                Step::SwitchForZones { from, to, .. } => {
+                    (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
+                }
+            };
+            let sent = self.tell(to.clone(), ask, within_ms);
+            self.pending.insert(sent, Pending::Step(Box::new(step)));
+        }
+    }
+
+    fn told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
+        match self.pending.remove(&token) {
+            Some(Pending::Request(request)) => self.request_told(request, result),
+            Some(Pending::Step(step)) => {
+                if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
+                    self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
+                }
+            }
+            Some(Pending::Nothing) | None => {}
+        }
+    }
+
+    pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {
+        self.last_token += 1;
+        let token = Token(self.last_token);
+        self.out.push(Command::Tell { token, to, ask, within_ms });
+        token
+    }
+
+    pub(super) fn answer(&mut self, token: Token, result: Result<(), Refusal>) {
+        self.out.push(Command::Answer { token, result });
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> Option<Generation> {
+        self.layout.as_ref().map(|layout| layout.generation)
+    }
+}

@@ -1,0 +1,110 @@
+//! The cluster's controller, as a state machine: events and time in, commands out. Any number may run: a commit compares and
+//! sets, agents refuse older orders, and every step is checked again by who carries it out.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `mod.rs` | what is put in and out |
+//! | `machine.rs` | load, found, commit, order, observe, in this order |
+//! | [`change`] | what a changed spec makes of a layout |
+//! | [`orders`] | what agents are told |
+//! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
+//! | `requests.rs` | what users may ask, and why not |
+
+pub mod change;
+mod machine;
+pub mod orders;
+mod requests;
+pub mod steps;
+
+pub use machine::Controller;
+
+use crate::agent::Token;
+use std::collections::BTreeMap;
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, Generation, Happened, InstanceName, Layout, Observation,
+    Refusal, Report, Request,
+};
+
+/// What happens to a controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// What the store holds.
+    Loaded(Result<Option<Layout>, String>),
+    /// A commit's end.
+    Committed(Result<(), CommitError>),
+    /// Every instance of the layout has a place and an address.
+    Provisioned(Result<BTreeMap<InstanceName, Address>, String>),
+    /// What was seen.
+    Observed(Observation),
+    /// An agent's answer.
+    Told {
+        /// To what we asked.
+        token: Token,
+        /// What it said.
+        result: Result<Answer, AskFailed>,
+    },
+    /// A user asks. Every request is answered once.
+    Asked {
+        /// For the answer.
+        token: Token,
+        /// What.
+        request: Request,
+    },
+    /// Some agent has news: look at once.
+    Nudged,
+    /// Time has passed.
+    Tick,
+}
+
+/// Why a layout was not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitError {
+    /// Somebody else committed in between: load and think again.
+    Conflict,
+    /// The store failed.
+    Failed(String),
+}
+
+/// What a controller wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Read the store; `Loaded` follows.
+    Load,
+    /// Store this layout if the stored one has that generation (`None`: if there is none); `Committed` follows.
+    Commit {
+        /// The new layout.
+        layout: Box<Layout>,
+        /// The one it follows.
+        after: Option<Generation>,
+    },
+    /// Give every instance of the layout an agent, a place for its data and an address; `Provisioned` follows.
+    Provision(Box<Layout>),
+    /// Hand an agent its order.
+    Order(Box<AgentOrder>),
+    /// Ask every agent for its report; `Observed` follows.
+    Observe,
+    /// Ask an agent; `Told` follows within the time.
+    Tell {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        to: InstanceName,
+        /// What.
+        ask: Ask,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Answer a user.
+    Answer {
+        /// The request's token.
+        token: Token,
+        /// Done, or why not.
+        result: Result<(), Refusal>,
+    },
+    /// The explanation has changed.
+    Publish(Box<Report>),
+    /// Something worth telling people.
+    Record(Happened),
+    /// The spec cannot be followed at all: nothing was or will be done.
+    GiveUp(Refusal),
+}

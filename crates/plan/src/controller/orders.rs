@@ -1,0 +1,45 @@
+//! What agents are told: rendered from the layout only (law 5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{Address, AgentOrder, InstanceName, Layout, Member, Run, SlotSet};
+
+/// All members with their addresses; `None` while one of them has none.
+pub fn members(
+    layout: &Layout,
+    addresses: &BTreeMap<InstanceName, Address>,
+) -> Option<Arc<BTreeMap<InstanceName, Member>>> {
+    let mut members = BTreeMap::new();
+    for (name, instance) in layout.instances.iter() {
+        let shard = layout.shards.get(&instance.shard)?;
+        let founding_slots = if shard.founder == *name { shard.slots.clone() } else { SlotSet::empty() };
+        let member = Member {
+            shard: instance.shard.clone(),
+            shard_id: shard.id,
+            node_id: instance.node_id,
+            address: addresses.get(name)?.clone(),
+            founding_slots,
+            founder: layout.instances.get(&shard.founder)?.node_id,
+        };
+        members.insert(name.clone(), member);
+    }
+    Some(Arc::new(members))
+}
+
+/// One agent's order.
+pub fn order(
+    layout: &Layout,
+    members: &Arc<BTreeMap<InstanceName, Member>>,
+    name: &InstanceName,
+) -> Option<AgentOrder> {
+    let instance = layout.instances.get(name)?;
+    Some(AgentOrder {
+        generation: layout.generation,
+        cluster: layout.id,
+        instance: name.clone(),
+        run: if instance.fenced { Run::Fenced } else { Run::Up },
+        formed: layout.formed,
+        config: layout.config.clone(),
+        members: Arc::clone(members),
+    })
+}

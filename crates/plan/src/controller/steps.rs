@@ -1,0 +1,183 @@
+//! What agents cannot do alone, derived from layout and observation. Each step is one command that whoever carries it out
+//! checks again: it names the run it is meant for.
+
+use crate::health::in_sync;
+use crate::safety::disruption::{busy, may_disturb};
+use crate::safety::takeover::{may_take_over, votes};
+use crate::safety::zones::majority_holder;
+use crate::sight::{InstanceSight, ShardSight, Sight};
+use valkeeper_model::{
+    Activity, Address, Incarnation, InstanceName, NodeId, Report, Role, ShardName, Waiting,
+};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Promote without a vote (law 4).
+    TakeOver {
+        /// Which shard.
+        shard: ShardName,
+        /// Whom.
+        to: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// Primaries that can vote.
+        alive: usize,
+        /// Votes needed.
+        needed: usize,
+    },
+    /// Make an instance follow its shard's primary.
+    Follow {
+        /// Whom.
+        instance: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// The primary.
+        primary: NodeId,
+    },
+    /// Make two members know each other (again).
+    Meet {
+        /// Who does not know.
+        instance: InstanceName,
+        /// Whom.
+        whom: InstanceName,
+        /// Where that one is.
+        address: Address,
+    },
+    /// Swap roles so that no zone's loss loses the majority, nor a shard (law 7).
+    SwitchForZones {
+        /// Which shard.
+        shard: ShardName,
+        /// From whom.
+        from: InstanceName,
+        /// To whom.
+        to: InstanceName,
+    },
+}
+
+impl Step {
+    /// How long the cause must have been seen before the step is taken, milliseconds: the engine mends most of it alone.
+    pub fn patience_ms(&self) -> u64 {
+        match self {
+            Self::TakeOver { .. } => 0,
+            Self::Follow { .. } | Self::SwitchForZones { .. } => 1_000,
+            Self::Meet { .. } => 2_000,
+        }
+    }
+    /// How long the outcome is waited for before the step is taken again, milliseconds.
+    pub fn settle_ms(&self) -> u64 {
+        match self {
+            Self::TakeOver { .. } => 1_000,
+            Self::Follow { .. } | Self::Meet { .. } => 3_000,
+            Self::SwitchForZones { .. } => 10_000,
+        }
+    }
+    /// What it is done to, for patience and settling.
+    pub fn key(&self) -> String {
+        match self {
+            Self::TakeOver { .. } => "takeover".to_owned(),
+            Self::Follow { instance, primary, .. } => format!("{instance} follow {primary}"),
+            Self::Meet { instance, whom, .. } => format!("{instance} meet {whom}"),
+            Self::SwitchForZones { .. } => "switch for zones".to_owned(),
+        }
+    }
+}
+
+/// All steps that are due by what was seen.
+pub fn due(sight: &Sight<'_>, report: &Report) -> Vec<Step> {
+    let mut steps = Vec::new();
+    steps.extend(take_over(sight));
+    for shard in sight.shards.values() {
+        steps.extend(shard.instances.iter().filter_map(|instance| follow(shard, instance)));
+    }
+    if !report.healthy {
+        steps.extend(meet(sight));
+    }
+    steps.extend(switch_for_zones(sight, report));
+    steps
+}
+
+/// One shard at a time: the first takeover may bring the quorum back, and then the others are voted for.
+fn take_over(sight: &Sight<'_>) -> Option<Step> {
+    let votes = votes(sight);
+    sight.shards.values().filter(|shard| shard.primary().is_none()).find_map(|shard| {
+        let to = shard.instances.iter().find_map(|instance| match &instance.report?.activity {
+            Activity::WithoutVotes { successor } => Some(successor),
+            _ => None,
+        })?;
+        let incarnation = shard.get(to)?.report?.incarnation()?;
+        let (alive, needed) = (votes.alive, votes.needed);
+        may_take_over(votes, shard, to).then(|| Step::TakeOver {
+            shard: shard.name.clone(),
+            to: to.clone(),
+            incarnation,
+            alive,
+            needed,
+        })
+    })
+}
+
+fn follow(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Option<Step> {
+    let primary = shard.primary()?;
+    let view = instance.view()?;
+    let astray = match view.replication.role() {
+        Role::Primary => view.slots().is_none(),
+        Role::Replica => view.primary() != Some(primary.instance.node_id),
+    };
+    if instance.name == primary.name || !astray || busy(shard).is_some() {
+        return None;
+    }
+    let incarnation = instance.report?.incarnation()?;
+    Some(Step::Follow { instance: instance.name.clone(), incarnation, primary: primary.instance.node_id })
+}
+
+/// Members that run and do not see each other: addresses that changed while a server was down, or a table that was lost.
+fn meet(sight: &Sight<'_>) -> Vec<Step> {
+    let running: Vec<&InstanceSight<'_>> = sight
+        .shards
+        .values()
+        .flat_map(|shard| &shard.instances)
+        .filter(|instance| instance.view().is_some())
+        .collect();
+    let mut steps = Vec::new();
+    for one in &running {
+        let Some(view) = one.view() else { continue };
+        for other in running.iter().filter(|other| other.name != one.name) {
+            let Some(address) = other.report.map(|report| &report.address) else { continue };
+            let known = view.topology.get(&other.instance.node_id);
+            if known.is_none_or(|node| node.address.as_ref() != Some(address)) {
+                let (instance, whom) = (one.name.clone(), other.name.clone());
+                steps.push(Step::Meet { instance, whom, address: address.clone() });
+            }
+        }
+    }
+    steps
+}
+
+/// After failovers primaries may have gathered in one zone. When that is all that is wrong, hand one over to a replica in a
+/// zone that can take it.
+fn switch_for_zones(sight: &Sight<'_>, report: &Report) -> Option<Step> {
+    let of_zones =
+        |waiting: &Waiting| matches!(waiting, Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. });
+    if report.waiting.is_empty() || !report.waiting.iter().all(of_zones) {
+        return None;
+    }
+    let zones =
+        || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
+    let (full, _) = majority_holder(zones())?;
+    sight.shards.values().find_map(|shard| {
+        let primary = shard.primary().filter(|primary| primary.instance.zone == *full)?;
+        let to = shard.instances.iter().find(|replica| {
+            let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
+                if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
+            });
+            in_sync(&primary, replica) && majority_holder(moved).is_none()
+        })?;
+        may_disturb(sight, shard).ok()?;
+        Some(Step::SwitchForZones {
+            shard: shard.name.clone(),
+            from: primary.name.clone(),
+            to: to.name.clone(),
+        })
+    })
+}

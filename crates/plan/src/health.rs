@@ -1,0 +1,249 @@
+//! Law 8: what healthy means, and everything that is missing to it, in typed reasons.
+
+use crate::safety::disruption::busy;
+use crate::safety::succession::lag;
+use crate::safety::takeover::votes;
+use crate::safety::zones::majority_holder;
+use crate::sight::{InstanceSight, ShardSight, Sight};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{
+    Activity, InstanceReport, Link, Observed, Phase, Report, Role, ServerView, ShardReport, SlotSet,
+    Topology, Waiting,
+};
+
+/// Looks at everything and says what is wrong. Healthy is exactly: nothing is.
+pub fn judge(sight: &Sight<'_>) -> Report {
+    let mut waiting = Vec::new();
+    for shard in sight.shards.values() {
+        for instance in &shard.instances {
+            judge_instance(sight, instance, &mut waiting);
+        }
+        judge_shard(sight, shard, &mut waiting);
+    }
+    judge_zones(sight, &mut waiting);
+    let unserved = unserved(sight);
+    if !unserved.is_empty() {
+        waiting.push(Waiting::SlotsUnserved { slots: unserved.clone() });
+    }
+    let count = votes(sight);
+    if count.alive < count.needed {
+        waiting.push(Waiting::NoQuorum { alive: count.alive, needed: count.needed });
+    }
+    waiting.sort();
+    waiting.dedup();
+    let serving = sight.shards.values().all(|shard| shard.primary().is_some()) && unserved.is_empty();
+    let phase = match (waiting.is_empty(), sight.layout.formed, serving) {
+        (true, ..) => Phase::Healthy,
+        (false, false, _) => Phase::Creating,
+        (false, true, true) => Phase::Degraded,
+        (false, true, false) => Phase::Failing,
+    };
+    Report {
+        phase,
+        healthy: waiting.is_empty(),
+        shards: sight.shards.values().map(shard_report).collect(),
+        instances: sight
+            .layout
+            .instances
+            .iter()
+            .filter_map(|(name, _)| {
+                let shard = sight.shard_of(name)?;
+                Some(instance_report(shard, &shard.get(name)?))
+            })
+            .collect(),
+        waiting,
+    }
+}
+
+fn judge_instance(sight: &Sight<'_>, instance: &InstanceSight<'_>, waiting: &mut Vec<Waiting>) {
+    let name = || instance.name.clone();
+    let report = match sight.observation.instances.get(instance.name) {
+        Some(Observed::Known(report)) => report,
+        Some(Observed::Unknown(why)) => {
+            return waiting.push(Waiting::AgentUnknown { instance: name(), why: (*why).into() });
+        }
+        None => {
+            let why = valkeeper_model::Unseen::NotAsked.into();
+            return waiting.push(Waiting::AgentUnknown { instance: name(), why });
+        }
+    };
+    if instance.instance.fenced {
+        waiting.push(Waiting::Fenced { instance: name() });
+    } else if let Some(reason) = &report.waiting {
+        waiting.push(reason.clone());
+    } else if report.is_down() {
+        waiting.push(Waiting::InstanceDown { instance: name() });
+    }
+    if report.generation < sight.layout.generation {
+        waiting.push(Waiting::OldOrder { instance: name() });
+    }
+    match &report.server {
+        Observed::Unknown(valkeeper_model::Unseen::Loading) => {
+            waiting.push(Waiting::Loading { instance: name() })
+        }
+        Observed::Known(view) => judge_view(sight, instance, view, waiting),
+        Observed::Unknown(why) if !report.is_down() => {
+            waiting.push(Waiting::ServerUnknown { instance: name(), why: (*why).into() });
+        }
+        Observed::Unknown(_) => {}
+    }
+}
+
+fn judge_view(
+    sight: &Sight<'_>,
+    instance: &InstanceSight<'_>,
+    view: &ServerView,
+    waiting: &mut Vec<Waiting>,
+) {
+    let name = || instance.name.clone();
+    if !view.cluster_ok {
+        waiting.push(Waiting::ClusterStateFail { instance: name() });
+    }
+    if view.blank > 0 || view.topology.keys().any(|id| !sight.members.contains_key(id)) {
+        waiting.push(Waiting::Stranger { instance: name() });
+    }
+    if view.open_slots > 0 {
+        waiting.push(Waiting::OpenSlots { instance: name() });
+    }
+    if view.persistence_failing {
+        waiting.push(Waiting::PersistenceFailing { instance: name() });
+    }
+    if !view.config_drift.is_empty() {
+        waiting.push(Waiting::RestartNeeded { instance: name(), directives: view.config_drift.clone() });
+    }
+    for failed in &view.failed {
+        if let Some(of) = sight.members.get(failed) {
+            waiting.push(Waiting::HeldForFailed { instance: name(), of: (*of).clone() });
+        }
+    }
+    let complete = sight.members.keys().all(|id| view.topology.contains_key(id));
+    let role_known = sight.shards.values().all(|shard| {
+        let Some(primary) = shard.primary() else { return true };
+        view.topology
+            .get(&primary.instance.node_id)
+            .is_none_or(|node| node.role == Role::Primary && !node.slots.is_empty())
+    });
+    if !complete || !role_known {
+        waiting.push(Waiting::ViewDiffers { instance: name() });
+    }
+}
+
+fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Waiting>) {
+    if let Some(going_on @ (Waiting::FailingOver { .. } | Waiting::SwitchingOver { .. })) = busy(shard) {
+        waiting.push(going_on);
+    }
+    let Some(primary) = shard.primary() else {
+        waiting.push(Waiting::NoPrimary { shard: shard.name.clone() });
+        return;
+    };
+    let in_sync = shard.instances.iter().filter(|replica| in_sync(&primary, replica)).count();
+    let in_sync = u32::try_from(in_sync).unwrap_or(u32::MAX);
+    let wanted = sight.layout.replicas_per_shard;
+    if in_sync < wanted {
+        waiting.push(Waiting::ReplicasMissing { shard: shard.name.clone(), in_sync, wanted });
+    }
+    let others = shard.instances.iter().filter(|other| other.name != primary.name);
+    if sight.layout.zones == valkeeper_model::ZonePolicy::Required {
+        for _ in others.filter(|other| other.instance.zone == primary.instance.zone).take(1) {
+            let zone = primary.instance.zone.clone();
+            waiting.push(Waiting::ZoneShared { shard: shard.name.clone(), zone });
+        }
+    }
+}
+
+/// Is this a replica in sync with that primary?
+pub fn in_sync(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
+    let (Some(ahead), Some(behind)) = (primary.view(), replica.view()) else { return false };
+    replica.name != primary.name
+        && behind.replication.link() == Some(Link::Up)
+        && behind.replication.replid == ahead.replication.replid
+        && behind.primary() == Some(primary.instance.node_id)
+}
+
+fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {
+    if sight.layout.zones != valkeeper_model::ZonePolicy::Required {
+        return;
+    }
+    let zones =
+        sight.shards.values().filter_map(|shard| shard.primary()).map(|primary| &primary.instance.zone);
+    if let Some((zone, primaries)) = majority_holder(zones) {
+        waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: sight.shards.len() });
+    }
+}
+
+/// The slots that a majority of instances does not see served by the instance that serves them. Views that agree share one
+/// topology, so that each distinct one is examined once.
+fn unserved(sight: &Sight<'_>) -> SlotSet {
+    let mut distinct: Vec<(&Arc<Topology>, usize)> = Vec::new();
+    let views =
+        sight.shards.values().flat_map(|shard| shard.instances.iter()).filter_map(InstanceSight::view);
+    for view in views.filter(|view| view.cluster_ok) {
+        match distinct
+            .iter_mut()
+            .find(|(topology, _)| Arc::ptr_eq(topology, &view.topology) || **topology == view.topology)
+        {
+            Some((_, count)) => *count += 1,
+            None => distinct.push((&view.topology, 1)),
+        }
+    }
+    let majority = sight.layout.instances.len() / 2 + 1;
+    let mut votes: BTreeMap<&valkeeper_model::ShardName, (SlotSet, usize)> = BTreeMap::new();
+    for shard in sight.shards.values() {
+        let Some(primary) = shard.primary() else { continue };
+        for (topology, count) in &distinct {
+            let seen = topology
+                .get(&primary.instance.node_id)
+                .is_some_and(|node| shard.shard.slots.minus(&node.slots).is_empty());
+            if seen {
+                votes.entry(shard.name).or_insert_with(|| (shard.shard.slots.clone(), 0)).1 += count;
+            }
+        }
+    }
+    let served = votes
+        .into_values()
+        .filter(|(_, count)| *count >= majority)
+        .flat_map(|(slots, _)| slots.ranges().to_vec());
+    SlotSet::all().minus(&served.collect())
+}
+
+fn shard_report(shard: &ShardSight<'_>) -> ShardReport {
+    let primary = shard.primary();
+    let replicas = shard
+        .instances
+        .iter()
+        .filter(|instance| instance.view().is_some_and(|view| view.replication.role() == Role::Replica));
+    ShardReport {
+        name: shard.name.clone(),
+        slots: shard.shard.slots.clone(),
+        primary: primary.map(|instance| instance.name.clone()),
+        replicas: replicas.map(|instance| instance.name.clone()).collect(),
+    }
+}
+
+fn instance_report(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> InstanceReport {
+    let view = instance.view();
+    let lag_bytes = shard
+        .primary()
+        .filter(|primary| in_sync(primary, instance))
+        .and_then(|primary| lag(&primary.view()?.replication, &instance.view()?.replication));
+    InstanceReport {
+        name: instance.name.clone(),
+        shard: shard.name.clone(),
+        zone: instance.instance.zone.clone(),
+        role: view.map(|view| view.replication.role()),
+        address: instance.report.map(|report| report.address.to_string()),
+        pid: instance.report.and_then(|report| match report.process {
+            valkeeper_model::Process::Running { pid, .. } => pid,
+            valkeeper_model::Process::Down => None,
+        }),
+        version: view.map(|view| view.version.clone()),
+        lag_bytes,
+        fenced: instance.instance.fenced,
+    }
+}
+
+/// Is the instance's agent at peace: nothing going on?
+pub fn quiet(instance: &InstanceSight<'_>) -> bool {
+    instance.report.is_some_and(|report| report.activity == Activity::Watching)
+}

@@ -1,0 +1,78 @@
+//! Every layout and every step, held against the laws once more. Run after each decision in tests and in the simulator; a
+//! violation is a programming error.
+
+use crate::controller::steps::Step;
+use crate::safety::disruption::may_disturb;
+use crate::safety::takeover::{may_take_over, votes};
+use crate::safety::zones::majority_holder;
+use crate::sight::Sight;
+use std::collections::BTreeSet;
+use valkeeper_model::{Layout, SlotSet, ZonePolicy};
+
+/// A broken law.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which law of design §4.
+    pub law: u8,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Holds a layout against the laws.
+pub fn layout(layout: &Layout) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut claim = |law: u8, holds: bool, what: &dyn Fn() -> String| {
+        if !holds {
+            found.push(Violation { law, what: what() });
+        }
+    };
+    let mut owned = SlotSet::empty();
+    for (name, shard) in layout.shards.iter() {
+        claim(8, !owned.intersects(&shard.slots), &|| format!("{name} owns slots of another shard"));
+        owned = owned.union(&shard.slots);
+        let founder = layout.instances.get(&shard.founder);
+        claim(10, founder.is_some_and(|instance| instance.shard == *name), &|| {
+            format!("{name} has a stranger for founder")
+        });
+        let copies = layout.instances_of(name).count();
+        let wanted = usize::try_from(layout.replicas_per_shard).unwrap_or(usize::MAX).saturating_add(1);
+        claim(8, copies == wanted, &|| format!("{name} has {copies} instances, not {wanted}"));
+        if layout.zones == ZonePolicy::Required {
+            let home = founder.map(|instance| &instance.zone);
+            let shared =
+                layout.instances_of(name).any(|(other, i)| *other != shard.founder && Some(&i.zone) == home);
+            claim(7, !shared, &|| format!("a replica of {name} is in its primary's zone"));
+        }
+    }
+    claim(8, owned == SlotSet::all(), &|| "not all slots have a shard".to_owned());
+    let ids: BTreeSet<_> = layout.instances.values().map(|instance| instance.node_id).collect();
+    claim(10, ids.len() == layout.instances.len(), &|| "two instances share a node id".to_owned());
+    if layout.zones == ZonePolicy::Required {
+        let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
+        let holder = majority_holder(founders.map(|instance| &instance.zone));
+        claim(7, holder.is_none(), &|| format!("losing zone {holder:?} loses the majority"));
+    }
+    found
+}
+
+/// Holds a step against the laws, by what was seen when it was derived.
+pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
+    let broken = match step {
+        Step::TakeOver { shard, to, .. } => {
+            let allowed = sight.shards.get(shard).is_some_and(|shard| may_take_over(votes(sight), shard, to));
+            (!allowed).then(|| (4, format!("takeover of {shard} by {to} although a vote could be had")))
+        }
+        Step::SwitchForZones { shard, .. } => {
+            let allowed = sight.shards.get(shard).is_some_and(|shard| may_disturb(sight, shard).is_ok());
+            (!allowed).then(|| (6, format!("{shard} is disturbed although it or the majority is not well")))
+        }
+        Step::Follow { instance, .. } => {
+            let owner = sight.shard_of(instance).and_then(|shard| shard.get(instance)).and_then(|i| i.view());
+            owner
+                .is_some_and(valkeeper_model::ServerView::owns_slots)
+                .then(|| (2, format!("{instance} serves slots")))
+        }
+        Step::Meet { .. } => None,
+    };
+    broken.into_iter().map(|(law, what)| Violation { law, what }).collect()
+}

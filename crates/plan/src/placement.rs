@@ -1,0 +1,85 @@
+//! Placement: shards, instances, zones. Pure, and minimal in what it guarantees: law 7.
+
+use crate::safety::zones::{majority_holder, zones_needed};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{
+    ClusterId, ClusterSpec, Generation, Impossible, Instance, InstanceName, Layout, NodeId, ServerConfig,
+    Shard, ShardId, ShardName, SlotSet, ZoneName, ZonePolicy,
+};
+
+/// Random bytes for ids, as data: the caller draws them.
+pub trait Ids {
+    /// Twenty bytes nobody has seen before.
+    fn draw(&mut self) -> [u8; 20];
+}
+
+/// How servers are to be configured, taken from the spec.
+pub fn server_config(spec: &ClusterSpec) -> ServerConfig {
+    ServerConfig {
+        node_timeout_ms: spec.node_timeout_ms,
+        unresponsive_after_ms: spec.unresponsive_after_ms,
+        persistence: spec.persistence,
+        max_memory: spec.max_memory.map(|memory| memory.bytes),
+        max_memory_policy: spec.max_memory_policy,
+        min_sync_replicas: spec.min_sync_replicas,
+        directives: spec.directives.clone(),
+    }
+}
+
+/// The first layout of a cluster. Instance `n` is the `n`-th of a round over shards first, then replicas: `0..shards` found
+/// as primaries. Primary of shard `i` is in zone `i`, its `r`-th replica `r` zones on, so that zones fill evenly and a
+/// replica shares its primary's zone only if there are fewer zones than copies.
+pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Result<Layout, Impossible> {
+    let zone_at = |n: u32| {
+        let index = usize::try_from(n).unwrap_or(usize::MAX) % zones.len().max(1);
+        zones.get(index).cloned()
+    };
+    let mut shards = BTreeMap::new();
+    let mut instances = BTreeMap::new();
+    for n in 0..spec.shards {
+        let shard = ShardName::nth(n);
+        let founder = InstanceName::nth(&spec.name, n);
+        for replica in 0..=spec.replicas_per_shard {
+            let Some(zone) = zone_at(n + replica) else {
+                return Err(Impossible::TooFewZones {
+                    given: 0,
+                    needed: zones_needed(spec.replicas_per_shard),
+                });
+            };
+            let name = InstanceName::nth(&spec.name, n + replica * spec.shards);
+            let node_id = NodeId::from_bytes(ids.draw());
+            instances.insert(name, Instance { shard: shard.clone(), zone, node_id, fenced: false });
+        }
+        let slots = SlotSet::part(n, spec.shards);
+        shards.insert(shard, Shard { id: ShardId::from_bytes(ids.draw()), slots, founder });
+    }
+    let layout = Layout {
+        cluster: spec.name.clone(),
+        id: ClusterId::from_bytes(ids.draw()),
+        generation: Generation(1),
+        formed: false,
+        zones: spec.zones,
+        config: server_config(spec),
+        replicas_per_shard: spec.replicas_per_shard,
+        shards: Arc::new(shards),
+        instances: Arc::new(instances),
+    };
+    if spec.zones == ZonePolicy::Required {
+        refuse_unsafe_zones(spec, zones, &layout)?;
+    }
+    Ok(layout)
+}
+
+fn refuse_unsafe_zones(spec: &ClusterSpec, zones: &[ZoneName], layout: &Layout) -> Result<(), Impossible> {
+    let needed = zones_needed(spec.replicas_per_shard);
+    if zones.len() < needed {
+        return Err(Impossible::TooFewZones { given: zones.len(), needed });
+    }
+    let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
+    if let Some((_, worst)) = majority_holder(founders.map(|instance| &instance.zone)) {
+        let worst = u32::try_from(worst).unwrap_or(u32::MAX);
+        return Err(Impossible::MajorityInOneZone { zones: zones.len(), shards: spec.shards, worst });
+    }
+    Ok(())
+}

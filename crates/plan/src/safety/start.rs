@@ -1,0 +1,188 @@
+//! Law 3: when a server may be started, and as what. A primary that was down may come back only if nobody else holds a
+//! newer copy: started empty or isolated it would erase its replicas or accept writes that are lost later.
+
+use super::succession::Candidate;
+use valkeeper_model::nodes_conf::NodesConf;
+use valkeeper_model::{
+    Activity, AgentReport, AskFailed, DiskRole, Epoch, InstanceName, Link, Observed, Persistence, Process,
+    Role, ServerView, Unseen,
+};
+
+/// What a data directory holds, as its agent finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its nodes.conf.
+    pub nodes_conf: NodesFile,
+    /// Is there an RDB or AOF with data in it?
+    pub has_data: bool,
+    /// Is there an RDB file? It carries the replication offset, so that a replica started from it may continue the stream.
+    pub has_rdb: bool,
+}
+
+/// Whose data directory it is (law 10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody's: it was never used, or it was wiped.
+    Nobody,
+    /// This instance's.
+    Ours,
+    /// Another's.
+    Other(String),
+}
+
+/// The state of a nodes.conf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodesFile {
+    /// There is none.
+    Missing,
+    /// It cannot be read as one: torn or changed by hand.
+    Damaged(String),
+    /// It is whole.
+    Intact(NodesConf),
+}
+
+impl Disk {
+    /// The role the disk remembers.
+    pub fn role(&self) -> DiskRole {
+        let NodesFile::Intact(conf) = &self.nodes_conf else { return DiskRole::Lost };
+        let Some(me) = conf.myself() else { return DiskRole::Lost };
+        match (me.flags.role, me.primary) {
+            (Some(Role::Replica), Some(of)) => DiskRole::Replica { of },
+            _ => DiskRole::Primary { config_epoch: me.config_epoch, slots: me.slots.clone() },
+        }
+    }
+}
+
+/// A sibling, judged by whether it may hold a newer copy than a server that is about to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sibling {
+    /// Serves the slots already.
+    Primary(Box<ServerView>),
+    /// Was in sync in this run and runs: law 3 wants it promoted.
+    Live(Candidate),
+    /// Its disk claims the slots with this epoch; it is not serving them now.
+    Claims(Epoch),
+    /// Runs with what its own disk gave it.
+    Cold(Candidate),
+    /// Does not run, has data on its disk.
+    DownWithData,
+    /// Holds nothing.
+    Empty,
+    /// Nothing is known: it may hold anything (law 1).
+    Unknown,
+}
+
+/// Judges a sibling by its agent's report.
+pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Sibling {
+    let Ok(report) = answer else { return Sibling::Unknown };
+    let at_rest = |report: &AgentReport| match &report.disk_role {
+        DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => Sibling::Claims(*config_epoch),
+        _ if report.has_data => Sibling::DownWithData,
+        _ => Sibling::Empty,
+    };
+    let incarnation = match &report.process {
+        Process::Down => return at_rest(report),
+        Process::Running { incarnation, .. } => *incarnation,
+    };
+    match &report.server {
+        Observed::Unknown(Unseen::Loading) => at_rest(report),
+        Observed::Known(view) if view.owns_slots() => Sibling::Primary(Box::new(view.clone())),
+        Observed::Known(view) => {
+            let candidate =
+                Candidate { instance: name.clone(), incarnation, replication: view.replication.clone() };
+            match view.replication.link() {
+                Some(Link::Up | Link::Lost) => Sibling::Live(candidate),
+                Some(Link::NeverUp) if view.keys > 0 || report.has_data => Sibling::Cold(candidate),
+                Some(Link::NeverUp) | None => Sibling::Empty,
+                Some(Link::Syncing) => Sibling::Unknown,
+            }
+        }
+        // A process that has just been started and has not answered yet holds what its disk holds.
+        Observed::Unknown(Unseen::NotAsked | Unseen::Unreachable)
+            if report.activity == Activity::Starting =>
+        {
+            at_rest(report)
+        }
+        Observed::Unknown(_) => Sibling::Unknown,
+    }
+}
+
+/// What the last known owner of a shard's slots may do when it is down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comeback {
+    /// Start as the replica of the one that serves now.
+    AsReplicaOf(Box<ServerView>),
+    /// Stay down: promote a replica first.
+    FailOver {
+        /// Also replicas whose copy comes from their own disk: this server's data is gone.
+        cold: bool,
+    },
+    /// Start as primary again.
+    AsPrimary,
+    /// Stay down until these are known, or a copy comes up.
+    Wait(Hold),
+}
+
+/// Why a server stays down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing is known of these.
+    Unknown(Vec<InstanceName>),
+    /// That one has the copy and is not up.
+    CopyOn(InstanceName),
+    /// Nobody has a copy although there was data.
+    NoCopy,
+}
+
+/// May the last owner of a shard's slots start again, and as what?
+///
+/// `own_epoch` is the epoch of its own claim, `whole` whether its own data directory is (a lost nodes.conf means that the data
+/// may be lost with it), `has_data` whether it holds data, `accept_loss` whether the user lets the shard come back empty.
+pub fn comeback(
+    own_epoch: Epoch,
+    whole: bool,
+    has_data: bool,
+    persistence: Persistence,
+    accept_loss: bool,
+    siblings: &[(InstanceName, Sibling)],
+) -> Comeback {
+    let find = |wanted: fn(&Sibling) -> bool| siblings.iter().find(|(_, sibling)| wanted(sibling));
+    let newest = siblings.iter().filter_map(|(_, sibling)| match sibling {
+        Sibling::Primary(view) => Some(view),
+        _ => None,
+    });
+    if let Some(view) = newest.max_by_key(|view| view.myself().map(|node| node.config_epoch)) {
+        return Comeback::AsReplicaOf(view.clone());
+    }
+    let newer_claim =
+        siblings.iter().find(|(_, s)| matches!(s, Sibling::Claims(epoch) if *epoch > own_epoch || !whole));
+    if let Some((name, _)) = newer_claim {
+        return Comeback::Wait(Hold::CopyOn(name.clone()));
+    }
+    let unknown: Vec<_> =
+        siblings.iter().filter(|(_, s)| *s == Sibling::Unknown).map(|(name, _)| name.clone()).collect();
+    if find(|s| matches!(s, Sibling::Live(_))).is_some() {
+        return Comeback::FailOver { cold: false };
+    }
+    if !unknown.is_empty() {
+        return Comeback::Wait(Hold::Unknown(unknown));
+    }
+    if has_data {
+        return Comeback::AsPrimary;
+    }
+    if find(|s| matches!(s, Sibling::Cold(_))).is_some() {
+        return Comeback::FailOver { cold: true };
+    }
+    if let Some((name, _)) = find(|s| matches!(s, Sibling::DownWithData)) {
+        return Comeback::Wait(Hold::CopyOn(name.clone()));
+    }
+    // Nobody holds anything. That is what a cluster without persistence promises, and what one looks like that was never
+    // written to; a directory that was wiped is another matter.
+    if whole || persistence == Persistence::None || accept_loss {
+        Comeback::AsPrimary
+    } else {
+        Comeback::Wait(Hold::NoCopy)
+    }
+}

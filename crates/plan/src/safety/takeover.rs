@@ -1,0 +1,43 @@
+//! Law 4: promotion without a vote, only when no vote can be had.
+
+use super::zones::quorum;
+use crate::sight::{InstanceSight, ShardSight, Sight};
+use valkeeper_model::{Activity, InstanceName, Observed, Process, Role};
+
+/// The count of those who could vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Votes {
+    /// Shards whose primary runs, or may run.
+    pub alive: usize,
+    /// Votes needed.
+    pub needed: usize,
+}
+
+/// Counts the shards whose primary may vote. A shard counts as dead only if every one of its instances is accounted for and
+/// none serves its slots: what is unknown may be a primary that votes (law 1).
+pub fn votes(sight: &Sight<'_>) -> Votes {
+    let alive = sight.shards.values().filter(|shard| shard.instances.iter().any(may_vote)).count();
+    Votes { alive, needed: quorum(sight.layout.shards.len()) }
+}
+
+fn may_vote(instance: &InstanceSight<'_>) -> bool {
+    let Some(report) = instance.report else { return true };
+    match &report.server {
+        _ if report.process == Process::Down => false,
+        Observed::Known(view) => view.owns_slots(),
+        Observed::Unknown(_) => true,
+    }
+}
+
+/// May this replica take its shard over without a vote? Only if votes cannot be had, nobody else of the shard serves or may
+/// serve (every sibling is down for certain, or a replica by its own words), and its agent has asked for votes in vain.
+pub fn may_take_over(votes: Votes, shard: &ShardSight<'_>, successor: &InstanceName) -> bool {
+    let siblings_harmless = shard.instances.iter().all(|instance| {
+        instance.report.is_some_and(|report| report.is_down() || report.role() == Some(Role::Replica))
+    });
+    let asked_in_vain = shard.instances.iter().filter_map(|instance| instance.report).any(|report| {
+        report.is_down()
+            && matches!(&report.activity, Activity::WithoutVotes { successor: wanted } if wanted == successor)
+    });
+    votes.alive < votes.needed && siblings_harmless && asked_in_vain
+}

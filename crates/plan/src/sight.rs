@@ -1,0 +1,94 @@
+//! Layout and observation laid side by side, by shard, once per decision.
+
+use std::collections::BTreeMap;
+use valkeeper_model::{
+    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName,
+};
+
+/// All shards.
+#[derive(Debug)]
+pub struct Sight<'a> {
+    /// What was chosen.
+    pub layout: &'a Layout,
+    /// What was seen.
+    pub observation: &'a Observation,
+    /// By shard.
+    pub shards: BTreeMap<&'a ShardName, ShardSight<'a>>,
+    /// Members by node id.
+    pub members: BTreeMap<NodeId, &'a InstanceName>,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct ShardSight<'a> {
+    /// Its name.
+    pub name: &'a ShardName,
+    /// What was chosen for it.
+    pub shard: &'a Shard,
+    /// Its instances.
+    pub instances: Vec<InstanceSight<'a>>,
+    primary: Option<usize>,
+}
+
+/// One instance. `report` is `None` when its agent did not answer: unknown, not gone.
+#[derive(Debug, Clone, Copy)]
+pub struct InstanceSight<'a> {
+    /// Its name.
+    pub name: &'a InstanceName,
+    /// What was chosen for it.
+    pub instance: &'a Instance,
+    /// What its agent said.
+    pub report: Option<&'a AgentReport>,
+}
+
+impl<'a> InstanceSight<'a> {
+    /// The server's own words.
+    pub fn view(&self) -> Option<&'a ServerView> {
+        self.report.and_then(AgentReport::view)
+    }
+}
+
+impl<'a> ShardSight<'a> {
+    /// The instance that serves the slots by its own words; with the highest epoch if two say so.
+    pub fn primary(&self) -> Option<InstanceSight<'a>> {
+        self.primary.and_then(|index| self.instances.get(index)).copied()
+    }
+    /// One of its instances.
+    pub fn get(&self, name: &InstanceName) -> Option<InstanceSight<'a>> {
+        self.instances.iter().find(|sight| sight.name == name).copied()
+    }
+}
+
+impl<'a> Sight<'a> {
+    /// Lays them side by side.
+    pub fn new(layout: &'a Layout, observation: &'a Observation) -> Self {
+        let mut shards: BTreeMap<_, _> = layout
+            .shards
+            .iter()
+            .map(|(name, shard)| (name, ShardSight { name, shard, instances: Vec::new(), primary: None }))
+            .collect();
+        for (name, instance) in layout.instances.iter() {
+            if let Some(shard) = shards.get_mut(&instance.shard) {
+                shard.instances.push(InstanceSight { name, instance, report: observation.report(name) });
+            }
+        }
+        for shard in shards.values_mut() {
+            let claim = |sight: &InstanceSight<'_>| {
+                sight
+                    .view()
+                    .filter(|view| view.owns_slots())
+                    .and_then(|view| view.myself())
+                    .map(|node| node.config_epoch)
+            };
+            let claims =
+                shard.instances.iter().enumerate().filter_map(|(index, sight)| Some((claim(sight)?, index)));
+            shard.primary = claims.max().map(|(_, index)| index);
+        }
+        let members = layout.instances.iter().map(|(name, instance)| (instance.node_id, name)).collect();
+        Self { layout, observation, shards, members }
+    }
+    /// The shard of an instance.
+    pub fn shard_of(&self, instance: &InstanceName) -> Option<&ShardSight<'a>> {
+        self.layout.instances.get(instance).and_then(|chosen| self.shards.get(&chosen.shard))
+    }
+}
