@@ -1,13 +1,15 @@
 # Thin on purpose: what a target does is in `cargo xtask` or in the program itself.
 
-VALKEEPER = $(or $(CARGO_TARGET_DIR),target)/release/valkeeper
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+VALKEEPER = $(RELEASE)/valkeeper
 STATE = --state-dir .demo
 
 .PHONY: demo test test-all bench fmt
 
+# One build for both: they share most crates, and a fresh clone should not build those twice.
 demo:
-	cargo xtask servers --only valkey-9.1.2
-	cargo build --release -p valkeeper
+	cargo build --release -p valkeeper -p xtask
+	$(RELEASE)/xtask servers --only valkey-9.1.2
 	$(VALKEEPER) up examples/cluster.yaml --detach $(STATE)
 	$(VALKEEPER) status $(STATE)
 	$(VALKEEPER) connect $(STATE)
@@ -26,8 +28,8 @@ test-all:
 
 bench:
 	cargo xtask servers
-	cargo build --release -p valkeeper
-	cargo run --release -p valkeeper-bench
+	cargo build --release -p valkeeper -p valkeeper-bench
+	$(RELEASE)/valkeeper-bench
 
 fmt:
 	cargo fmt --all

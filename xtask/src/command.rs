@@ -3,13 +3,20 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The checkout this command works on. Asked at run time, as a shared target folder may hold a binary built elsewhere.
 pub(crate) fn checkout() -> Result<PathBuf> {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("start me as `cargo xtask ...`")?;
-    let xtask = PathBuf::from(manifest);
-    Ok(xtask.parent().context("xtask has no parent folder")?.to_path_buf())
+    let root = match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(xtask) => PathBuf::from(xtask).parent().context("xtask has no parent folder")?.to_path_buf(),
+        None => std::env::current_dir()?,
+    };
+    ensure!(
+        root.join("xtask").is_dir(),
+        "{} is no checkout of Valkeeper\nhint: start me as `cargo xtask ...`",
+        root.display()
+    );
+    Ok(root)
 }
 
 /// Runs to the end and returns stdout.

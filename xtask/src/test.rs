@@ -27,7 +27,17 @@ const CHECKS: &[Check] = &[
     ("clippy", |root| {
         cargo(
             root,
-            &["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
+            &[
+                "clippy",
+                "--quiet",
+                "--keep-going",
+                "--workspace",
+                "--all-targets",
+                "--all-features",
+                "--",
+                "-D",
+                "warnings",
+            ],
         )
     }),
     ("layers", |_| layers::run()),
