@@ -9,7 +9,7 @@
 
 use crate::{Address, Epoch, NodeId, Role, Slot, SlotRange, SlotSet};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 /// A cluster as one server believes it to be.
@@ -238,7 +238,7 @@ pub fn parse(text: &str) -> Result<NodesConf, NodesConfError> {
 /// What may occur once only.
 #[derive(Default)]
 struct Seen {
-    ids: HashSet<NodeId>,
+    ids: BTreeSet<NodeId>,
     myself: bool,
     slots: SlotSet,
 }

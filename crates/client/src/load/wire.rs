@@ -29,7 +29,8 @@ pub(super) enum Token {
 pub(super) struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What of the buffer has been taken.
+    /// What of the buffer has been read from the socket, and how much of that has been taken.
+    filled: usize,
     taken: usize,
     timeout: Duration,
 }
@@ -40,7 +41,7 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        let mut wire = Self { stream, buffer: Vec::with_capacity(CHUNK), taken: 0, timeout };
+        let mut wire = Self { stream, buffer: vec![0; CHUNK], filled: 0, taken: 0, timeout };
         if let Some(password) = password {
             wire.send(&command(&[b"AUTH", b"default", password.reveal().as_bytes()]))?;
             if let Token::Error { code, .. } = wire.token()? {
@@ -75,32 +76,32 @@ impl Wire {
 
     /// The next token if it is already here.
     pub(super) fn ready(&mut self) -> io::Result<Option<Token>> {
-        let Some((token, len)) = parse(&self.buffer[self.taken..])? else { return Ok(None) };
+        let Some((token, len)) = parse(&self.buffer[self.taken..self.filled])? else { return Ok(None) };
         self.taken += len;
-        if self.taken == self.buffer.len() {
-            self.buffer.clear();
-            self.taken = 0;
+        if self.taken == self.filled {
+            (self.taken, self.filled) = (0, 0);
         }
         Ok(Some(token))
     }
 
+    /// Reads what is there, at least one byte. Grows only for a token longer than the buffer, which `parse` bounds.
     fn fill(&mut self) -> io::Result<()> {
-        if self.taken > 0 {
-            self.buffer.drain(..self.taken);
-            self.taken = 0;
+        self.buffer.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        if self.filled == self.buffer.len() {
+            self.buffer.resize(2 * self.filled, 0);
         }
-        let before = self.buffer.len();
-        self.buffer.resize(before + CHUNK, 0);
-        let read = loop {
-            match self.stream.read(&mut self.buffer[before..]) {
+        loop {
+            match self.stream.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.filled += count;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
+                Err(error) => return Err(error),
             }
-        };
-        self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-        match read {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            read => read.map(drop),
         }
     }
 }

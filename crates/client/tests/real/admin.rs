@@ -67,7 +67,7 @@ async fn every_call_ends_in_its_time_and_the_connection_outlives_it() {
     for _ in 0..3 {
         assert_eq!(admin.ping(Duration::from_millis(50)).await, Err(AskError::Timeout));
     }
-    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     asleep.await.unwrap().unwrap();
     admin.ping(SHORT).await.unwrap();
     assert!(
