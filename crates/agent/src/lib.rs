@@ -1,1 +1,15 @@
-//! See Cargo.toml.
+//! The supervisor of one server. [`valkeeper_plan::agent::Agent`] decides; this crate carries out: it starts the process,
+//! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
+
+mod data_dir;
+mod os;
+mod program;
+mod runtime;
+mod server;
+mod server_file;
+mod serving;
+
+pub use data_dir::{DataDir, Marker, make_private_dir, replace};
+pub use program::{Program, ProgramError};
+pub use runtime::{AgentHandle, AgentSetup, Boxed, Passwords, Peers, spawn};
+pub use server::{ProcessRecord, ServerHome};

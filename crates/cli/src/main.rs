@@ -1,2 +1,37 @@
-//! The program.
-fn main() {}
+//! `valkeeper`: runs Valkey and Redis clusters from one manifest.
+
+mod args;
+mod command;
+mod failure;
+mod output;
+mod program;
+mod status;
+mod target;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("VALKEEPER_LOG").unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new(if args.verbose { "info" } else { "warn" })
+        }))
+        .with_writer(std::io::stderr)
+        .init();
+    // One thread does: the work is waiting, and the fewer threads, the less memory at rest.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(command::run(args));
+    // Nothing that is still in the background is worth waiting for.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::tell(&error),
+    }
+}

@@ -1,1 +1,8 @@
-//! See Cargo.toml.
+//! Carries out what [`valkeeper_plan::controller::Controller`] decides, against any platform: local processes or Kubernetes.
+//! What differs between them is behind three ports.
+
+mod driver;
+mod ports;
+
+pub use driver::{Driver, Requests};
+pub use ports::{Boxed, Clock, Platform, Store};

@@ -1,1 +1,17 @@
-//! See Cargo.toml.
+//! The platform of local processes: every instance a process on this machine, every agent a task of one supervisor, the layout
+//! a file. The supervisor may die at any time: servers go on, and the next one takes them over.
+
+mod control;
+mod event_log;
+mod platform;
+mod ports;
+mod random;
+mod state_dir;
+mod store;
+mod supervisor;
+
+pub use control::{Control, ControlAnswer, ControlError, ControlRequest, Seen};
+pub use event_log::{EventLine, EventLog};
+pub use random::RandomIds;
+pub use state_dir::{ClusterDir, StateDir, StateError};
+pub use supervisor::{Supervisor, SupervisorError, SupervisorSetup, Watching};

@@ -184,8 +184,11 @@ pub enum Activity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ask {
-    /// What do you know? Looks at the server afresh.
-    Report,
+    /// What do you know?
+    Report {
+        /// Look at the server first, rather than tell what the last look showed (at most a second old).
+        fresh: bool,
+    },
     /// Just `INFO replication`: the quick look in a promotion.
     Replication,
     /// Tell your server to become primary, with the votes of the majority.
@@ -214,6 +217,8 @@ pub enum Ask {
     Restart,
     /// Kill the server although it is a primary: the user's `failover`.
     Kill,
+    /// Let the shard come back empty although it had data (the user accepts the loss).
+    AcceptLoss,
     /// Follow this node (`CLUSTER REPLICATE`).
     Follow {
         /// The primary to follow.

@@ -281,6 +281,8 @@ pub enum Unseen {
     Garbled,
     /// There is no process to ask.
     NotRunning,
+    /// The server loads its data and answers nothing else.
+    Loading,
 }
 
 impl fmt::Display for Unseen {
@@ -292,6 +294,7 @@ impl fmt::Display for Unseen {
             Self::AuthRefused => "refused our password",
             Self::Garbled => "gave an answer that could not be understood",
             Self::NotRunning => "not running",
+            Self::Loading => "loading its data",
         })
     }
 }

@@ -184,6 +184,8 @@ pub enum Waiting {
         /// Where.
         instance: InstanceName,
     },
+    /// Nobody watches the cluster.
+    NoSupervisor,
     /// The state cannot be stored.
     StoreFailed {
         /// What the store said.
@@ -324,6 +326,7 @@ impl fmt::Display for Waiting {
                 )
             }
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
+            Self::NoSupervisor => f.write_str("no supervisor runs: `valkeeper up FILE` starts one"),
             Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
         }
     }
@@ -340,6 +343,10 @@ pub enum Phase {
     Degraded,
     /// A shard is without a serving primary.
     Failing,
+    /// Its servers run, and nobody watches them.
+    Unsupervised,
+    /// Stopped, its data kept.
+    Down,
 }
 
 /// A shard as it is.

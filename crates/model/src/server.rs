@@ -123,8 +123,6 @@ pub struct ServerView {
     pub node_id: NodeId,
     /// `9.1.2`.
     pub version: String,
-    /// Still loading its data: answers nothing else.
-    pub loading: bool,
     /// Replication.
     pub replication: Replication,
     /// Number of keys.

@@ -37,7 +37,10 @@ impl Slot {
 /// CRC16-XMODEM: polynomial 0x1021, initial value 0.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
+        (0..8).fold(
+            crc ^ u16::from(*byte) << 8,
+            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 },
+        )
     })
 }
 
@@ -99,7 +102,9 @@ impl FromStr for SlotRange {
     /// `"0-5460"` or `"7"`, as in `CLUSTER NODES`.
     fn from_str(text: &str) -> Result<Self, InvalidSlot> {
         let wrong = || InvalidSlot(text.to_owned());
-        let slot = |part: &str| part.parse::<u16>().map_err(|_| wrong()).and_then(|n| Slot::try_from(n).map_err(|_| wrong()));
+        let slot = |part: &str| {
+            part.parse::<u16>().map_err(|_| wrong()).and_then(|n| Slot::try_from(n).map_err(|_| wrong()))
+        };
         let (first, last) = match text.split_once('-') {
             Some((first, last)) => (slot(first)?, slot(last)?),
             None => (slot(text)?, slot(text)?),

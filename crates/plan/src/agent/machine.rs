@@ -10,7 +10,7 @@ use crate::safety::start::Disk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Answer, AskFailed, DiskRole, Generation, Happened,
+    Activity, Address, AgentOrder, AgentReport, Answer, AskFailed, ClusterId, DiskRole, Generation, Happened,
     Incarnation, InstanceName, Link, Millis, NodeId, Observed, Persistence, Process, Role, Run, ServerView,
     ShardName, StartFailure, Unseen, Waiting,
 };
@@ -235,6 +235,16 @@ impl Agent {
     /// The generation obeyed.
     pub fn generation(&self) -> Option<Generation> {
         self.order.as_ref().map(|order| order.generation)
+    }
+
+    /// The cluster whose order is obeyed.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.order.as_ref().map(|order| order.cluster)
+    }
+
+    /// Is the server down, and nothing going on?
+    pub fn at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && self.process == Process::Down
     }
 
     /// Where our server listens.

@@ -1,0 +1,152 @@
+//! A server's data directory: whose it is, what it holds, and its nodes.conf, which is replaced whole or not at all.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use valkeeper_model::nodes_conf::{self, NodesConf};
+use valkeeper_model::{ClusterId, InstanceName};
+use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
+
+const NODES_CONF: &str = "nodes.conf";
+const MARKER: &str = "valkeeper.json";
+const RDB: &str = "dump.rdb";
+const AOF_DIR: &str = "appendonlydir";
+/// A nodes.conf of 3,000 members is half a megabyte.
+const LONGEST_NODES_CONF: u64 = 64 << 20;
+
+/// Says whose data this is (law 10). Written after the first nodes.conf: a directory that has one was founded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Marker {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The instance.
+    pub instance: InstanceName,
+}
+
+/// A data directory.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+impl DataDir {
+    /// At that place; it need not exist.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it holds. An error is a directory that cannot be read, never an empty one.
+    pub(crate) fn inspect(&self, ours: &Marker) -> io::Result<Disk> {
+        let owner = match read(&self.path.join(MARKER), 1 << 16)? {
+            None => Owner::Nobody,
+            Some(text) => match serde_json::from_slice::<Marker>(&text) {
+                Ok(marker) if marker == *ours => Owner::Ours,
+                Ok(marker) => Owner::Other(format!("{} of cluster {}", marker.instance, marker.cluster)),
+                Err(error) => Owner::Other(format!("somebody whose {MARKER} cannot be read ({error})")),
+            },
+        };
+        let nodes_conf = match read(&self.path.join(NODES_CONF), LONGEST_NODES_CONF)? {
+            None => NodesFile::Missing,
+            Some(text) => match std::str::from_utf8(&text).ok().map(nodes_conf::parse) {
+                Some(Ok(conf)) if conf.vars.is_some() && conf.myself().is_some() => NodesFile::Intact(conf),
+                Some(Ok(_)) => NodesFile::Damaged("its end is missing".to_owned()),
+                Some(Err(error)) => NodesFile::Damaged(error.to_string()),
+                None => NodesFile::Damaged("it is not text".to_owned()),
+            },
+        };
+        let has_rdb = size(&self.path.join(RDB))? > EMPTY_RDB;
+        Ok(Disk { owner, nodes_conf, has_data: has_rdb || self.aof_holds_data()?, has_rdb })
+    }
+
+    /// An AOF holds data if any of its files does: the base is an RDB of some 90 bytes when the server is empty.
+    fn aof_holds_data(&self) -> io::Result<bool> {
+        let dir = match fs::read_dir(self.path.join(AOF_DIR)) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for entry in dir {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let length = entry.metadata()?.len();
+            if name.ends_with(".incr.aof") && length > 0 || name.contains(".base.") && length > EMPTY_RDB {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the directory, for its owner only.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        make_private_dir(&self.path)
+    }
+
+    /// Replaces nodes.conf.
+    pub(crate) fn write_nodes_conf(&self, conf: &NodesConf) -> io::Result<()> {
+        replace(&self.path.join(NODES_CONF), nodes_conf::render(conf).as_bytes())
+    }
+
+    /// Marks the directory as ours.
+    pub(crate) fn mark(&self, ours: &Marker) -> io::Result<()> {
+        replace(&self.path.join(MARKER), &serde_json::to_vec(ours).map_err(io::Error::other)?)
+    }
+}
+
+/// An RDB without keys is under 200 bytes: header, a dozen aux fields, footer.
+const EMPTY_RDB: u64 = 200;
+
+fn size(path: &Path) -> io::Result<u64> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(metadata) if metadata.len() > longest => {
+            return Err(io::Error::other(format!("{} is too large", path.display())));
+        }
+        Ok(_) => {}
+    }
+    fs::read(path).map(Some)
+}
+
+/// Makes a directory that only its owner may enter.
+pub fn make_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Replaces a file whole or not at all, readable by its owner only: a new file beside it, written through to the disk, then
+/// renamed over it, then the directory written through.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let fresh = dir.join(format!(".{name}.new"));
+    let written = (|| {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(content)?;
+        file.sync_all()
+    })();
+    if let Err(error) = written {
+        // A full disk must not be left with half a file of ours on it.
+        let _ = fs::remove_file(&fresh);
+        return Err(error);
+    }
+    fs::rename(&fresh, path)?;
+    fs::File::open(dir)?.sync_all()
+}

@@ -1,0 +1,183 @@
+//! A server program: which engine, which version, which directives. Asked of the program itself, never assumed of its name.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Oldest engine that is run (design §5).
+const OLDEST: (u32, u32) = (6, 2);
+/// A program that takes longer to tell its version, or to listen, is not used.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A server program that can be run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// `valkey` or `redis`.
+    pub engine: String,
+    /// `9.1.2`.
+    pub version: String,
+    /// Directives it knows.
+    pub directives: BTreeSet<String>,
+    /// Has it shard ids? (Valkey, Redis from 7.2.)
+    pub shard_ids: bool,
+}
+
+/// Why a program is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It cannot be run.
+    #[error("{path}: cannot be run: {why}")]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// It is not a server.
+    #[error("{path}: is not a Valkey or Redis server: `--version` says `{said}`")]
+    NotAServer {
+        /// Which.
+        path: PathBuf,
+        /// What it said.
+        said: String,
+    },
+    /// It is too old.
+    #[error("{path}: {engine} {version} is too old: 6.2 is the oldest that works")]
+    TooOld {
+        /// Which.
+        path: PathBuf,
+        /// Its engine.
+        engine: String,
+        /// Its version.
+        version: String,
+    },
+}
+
+impl Program {
+    /// Runs it twice: for its version, and as a server on a socket of its own, for what it knows. Blocks for some 50 ms.
+    pub fn probe(path: &Path) -> Result<Self, ProgramError> {
+        let unusable = |why: String| ProgramError::Unusable { path: path.to_owned(), why };
+        let output = Command::new(path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| unusable(e.to_string()))?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let (engine, version) = parse_version(&said)
+            .ok_or_else(|| ProgramError::NotAServer { path: path.to_owned(), said: said.clone() })?;
+        if numbers(&version) < OLDEST {
+            return Err(ProgramError::TooOld { path: path.to_owned(), engine, version });
+        }
+        let (directives, shard_ids) = ask(path).map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), engine, version, directives, shard_ids })
+    }
+
+    /// Does it know this directive? `masterauth` and the like are known under other names in newer engines.
+    pub fn knows(&self, directive: &str) -> bool {
+        self.directives.contains(directive)
+    }
+}
+
+/// `Valkey server v=9.1.2 sha=…` or `Redis server v=7.0.15 sha=…`.
+fn parse_version(said: &str) -> Option<(String, String)> {
+    let engine = said.split_whitespace().next()?.to_lowercase();
+    let version = said.split_whitespace().find_map(|word| word.strip_prefix("v="))?;
+    matches!(engine.as_str(), "valkey" | "redis").then(|| (engine, version.to_owned()))
+}
+
+fn numbers(version: &str) -> (u32, u32) {
+    let mut parts = version.split('.').map_while(|part| part.parse().ok());
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// Ends the probed server and removes its folder, whatever happens.
+struct Probed {
+    child: std::process::Child,
+    dir: PathBuf,
+}
+
+impl Drop for Probed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn ask(path: &Path) -> Result<(BTreeSet<String>, bool), String> {
+    let dir =
+        std::env::temp_dir().join(format!("valkeeper-probe-{}-{:x}", std::process::id(), rand_suffix()));
+    crate::data_dir::make_private_dir(&dir).map_err(|e| e.to_string())?;
+    let socket = dir.join("s");
+    let child = Command::new(path)
+        .args([
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--daemonize",
+            "no",
+            "--cluster-enabled",
+            "no",
+        ])
+        .arg("--dir")
+        .arg(&dir)
+        .arg("--unixsocket")
+        .arg(&socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    let mut probed = Probed { child, dir };
+    let deadline = Instant::now() + WITHIN;
+    let client = redis::Client::open(format!("unix://{}", socket.display())).map_err(|e| e.to_string())?;
+    loop {
+        if let Ok(mut connection) = client.get_connection_with_timeout(WITHIN) {
+            let _ = connection.set_read_timeout(Some(WITHIN));
+            let all: Vec<String> =
+                redis::cmd("CONFIG").arg("GET").arg("*").query(&mut connection).map_err(|e| e.to_string())?;
+            let shard_ids: redis::Value = redis::cmd("COMMAND")
+                .arg("INFO")
+                .arg("cluster|myshardid")
+                .query(&mut connection)
+                .map_err(|e| e.to_string())?;
+            let known = match shard_ids {
+                redis::Value::Array(list) => list.iter().any(|entry| matches!(entry, redis::Value::Array(_))),
+                _ => false,
+            };
+            return Ok((all.into_iter().step_by(2).collect(), known));
+        }
+        if let Ok(Some(status)) = probed.child.try_wait() {
+            return Err(format!("it ended at once ({status})"));
+        }
+        if Instant::now() > deadline {
+            return Err("it did not listen in time".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn rand_suffix() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let valkey = "Valkey server v=9.1.2 sha=00000000:0 malloc=libc bits=64 build=0";
+        assert_eq!(parse_version(valkey), Some(("valkey".to_owned(), "9.1.2".to_owned())));
+        assert_eq!(parse_version("Redis server v=7.0.15 sha=0").map(|(_, v)| numbers(&v)), Some((7, 0)));
+        assert_eq!(parse_version("GNU bash, version 5"), None);
+        assert!(numbers("6.0.16") < OLDEST);
+    }
+}

@@ -1,0 +1,314 @@
+//! Carries out what [`Agent`] decides. One task per agent owns the state machine; everything that takes time runs in tasks of
+//! its own and comes back as an event.
+
+use crate::data_dir::Marker;
+use crate::os::{self, ProcessId};
+use crate::program::Program;
+use crate::server::ServerHome;
+use crate::serving::Serving;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc, oneshot};
+use valkeeper_client::{AdminConnection, Password};
+use valkeeper_model::{
+    Activity, AgentOrder, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, Process, Role,
+    Unseen,
+};
+use valkeeper_plan::agent::{Agent, Command, Event, ServerError, StartPlan, Token};
+
+/// A future in a box, for traits that are used as objects.
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The other agents.
+pub trait Peers: Send + Sync {
+    /// Asks one of them. Never takes longer than `within`.
+    fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>>;
+}
+
+/// Where passwords come from: asked again when a server refuses the last one, since it may have been changed.
+pub type Passwords = Arc<dyn Fn() -> std::io::Result<Password> + Send + Sync>;
+
+/// What an agent needs.
+pub struct AgentSetup {
+    /// Its instance.
+    pub name: InstanceName,
+    /// Where its server's files are.
+    pub home: ServerHome,
+    /// The server program.
+    pub program: Arc<Program>,
+    /// The password of all servers of the cluster.
+    pub passwords: Passwords,
+    /// The other agents.
+    pub peers: Arc<dyn Peers>,
+    /// Takes what happens.
+    pub record: Arc<dyn Fn(Happened) + Send + Sync>,
+    /// Told when something has changed that the controller should see.
+    pub nudge: Arc<Notify>,
+    /// The origin of time.
+    pub origin: Instant,
+}
+
+enum Input {
+    Event(Event),
+    Ask(Ask, oneshot::Sender<Result<Answer, AskFailed>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to a running agent.
+#[derive(Clone)]
+pub struct AgentHandle {
+    input: mpsc::UnboundedSender<Input>,
+}
+
+impl AgentHandle {
+    /// Hands it an order.
+    pub fn order(&self, order: AgentOrder) {
+        let _ = self.input.send(Input::Event(Event::Order(Box::new(order))));
+    }
+
+    /// Asks it.
+    pub async fn ask(&self, ask: Ask, within: Duration) -> Result<Answer, AskFailed> {
+        let (reply, answer) = oneshot::channel();
+        if self.input.send(Input::Ask(ask, reply)).is_err() {
+            return Err(AskFailed::Unseen(Unseen::Unreachable));
+        }
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(AskFailed::Unseen(Unseen::Unreachable)),
+            Err(_) => Err(AskFailed::Unseen(Unseen::Timeout)),
+        }
+    }
+
+    /// Stops its server in an orderly way and ends it.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.input.send(Input::Stop(done)).is_ok() {
+            let _ = stopped.await;
+        }
+    }
+}
+
+/// Starts an agent. A server of its that runs already is taken over as it is.
+pub fn spawn(setup: AgentSetup) -> AgentHandle {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let runner = Runner::new(setup, sender.clone());
+    tokio::spawn(runner.run(receiver));
+    AgentHandle { input: sender }
+}
+
+struct Runner {
+    setup: AgentSetup,
+    agent: Agent,
+    input: mpsc::UnboundedSender<Input>,
+    running: Option<(Incarnation, ProcessId)>,
+    serving: Option<Serving>,
+    questions: BTreeMap<Token, oneshot::Sender<Result<Answer, AskFailed>>>,
+    last_question: u64,
+    shown: Option<Shown>,
+    stopped: Option<oneshot::Sender<()>>,
+}
+
+/// What makes a difference to the controller.
+#[derive(PartialEq, Eq)]
+struct Shown {
+    process: Process,
+    role: Option<Role>,
+    activity: Activity,
+    waiting: bool,
+}
+
+impl Runner {
+    fn new(setup: AgentSetup, input: mpsc::UnboundedSender<Input>) -> Self {
+        let running = setup.home.running();
+        let adopted = running.map(|(incarnation, process)| (incarnation, Some(process.pid)));
+        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin));
+        let runner = Self {
+            setup,
+            agent,
+            input,
+            running,
+            serving: None,
+            questions: BTreeMap::new(),
+            last_question: 0,
+            shown: None,
+            stopped: None,
+        };
+        if let Some((incarnation, process)) = running {
+            (runner.setup.record)(Happened::Adopted { instance: runner.setup.name.clone() });
+            runner.watch_end(incarnation, process, None);
+        }
+        runner
+    }
+
+    async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Input>) {
+        loop {
+            let wake = self.agent.wake_at().map(|at| self.setup.origin + Duration::from_millis(at.0));
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                biased;
+                input = receiver.recv() => match input {
+                    None => return,
+                    Some(Input::Event(event)) => event,
+                    Some(Input::Ask(ask, reply)) => {
+                        self.last_question += 1;
+                        let token = Token(self.last_question);
+                        self.questions.insert(token, reply);
+                        Event::Asked { token, ask }
+                    }
+                    Some(Input::Stop(done)) => {
+                        self.stopped = Some(done);
+                        Event::Stop
+                    }
+                },
+                () = sleep => Event::Tick,
+            };
+            if let Event::Exited { .. } = &event {
+                self.running = None;
+                self.serving = None;
+            }
+            let commands = self.agent.handle(now(self.setup.origin), event);
+            for command in commands {
+                self.carry_out(command);
+            }
+            self.show();
+            if self.stopped.is_some() && self.running.is_none() && self.agent.at_rest() {
+                if let Some(done) = self.stopped.take() {
+                    let _ = done.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    /// Nudges the controller when something has changed that it should see.
+    fn show(&mut self) {
+        let Some(report) = self.agent.report() else { return };
+        let shown = Shown {
+            role: report.role(),
+            waiting: report.waiting.is_some(),
+            process: report.process,
+            activity: report.activity,
+        };
+        if self.shown.as_ref() != Some(&shown) {
+            self.shown = Some(shown);
+            self.setup.nudge.notify_one();
+        }
+    }
+
+    fn send(&self, event: Event) {
+        let _ = self.input.send(Input::Event(event));
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Inspect => self.inspect(),
+            Command::Start(plan) => self.start(*plan),
+            Command::Kill(incarnation) => {
+                self.running
+                    .filter(|(run, _)| *run == incarnation)
+                    .inspect(|(_, process)| os::kill(*process));
+            }
+            Command::Terminate(incarnation) => {
+                self.running
+                    .filter(|(run, _)| *run == incarnation)
+                    .inspect(|(_, process)| os::terminate(*process));
+            }
+            Command::Serve { token, command, within_ms } => {
+                let Some(serving) = self.serving() else {
+                    return self
+                        .send(Event::Served { token, result: Err(ServerError::Silent(Unseen::NotRunning)) });
+                };
+                let (input, passwords) = (self.input.clone(), Arc::clone(&self.setup.passwords));
+                tokio::spawn(async move {
+                    let result = serving.serve(command, Duration::from_millis(within_ms)).await;
+                    if result == Err(ServerError::AuthRefused)
+                        && let Ok(password) = passwords()
+                    {
+                        serving.set_password(password);
+                    }
+                    let _ = input.send(Input::Event(Event::Served { token, result }));
+                });
+            }
+            Command::Tell { token, to, ask, within_ms } => {
+                let asking = self.setup.peers.ask(&to, ask, Duration::from_millis(within_ms));
+                let input = self.input.clone();
+                tokio::spawn(async move {
+                    let result = asking.await;
+                    let _ = input.send(Input::Event(Event::Told { token, result }));
+                });
+            }
+            Command::Answer { token, result } => {
+                if let Some(reply) = self.questions.remove(&token) {
+                    let _ = reply.send(result);
+                }
+            }
+            Command::Record(happened) => (self.setup.record)(happened),
+        }
+    }
+
+    fn marker(&self) -> Option<Marker> {
+        Some(Marker { cluster: self.agent.cluster()?, instance: self.setup.name.clone() })
+    }
+
+    fn inspect(&self) {
+        let Some(marker) = self.marker() else { return };
+        // A look at a few small files: in place, so that a dead primary's replica is promoted a thread switch sooner.
+        let found = self.setup.home.data().inspect(&marker).map_err(|error| error.to_string());
+        self.send(Event::Inspected(found));
+    }
+
+    fn start(&mut self, plan: StartPlan) {
+        let Some(marker) = self.marker() else { return };
+        let password = match (self.setup.passwords)() {
+            Ok(password) => password,
+            Err(error) => {
+                let detail = format!("the password cannot be read: {error}");
+                return self.send(Event::StartFailed(valkeeper_model::StartFailure::DataUnusable { detail }));
+            }
+        };
+        match self.setup.home.start(&plan, &self.setup.program, &password, &marker) {
+            Ok((incarnation, process, child)) => {
+                self.running = Some((incarnation, process));
+                self.serving = None;
+                self.watch_end(incarnation, process, Some(child));
+                self.send(Event::Started { incarnation, pid: Some(process.pid) });
+            }
+            Err(failure) => self.send(Event::StartFailed(failure)),
+        }
+    }
+
+    fn watch_end(&self, incarnation: Incarnation, process: ProcessId, child: Option<Child>) {
+        let (input, home) = (self.input.clone(), self.setup.home.clone());
+        tokio::spawn(async move {
+            let how = os::ended(process, child).await;
+            let how = home.last_words(Ok(how));
+            let _ = input.send(Input::Event(Event::Exited { incarnation, how }));
+        });
+    }
+
+    /// The way to the running server, made when first needed: only then is its address known.
+    fn serving(&mut self) -> Option<Serving> {
+        self.running?;
+        if self.serving.is_none() {
+            let address = self.agent.address()?.socket();
+            let password = (self.setup.passwords)().ok()?;
+            let connection = AdminConnection::new(address, Some(password));
+            let started_with = self.setup.home.started_with();
+            self.serving = Some(Serving::new(connection, Arc::clone(&self.setup.program), started_with));
+        }
+        self.serving.clone()
+    }
+}
+
+fn now(origin: Instant) -> Millis {
+    Millis(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

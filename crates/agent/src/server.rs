@@ -1,0 +1,188 @@
+//! One server's process: started in a group of its own, so that a signal to the supervisor's terminal does not reach it;
+//! found again by a later supervisor; its end known at once.
+
+use crate::data_dir::{DataDir, Marker, make_private_dir, replace};
+use crate::os::{self, ProcessId};
+use crate::program::Program;
+use crate::server_file::{self, Places};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _, Seek as _};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use valkeeper_client::Password;
+use valkeeper_model::{Address, Incarnation, StartFailure};
+use valkeeper_plan::agent::StartPlan;
+
+/// What is known of a server's process, kept on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessRecord {
+    /// The run. Counted up before each start, so that a run whose process was never recorded is not mistaken for the last.
+    pub incarnation: Incarnation,
+    /// Its process; `None` between the decision to start and the start.
+    pub process: Option<ProcessId>,
+}
+
+/// The folder of one server: its configuration, its process, its log and its data.
+#[derive(Debug, Clone)]
+pub struct ServerHome {
+    root: PathBuf,
+}
+
+/// Lines of the log that tell why a server ended.
+const LAST_WORDS: usize = 3;
+
+impl ServerHome {
+    /// At that place; it need not exist.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+    /// Its data directory.
+    pub fn data(&self) -> DataDir {
+        DataDir::new(self.root.join("data"))
+    }
+    /// Its log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("server.log")
+    }
+    fn record_path(&self) -> PathBuf {
+        self.root.join("process.json")
+    }
+
+    fn record(&self) -> Option<ProcessRecord> {
+        serde_json::from_slice(&fs::read(self.record_path()).ok()?).ok()
+    }
+
+    /// The directives that the server was last started with, as its configuration file has them.
+    pub(crate) fn started_with(&self) -> BTreeMap<String, String> {
+        fs::read_to_string(self.root.join("server.conf"))
+            .map(|text| server_file::parse(&text))
+            .unwrap_or_default()
+    }
+
+    fn keep(&self, record: ProcessRecord) -> io::Result<()> {
+        replace(&self.record_path(), &serde_json::to_vec(&record).map_err(io::Error::other)?)
+    }
+
+    /// The process that an earlier supervisor started and that still runs: by its record, or, if that supervisor died between
+    /// the start and the record, by the pid file that the server itself wrote and the directory it works in.
+    pub fn running(&self) -> Option<(Incarnation, ProcessId)> {
+        let record = self.record()?;
+        if let Some(process) = record.process.filter(|process| os::alive(*process)) {
+            return Some((record.incarnation, process));
+        }
+        let pid: u32 = fs::read_to_string(self.root.join("server.pid")).ok()?.trim().parse().ok()?;
+        let process = os::find(pid)?;
+        if os::works_in(pid, self.data().path()) != Some(true) {
+            return None;
+        }
+        let record = ProcessRecord { process: Some(process), ..record };
+        let _ = self.keep(record);
+        Some((record.incarnation, process))
+    }
+
+    /// Starts the server as planned. Blocks for a few file operations.
+    pub(crate) fn start(
+        &self,
+        plan: &StartPlan,
+        program: &Program,
+        password: &Password,
+        marker: &Marker,
+    ) -> Result<(Incarnation, ProcessId, Child), StartFailure> {
+        let unusable = |error: io::Error| StartFailure::DataUnusable { detail: error.to_string() };
+        let data = self.data();
+        for port in [plan.address.port, plan.address.bus_port] {
+            free(&plan.address, port)?;
+        }
+        make_private_dir(&self.root).map_err(unusable)?;
+        data.make().map_err(unusable)?;
+        if let Some(conf) = &plan.nodes_conf {
+            let mut conf = conf.clone();
+            if !program.shard_ids {
+                conf.nodes.iter_mut().for_each(|node| node.aux.clear());
+            }
+            data.write_nodes_conf(&conf).map_err(unusable)?;
+            data.mark(marker).map_err(unusable)?;
+        }
+        let log = self.log();
+        let places = Places { data: data.path(), log: &log };
+        let knows = |name: &str| program.knows(name);
+        let mut text = server_file::render(&plan.config, &plan.address, &places, password, knows);
+        text.push_str(&format!("pidfile \"{}\"\n", self.root.join("server.pid").display()));
+        let file = self.root.join("server.conf");
+        replace(&file, text.as_bytes()).map_err(unusable)?;
+        let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
+        let _ = fs::remove_file(self.root.join("server.pid"));
+        self.keep(ProcessRecord { incarnation, process: None }).map_err(unusable)?;
+        let mut child = self.spawn(program, &file)?;
+        let process = match os::find(child.id()) {
+            Some(process) => process,
+            None => {
+                return Err(StartFailure::Exited {
+                    detail: self.last_words(child.wait().map(|s| s.to_string())),
+                });
+            }
+        };
+        if let Err(error) = self.keep(ProcessRecord { incarnation, process: Some(process) }) {
+            // The pid file finds it again; the disk that is full now is reported by the server itself.
+            tracing::warn!(%error, "cannot record a server's process");
+        }
+        Ok((incarnation, process, child))
+    }
+
+    fn spawn(&self, program: &Program, file: &Path) -> Result<Child, StartFailure> {
+        let unusable = |error: io::Error| StartFailure::ProgramUnusable {
+            detail: format!("{}: {error}", program.path.display()),
+        };
+        // What the server says before it has opened its log: mistakes in its configuration file.
+        let said = fs::File::create(self.root.join("server.out")).map_err(unusable)?;
+        let complained = said.try_clone().map_err(unusable)?;
+        Command::new(&program.path)
+            .arg(file)
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .stdout(said)
+            .stderr(complained)
+            .process_group(0)
+            .spawn()
+            .map_err(unusable)
+    }
+
+    /// How a server ended, with the last things it said.
+    pub(crate) fn last_words(&self, how: io::Result<String>) -> String {
+        let how = how.unwrap_or_else(|error| error.to_string());
+        let said = [self.root.join("server.out"), self.log()]
+            .iter()
+            .filter_map(|path| tail(path).ok())
+            .collect::<Vec<_>>();
+        let said = said.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
+        let said: Vec<&str> = said.collect();
+        let last = said.get(said.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join(" / ");
+        if last.is_empty() { how } else { format!("{how}; it said: {last}") }
+    }
+}
+
+/// Is the port ours to take? A server that finds it taken ends with a line in its log; this tells it apart.
+fn free(address: &Address, port: u16) -> Result<(), StartFailure> {
+    match TcpListener::bind((address.ip, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(StartFailure::PortTaken { port }),
+        Err(error) => Err(StartFailure::DataUnusable {
+            detail: format!("cannot listen on {}:{port}: {error}", address.ip),
+        }),
+    }
+}
+
+fn tail(path: &Path) -> io::Result<String> {
+    const BYTES: u64 = 1_500;
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,82 @@
+//! The configuration file of one server. It holds the password, so that no process list does (law 11).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use valkeeper_client::Password;
+use valkeeper_model::Address;
+use valkeeper_plan::config::Directive;
+
+/// Where things of one server are.
+pub(crate) struct Places<'a> {
+    pub(crate) data: &'a Path,
+    pub(crate) log: &'a Path,
+}
+
+/// The text of the file. Directives of the cluster come first, then what is the instance's own and nobody may change.
+pub(crate) fn render(
+    directives: &[Directive],
+    address: &Address,
+    places: &Places<'_>,
+    password: &Password,
+    knows: impl Fn(&str) -> bool,
+) -> String {
+    let mut text = String::from("# Written by valkeeper at each start. Change the manifest instead.\n");
+    let mut line = |name: &str, value: &str| {
+        let value = if value.is_empty() { "\"\"" } else { value };
+        let _ = writeln!(text, "{name} {value}");
+    };
+    for (name, value) in directives.iter().filter(|(name, _)| knows(name)) {
+        if name == "save" && !value.is_empty() {
+            // One line each: older engines take only one pair a line.
+            let fields: Vec<&str> = value.split_whitespace().collect();
+            for pair in fields.chunks(2) {
+                line(name, &pair.join(" "));
+            }
+        } else {
+            line(name, value);
+        }
+    }
+    line("port", &address.port.to_string());
+    line("bind", &address.ip.to_string());
+    if address.bus_port != address.port.wrapping_add(Address::BUS_OFFSET) {
+        line("cluster-port", &address.bus_port.to_string());
+    }
+    line("protected-mode", "no");
+    line("daemonize", "no");
+    line("dir", &quoted(places.data));
+    line("logfile", &quoted(places.log));
+    line("cluster-config-file", "nodes.conf");
+    line("dbfilename", "dump.rdb");
+    line("requirepass", password.reveal());
+    line("masterauth", password.reveal());
+    text
+}
+
+/// The directives in a file that was rendered here. Several `save` lines are one directive.
+pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '))
+    {
+        let value = if value == "\"\"" { "" } else { value };
+        found
+            .entry(name.to_owned())
+            .and_modify(|all| *all = format!("{all} {value}"))
+            .or_insert_with(|| value.to_owned());
+    }
+    found
+}
+
+/// In double quotes, as the engine's own parser wants it.
+fn quoted(path: &Path) -> String {
+    let mut text = String::from("\"");
+    for c in path.to_string_lossy().chars() {
+        if matches!(c, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text.push('"');
+    text
+}

@@ -1,0 +1,237 @@
+//! The command line. Parsed here, meant by `command`.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use valkeeper_model::{ClusterName, InstanceName, ShardName, ZoneName};
+
+/// Runs Valkey and Redis clusters from one manifest, and keeps them running.
+#[derive(Debug, Parser)]
+#[command(
+    name = "valkeeper",
+    version,
+    about,
+    after_help = "Examples:\n  valkeeper up examples/cluster.yaml --detach   a cluster on this machine, in seconds\n  valkeeper status                              how it is, and why\n  valkeeper cli -- SET key value                talk to it\n  valkeeper switchover s0                       swap roles without losing a write\n  valkeeper down                                stop it; its data is kept\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused as unsafe, 4 timed out."
+)]
+pub(crate) struct Args {
+    /// Where clusters keep their state and data [default: the user's data folder]
+    #[arg(long, global = true, env = "VALKEEPER_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Which cluster [default: the only one]
+    #[arg(long, global = true, env = "VALKEEPER_CLUSTER", value_name = "NAME")]
+    pub(crate) cluster: Option<ClusterName>,
+    /// Say more on stderr
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the cluster of a manifest, or take up one that exists, and look after it
+    #[command(
+        after_help = "Examples:\n  valkeeper up examples/cluster.yaml\n  valkeeper up examples/cluster.yaml --detach --zones a,b,c"
+    )]
+    Up(Up),
+    /// Stop the servers and the supervisor; data is kept
+    Down(Within),
+    /// Remove a cluster that is down
+    Delete {
+        /// Remove its data too. There is no way back
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show shards, zones, roles, lag, and why anything is not as it should be
+    Status {
+        /// Show it again whenever it changes
+        #[arg(long, short)]
+        watch: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what a manifest would change, and change nothing
+    Plan {
+        /// The manifest
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// Zones for a cluster that does not exist yet
+        #[arg(long, value_delimiter = ',', default_value = "a,b,c", value_name = "ZONES")]
+        zones: Vec<ZoneName>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Apply a changed manifest to the running cluster
+    Apply {
+        /// The manifest
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// Wait until the cluster is healthy
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        within: Within,
+    },
+    /// Swap the roles of a primary and a replica, without losing a write
+    Switchover {
+        /// The shard; may be left out if there is one, or if --to names an instance
+        shard: Option<ShardName>,
+        /// The instance that is to become primary [default: the best]
+        #[arg(long, value_name = "INSTANCE")]
+        to: Option<InstanceName>,
+    },
+    /// Kill a primary and promote a replica; writes that are not replicated yet are lost
+    Failover {
+        /// The shard
+        shard: ShardName,
+        /// Also if the primary is well
+        #[arg(long)]
+        force: bool,
+        /// Let a shard whose every copy is gone come back empty
+        #[arg(long, conflicts_with = "force")]
+        accept_data_loss: bool,
+    },
+    /// Stop an instance and keep it down, also over restarts; a primary hands over first
+    Fence {
+        /// The instance
+        instance: InstanceName,
+        /// Also if nobody can take over
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let a fenced instance run again
+    Unfence {
+        /// The instance
+        instance: InstanceName,
+    },
+    /// Restart an instance; a primary hands over first
+    Restart {
+        /// The instance
+        instance: InstanceName,
+    },
+    /// Show what happened, oldest first
+    Events {
+        /// Go on showing what happens
+        #[arg(long, short)]
+        follow: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show an instance's server log
+    Logs {
+        /// The instance
+        instance: InstanceName,
+        /// Go on showing
+        #[arg(long, short)]
+        follow: bool,
+        /// Only so many of the last lines
+        #[arg(long, short = 'n', value_name = "LINES", default_value_t = 200)]
+        lines: usize,
+    },
+    /// Send commands to the cluster, following redirects: one after `--`, or one a line from stdin
+    #[command(
+        after_help = "Examples:\n  valkeeper cli -- SET key value\n  valkeeper cli -- GET key\n  echo 'DBSIZE' | valkeeper cli"
+    )]
+    Cli {
+        /// The command and its arguments
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show how to connect
+    Connect {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Measure what clients see of an event, by causing it under load
+    #[command(
+        after_help = "Examples:\n  valkeeper drill switchover --runs 5\n  valkeeper drill failover --runs 10 -o json\n  valkeeper drill create --runs 3"
+    )]
+    Drill(Drill),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The supervisor itself, in the foreground
+    #[command(hide = true)]
+    Supervise(Supervise),
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Supervise {
+    /// The manifest
+    pub(crate) file: PathBuf,
+    /// Failure domains to spread the cluster over
+    #[arg(long, value_delimiter = ',', default_value = "a,b,c", value_name = "ZONES")]
+    pub(crate) zones: Vec<ZoneName>,
+    /// The server program [default: VALKEEPER_SERVER, then .servers here, then valkey-server or redis-server in PATH]
+    #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
+    pub(crate) server: Option<PathBuf>,
+    /// Put the instances on free ports from here on; moves those of a cluster that exists and is down
+    #[arg(long, value_name = "PORT")]
+    pub(crate) base_port: Option<u16>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) supervise: Supervise,
+    /// Return when the cluster is healthy and leave the supervisor running
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) within: Within,
+}
+
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Within {
+    /// Give up waiting after so many seconds; what was begun goes on
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Output {
+    /// How to print
+    #[arg(long = "output", short, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Drill {
+    /// The event
+    #[arg(value_enum)]
+    pub(crate) event: DrillEvent,
+    /// How often
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: u32,
+    /// Write as fast as the servers take it, instead of some thousand writes a second
+    #[arg(long)]
+    pub(crate) saturate: bool,
+    /// The server program, for `create`
+    #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
+    pub(crate) server: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DrillEvent {
+    /// Kill a primary
+    Failover,
+    /// Swap roles
+    Switchover,
+    /// Make a cluster of its own and remove it again
+    Create,
+}

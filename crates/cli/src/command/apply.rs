@@ -1,0 +1,116 @@
+//! `plan` and `apply`: what a manifest would change, and changing it.
+
+use super::up::{check, read, wait};
+use crate::args::{Args, Format, Within};
+use crate::failure::{Failure, Kind};
+use crate::output::columns;
+use crate::{output, target};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+use valkeeper_local::RandomIds;
+use valkeeper_model::{InstanceName, Request, Role, ShardName, ZoneName};
+use valkeeper_plan::controller::change::{self, Difference};
+use valkeeper_plan::placement;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plan {
+    creates: Vec<Creation>,
+    changes: Vec<Difference>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Creation {
+    instance: InstanceName,
+    shard: ShardName,
+    zone: ZoneName,
+    role: Role,
+    slots: String,
+}
+
+pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
+    let spec = read(file)?;
+    let dir = target::state_dir(args)?.cluster(&spec.name);
+    let plan = match dir.layout()? {
+        Some(layout) => {
+            let next = change::follow(&layout, &spec).map_err(Failure::from)?;
+            Plan { creates: Vec::new(), changes: change::differences(&layout, &next) }
+        }
+        None => {
+            let layout = placement::found(&spec, zones, &mut RandomIds)
+                .map_err(|refusal| Failure::from(valkeeper_model::Refusal::from(refusal)))?;
+            let creates = layout.instances.iter().map(|(name, instance)| {
+                let shard = layout.shards.get(&instance.shard);
+                let founder = shard.is_some_and(|shard| shard.founder == *name);
+                Creation {
+                    instance: name.clone(),
+                    shard: instance.shard.clone(),
+                    zone: instance.zone.clone(),
+                    role: if founder { Role::Primary } else { Role::Replica },
+                    slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
+                }
+            });
+            Plan { creates: creates.collect(), changes: Vec::new() }
+        }
+    };
+    output::value(format, &plan, || page(&plan))
+}
+
+fn page(plan: &Plan) -> String {
+    if plan.creates.is_empty() && plan.changes.is_empty() {
+        return "nothing would change\n".to_owned();
+    }
+    let mut page = String::new();
+    if !plan.creates.is_empty() {
+        let mut rows = vec![["CREATE", "SHARD", "ZONE", "ROLE", "SLOTS"].map(str::to_owned).to_vec()];
+        rows.extend(plan.creates.iter().map(|new| {
+            vec![
+                new.instance.to_string(),
+                new.shard.to_string(),
+                new.zone.to_string(),
+                new.role.to_string(),
+                new.slots.clone(),
+            ]
+        }));
+        page.push_str(&columns(&rows));
+    }
+    if !plan.changes.is_empty() {
+        let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        let mut rows = vec![["CHANGE", "FROM", "TO"].map(str::to_owned).to_vec()];
+        rows.extend(
+            plan.changes.iter().map(|change| vec![change.what.clone(), cell(&change.from), cell(&change.to)]),
+        );
+        page.push_str(&columns(&rows));
+    }
+    page
+}
+
+pub(crate) async fn apply(
+    args: &Args,
+    file: &Path,
+    wait_healthy: bool,
+    within: Within,
+) -> anyhow::Result<()> {
+    let spec = read(file)?;
+    let dir = target::state_dir(args)?.cluster(&spec.name);
+    if dir.layout()?.is_none() {
+        let what = format!("there is no cluster `{}` yet", spec.name);
+        return Err(Failure::new(
+            Kind::Usage,
+            what,
+            format!("`valkeeper up {} --detach` makes it", file.display()),
+        )
+        .into());
+    }
+    check(&dir, &spec, &[])?;
+    target::request(&dir, Request::Apply { spec: Box::new(spec) }, Duration::from_secs(within.timeout))
+        .await?;
+    if wait_healthy {
+        let status = wait(&dir, within, || Ok(())).await?;
+        return output::text(&status.page());
+    }
+    eprintln!("applied; `valkeeper status` shows how it goes on");
+    Ok(())
+}

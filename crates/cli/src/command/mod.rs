@@ -1,0 +1,73 @@
+//! One file per command, or per kind of command.
+
+mod apply;
+mod connect;
+mod down;
+mod events;
+mod logs;
+mod up;
+
+use crate::args::{Args, Command};
+use crate::status::Status;
+use crate::{output, target};
+use clap::CommandFactory as _;
+use std::time::Duration;
+use valkeeper_model::Request;
+
+/// A switchover waits for a near moment, a restart for the server to be in sync again.
+const REQUEST_WITHIN: Duration = Duration::from_secs(130);
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let asked = |request| async {
+        let dir = target::cluster(&args)?;
+        target::request(&dir, request, REQUEST_WITHIN).await
+    };
+    match &args.command {
+        Command::Up(up) => up::up(&args, up).await,
+        Command::Supervise(supervise) => up::supervise(&args, supervise).await,
+        Command::Down(within) => down::down(&args, *within).await,
+        Command::Delete { purge } => down::delete(&args, *purge),
+        Command::Status { watch, output } => status(&args, *watch, output.format).await,
+        Command::Plan { file, zones, output } => apply::plan(&args, file, zones, output.format),
+        Command::Apply { file, wait, within } => apply::apply(&args, file, *wait, *within).await,
+        Command::Switchover { shard, to } => {
+            asked(Request::Switchover { shard: shard.clone(), to: to.clone() }).await
+        }
+        Command::Failover { shard, force, accept_data_loss } => {
+            let (shard, force, accept_data_loss) = (shard.clone(), *force, *accept_data_loss);
+            asked(Request::Failover { shard, force, accept_data_loss }).await
+        }
+        Command::Fence { instance, force } => {
+            asked(Request::Fence { instance: instance.clone(), force: *force }).await
+        }
+        Command::Unfence { instance } => asked(Request::Unfence { instance: instance.clone() }).await,
+        Command::Restart { instance } => asked(Request::Restart { instance: instance.clone() }).await,
+        Command::Events { follow, output } => events::events(&args, *follow, output.format).await,
+        Command::Logs { instance, follow, lines } => logs::logs(&args, instance, *follow, *lines).await,
+        Command::Connect { output } => connect::connect(&args, output.format),
+        Command::Cli { .. } | Command::Drill(_) => anyhow::bail!("not built yet"),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Args::command(), "valkeeper", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+async fn status(args: &Args, watch: bool, format: crate::args::Format) -> anyhow::Result<()> {
+    let dir = target::cluster(args)?;
+    let mut shown = None;
+    loop {
+        let status = Status::of(&dir).await?;
+        if shown.as_ref() != Some(&status) {
+            output::value(format, &status, || status.page())?;
+            if watch && format == crate::args::Format::Table {
+                output::text("\n")?;
+            }
+        }
+        if !watch {
+            return Ok(());
+        }
+        shown = Some(status);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,233 @@
+//! `up`: check everything that can be checked beforehand, then supervise, here or in the background.
+
+use crate::args::{Args, Supervise, Up, Within};
+use crate::failure::{Failure, Kind};
+use crate::status::Status;
+use crate::{output, program, target};
+use anyhow::Context as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use valkeeper_local::{ClusterDir, RandomIds, Supervisor, SupervisorError, SupervisorSetup, Watching};
+use valkeeper_model::manifest::Manifest;
+use valkeeper_model::{ClusterSpec, ZoneName};
+use valkeeper_plan::controller::change;
+use valkeeper_plan::placement;
+
+/// Reads a manifest; says what in it has no effect here.
+pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(
+            Kind::Usage,
+            format!("{name}: {error}"),
+            "give the path of a manifest, like examples/cluster.yaml",
+        )
+    })?;
+    let Manifest { spec, without_effect, warnings } = match valkeeper_model::manifest::parse(&name, &text) {
+        Ok(manifest) => manifest,
+        Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
+    };
+    for note in without_effect.iter().chain(&warnings) {
+        eprintln!("note: {name}:{}: {}: {}", note.line, note.field, note.reason);
+    }
+    Ok(spec)
+}
+
+/// Would the controller follow this spec? The same functions that it uses itself.
+pub(crate) fn check(dir: &ClusterDir, spec: &ClusterSpec, zones: &[ZoneName]) -> anyhow::Result<()> {
+    let followed = match dir.layout()? {
+        Some(layout) => change::follow(&layout, spec).map(drop),
+        None => placement::found(spec, zones, &mut RandomIds).map(drop).map_err(Into::into),
+    };
+    followed.map_err(|refusal| Failure::from(refusal).into())
+}
+
+fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
+    let spec = read(&supervise.file)?;
+    let state = target::state_dir(args)?;
+    if let Some(name) = args.cluster.as_ref().filter(|name| **name != spec.name) {
+        let what = format!("the manifest is of cluster `{}`, not of `{name}`", spec.name);
+        return Err(Failure::new(Kind::Usage, what, "leave --cluster out").into());
+    }
+    let dir = state.cluster(&spec.name);
+    check(&dir, &spec, &supervise.zones)?;
+    let base_port = supervise.base_port;
+    if base_port.is_some()
+        && dir
+            .layout()?
+            .is_some_and(|layout| layout.instances.keys().any(|name| dir.server(name).running().is_some()))
+    {
+        return Err(Failure::new(
+            Kind::Unsafe,
+            "ports cannot move while servers run",
+            "`valkeeper down` first",
+        )
+        .into());
+    }
+    let program = program::find(supervise.server.as_deref())?;
+    Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port })
+}
+
+fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
+    Supervisor::claim(setup).map_err(failure)
+}
+
+fn failure(error: SupervisorError) -> anyhow::Error {
+    match error {
+        SupervisorError::Refused(refusal) => Failure::from(refusal).into(),
+        SupervisorError::State(valkeeper_local::StateError::Supervised { .. }) => Failure::new(
+            Kind::Unsafe,
+            error.to_string(),
+            "`valkeeper status` shows it, `valkeeper down` ends it",
+        )
+        .into(),
+        SupervisorError::State(_) => Failure::new(
+            Kind::Failed,
+            error.to_string(),
+            "is the state directory writable, and is there space left?",
+        )
+        .into(),
+        SupervisorError::Socket(_) => {
+            Failure::new(Kind::Failed, error.to_string(), "give a shorter --state-dir").into()
+        }
+    }
+}
+
+/// The supervisor itself: until SIGTERM, SIGINT or `down`.
+pub(crate) async fn supervise(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
+    let (supervisor, _) = claim(setup(args, supervise)?)?;
+    supervisor.run(ended()?).await.map_err(failure)
+}
+
+fn ended() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+pub(crate) async fn up(args: &Args, up: &Up) -> anyhow::Result<()> {
+    if up.detach { detached(args, up).await } else { foreground(args, &up.supervise).await }
+}
+
+/// In the foreground: what happens is said as it happens, until Ctrl-C.
+async fn foreground(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
+    let setup = setup(args, supervise)?;
+    let name = setup.spec.name.clone();
+    eprintln!(
+        "cluster {name}: {} {} from {}",
+        setup.program.engine,
+        setup.program.version,
+        setup.program.path.display()
+    );
+    let (supervisor, mut watching) = claim(setup)?;
+    let begun = Instant::now();
+    let talk = async {
+        while watching.event.changed().await.is_ok() {
+            if let Some(line) = watching.event.borrow_and_update().clone() {
+                eprintln!("{:>8.3}s  {}", begun.elapsed().as_secs_f64(), line.message);
+            }
+        }
+        std::future::pending().await
+    };
+    eprintln!("Ctrl-C stops it; data is kept");
+    tokio::select! {
+        ended = supervisor.run(ended()?) => ended.map_err(failure),
+        () = talk => Ok(()),
+    }
+}
+
+/// In the background: this very program, in a process group of its own. Returns when the cluster is healthy.
+async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
+    // Everything that can be refused is refused here, where somebody reads it.
+    let setup = setup(args, &up.supervise)?;
+    let dir = setup.state.cluster(&setup.spec.name);
+    if let Some(pid) = dir.supervisor() {
+        return Err(failure(valkeeper_local::StateError::Supervised { pid: Some(pid) }.into()));
+    }
+    dir.make().map_err(|error| failure(error.into()))?;
+    let path = dir.supervisor_log();
+    let log =
+        std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(|source| {
+            failure(valkeeper_local::StateError::Io { path: path.clone(), source }.into())
+        })?;
+    let said_before = log.metadata().map_or(0, |metadata| metadata.len());
+    let mut supervisor = std::process::Command::new(std::env::current_exe().context("find this program")?);
+    supervisor
+        .arg("--verbose")
+        .arg("--state-dir")
+        .arg(setup.state.path())
+        .arg("supervise")
+        .arg(std::path::absolute(&up.supervise.file)?)
+        .arg("--zones")
+        .arg(up.supervise.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        .arg("--server")
+        .arg(&setup.program.path);
+    if let Some(port) = up.supervise.base_port {
+        supervisor.arg("--base-port").arg(port.to_string());
+    }
+    let mut child = supervisor
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context("start the supervisor")?;
+    let gone = || {
+        let said = std::fs::read(&path).unwrap_or_default();
+        let said = said.get(usize::try_from(said_before).unwrap_or(0)..).unwrap_or_default();
+        String::from_utf8_lossy(said).trim().to_owned()
+    };
+    let status = wait(&dir, up.within, || match child.try_wait() {
+        Ok(Some(status)) => Err(Failure {
+            kind: if status.code() == Some(3) { Kind::Unsafe } else { Kind::Failed },
+            what: format!("the supervisor ended ({status}): {}", gone()),
+            hint: Some(format!("its log is {}", path.display())),
+        }),
+        _ => Ok(()),
+    })
+    .await?;
+    output::text(&status.page())
+}
+
+/// Waits until the cluster is healthy, and says what it waits for.
+pub(crate) async fn wait(
+    dir: &ClusterDir,
+    within: Within,
+    mut alive: impl FnMut() -> Result<(), Failure>,
+) -> anyhow::Result<Status> {
+    let begun = Instant::now();
+    let mut said = (Instant::now(), String::new());
+    loop {
+        alive()?;
+        let status = Status::of(dir).await?;
+        if status.healthy {
+            return Ok(status);
+        }
+        let first = status.waiting.first().map(|waiting| waiting.message.clone()).unwrap_or_default();
+        if said.0.elapsed() >= Duration::from_secs(1) && first != said.1 && !first.is_empty() {
+            let more = status.waiting.len().saturating_sub(1);
+            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            eprintln!("{:>6.1}s  waiting: {first}{more}", begun.elapsed().as_secs_f64());
+            said = (Instant::now(), first);
+        }
+        if begun.elapsed() >= Duration::from_secs(within.timeout) {
+            let reasons: Vec<String> = status.waiting.into_iter().map(|waiting| waiting.message).collect();
+            let what = format!("not healthy after {} s: {}", within.timeout, reasons.join("; "));
+            return Err(Failure::new(
+                Kind::TimedOut,
+                what,
+                "it goes on in the background: `valkeeper status --watch`",
+            )
+            .into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

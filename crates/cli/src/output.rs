@@ -1,0 +1,42 @@
+//! Results go to stdout, and only here. A reader that has gone away is no failure.
+
+use crate::args::Format;
+use anyhow::Context as _;
+use serde::Serialize;
+use std::io::Write as _;
+
+/// Prints text as it is.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.context("write to stdout"),
+    }
+}
+
+/// Prints a value for programs, or the text made of it for people.
+pub(crate) fn value<T: Serialize>(
+    format: Format,
+    value: &T,
+    table: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table => text(&table()),
+        Format::Json => text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+        Format::Yaml => text(&serde_saphyr::to_string(value)?),
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces apart; no trailing spaces.
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..).map_while(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! How a cluster is, as a document that programs may rely on and a page that people read.
+
+use crate::output::columns;
+use serde::Serialize;
+use std::time::Duration;
+use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
+use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
+
+/// `status -o json`. Fields are added, never changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) cluster: ClusterName,
+    pub(crate) phase: Phase,
+    pub(crate) healthy: bool,
+    pub(crate) supervisor_pid: Option<u32>,
+    pub(crate) shards: Vec<ShardReport>,
+    pub(crate) instances: Vec<InstanceReport>,
+    pub(crate) waiting: Vec<WaitingFor>,
+}
+
+/// A reason, with the same in words.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct WaitingFor {
+    #[serde(flatten)]
+    pub(crate) what: Waiting,
+    pub(crate) message: String,
+}
+
+impl Status {
+    /// Asks the supervisor; without one, tells what the disk knows.
+    pub(crate) async fn of(dir: &ClusterDir) -> anyhow::Result<Self> {
+        match Control::new(dir.clone()).ask(&ControlRequest::Status, Duration::from_secs(5)).await {
+            Ok(ControlAnswer::Status(seen)) => match seen.report {
+                Some(report) => Ok(Self::new(dir, report, Some(seen.supervisor_pid))),
+                None => Self::from_disk(dir, Some(seen.supervisor_pid)),
+            },
+            Ok(_) => anyhow::bail!("the supervisor answered something else"),
+            Err(ControlError::NoSupervisor) => Self::from_disk(dir, None),
+            Err(error) => Err(crate::target::control_failure(error).into()),
+        }
+    }
+
+    fn new(dir: &ClusterDir, report: Report, supervisor_pid: Option<u32>) -> Self {
+        let told = |what: Waiting| WaitingFor { message: what.to_string(), what };
+        Self {
+            cluster: dir.name().clone(),
+            phase: report.phase,
+            healthy: report.healthy,
+            supervisor_pid,
+            shards: report.shards,
+            instances: report.instances,
+            waiting: report.waiting.into_iter().map(told).collect(),
+        }
+    }
+
+    fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<Self> {
+        let layout = dir.layout()?;
+        let mut report = Report {
+            phase: Phase::Creating,
+            healthy: false,
+            shards: Vec::new(),
+            instances: Vec::new(),
+            waiting: Vec::new(),
+        };
+        if let Some(layout) = layout {
+            for (name, instance) in layout.instances.iter() {
+                report.instances.push(InstanceReport {
+                    name: name.clone(),
+                    shard: instance.shard.clone(),
+                    zone: instance.zone.clone(),
+                    role: None,
+                    address: None,
+                    pid: dir.server(name).running().map(|(_, process)| process.pid),
+                    version: None,
+                    lag_bytes: None,
+                    fenced: instance.fenced,
+                });
+            }
+            for (name, shard) in layout.shards.iter() {
+                let (slots, name) = (shard.slots.clone(), name.clone());
+                report.shards.push(ShardReport { name, slots, primary: None, replicas: Vec::new() });
+            }
+            if supervisor_pid.is_none() {
+                let running = report.instances.iter().any(|instance| instance.pid.is_some());
+                report.phase = if running { Phase::Unsupervised } else { Phase::Down };
+            }
+        }
+        if supervisor_pid.is_none() {
+            report.waiting.push(Waiting::NoSupervisor);
+        }
+        Ok(Self::new(dir, report, supervisor_pid))
+    }
+
+    /// For people.
+    pub(crate) fn page(&self) -> String {
+        let supervisor =
+            self.supervisor_pid.map_or_else(|| "no supervisor".to_owned(), |pid| format!("supervisor {pid}"));
+        let health = if self.healthy { "healthy" } else { "not healthy" };
+        let phase = match self.phase {
+            Phase::Healthy => String::new(),
+            other => format!(" ({})", format!("{other:?}").to_lowercase()),
+        };
+        let mut page = format!("cluster {}: {health}{phase}, {supervisor}\n\n", self.cluster);
+        let cell = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let head = ["SHARD", "INSTANCE", "ROLE", "ZONE", "ADDRESS", "SLOTS", "LAG", "VERSION", "PID"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        for shard in &self.shards {
+            let mut members: Vec<&InstanceReport> =
+                self.instances.iter().filter(|i| i.shard == shard.name).collect();
+            members.sort_by_key(|instance| (instance.role != Some(Role::Primary), &instance.name));
+            for instance in members {
+                let serving = shard.primary.as_ref() == Some(&instance.name);
+                let role = match (instance.fenced, instance.role, instance.pid) {
+                    (true, _, None) => "fenced".to_owned(),
+                    (_, Some(role), _) => role.to_string(),
+                    (_, None, Some(_)) => "unknown".to_owned(),
+                    (_, None, None) => "down".to_owned(),
+                };
+                rows.push(vec![
+                    shard.name.to_string(),
+                    instance.name.to_string(),
+                    role,
+                    instance.zone.to_string(),
+                    cell(instance.address.clone()),
+                    if serving { shard.slots.to_string() } else { "-".to_owned() },
+                    cell(instance.lag_bytes.map(|bytes| format!("{bytes} B"))),
+                    cell(instance.version.clone()),
+                    cell(instance.pid.map(|pid| pid.to_string())),
+                ]);
+            }
+        }
+        page.push_str(&columns(&rows));
+        if !self.waiting.is_empty() {
+            page.push_str("\nwaiting for:\n");
+            for waiting in &self.waiting {
+                page.push_str(&format!("  - {}\n", waiting.message));
+            }
+        }
+        page
+    }
+}

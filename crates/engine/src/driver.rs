@@ -1,0 +1,148 @@
+//! The controller's loop: one task owns the state machine; everything that takes time comes back as an event.
+
+use crate::ports::{Clock, Platform, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use valkeeper_model::{
+    Answer, Ask, Happened, InstanceName, Layout, Millis, Observation, Observed, Refusal, Report, Request,
+    Topology, Unseen,
+};
+use valkeeper_plan::agent::Token;
+use valkeeper_plan::controller::{Command, Controller, Event};
+
+/// An agent that does not report within this is unknown.
+const REPORT_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a user asks, and where the answer goes.
+pub type Requests = mpsc::UnboundedReceiver<(Request, oneshot::Sender<Result<(), Refusal>>)>;
+
+/// A controller with its surroundings.
+pub struct Driver {
+    /// What decides.
+    pub controller: Controller,
+    /// Where instances live.
+    pub platform: Arc<dyn Platform>,
+    /// Where the layout is kept.
+    pub store: Arc<dyn Store>,
+    /// Takes what happens.
+    pub record: Arc<dyn Fn(Happened) + Send + Sync>,
+    /// Takes the explanation and the layout it explains.
+    pub publish: Arc<dyn Fn(&Layout, Report) + Send + Sync>,
+    /// Rung by whoever has news.
+    pub nudge: Arc<Notify>,
+    /// Time.
+    pub clock: Clock,
+}
+
+impl Driver {
+    /// Runs until the spec turns out to be impossible to follow; what it waits for otherwise, it publishes.
+    pub async fn run(mut self, mut requests: Requests) -> Refusal {
+        let (sender, mut events) = mpsc::unbounded_channel::<Event>();
+        let mut asked: BTreeMap<Token, oneshot::Sender<Result<(), Refusal>>> = BTreeMap::new();
+        let mut last_request = 0;
+        loop {
+            let wake = self.controller.wake_at().map(|at| self.clock.at(at));
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                Some(event) = events.recv() => event,
+                Some((request, reply)) = requests.recv() => {
+                    last_request += 1;
+                    let token = Token(last_request);
+                    asked.insert(token, reply);
+                    Event::Asked { token, request }
+                }
+                () = self.nudge.notified() => Event::Nudged,
+                () = sleep => Event::Tick,
+            };
+            for command in self.controller.handle(self.clock.now(), event) {
+                match command {
+                    Command::Answer { token, result } => {
+                        if let Some(reply) = asked.remove(&token) {
+                            let _ = reply.send(result);
+                        }
+                    }
+                    Command::GiveUp(refusal) => return refusal,
+                    Command::Publish(report) => {
+                        if let Some(layout) = self.controller.layout() {
+                            (self.publish)(layout, *report);
+                        }
+                    }
+                    other => self.carry_out(other, &sender),
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, command: Command, sender: &mpsc::UnboundedSender<Event>) {
+        let sender = sender.clone();
+        match command {
+            Command::Load => {
+                let loading = self.store.load();
+                tokio::spawn(async move { sender.send(Event::Loaded(loading.await)) });
+            }
+            Command::Commit { layout, after } => {
+                let committing = self.store.commit(*layout, after);
+                tokio::spawn(async move { sender.send(Event::Committed(committing.await)) });
+            }
+            Command::Provision(layout) => {
+                let provisioning = self.platform.provision(&layout);
+                tokio::spawn(async move { sender.send(Event::Provisioned(provisioning.await)) });
+            }
+            Command::Order(order) => self.platform.order(*order),
+            Command::Observe => {
+                let names = self
+                    .controller
+                    .layout()
+                    .map(|layout| layout.instances.keys().cloned().collect())
+                    .unwrap_or_default();
+                let (platform, at) = (Arc::clone(&self.platform), self.clock.now());
+                tokio::spawn(async move { sender.send(Event::Observed(observe(platform, names, at).await)) });
+            }
+            Command::Tell { token, to, ask, within_ms } => {
+                let asking = self.platform.ask(&to, ask, Duration::from_millis(within_ms));
+                tokio::spawn(async move { sender.send(Event::Told { token, result: asking.await }) });
+            }
+            Command::Record(happened) => (self.record)(happened),
+            Command::Answer { .. } | Command::Publish(_) | Command::GiveUp(_) => {}
+        }
+    }
+}
+
+/// Asks every agent at once, each with its own time. Never fails as a whole.
+async fn observe(platform: Arc<dyn Platform>, names: Vec<InstanceName>, at: Millis) -> Observation {
+    let mut asking = JoinSet::new();
+    let mut instances: BTreeMap<InstanceName, Observed<valkeeper_model::AgentReport>> =
+        names.iter().map(|name| (name.clone(), Observed::Unknown(Unseen::Timeout))).collect();
+    for name in names {
+        let answer = platform.ask(&name, Ask::Report { fresh: false }, REPORT_WITHIN);
+        asking.spawn(async move { (name, answer.await) });
+    }
+    let mut topologies: Vec<Arc<Topology>> = Vec::new();
+    while let Some(joined) = asking.join_next().await {
+        let Ok((name, answer)) = joined else { continue };
+        let seen = match answer {
+            Ok(Answer::Report(mut report)) => {
+                if let Observed::Known(view) = &mut report.server {
+                    match topologies.iter().find(|known| **known == view.topology) {
+                        Some(known) => view.topology = Arc::clone(known),
+                        None => topologies.push(Arc::clone(&view.topology)),
+                    }
+                }
+                Observed::Known(*report)
+            }
+            Ok(_) => Observed::Unknown(Unseen::Garbled),
+            Err(valkeeper_model::AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
+            Err(_) => Observed::Unknown(Unseen::Garbled),
+        };
+        instances.insert(name, seen);
+    }
+    Observation { at, instances }
+}

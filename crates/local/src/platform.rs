@@ -1,0 +1,106 @@
+//! Instances as processes of this machine, agents as tasks of this supervisor.
+
+use crate::ports;
+use crate::state_dir::{ClusterDir, StateDir};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use valkeeper_agent::{AgentHandle, AgentSetup, Peers, Program};
+use valkeeper_engine::{Boxed, Platform};
+use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, Unseen};
+
+type Agents = Arc<Mutex<BTreeMap<InstanceName, AgentHandle>>>;
+
+/// The platform of one supervisor.
+pub(crate) struct LocalPlatform {
+    pub(crate) state: StateDir,
+    pub(crate) dir: ClusterDir,
+    pub(crate) program: Arc<Program>,
+    /// Move all instances to ports from here on, once.
+    pub(crate) move_to: Mutex<Option<u16>>,
+    pub(crate) record: Arc<dyn Fn(Happened) + Send + Sync>,
+    pub(crate) nudge: Arc<Notify>,
+    pub(crate) origin: Instant,
+    pub(crate) agents: Agents,
+}
+
+struct Others(Agents);
+
+fn ask(agents: &Agents, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>> {
+    let agent = agents.lock().unwrap_or_else(PoisonError::into_inner).get(to).cloned();
+    Box::pin(async move {
+        match agent {
+            Some(agent) => agent.ask(ask, within).await,
+            None => Err(AskFailed::Unseen(Unseen::NotAsked)),
+        }
+    })
+}
+
+impl Peers for Others {
+    fn ask(&self, to: &InstanceName, question: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>> {
+        ask(&self.0, to, question, within)
+    }
+}
+
+impl LocalPlatform {
+    fn assign(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, String> {
+        let mut move_to = self.move_to.lock().unwrap_or_else(PoisonError::into_inner);
+        let assigned = ports::assign(&self.state, &self.dir, layout.instances.keys(), *move_to);
+        let addresses = assigned.map_err(|error| error.to_string())?;
+        *move_to = None;
+        Ok(addresses)
+    }
+
+    fn spawn(&self, name: &InstanceName) -> AgentHandle {
+        let dir = self.dir.clone();
+        valkeeper_agent::spawn(AgentSetup {
+            name: name.clone(),
+            home: self.dir.server(name),
+            program: Arc::clone(&self.program),
+            passwords: Arc::new(move || dir.password().map_err(std::io::Error::other)),
+            peers: Arc::new(Others(Arc::clone(&self.agents))),
+            record: Arc::clone(&self.record),
+            nudge: Arc::clone(&self.nudge),
+            origin: self.origin,
+        })
+    }
+
+    /// Stops all servers in an orderly way, all at once.
+    pub(crate) async fn stop(&self) {
+        let agents: Vec<AgentHandle> =
+            std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_values()
+                .collect();
+        let stopping: Vec<_> =
+            agents.into_iter().map(|agent| tokio::spawn(async move { agent.stop().await })).collect();
+        for one in stopping {
+            let _ = one.await;
+        }
+    }
+}
+
+impl Platform for LocalPlatform {
+    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>> {
+        let assigned = self.assign(layout);
+        if assigned.is_ok() {
+            for name in layout.instances.keys() {
+                let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+                if !agents.contains_key(name) {
+                    agents.insert(name.clone(), self.spawn(name));
+                }
+            }
+        }
+        Box::pin(std::future::ready(assigned))
+    }
+
+    fn order(&self, order: AgentOrder) {
+        if let Some(agent) = self.agents.lock().unwrap_or_else(PoisonError::into_inner).get(&order.instance) {
+            agent.order(order);
+        }
+    }
+
+    fn ask(&self, to: &InstanceName, question: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>> {
+        ask(&self.agents, to, question, within)
+    }
+}

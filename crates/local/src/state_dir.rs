@@ -1,0 +1,251 @@
+//! Where everything of the local clusters is kept.
+//!
+//! ```text
+//! <state-dir>/<cluster>/
+//!   lock               held by the supervisor; its process id
+//!   layout.json        the layout in force
+//!   addresses.json     the instances' ports
+//!   password           of all servers, for their owner's eyes only
+//!   events.jsonl       what happened
+//!   supervisor.log     what a detached supervisor said
+//!   control.sock       where the supervisor listens
+//!   instances/<name>/  server.conf, server.log, process.json, data/
+//! ```
+
+use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use valkeeper_agent::{ServerHome, make_private_dir, replace};
+use valkeeper_client::Password;
+use valkeeper_model::{Address, ClusterName, InstanceName, Layout};
+
+/// A socket's path must fit `sun_path`: 104 bytes on macOS, 108 on Linux.
+const LONGEST_SOCKET: usize = 100;
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file operation failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        source: io::Error,
+    },
+    /// A file holds what it should not.
+    #[error("{path}: is damaged: {why}")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// Somebody supervises the cluster already.
+    #[error("a supervisor{} runs this cluster already", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Supervised {
+        /// Its process.
+        pid: Option<u32>,
+    },
+}
+
+impl StateError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// The folder of all local clusters.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+impl StateDir {
+    /// At that place; it need not exist.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+    /// Where.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+    /// The folder of one cluster.
+    pub fn cluster(&self, name: &ClusterName) -> ClusterDir {
+        ClusterDir { name: name.clone(), root: self.root.join(name.as_str()) }
+    }
+    /// The clusters that have a folder here.
+    pub fn clusters(&self) -> Result<Vec<ClusterName>, StateError> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StateError::io(&self.root)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(StateError::io(&self.root))?;
+            if entry.path().join("layout.json").exists()
+                && let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Holding it is supervising the cluster. Given back when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: fs::File,
+}
+
+/// The folder of one cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterDir {
+    name: ClusterName,
+    root: PathBuf,
+}
+
+impl ClusterDir {
+    /// Which cluster.
+    pub fn name(&self) -> &ClusterName {
+        &self.name
+    }
+    /// Where.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+    /// The layout's file.
+    pub fn layout_path(&self) -> PathBuf {
+        self.root.join("layout.json")
+    }
+    /// The password's file.
+    pub fn password_path(&self) -> PathBuf {
+        self.root.join("password")
+    }
+    /// The log of a detached supervisor.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.root.join("supervisor.log")
+    }
+    pub(crate) fn events_path(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+    pub(crate) fn addresses_path(&self) -> PathBuf {
+        self.root.join("addresses.json")
+    }
+    /// The folder of one server.
+    pub fn server(&self, instance: &InstanceName) -> ServerHome {
+        ServerHome::new(self.root.join("instances").join(instance.as_str()))
+    }
+
+    /// Where the supervisor listens: in the folder, or, if that path is too long for a socket, in a folder of the user's own
+    /// under the system's one for temporary files, named after the path.
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        let near = self.root.join("control.sock");
+        if near.as_os_str().len() <= LONGEST_SOCKET {
+            return near;
+        }
+        // FNV-1a: any stable hash does.
+        let hash =
+            near.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let user = rustix::process::getuid().as_raw();
+        std::env::temp_dir().join(format!("valkeeper-{user}-{hash:016x}")).join("control.sock")
+    }
+
+    /// Makes the folder, for its owner only.
+    pub fn make(&self) -> Result<(), StateError> {
+        make_private_dir(&self.root).map_err(StateError::io(&self.root))
+    }
+
+    /// Takes the lock, or says who has it.
+    pub(crate) fn lock(&self) -> Result<Lock, StateError> {
+        let path = self.root.join("lock");
+        let error = |source| StateError::Io { path: path.clone(), source };
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(error)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(StateError::Supervised { pid: text.trim().parse().ok() });
+        }
+        let written = (|| {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())
+        })();
+        written.map_err(error)?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The supervisor's process, if one holds the lock.
+    pub fn supervisor(&self) -> Option<u32> {
+        let mut file = fs::File::open(self.root.join("lock")).ok()?;
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return None;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// The stored layout.
+    pub fn layout(&self) -> Result<Option<Layout>, StateError> {
+        let path = self.layout_path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::io(&path)(error)),
+        };
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| StateError::Damaged { path, why: error.to_string() })
+    }
+
+    /// Where the instances answer.
+    pub fn addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
+        crate::ports::kept(self)
+    }
+
+    /// The password of the servers.
+    pub fn password(&self) -> Result<Password, StateError> {
+        let path = self.password_path();
+        let text = fs::read_to_string(&path).map_err(StateError::io(&path))?;
+        let text = text.trim();
+        if text.is_empty() || text.contains(char::is_whitespace) {
+            return Err(StateError::Damaged { path, why: "it is empty or holds spaces".to_owned() });
+        }
+        Ok(Password::new(text))
+    }
+
+    /// Makes the password if there is none yet. A cluster that has a layout has had one: a new one would lock us out of its
+    /// servers.
+    pub(crate) fn ensure_password(&self) -> Result<(), StateError> {
+        let path = self.password_path();
+        if path.exists() {
+            return self.password().map(drop);
+        }
+        if self.layout()?.is_some() {
+            let why =
+                "it is gone although the cluster exists; put it back, it also stands in every server.conf"
+                    .to_owned();
+            return Err(StateError::Damaged { path, why });
+        }
+        replace(&path, crate::random::password().reveal().as_bytes()).map_err(StateError::io(&path))
+    }
+
+    /// Removes the folder with all data in it.
+    pub fn purge(&self) -> Result<(), StateError> {
+        fs::remove_dir_all(&self.root).map_err(StateError::io(&self.root))
+    }
+}

@@ -1,0 +1,200 @@
+//! One process that looks after one local cluster: the controller, an agent for each instance, and a socket to ask it.
+
+use crate::control::{self, ControlAnswer, ControlRequest, Seen};
+use crate::event_log::{EventLine, EventLog};
+use crate::platform::LocalPlatform;
+use crate::random::RandomIds;
+use crate::state_dir::{ClusterDir, Lock, StateDir, StateError};
+use crate::store::FileStore;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use valkeeper_agent::Program;
+use valkeeper_engine::{Clock, Driver};
+use valkeeper_model::{ClusterSpec, Happened, Refusal, Report, Request, ZoneName};
+use valkeeper_plan::controller::Controller;
+
+/// A client of the socket must have said what it wants by then.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a supervisor needs.
+#[derive(Debug)]
+pub struct SupervisorSetup {
+    /// Where everything is kept.
+    pub state: StateDir,
+    /// The wanted cluster.
+    pub spec: ClusterSpec,
+    /// The zones to spread it over.
+    pub zones: Vec<ZoneName>,
+    /// The server program.
+    pub program: Program,
+    /// Move all instances to ports from here on.
+    pub base_port: Option<u16>,
+}
+
+/// Why a supervisor ended, other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The socket cannot be made.
+    #[error("cannot listen for commands: {0}")]
+    Socket(std::io::Error),
+    /// The spec cannot be followed.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+}
+
+/// What a supervisor shows while it runs.
+#[derive(Debug, Clone)]
+pub struct Watching {
+    /// The newest report.
+    pub report: watch::Receiver<Option<Report>>,
+    /// The newest event.
+    pub event: watch::Receiver<Option<EventLine>>,
+}
+
+type Wish = (Request, oneshot::Sender<Result<(), Refusal>>);
+
+/// A supervisor that has its lock and its socket, and has not begun.
+pub struct Supervisor {
+    setup: SupervisorSetup,
+    dir: ClusterDir,
+    lock: Lock,
+    listener: tokio::net::UnixListener,
+    report: watch::Sender<Option<Report>>,
+    event: watch::Sender<Option<EventLine>>,
+}
+
+/// What every connection of the socket shares.
+struct Desk {
+    wishes: mpsc::UnboundedSender<Wish>,
+    down: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    report: watch::Receiver<Option<Report>>,
+}
+
+impl Supervisor {
+    /// Takes the lock. Fails if somebody else has it, or if the state cannot be written.
+    pub fn claim(setup: SupervisorSetup) -> Result<(Self, Watching), SupervisorError> {
+        let dir = setup.state.cluster(&setup.spec.name);
+        dir.make()?;
+        let lock = dir.lock()?;
+        dir.ensure_password()?;
+        let listener = control::listen(&dir).map_err(SupervisorError::Socket)?;
+        let (report, reports) = watch::channel(None);
+        let (event, events) = watch::channel(None);
+        let watching = Watching { report: reports, event: events };
+        Ok((Self { setup, dir, lock, listener, report, event }, watching))
+    }
+
+    /// Looks after the cluster until `stop` is over or somebody asks for the end, then stops the servers.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), SupervisorError> {
+        let Self { setup, dir, lock, listener, report, event } = self;
+        let origin = Instant::now();
+        let log = Arc::new(EventLog::new(dir.clone()));
+        let record: Arc<dyn Fn(Happened) + Send + Sync> = {
+            let log = Arc::clone(&log);
+            Arc::new(move |happened| {
+                let line = log.add(happened);
+                tracing::info!("{}", line.message);
+                event.send_replace(Some(line));
+            })
+        };
+        let nudge = Arc::new(Notify::new());
+        let platform = Arc::new(LocalPlatform {
+            state: setup.state,
+            dir: dir.clone(),
+            program: Arc::new(setup.program),
+            move_to: Mutex::new(setup.base_port),
+            record: Arc::clone(&record),
+            nudge: Arc::clone(&nudge),
+            origin,
+            agents: Arc::default(),
+        });
+        let (wishes, requests) = mpsc::unbounded_channel();
+        let (down, mut downs) = mpsc::unbounded_channel();
+        let desk = Arc::new(Desk { wishes, down, report: report.subscribe() });
+        let driver = Driver {
+            controller: Controller::new(setup.spec, setup.zones, Box::new(RandomIds)),
+            platform: Arc::clone(&platform) as _,
+            store: Arc::new(FileStore { dir }),
+            record: Arc::clone(&record),
+            publish: Arc::new(move |_, new| _ = report.send_replace(Some(new))),
+            nudge,
+            clock: Clock(origin),
+        };
+        let mut driving = tokio::spawn(driver.run(requests));
+        let serving = tokio::spawn(serve(listener, desk));
+        let mut told = None;
+        let ended = tokio::select! {
+            refusal = &mut driving => Err(refusal),
+            asked = downs.recv() => { told = asked; Ok(()) }
+            () = stop => Ok(()),
+        };
+        driving.abort();
+        platform.stop().await;
+        record(Happened::Stopped);
+        if let Some(told) = told {
+            let _ = told.send(());
+            // The answer has to leave before the process does.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        serving.abort();
+        drop(lock);
+        match ended {
+            Ok(()) => Ok(()),
+            Err(Ok(refusal)) => Err(refusal.into()),
+            Err(Err(error)) => Err(Refusal::Failed { why: format!("the controller failed: {error}") }.into()),
+        }
+    }
+}
+
+async fn serve(listener: tokio::net::UnixListener, desk: Arc<Desk>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = Arc::clone(&desk);
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, &desk).await {
+                        tracing::debug!(%error, "a command's connection ended early");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors: the cluster is looked after all the same.
+                tracing::warn!(%error, "cannot accept a command");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let request = tokio::time::timeout(ASK_WITHIN, control::read_line(&mut stream)).await??;
+    let answer = match request {
+        ControlRequest::Status => {
+            let report = desk.report.borrow().clone();
+            ControlAnswer::Status(Box::new(Seen { report, supervisor_pid: std::process::id() }))
+        }
+        ControlRequest::Do(request) => {
+            let (reply, done) = oneshot::channel();
+            let _ = desk.wishes.send((request, reply));
+            match done.await {
+                Ok(Ok(())) => ControlAnswer::Done,
+                Ok(Err(refusal)) => ControlAnswer::Refused(refusal),
+                Err(_) => ControlAnswer::Refused(Refusal::Failed { why: "the supervisor stops".to_owned() }),
+            }
+        }
+        ControlRequest::Down => {
+            let (reply, done) = oneshot::channel();
+            let _ = desk.down.send(reply);
+            let _ = done.await;
+            ControlAnswer::Done
+        }
+    };
+    control::write_line(stream.get_mut(), &answer).await
+}
