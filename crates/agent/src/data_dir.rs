@@ -61,8 +61,9 @@ impl DataDir {
                 None => NodesFile::Damaged("it is not text".to_owned()),
             },
         };
-        let has_rdb = size(&self.path.join(RDB))? > EMPTY_RDB;
-        Ok(Disk { owner, nodes_conf, has_data: has_rdb || self.aof_holds_data()?, has_rdb })
+        let rdb = size(&self.path.join(RDB))?;
+        let has_data = rdb > EMPTY_RDB || self.aof_holds_data()?;
+        Ok(Disk { owner, nodes_conf, has_data, has_rdb: rdb > 0 })
     }
 
     /// An AOF holds data if any of its files does: the base is an RDB of some 90 bytes when the server is empty.

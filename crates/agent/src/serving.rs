@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{Replication, Role, ServerView, Slot, Topology, TopologyNode};
+use valkeeper_model::{Replication, Role, ServerView, Topology, TopologyNode};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::config::Directive;
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
 const FLUSH_BYTES: usize = 66_000;
+/// Where they go.
+const FLUSH_CHANNEL: &str = "__valkeeper__:flush";
 
 /// The way to one running server. Cheap to clone.
 #[derive(Clone)]
@@ -63,6 +65,10 @@ impl Serving {
             ServerCommand::FailoverPlanned => done(server.failover(FailoverMode::Planned, within).await),
             ServerCommand::Flush => done(self.flush(within).await),
             ServerCommand::PauseWrites(ms) => done(server.pause_writes(ms, within).await),
+            ServerCommand::HoldsWrites => {
+                let held = server.info("clients", within).await.map_err(error)?;
+                Ok(Reply::HoldsWrites(held.contains("paused_reason:failover_in_progress")))
+            }
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => done(server.replicate(primary, within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
@@ -146,17 +152,11 @@ impl Serving {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Publishes in the shard: the message goes out on the bus links behind the announcement that Nagle holds back there, and
-    /// is long enough to push both out.
+    /// Publishes something that every node gets: it goes out on the bus links behind the announcement that Nagle holds back
+    /// there, and is long enough to push both out. Nobody listens on the channel.
     async fn flush(&self, within: Duration) -> Result<(), AskError> {
-        let first = {
-            let values = self.values();
-            values.topology.values().find(|node| !node.slots.is_empty()).and_then(|node| node.slots.first())
-        };
-        let nodes = self.connection.cluster_nodes(within).await?;
-        let mine = nodes.myself().and_then(|me| me.slots.first()).or(first);
-        let Some(slot) = mine else { return Ok(()) };
-        self.connection.spublish(&channel_of(slot), FLUSH_BYTES, within).await.map(drop)
+        let filler = ".".repeat(FLUSH_BYTES);
+        self.connection.raw(&["PUBLISH", FLUSH_CHANNEL, &filler], within).await.map(drop)
     }
 
     fn view(
@@ -206,20 +206,12 @@ impl Serving {
             blank: count(nodes.nodes.iter().filter(|node| node.is_blank()).count()),
             open_slots: count(myself.migrating.len() + myself.importing.len()),
             config_drift,
+            memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
             replication: Replication::from(info.replication),
             topology,
         })
     }
-}
-
-/// A channel whose hash slot is that one: the shard's, and nobody's outside of it.
-fn channel_of(slot: Slot) -> String {
-    // 16384 slots: a search takes some ten thousand tries, a few milliseconds at worst, and is remembered by nobody.
-    (0u32..)
-        .map(|n| format!("valkeeper:{{{n}}}"))
-        .find(|name| Slot::of_key(name.as_bytes()) == slot)
-        .unwrap_or_default()
 }
 
 fn error(error: AskError) -> ServerError {

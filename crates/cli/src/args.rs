@@ -194,7 +194,7 @@ pub(crate) struct Within {
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub(crate) struct Output {
     /// How to print
-    #[arg(long = "output", short, value_enum, default_value_t = Format::Table)]
+    #[arg(long = "output", short = 'o', value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
 

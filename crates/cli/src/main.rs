@@ -18,6 +18,8 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::new(if args.verbose { "info" } else { "warn" })
         }))
         .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     // One thread does: the work is waiting, and the fewer threads, the less memory at rest.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

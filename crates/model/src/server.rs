@@ -127,6 +127,8 @@ pub struct ServerView {
     pub replication: Replication,
     /// Number of keys.
     pub keys: u64,
+    /// Memory in use, bytes.
+    pub memory_bytes: u64,
     /// `cluster_state:ok`.
     pub cluster_ok: bool,
     /// The engine's `currentEpoch`.

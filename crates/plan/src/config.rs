@@ -13,6 +13,7 @@ pub type Directive = (String, String);
 /// - `cluster-allow-replica-migration no`: placement is ours (law 7).
 /// - `cluster-replica-validity-factor 0`: an old copy is better than none when the engine is on its own.
 /// - `cluster-require-full-coverage no`: a dead shard must not stop the others.
+/// - `cluster-config-save-behavior best-effort` (9.1): a full disk must not end the server at the next vote.
 /// - `repl-diskless-sync-delay 0`: the default 5 s delays every full sync.
 /// - `shutdown-on-sigterm`: the default: agents hand over before they stop.
 pub fn directives(config: &ServerConfig) -> Vec<Directive> {
@@ -23,6 +24,7 @@ pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     set("cluster-require-full-coverage", "no".to_owned());
     set("cluster-allow-replica-migration", "no".to_owned());
     set("cluster-replica-validity-factor", "0".to_owned());
+    set("cluster-config-save-behavior", "best-effort".to_owned());
     set("repl-diskless-sync", "yes".to_owned());
     set("repl-diskless-sync-delay", "0".to_owned());
     set("repl-backlog-size", backlog_bytes(config).to_string());

@@ -32,8 +32,11 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     }
     waiting.sort();
     waiting.dedup();
-    let serving = sight.shards.values().all(|shard| shard.primary().is_some()) && unserved.is_empty();
-    let phase = match (waiting.is_empty(), sight.layout.formed, serving) {
+    let serving = sight.shards.values().all(|shard| shard.primary().is_some());
+    // A zone that holds too many primaries after a failover or a switchover is told, and mended by the controller; the cluster
+    // is whole all the same.
+    let healthy = waiting.iter().all(|reason| matches!(reason, Waiting::ZoneMajority { .. }));
+    let phase = match (healthy, sight.layout.formed, serving) {
         (true, ..) => Phase::Healthy,
         (false, false, _) => Phase::Creating,
         (false, true, true) => Phase::Degraded,
@@ -41,7 +44,7 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     };
     Report {
         phase,
-        healthy: waiting.is_empty(),
+        healthy,
         shards: sight.shards.values().map(shard_report).collect(),
         instances: sight
             .layout

@@ -16,15 +16,16 @@ const LOOK_MS: u64 = 400;
 /// Near enough to pause, bytes: a replica reads this within a few milliseconds.
 const NEAR_BYTES: u64 = 512 * 1024;
 /// How long the writes may be held while the replica arrives.
-const DRAIN_MS: u64 = 45;
+const DRAIN_MS: u64 = 25;
 /// How long to wait for a near moment before a pause is tried at any distance.
-const NEAR_WAIT_MS: u64 = 400;
+const NEAR_WAIT_MS: u64 = 1_000;
 /// Between two pauses, so that clients get through.
-const BREATH_MS: u64 = 120;
-/// Longest life of one pause, should everything of ours die meanwhile.
-const PAUSE_MS: u64 = 1_000;
+const BREATH_MS: u64 = 60;
+/// Longest life of one pause, should everything of ours die meanwhile: clients held by `CLIENT PAUSE` stay held to its end,
+/// also when the server is a replica by then. The engine's own pause takes over once its handover runs.
+const PAUSE_MS: u64 = 200;
 /// Pauses tried before giving up.
-const PAUSES: u32 = 25;
+const PAUSES: u32 = 60;
 /// How long the engine may take from `CLUSTER FAILOVER` to the new primary; its own limit is 5 s.
 const SWITCH_MS: u64 = 6_000;
 
@@ -57,9 +58,17 @@ enum Stage {
     /// The replica has to get there.
     Drain { to: Candidate, target: Replication, poll: Token },
     /// The engine's handover was started.
-    Switch { to: Candidate, since: Millis, wait: Wait },
+    Switch { to: Candidate, since: Millis, wait: Wait, held: Held },
     /// Let the clients go, to be redirected or to go on.
     Release { token: Token, outcome: Box<Progress> },
+}
+
+/// Our own pause is lifted as soon as the engine's holds the writes, so that nobody is held longer than the engine needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    ByUs,
+    Asked(Token),
+    ByEngine,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +151,14 @@ impl Handover {
                 }
                 _ => return self.breathe(now, out),
             },
+            Stage::Switch { held, .. } if *held == Held::Asked(token) => match result {
+                Ok(Reply::HoldsWrites(true)) => {
+                    *held = Held::ByEngine;
+                    out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
+                }
+                Ok(_) => *held = Held::ByUs,
+                Err(_) => {}
+            },
             Stage::Release { token: sent, outcome } if *sent == token => return (**outcome).clone(),
             _ => {}
         }
@@ -173,7 +190,7 @@ impl Handover {
                 if arrived {
                     let ask = Ask::Succeed { incarnation: to.incarnation };
                     let wait = Wait::Ordered(out.tell(&to.instance, ask, LOOK_MS));
-                    self.stage = Stage::Switch { to, since: now, wait };
+                    self.stage = Stage::Switch { to, since: now, wait, held: Held::ByUs };
                 } else if self.paused_at.is_some_and(|at| now.since(at) >= DRAIN_MS) {
                     return self.breathe(now, out);
                 } else {
@@ -188,7 +205,7 @@ impl Handover {
                     return self.release(Progress::Abandoned { why }, out);
                 }
             },
-            Stage::Switch { to, since, wait } if *wait == Wait::Asked(token) => {
+            Stage::Switch { to, since, wait, held } if *wait == Wait::Asked(token) => {
                 let seen = candidate(to.instance.clone(), result);
                 if seen.is_ok_and(|seen| is_primary(&seen.replication)) {
                     out.tell(&to.instance, Ask::Flush, LOOK_MS);
@@ -201,6 +218,9 @@ impl Handover {
                     return self.release(Progress::Abandoned { why }, out);
                 }
                 *wait = Wait::At(now.plus(1 + now.since(*since) / 16));
+                if *held == Held::ByUs {
+                    *held = Held::Asked(out.serve(ServerCommand::HoldsWrites, LOOK_MS));
+                }
             }
             _ => {}
         }

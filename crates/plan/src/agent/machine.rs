@@ -3,6 +3,7 @@
 use super::handover::{self, Handover};
 use super::launch::Consultation;
 use super::promotion::{self, Promotion};
+use super::snapshot::Snapshot;
 use super::watch::Watch;
 use super::{Command, Event, Outbox, Reply, ServerCommand, ServerError, Token, sooner};
 use crate::config::{self, Directive};
@@ -42,6 +43,7 @@ pub struct Agent {
     /// Questions of others that wait for a handover or a restart to end.
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
+    pub(super) snapshot: Snapshot,
 }
 
 /// What a question of somebody else's became.
@@ -123,6 +125,7 @@ impl Agent {
             relayed: BTreeMap::new(),
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
+            snapshot: Snapshot::default(),
         }
     }
 
@@ -326,6 +329,7 @@ impl Agent {
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
         self.died_at = None;
+        self.snapshot = Snapshot::default();
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {
@@ -451,12 +455,15 @@ impl Agent {
         }
         self.waiting = None;
         self.set_live(&view);
+        let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);
+        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, quiet) {
+            self.out.serve(ServerCommand::Save, 2_000);
+        }
         self.last_view = Some(view.clone());
         self.server = Observed::Known(view);
         if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
             self.attend_all(Ok(Answer::Done));
         }
-        let _ = now;
     }
 
     /// Sets what differs from the order and can be set while the server runs.
@@ -477,15 +484,17 @@ impl Agent {
 
     /// Is our server as it should be, as far as it can tell itself?
     fn settled(&self) -> bool {
-        self.server.known().is_some_and(|view| {
-            view.cluster_ok
-                && view.config_drift.is_empty()
-                && view.failed.is_empty()
-                && match view.replication.role() {
-                    Role::Primary => view.slots().is_some(),
-                    Role::Replica => view.replication.link() == Some(Link::Up),
-                }
-        })
+        self.server.known().is_some_and(|view| Self::settled_by(view))
+    }
+
+    fn settled_by(view: &ServerView) -> bool {
+        view.cluster_ok
+            && view.config_drift.is_empty()
+            && view.failed.is_empty()
+            && match view.replication.role() {
+                Role::Primary => view.slots().is_some(),
+                Role::Replica => view.replication.link() == Some(Link::Up),
+            }
     }
 
     fn tick(&mut self, now: Millis) {

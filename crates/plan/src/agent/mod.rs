@@ -8,6 +8,7 @@
 //! | [`watch`] | whether a running server is well |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
+//! | [`snapshot`] | when a server writes a snapshot of its data |
 //! | [`answer`] | what others may ask |
 
 mod answer;
@@ -15,6 +16,7 @@ pub mod handover;
 mod launch;
 mod machine;
 pub mod promotion;
+mod snapshot;
 mod watch;
 
 pub use machine::Agent;
@@ -151,6 +153,8 @@ pub enum ServerCommand {
     Flush,
     /// `CLIENT PAUSE … WRITE`, milliseconds.
     PauseWrites(u64),
+    /// Are writes held by the engine's own handover by now? (`paused_reason` in `INFO clients`, Valkey.)
+    HoldsWrites,
     /// `CLIENT UNPAUSE`.
     UnpauseWrites,
     /// `CLUSTER REPLICATE`.
@@ -172,6 +176,8 @@ pub enum Reply {
     View(Box<ServerView>),
     /// The quick look.
     Replication(Replication),
+    /// Whether the engine's own handover holds writes.
+    HoldsWrites(bool),
 }
 
 /// Why our server did not do it.

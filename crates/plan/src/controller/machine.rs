@@ -20,6 +20,8 @@ const UNSETTLED_MS: u64 = 50;
 const NUDGED_MS: u64 = 5;
 /// Before the next try after the store or the platform failed.
 const FAILED_MS: u64 = 500;
+/// How long a user's choice of roles stands although its zones are worse for it. It is told in the status meanwhile.
+const CHOSEN_MS: u64 = 600_000;
 /// How long an agent may take for a step.
 const STEP_MS: u64 = 2_000;
 
@@ -37,6 +39,8 @@ pub struct Controller {
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when the shard's primary is another than that one.
     pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
+    /// When users last chose the roles of a shard.
+    pub(super) chosen: BTreeMap<ShardName, Millis>,
     queued: Vec<(Token, valkeeper_model::Request)>,
     seen_since: BTreeMap<String, Millis>,
     taken_at: BTreeMap<String, Millis>,
@@ -112,6 +116,7 @@ impl Controller {
             store_failed: None,
             pending: BTreeMap::new(),
             until_changed: Vec::new(),
+            chosen: BTreeMap::new(),
             queued: Vec::new(),
             seen_since: BTreeMap::new(),
             taken_at: BTreeMap::new(),
@@ -133,7 +138,7 @@ impl Controller {
             Event::Tick => {}
         }
         self.tick(now);
-        self.take_queued();
+        self.take_queued(now);
         std::mem::take(&mut self.out)
     }
 
@@ -189,13 +194,13 @@ impl Controller {
     }
 
     /// Requests wait while the layout is being changed, so that each is judged by the newest.
-    fn take_queued(&mut self) {
+    fn take_queued(&mut self, now: Millis) {
         while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { then: Then::Observe, .. })
             && self.observation.is_some()
             && !self.queued.is_empty()
         {
             let (token, request) = self.queued.remove(0);
-            self.asked(token, request);
+            self.asked(now, token, request);
         }
     }
 
@@ -318,7 +323,8 @@ impl Controller {
         self.order_all(Some(&observation));
         let sight = Sight::new(&layout, &observation);
         let report = health::judge(&sight);
-        let due = steps::due(&sight, &report);
+        self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
+        let due = steps::due(&sight, &report, &self.chosen.keys().cloned().collect());
         drop(sight);
         self.observation = Some(observation);
         self.settle_until_changed(&report);

@@ -8,8 +8,8 @@ use crate::safety::disruption::{busy, may_disturb};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Refusal, Request, ShardName, Unfit,
-    Waiting,
+    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, Refusal, Request, ShardName,
+    Unfit, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -29,10 +29,15 @@ pub(super) enum Decision {
 }
 
 impl Controller {
-    pub(super) fn asked(&mut self, token: Token, request: Request) {
+    pub(super) fn asked(&mut self, now: Millis, token: Token, request: Request) {
         let decision = self.decide(request);
         match decision {
             Ok(Decision::Tell(to, ask, within_ms)) => {
+                if let (Ask::HandOver { .. }, Some(layout)) = (&ask, &self.layout)
+                    && let Some(instance) = layout.instances.get(&to)
+                {
+                    self.chosen.insert(instance.shard.clone(), now);
+                }
                 let sent = self.tell(to, ask, within_ms);
                 self.pending.insert(sent, Pending::Request(token));
             }

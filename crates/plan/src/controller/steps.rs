@@ -6,6 +6,7 @@ use crate::safety::disruption::{busy, may_disturb};
 use crate::safety::takeover::{may_take_over, votes};
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
+use std::collections::BTreeSet;
 use valkeeper_model::{
     Activity, Address, Incarnation, InstanceName, NodeId, Report, Role, ShardName, Waiting,
 };
@@ -84,7 +85,9 @@ impl Step {
 }
 
 /// All steps that are due by what was seen.
-pub fn due(sight: &Sight<'_>, report: &Report) -> Vec<Step> {
+///
+/// `chosen` are shards whose roles a user has chosen lately: they are not switched back for their zones.
+pub fn due(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardName>) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(take_over(sight));
     for shard in sight.shards.values() {
@@ -93,7 +96,7 @@ pub fn due(sight: &Sight<'_>, report: &Report) -> Vec<Step> {
     if !report.healthy {
         steps.extend(meet(sight));
     }
-    steps.extend(switch_for_zones(sight, report));
+    steps.extend(switch_for_zones(sight, report, chosen));
     steps
 }
 
@@ -156,7 +159,7 @@ fn meet(sight: &Sight<'_>) -> Vec<Step> {
 
 /// After failovers primaries may have gathered in one zone. When that is all that is wrong, hand one over to a replica in a
 /// zone that can take it.
-fn switch_for_zones(sight: &Sight<'_>, report: &Report) -> Option<Step> {
+fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardName>) -> Option<Step> {
     let of_zones =
         |waiting: &Waiting| matches!(waiting, Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. });
     if report.waiting.is_empty() || !report.waiting.iter().all(of_zones) {
@@ -165,7 +168,7 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report) -> Option<Step> {
     let zones =
         || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
     let (full, _) = majority_holder(zones())?;
-    sight.shards.values().find_map(|shard| {
+    sight.shards.values().filter(|shard| !chosen.contains(shard.name)).find_map(|shard| {
         let primary = shard.primary().filter(|primary| primary.instance.zone == *full)?;
         let to = shard.instances.iter().find(|replica| {
             let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {

@@ -1,0 +1,33 @@
+//! When a server writes a snapshot beyond its own save points.
+//!
+//! A server that comes back continues its primary's stream only if its RDB names a history that the primary still knows: the
+//! current one or the one before. Each failover begins a new history, so that after each a snapshot is due; otherwise the
+//! second failover of a shard costs a full sync.
+
+use valkeeper_model::{Millis, ReplicationId, ServerView};
+
+/// Above this a snapshot costs more than the full sync it may save: left to the save points.
+const SMALL_BYTES: u64 = 2 << 30;
+/// A failed snapshot (disk full) makes the server refuse writes until one succeeds: tried again this often.
+const AGAIN_MS: u64 = 3_000;
+
+/// What has been saved in this run.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    history: Option<ReplicationId>,
+    asked_at: Option<Millis>,
+}
+
+impl Snapshot {
+    /// Is one due? Counts as asked for if so.
+    pub(super) fn due(&mut self, now: Millis, view: &ServerView, settled: bool) -> bool {
+        let rested = self.asked_at.is_none_or(|at| now.since(at) >= AGAIN_MS);
+        let new_history = self.history != Some(view.replication.replid) && view.memory_bytes <= SMALL_BYTES;
+        let due = rested && (view.persistence_failing || settled && new_history);
+        if due {
+            self.asked_at = Some(now);
+            self.history = Some(view.replication.replid);
+        }
+        due
+    }
+}
