@@ -3,6 +3,7 @@
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -62,16 +63,28 @@ pub(crate) fn works_in(pid: u32, dir: &Path) -> Option<bool> {
     Some(dir.canonicalize().is_ok_and(|dir| dir == cwd))
 }
 
+/// How a process ended.
+pub(crate) struct End {
+    /// In words.
+    pub(crate) how: String,
+    /// By itself, with an error: its last words say why. A process that was told to end has nothing to say.
+    pub(crate) by_itself: bool,
+}
+
 /// Waits until the process has ended, and says how. Our own children are reaped.
-pub(crate) async fn ended(process: ProcessId, child: Option<Child>) -> String {
+pub(crate) async fn ended(process: ProcessId, child: Option<Child>) -> End {
     system::wait(process).await;
     let Some(mut child) = child else {
-        return "ended while nobody watched, or was not started by this supervisor".to_owned();
+        return End { how: "how is not known: an earlier supervisor started it".to_owned(), by_itself: false };
     };
     // The kernel tells of the end when the process is a zombie: reaping does not wait.
     match child.wait() {
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
+        Ok(status) => {
+            let told =
+                [Signal::KILL, Signal::TERM].iter().any(|signal| status.signal() == Some(signal.as_raw()));
+            End { how: status.to_string(), by_itself: !told && !status.success() }
+        }
+        Err(error) => End { how: error.to_string(), by_itself: false },
     }
 }
 

@@ -289,8 +289,8 @@ impl Runner {
     fn watch_end(&self, incarnation: Incarnation, process: ProcessId, child: Option<Child>) {
         let (input, home) = (self.input.clone(), self.setup.home.clone());
         tokio::spawn(async move {
-            let how = os::ended(process, child).await;
-            let how = home.last_words(Ok(how));
+            let end = os::ended(process, child).await;
+            let how = if end.by_itself { home.last_words(Ok(end.how)) } else { end.how };
             let _ = input.send(Input::Event(Event::Exited { incarnation, how }));
         });
     }

@@ -31,6 +31,8 @@ struct Values {
     started_with: BTreeMap<String, String>,
     /// Ordered, and how the server shows it.
     settled: BTreeMap<String, (String, String)>,
+    /// Ordered, and refused while the server runs.
+    refused: BTreeMap<String, String>,
     /// The last topology, so that equal ones share their memory.
     topology: Arc<Topology>,
 }
@@ -116,9 +118,10 @@ impl Serving {
         }
     }
 
-    fn drift(&self, wanted: &[Directive], shown: &BTreeMap<String, String>) -> Vec<String> {
+    /// What differs and can be tried, and what was refused.
+    fn drift(&self, wanted: &[Directive], shown: &BTreeMap<String, String>) -> (Vec<String>, Vec<String>) {
         let mut values = self.values();
-        let mut drifted = Vec::new();
+        let (mut drifted, mut refused) = (Vec::new(), Vec::new());
         for (name, value) in wanted {
             let Some(shown) = shown.get(name) else { continue };
             let pair = (value.clone(), shown.clone());
@@ -128,11 +131,13 @@ impl Serving {
             let trusted = !values.settled.contains_key(name) && values.started_with.get(name) == Some(value);
             if value == shown || trusted {
                 values.settled.insert(name.clone(), pair);
+            } else if values.refused.get(name) == Some(value) {
+                refused.push(name.clone());
             } else {
                 drifted.push(name.clone());
             }
         }
-        drifted
+        (drifted, refused)
     }
 
     /// Sets one by one: a directive that cannot change while the server runs must not keep the others from changing.
@@ -145,7 +150,10 @@ impl Serving {
                         self.connection.config_get(name, within).await?.remove(name).unwrap_or_default();
                     self.values().settled.insert(name.clone(), (value.clone(), shown));
                 }
-                Err(error) if error.alive() => refused = Some(error),
+                Err(error) if error.alive() => {
+                    self.values().refused.insert(name.clone(), value.clone());
+                    refused = Some(error);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -165,7 +173,7 @@ impl Serving {
         nodes: &ClusterView,
         cluster_ok: bool,
         current_epoch: valkeeper_model::Epoch,
-        config_drift: Vec<String>,
+        (config_drift, config_refused): (Vec<String>, Vec<String>),
     ) -> Result<ServerView, AskError> {
         let myself = nodes
             .myself()
@@ -206,6 +214,7 @@ impl Serving {
             blank: count(nodes.nodes.iter().filter(|node| node.is_blank()).count()),
             open_slots: count(myself.migrating.len() + myself.importing.len()),
             config_drift,
+            config_refused,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
             replication: Replication::from(info.replication),

@@ -97,14 +97,16 @@ impl Driver {
                 tokio::spawn(async move { sender.send(Event::Provisioned(provisioning.await)) });
             }
             Command::Order(order) => self.platform.order(*order),
-            Command::Observe => {
+            Command::Observe { fresh } => {
                 let names = self
                     .controller
                     .layout()
                     .map(|layout| layout.instances.keys().cloned().collect())
                     .unwrap_or_default();
                 let (platform, at) = (Arc::clone(&self.platform), self.clock.now());
-                tokio::spawn(async move { sender.send(Event::Observed(observe(platform, names, at).await)) });
+                tokio::spawn(async move {
+                    sender.send(Event::Observed(observe(platform, names, fresh, at).await))
+                });
             }
             Command::Tell { token, to, ask, within_ms } => {
                 let asking = self.platform.ask(&to, ask, Duration::from_millis(within_ms));
@@ -117,12 +119,17 @@ impl Driver {
 }
 
 /// Asks every agent at once, each with its own time. Never fails as a whole.
-async fn observe(platform: Arc<dyn Platform>, names: Vec<InstanceName>, at: Millis) -> Observation {
+async fn observe(
+    platform: Arc<dyn Platform>,
+    names: Vec<InstanceName>,
+    fresh: bool,
+    at: Millis,
+) -> Observation {
     let mut asking = JoinSet::new();
     let mut instances: BTreeMap<InstanceName, Observed<valkeeper_model::AgentReport>> =
         names.iter().map(|name| (name.clone(), Observed::Unknown(Unseen::Timeout))).collect();
     for name in names {
-        let answer = platform.ask(&name, Ask::Report { fresh: false }, REPORT_WITHIN);
+        let answer = platform.ask(&name, Ask::Report { fresh }, REPORT_WITHIN);
         asking.spawn(async move { (name, answer.await) });
     }
     let mut topologies: Vec<Arc<Topology>> = Vec::new();

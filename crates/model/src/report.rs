@@ -167,6 +167,13 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// Directives differ from the ordered ones and are about to be set.
+    ConfigDiffers {
+        /// Where.
+        instance: InstanceName,
+        /// Which.
+        directives: Vec<String>,
+    },
     /// Directives differ from the ordered ones and cannot be set live.
     RestartNeeded {
         /// Where.
@@ -314,6 +321,9 @@ impl fmt::Display for Waiting {
             Self::Stranger { instance } => write!(f, "{instance}: knows a node that is not a member"),
             Self::OpenSlots { instance } => write!(f, "{instance}: has slots that are being moved by hand"),
             Self::OldOrder { instance } => write!(f, "{instance}: its agent still obeys an older order"),
+            Self::ConfigDiffers { instance, directives } => {
+                write!(f, "{instance}: {} not set yet", directives.join(", "))
+            }
             Self::RestartNeeded { instance, directives } => write!(
                 f,
                 "{instance}: {} can only change by a restart: `valkeeper restart {instance}`",

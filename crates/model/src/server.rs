@@ -143,8 +143,10 @@ pub struct ServerView {
     pub blank: u32,
     /// Slots that are being moved by hand (importing or migrating).
     pub open_slots: u32,
-    /// Directives whose value is not the ordered one.
+    /// Directives whose value is not the ordered one yet.
     pub config_drift: Vec<String>,
+    /// Directives that the server refused to change while it runs.
+    pub config_refused: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
 }

@@ -113,7 +113,10 @@ fn judge_view(
         waiting.push(Waiting::PersistenceFailing { instance: name() });
     }
     if !view.config_drift.is_empty() {
-        waiting.push(Waiting::RestartNeeded { instance: name(), directives: view.config_drift.clone() });
+        waiting.push(Waiting::ConfigDiffers { instance: name(), directives: view.config_drift.clone() });
+    }
+    if !view.config_refused.is_empty() {
+        waiting.push(Waiting::RestartNeeded { instance: name(), directives: view.config_refused.clone() });
     }
     for failed in &view.failed {
         if let Some(of) = sight.members.get(failed) {

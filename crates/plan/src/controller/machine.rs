@@ -175,7 +175,9 @@ impl Controller {
 
     fn observe(&mut self) {
         self.stage = Stage::Observing { nudged: false };
-        self.out.push(Command::Observe);
+        // At rest the agents' own looks are fresh enough; while things move, everybody looks again.
+        let fresh = self.report.as_ref().is_some_and(|report| !report.healthy);
+        self.out.push(Command::Observe { fresh });
     }
 
     fn provision(&mut self) {

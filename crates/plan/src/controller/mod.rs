@@ -82,7 +82,10 @@ pub enum Command {
     /// Hand an agent its order.
     Order(Box<AgentOrder>),
     /// Ask every agent for its report; `Observed` follows.
-    Observe,
+    Observe {
+        /// Let them look at their servers first.
+        fresh: bool,
+    },
     /// Ask an agent; `Told` follows within the time.
     Tell {
         /// For the answer.
