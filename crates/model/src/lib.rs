@@ -2,25 +2,28 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod happened;
 mod ids;
 mod layout;
 pub mod manifest;
 pub mod nodes_conf;
 mod report;
+mod request;
 mod server;
 mod slots;
 pub mod spec;
+mod waiting;
 
 pub use agent::{Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run};
+pub use happened::Happened;
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
 };
 pub use layout::{Instance, Layout, ServerConfig, Shard};
-pub use report::{
-    Happened, Impossible, InstanceReport, Observation, Phase, Refusal, Report, Request, ShardReport,
-    StartFailure, Unfit, UnseenWord, Waiting,
-};
+pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
+pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
+pub use waiting::{StartFailure, UnseenWord, Waiting};

@@ -227,7 +227,7 @@ impl Agent {
         }
     }
 
-    fn node_id(&self) -> Option<NodeId> {
+    pub(super) fn node_id(&self) -> Option<NodeId> {
         Some(self.order.as_ref()?.myself()?.node_id)
     }
 
@@ -253,6 +253,64 @@ impl Agent {
     /// Where our server listens.
     pub fn address(&self) -> Option<&Address> {
         self.order.as_ref().and_then(|order| order.myself()).map(|member| &member.address)
+    }
+
+    fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
+        match &mut self.phase {
+            Phase::Promoting(promotion) => {
+                let progress = promotion.told(now, token, result, &mut self.out);
+                self.promotion_went(now, progress);
+            }
+            Phase::HandingOver(_, handover, _) => {
+                let progress = handover.told(now, token, result, &mut self.out);
+                self.handover_went(now, progress);
+            }
+            Phase::Consulting(consultation) => {
+                if consultation.told(token, result) {
+                    self.consulted(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, now: Millis) {
+        match &mut self.phase {
+            Phase::Held { until } if *until <= now => self.inspect(),
+            Phase::Promoting(promotion) => {
+                let progress = promotion.tick(now, &mut self.out);
+                self.promotion_went(now, progress);
+            }
+            Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
+            Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
+            Phase::Stopping { since, incarnation, then, killed: false } if now.since(*since) >= STOP_MS => {
+                self.out.push(Command::Kill(*incarnation));
+                self.phase =
+                    Phase::Stopping { since: now, incarnation: *incarnation, then: *then, killed: true };
+            }
+            _ => {}
+        }
+        let Some(order) = self.order.clone() else { return };
+        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
+            let limit = order.config.unresponsive_after_ms;
+            let wanted = || config::directives(&order.config);
+            if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
+                self.kill_silent(now, silent_ms);
+            }
+        }
+        if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
+            self.next_disk_look = now.plus(DISK_LOOK_MS);
+            self.out.push(Command::Inspect);
+        }
+    }
+
+    /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
+    /// (law 3's fence). What follows is its death like any other.
+    fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
+        let Some(incarnation) = self.incarnation() else { return };
+        self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
+        self.out.push(Command::Kill(incarnation));
+        self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
     }
 
     fn take_order(&mut self, now: Millis, order: AgentOrder) {
@@ -365,7 +423,7 @@ impl Agent {
         self.attend_all(if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
     }
 
-    fn died(&mut self, how: String) {
+    pub(super) fn died(&mut self, how: String) {
         let role = self.last_view.as_ref().map(|view| view.replication.role());
         if role.is_none() {
             // It never answered: a failed start, told with its own reason.
@@ -374,242 +432,5 @@ impl Agent {
             return;
         }
         self.out.record(Happened::Died { instance: self.name.clone(), how, role });
-    }
-
-    fn served(&mut self, now: Millis, token: Token, result: Result<Reply, ServerError>) {
-        if self.process == Process::Down {
-            return;
-        }
-        if let Ok(Reply::View(view)) = &result {
-            self.saw(now, (**view).clone());
-        } else if let Err(error) = &result {
-            self.server = match (&self.server, error) {
-                // One silent look does not unmake what is known; the watch counts them.
-                (
-                    Observed::Known(_),
-                    ServerError::Silent(_) | ServerError::Busy | ServerError::Refused(_),
-                ) => self.server.clone(),
-                _ => Observed::Unknown(error.unseen()),
-            };
-        }
-        let alive = result.as_ref().map_or_else(ServerError::alive, |_| true);
-        let settled = self.settled();
-        let stale = !alive && self.silent_for(now) > 2_000;
-        if stale {
-            self.server = Observed::Unknown(Unseen::Timeout);
-        }
-        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
-            if watch.looked(now, token, alive, settled) {
-                return;
-            }
-            if alive {
-                watch.alive(now);
-            }
-        }
-        if let Some(relay) = self.relayed.remove(&token) {
-            self.relay(relay, result);
-        } else if let Phase::HandingOver(_, handover, _) = &mut self.phase {
-            let progress = handover.served(now, token, result, &mut self.out);
-            self.handover_went(now, progress);
-        }
-    }
-
-    fn silent_for(&self, now: Millis) -> u64 {
-        match &self.phase {
-            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.silent_for(now),
-            _ => 0,
-        }
-    }
-
-    fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        match &mut self.phase {
-            Phase::Promoting(promotion) => {
-                let progress = promotion.told(now, token, result, &mut self.out);
-                self.promotion_went(now, progress);
-            }
-            Phase::HandingOver(_, handover, _) => {
-                let progress = handover.told(now, token, result, &mut self.out);
-                self.handover_went(now, progress);
-            }
-            Phase::Consulting(consultation) => {
-                if consultation.told(token, result) {
-                    self.consulted(now);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn saw(&mut self, now: Millis, view: ServerView) {
-        let first = self.last_view.is_none();
-        if self.node_id().is_some_and(|id| id != view.node_id) {
-            // Law 10: whatever this is, it is not our server. Nothing is told to it, and nothing believed.
-            let failure = StartFailure::WrongIdentity { found: view.node_id };
-            self.waiting = Some(Waiting::StartFailed { instance: self.name.clone(), failure });
-            return;
-        }
-        if first {
-            self.failures = Failures::default();
-            self.accept_loss = false;
-            self.out.record(Happened::Started { instance: self.name.clone() });
-        }
-        self.waiting = None;
-        self.set_live(&view);
-        let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);
-        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, quiet) {
-            self.out.serve(ServerCommand::Save, 2_000);
-        }
-        self.last_view = Some(view.clone());
-        self.server = Observed::Known(view);
-        if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
-            self.attend_all(Ok(Answer::Done));
-        }
-    }
-
-    /// Sets what differs from the order and can be set while the server runs.
-    fn set_live(&mut self, view: &ServerView) {
-        let Some(order) = &self.order else { return };
-        let wanted = config::directives(&order.config);
-        let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
-        let drifted: Vec<Directive> = wanted
-            .into_iter()
-            .filter(|(name, _)| view.config_drift.contains(name))
-            // A returning replica runs without AOF until it is in sync, see `launch`.
-            .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
-            .collect();
-        if !drifted.is_empty() {
-            self.out.serve(ServerCommand::Configure(drifted), 2_000);
-        }
-    }
-
-    /// Is our server as it should be, as far as it can tell itself?
-    fn settled(&self) -> bool {
-        self.server.known().is_some_and(|view| Self::settled_by(view))
-    }
-
-    fn settled_by(view: &ServerView) -> bool {
-        view.cluster_ok
-            && view.config_drift.is_empty()
-            && view.failed.is_empty()
-            && match view.replication.role() {
-                Role::Primary => view.slots().is_some(),
-                Role::Replica => view.replication.link() == Some(Link::Up),
-            }
-    }
-
-    fn tick(&mut self, now: Millis) {
-        match &mut self.phase {
-            Phase::Held { until } if *until <= now => self.inspect(),
-            Phase::Promoting(promotion) => {
-                let progress = promotion.tick(now, &mut self.out);
-                self.promotion_went(now, progress);
-            }
-            Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
-            Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
-            Phase::Stopping { since, incarnation, then, killed: false } if now.since(*since) >= STOP_MS => {
-                self.out.push(Command::Kill(*incarnation));
-                self.phase =
-                    Phase::Stopping { since: now, incarnation: *incarnation, then: *then, killed: true };
-            }
-            _ => {}
-        }
-        let Some(order) = self.order.clone() else { return };
-        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
-            let limit = order.config.unresponsive_after_ms;
-            let wanted = || config::directives(&order.config);
-            if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
-                self.kill_silent(now, silent_ms);
-            }
-        }
-        if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
-            self.next_disk_look = now.plus(DISK_LOOK_MS);
-            self.out.push(Command::Inspect);
-        }
-    }
-
-    /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
-    /// (law 3's fence). What follows is its death like any other.
-    fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
-        let Some(incarnation) = self.incarnation() else { return };
-        self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
-        self.out.push(Command::Kill(incarnation));
-        self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
-    }
-
-    fn promotion_went(&mut self, now: Millis, progress: promotion::Progress) {
-        match progress {
-            promotion::Progress::Going => {}
-            promotion::Progress::Promoted { to, view } => {
-                if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
-                    let took_ms = now.since(promotion.died_at);
-                    let (from, to) = (self.name.clone(), to);
-                    self.out.record(Happened::FailedOver { shard, from, to, took_ms });
-                }
-                self.last_view = None;
-                self.start_as_replica_of(&view);
-            }
-            promotion::Progress::Nobody => {
-                self.last_view = None;
-                self.inspect();
-            }
-        }
-    }
-
-    fn handover_went(&mut self, now: Millis, progress: handover::Progress) {
-        let Phase::HandingOver(..) = &self.phase else { return };
-        let happened = match progress {
-            handover::Progress::Going => return,
-            handover::Progress::Done { to, paused_ms } => {
-                self.attend_all_unless_restarting(Ok(Answer::Done));
-                self.shard().map(|shard| Happened::SwitchedOver {
-                    shard,
-                    from: self.name.clone(),
-                    to,
-                    paused_ms,
-                })
-            }
-            handover::Progress::Abandoned { why } => {
-                self.abandoned(now, why);
-                return;
-            }
-        };
-        self.out.push(Command::Record(happened.unwrap_or(Happened::Stopped)));
-        let Phase::HandingOver(mut watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
-            return;
-        };
-        watch.look_now(now);
-        self.phase = Phase::Watching(watch);
-        match then {
-            Then::Watch => {}
-            Then::Restart | Then::Rest => self.terminate(now, then),
-        }
-    }
-
-    fn abandoned(&mut self, now: Millis, why: String) {
-        if let Some(shard) = self.shard() {
-            self.out.record(Happened::SwitchoverAbandoned { shard, why: why.clone() });
-        }
-        let Phase::HandingOver(watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
-            return;
-        };
-        self.phase = Phase::Watching(watch);
-        self.attend_all(Err(AskFailed::Refused(why)));
-        // The planner allowed a fence although nobody can follow only if the user forced it.
-        if then == Then::Rest {
-            self.terminate(now, Then::Rest);
-        }
-    }
-
-    fn attend_all_unless_restarting(&mut self, result: Result<Answer, AskFailed>) {
-        if !matches!(self.phase, Phase::HandingOver(_, _, Then::Restart)) {
-            self.attend_all(result);
-        }
-    }
-
-    /// Answers everybody who waits for a handover or a restart to end.
-    pub(super) fn attend_all(&mut self, result: Result<Answer, AskFailed>) {
-        for token in std::mem::take(&mut self.attending) {
-            self.out.push(Command::Answer { token, result: result.clone() });
-        }
     }
 }

@@ -3,19 +3,23 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
-//! | `mod.rs` | which event goes where; what the agent reports |
-//! | [`launch`] | whether and as what a server starts |
-//! | [`watch`] | whether a running server is well |
+//! | `machine.rs` | the state, which event goes where, what the agent reports |
+//! | `running.rs` | what a running server's replies mean |
+//! | `role_change.rs` | what follows a promotion or a handover |
+//! | `launch.rs` | whether and as what a server starts |
+//! | `watch.rs` | whether a running server is well |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
-//! | [`snapshot`] | when a server writes a snapshot of its data |
-//! | [`answer`] | what others may ask |
+//! | `snapshot.rs` | when a server writes a snapshot of its data |
+//! | `answer.rs` | what others may ask |
 
 mod answer;
 pub mod handover;
 mod launch;
 mod machine;
 pub mod promotion;
+mod role_change;
+mod running;
 mod snapshot;
 mod watch;
 

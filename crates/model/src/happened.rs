@@ -1,0 +1,175 @@
+//! What has happened, for people and programs to read later.
+
+use crate::{InstanceName, Role, ShardName, StartFailure, Waiting};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Something that happened, for people and programs to read later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
+pub enum Happened {
+    /// The layout was committed for the first time.
+    Founded {
+        /// Instances in it.
+        instances: usize,
+    },
+    /// The cluster is whole for the first time.
+    Formed,
+    /// A server runs.
+    Started {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// A server that was running was taken over by this supervisor.
+    Adopted {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// A server ended without being told to.
+    Died {
+        /// Which.
+        instance: InstanceName,
+        /// How.
+        how: String,
+        /// Its last known role.
+        role: Option<Role>,
+    },
+    /// A server was killed because it did not answer.
+    Unresponsive {
+        /// Which.
+        instance: InstanceName,
+        /// For how long, milliseconds.
+        silent_ms: u64,
+    },
+    /// A replica became primary because its primary was lost.
+    FailedOver {
+        /// Of which shard.
+        shard: ShardName,
+        /// The lost one.
+        from: InstanceName,
+        /// The new one.
+        to: InstanceName,
+        /// From the death to the confirmed promotion, milliseconds.
+        took_ms: u64,
+    },
+    /// A replica was made primary without a vote: the majority was lost (law 4).
+    TakenOver {
+        /// Of which shard.
+        shard: ShardName,
+        /// The new primary.
+        to: InstanceName,
+        /// Primaries that could vote.
+        alive: usize,
+        /// How many were needed.
+        needed: usize,
+    },
+    /// Roles were swapped as planned.
+    SwitchedOver {
+        /// Of which shard.
+        shard: ShardName,
+        /// The old primary.
+        from: InstanceName,
+        /// The new one.
+        to: InstanceName,
+        /// How long writes were held back, milliseconds.
+        paused_ms: u64,
+    },
+    /// A switchover was given up; the old primary goes on.
+    SwitchoverAbandoned {
+        /// Of which shard.
+        shard: ShardName,
+        /// Why.
+        why: String,
+    },
+    /// nodes.conf was lost or damaged and was rebuilt.
+    NodesConfRebuilt {
+        /// Whose.
+        instance: InstanceName,
+    },
+    /// A fence was set.
+    Fenced {
+        /// On which.
+        instance: InstanceName,
+    },
+    /// A fence was lifted.
+    Unfenced {
+        /// From which.
+        instance: InstanceName,
+    },
+    /// The user accepted that a shard comes back empty.
+    LossAccepted {
+        /// Which.
+        shard: ShardName,
+    },
+    /// A start failed.
+    StartFailed {
+        /// Which.
+        instance: InstanceName,
+        /// Why.
+        failure: StartFailure,
+    },
+    /// The user's configuration was applied.
+    ConfigChanged {
+        /// Which directives.
+        directives: Vec<String>,
+    },
+    /// The cluster is whole.
+    BecameHealthy,
+    /// The cluster is not whole any more.
+    BecameUnhealthy {
+        /// The first reason.
+        waiting: Waiting,
+    },
+    /// The supervisor stops.
+    Stopped,
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Founded { instances } => write!(f, "cluster founded with {instances} instances"),
+            Self::Formed => f.write_str("cluster formed: all slots served, all replicas in sync"),
+            Self::Started { instance } => write!(f, "{instance} started"),
+            Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),
+            Self::Died { instance, how, role: Some(role) } => write!(f, "{instance} ({role}) died: {how}"),
+            Self::Died { instance, how, role: None } => write!(f, "{instance} died: {how}"),
+            Self::Unresponsive { instance, silent_ms } => {
+                write!(f, "{instance} killed: silent for {silent_ms} ms")
+            }
+            Self::FailedOver { shard, from, to, took_ms } => {
+                write!(
+                    f,
+                    "{shard} failed over from {from} to {to} in {took_ms} ms; writes not replicated yet are lost"
+                )
+            }
+            Self::TakenOver { shard, to, alive, needed } => {
+                write!(
+                    f,
+                    "{shard} taken over by {to} without a vote: {alive} primaries could vote, {needed} were needed"
+                )
+            }
+            Self::SwitchedOver { shard, from, to, paused_ms } => {
+                write!(
+                    f,
+                    "{shard} switched over from {from} to {to}; writes held for {paused_ms} ms, none lost"
+                )
+            }
+            Self::SwitchoverAbandoned { shard, why } => {
+                write!(f, "{shard}: switchover given up, nothing changed: {why}")
+            }
+            Self::NodesConfRebuilt { instance } => {
+                write!(f, "{instance}: nodes.conf was lost or damaged and was rebuilt")
+            }
+            Self::Fenced { instance } => write!(f, "{instance} fenced"),
+            Self::Unfenced { instance } => write!(f, "{instance} unfenced"),
+            Self::LossAccepted { shard } => write!(f, "{shard}: the loss of its data was accepted"),
+            Self::StartFailed { instance, failure } => write!(f, "{instance} could not start: {failure}"),
+            Self::ConfigChanged { directives } => {
+                write!(f, "configuration changed: {}", directives.join(", "))
+            }
+            Self::BecameHealthy => f.write_str("cluster healthy"),
+            Self::BecameUnhealthy { waiting } => write!(f, "cluster not healthy: {waiting}"),
+            Self::Stopped => f.write_str("supervisor stopped"),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The end of a promotion or a handover: what is told, and what the server does next.
+
+use super::machine::{Agent, Phase, Then};
+use super::{Command, handover, promotion};
+use valkeeper_model::{Answer, AskFailed, Happened, Millis};
+
+impl Agent {
+    pub(super) fn promotion_went(&mut self, now: Millis, progress: promotion::Progress) {
+        match progress {
+            promotion::Progress::Going => {}
+            promotion::Progress::Promoted { to, view } => {
+                if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
+                    let took_ms = now.since(promotion.died_at);
+                    let (from, to) = (self.name.clone(), to);
+                    self.out.record(Happened::FailedOver { shard, from, to, took_ms });
+                }
+                self.last_view = None;
+                self.start_as_replica_of(&view);
+            }
+            promotion::Progress::Nobody => {
+                self.last_view = None;
+                self.inspect();
+            }
+        }
+    }
+
+    pub(super) fn handover_went(&mut self, now: Millis, progress: handover::Progress) {
+        let Phase::HandingOver(..) = &self.phase else { return };
+        let happened = match progress {
+            handover::Progress::Going => return,
+            handover::Progress::Done { to, paused_ms } => {
+                self.attend_all_unless_restarting(Ok(Answer::Done));
+                self.shard().map(|shard| Happened::SwitchedOver {
+                    shard,
+                    from: self.name.clone(),
+                    to,
+                    paused_ms,
+                })
+            }
+            handover::Progress::Abandoned { why } => {
+                self.abandoned(now, why);
+                return;
+            }
+        };
+        self.out.push(Command::Record(happened.unwrap_or(Happened::Stopped)));
+        let Phase::HandingOver(mut watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        watch.look_now(now);
+        self.phase = Phase::Watching(watch);
+        match then {
+            Then::Watch => {}
+            Then::Restart | Then::Rest => self.terminate(now, then),
+        }
+    }
+
+    pub(super) fn abandoned(&mut self, now: Millis, why: String) {
+        if let Some(shard) = self.shard() {
+            self.out.record(Happened::SwitchoverAbandoned { shard, why: why.clone() });
+        }
+        let Phase::HandingOver(watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        self.phase = Phase::Watching(watch);
+        self.attend_all(Err(AskFailed::Refused(why)));
+        // The planner allowed a fence although nobody can follow only if the user forced it.
+        if then == Then::Rest {
+            self.terminate(now, Then::Rest);
+        }
+    }
+
+    pub(super) fn attend_all_unless_restarting(&mut self, result: Result<Answer, AskFailed>) {
+        if !matches!(self.phase, Phase::HandingOver(_, _, Then::Restart)) {
+            self.attend_all(result);
+        }
+    }
+
+    /// Answers everybody who waits for a handover or a restart to end.
+    pub(super) fn attend_all(&mut self, result: Result<Answer, AskFailed>) {
+        for token in std::mem::take(&mut self.attending) {
+            self.out.push(Command::Answer { token, result: result.clone() });
+        }
+    }
+}

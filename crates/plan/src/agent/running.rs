@@ -1,0 +1,113 @@
+//! A running server: what its replies mean, what is set in it, and its end when it stays silent.
+
+use super::machine::{Agent, Failures, Phase};
+use super::{Command, Reply, ServerCommand, ServerError, Token};
+use crate::config::{self, Directive};
+use valkeeper_model::{
+    Answer, Happened, Link, Millis, Observed, Persistence, Process, Role, ServerView, StartFailure, Unseen,
+    Waiting,
+};
+
+impl Agent {
+    pub(super) fn served(&mut self, now: Millis, token: Token, result: Result<Reply, ServerError>) {
+        if self.process == Process::Down {
+            return;
+        }
+        if let Ok(Reply::View(view)) = &result {
+            self.saw(now, (**view).clone());
+        } else if let Err(error) = &result {
+            self.server = match (&self.server, error) {
+                // One silent look does not unmake what is known; the watch counts them.
+                (
+                    Observed::Known(_),
+                    ServerError::Silent(_) | ServerError::Busy | ServerError::Refused(_),
+                ) => self.server.clone(),
+                _ => Observed::Unknown(error.unseen()),
+            };
+        }
+        let alive = result.as_ref().map_or_else(ServerError::alive, |_| true);
+        let settled = self.settled();
+        let stale = !alive && self.silent_for(now) > 2_000;
+        if stale {
+            self.server = Observed::Unknown(Unseen::Timeout);
+        }
+        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
+            if watch.looked(now, token, alive, settled) {
+                return;
+            }
+            if alive {
+                watch.alive(now);
+            }
+        }
+        if let Some(relay) = self.relayed.remove(&token) {
+            self.relay(relay, result);
+        } else if let Phase::HandingOver(_, handover, _) = &mut self.phase {
+            let progress = handover.served(now, token, result, &mut self.out);
+            self.handover_went(now, progress);
+        }
+    }
+
+    pub(super) fn silent_for(&self, now: Millis) -> u64 {
+        match &self.phase {
+            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.silent_for(now),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn saw(&mut self, now: Millis, view: ServerView) {
+        let first = self.last_view.is_none();
+        if self.node_id().is_some_and(|id| id != view.node_id) {
+            // Law 10: whatever this is, it is not our server. Nothing is told to it, and nothing believed.
+            let failure = StartFailure::WrongIdentity { found: view.node_id };
+            self.waiting = Some(Waiting::StartFailed { instance: self.name.clone(), failure });
+            return;
+        }
+        if first {
+            self.failures = Failures::default();
+            self.accept_loss = false;
+            self.out.record(Happened::Started { instance: self.name.clone() });
+        }
+        self.waiting = None;
+        self.set_live(&view);
+        let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);
+        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, quiet) {
+            self.out.serve(ServerCommand::Save, 2_000);
+        }
+        self.last_view = Some(view.clone());
+        self.server = Observed::Known(view);
+        if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
+            self.attend_all(Ok(Answer::Done));
+        }
+    }
+
+    /// Sets what differs from the order and can be set while the server runs.
+    pub(super) fn set_live(&mut self, view: &ServerView) {
+        let Some(order) = &self.order else { return };
+        let wanted = config::directives(&order.config);
+        let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
+        let drifted: Vec<Directive> = wanted
+            .into_iter()
+            .filter(|(name, _)| view.config_drift.contains(name))
+            // A returning replica runs without AOF until it is in sync, see `launch`.
+            .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
+            .collect();
+        if !drifted.is_empty() {
+            self.out.serve(ServerCommand::Configure(drifted), 2_000);
+        }
+    }
+
+    /// Is our server as it should be, as far as it can tell itself?
+    pub(super) fn settled(&self) -> bool {
+        self.server.known().is_some_and(|view| Self::settled_by(view))
+    }
+
+    pub(super) fn settled_by(view: &ServerView) -> bool {
+        view.cluster_ok
+            && view.config_drift.is_empty()
+            && view.failed.is_empty()
+            && match view.replication.role() {
+                Role::Primary => view.slots().is_some(),
+                Role::Replica => view.replication.link() == Some(Link::Up),
+            }
+    }
+}
