@@ -1,6 +1,7 @@
 //! The command line. Parsed here, meant by `command`.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use valkeeper_model::{ClusterName, InstanceName, ShardName, ZoneName};
 
@@ -128,13 +129,18 @@ pub(crate) enum Command {
         lines: usize,
     },
     /// Send commands to the cluster, following redirects: one after `--`, or one a line from stdin
+    ///
+    /// A command without a key, like DBSIZE, is answered by one primary for itself.
     #[command(
-        after_help = "Examples:\n  valkeeper cli -- SET key value\n  valkeeper cli -- GET key\n  echo 'DBSIZE' | valkeeper cli"
+        after_help = "Examples:\n  valkeeper cli -- SET key value\n  valkeeper cli -o json -- MGET {user}a {user}b\n  printf 'SET a \"two words\"\\nGET a\\n' | valkeeper cli"
     )]
     Cli {
         /// The command and its arguments
         #[arg(last = true, value_name = "COMMAND")]
-        command: Vec<String>,
+        command: Vec<OsString>,
+        /// Give up on an answer after so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        timeout: u64,
         #[command(flatten)]
         output: Output,
     },

@@ -7,8 +7,13 @@ use std::io::Write as _;
 
 /// Prints text as it is.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    bytes(text.as_bytes())
+}
+
+/// Prints bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result.context("write to stdout"),
     }
@@ -23,7 +28,7 @@ pub(crate) fn value<T: Serialize>(
     match format {
         Format::Table => text(&table()),
         Format::Json => text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
-        Format::Yaml => text(&serde_saphyr::to_string(value)?),
+        Format::Yaml => text(&format!("{}\n", serde_saphyr::to_string(value)?.trim_end())),
     }
 }
 

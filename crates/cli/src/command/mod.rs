@@ -1,6 +1,7 @@
 //! One file per command, or per kind of command.
 
 mod apply;
+mod cli;
 mod connect;
 mod down;
 mod events;
@@ -45,7 +46,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Events { follow, output } => events::events(&args, *follow, output.format).await,
         Command::Logs { instance, follow, lines } => logs::logs(&args, instance, *follow, *lines).await,
         Command::Connect { output } => connect::connect(&args, output.format),
-        Command::Cli { .. } | Command::Drill(_) => anyhow::bail!("not built yet"),
+        Command::Cli { command, timeout, output } => {
+            cli::cli(&args, command, Duration::from_secs(*timeout), output.format).await
+        }
+        Command::Drill(_) => anyhow::bail!("not built yet"),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "valkeeper", &mut std::io::stdout());
             Ok(())
