@@ -1,0 +1,181 @@
+//! The real agents, and their commands carried out.
+
+use super::asks::Asker;
+use super::{Fleet, Happening};
+use crate::sabotage::Sabotage;
+use crate::transcript;
+use valkeeper_model::{AgentOrder, Generation, Incarnation, Millis};
+use valkeeper_plan::agent::{Agent, Command, Event, Token};
+use valkeeper_plan::safety::start;
+
+/// Where an agent lives. It may be gone; its server stays.
+#[derive(Debug, Default)]
+pub(crate) struct AgentHost {
+    pub(crate) agent: Option<Agent>,
+    /// Tells one life from the next.
+    pub(crate) life: u64,
+    tick_at: Option<u64>,
+    /// The newest order delivered in this life, by its own generation.
+    pub(crate) newest: Option<AgentOrder>,
+    /// Dies when it has carried out so many commands more.
+    pub(crate) dies_after: Option<u32>,
+    /// So many starts of its server fail.
+    pub(crate) starts_fail: u32,
+    pub(crate) terminate_when_awake: Option<u64>,
+    /// Wakes in a row that asked to be woken at once again.
+    restless: u32,
+}
+
+impl Fleet {
+    /// What Valkeeper writes into a data directory to know it again.
+    pub(crate) fn owner_mark(&self, agent: usize) -> String {
+        format!("{}/{}", self.setup.cluster(), self.name(agent))
+    }
+
+    pub(super) fn inspect(&mut self, agent: usize, life: u64) {
+        let mark = self.owner_mark(agent);
+        let mut disk = self.servers[agent].inspect(&mark);
+        if self.sabotage == Some(Sabotage::TakeForeignData)
+            && let start::Owner::Other(_) = disk.owner
+        {
+            disk.owner = start::Owner::Ours;
+        }
+        self.tell_agent(agent, life, Event::Inspected(Ok(disk)));
+    }
+
+    /// Something happens to an agent, if it still lives that life.
+    pub(crate) fn tell_agent(&mut self, agent: usize, life: u64, event: Event) {
+        let delay = self.random.within(0..=1);
+        self.clock.after(delay, Happening::Agent { agent, life, event: Box::new(event) });
+    }
+
+    pub(super) fn agent_tick(&mut self, agent: usize, life: u64, at: u64) {
+        if self.agents[agent].tick_at == Some(at) {
+            self.agents[agent].tick_at = None;
+            self.agent_event(agent, life, Event::Tick);
+        }
+    }
+
+    pub(crate) fn agent_event(&mut self, agent: usize, life: u64, event: Event) {
+        let now = self.now();
+        if self.agents[agent].life != life {
+            return;
+        }
+        let ticked = matches!(event, Event::Tick);
+        let host = &mut self.agents[agent];
+        let Some(machine) = &mut host.agent else { return };
+        let commands = machine.handle(Millis(now), event);
+        let wake = machine.wake_at();
+        // An agent that wants to be woken at once, again and again, would burn a core.
+        let at_once = wake.is_some_and(|at| at.0 <= now) && commands.is_empty();
+        host.restless = if ticked && at_once { host.restless + 1 } else { 0 };
+        if host.restless > 200 {
+            self.law_of_rest(agent);
+        }
+        for command in commands {
+            if let Some(left) = &mut self.agents[agent].dies_after {
+                if *left == 0 {
+                    return self.agent_dies(agent);
+                }
+                *left -= 1;
+            }
+            self.carry_out_for_agent(agent, life, command);
+        }
+        if let Some(wake) = wake {
+            let at = wake.0.max(now + 1);
+            let host = &mut self.agents[agent];
+            if host.tick_at.is_none_or(|planned| planned > at || planned <= now) {
+                host.tick_at = Some(at);
+                self.clock.at(at, Happening::AgentTick { agent, life, at });
+            }
+        }
+    }
+
+    /// The agent is gone, whatever it was doing. Its server stays.
+    pub(crate) fn agent_dies(&mut self, agent: usize) {
+        let name = self.name(agent).clone();
+        self.note(|| format!("the agent of {name} is gone"));
+        let host = &mut self.agents[agent];
+        host.agent = None;
+        host.life += 1;
+        host.newest = None;
+        host.dies_after = None;
+        host.tick_at = None;
+        host.terminate_when_awake = None;
+        let delay = self.random.within(50..=3_000);
+        self.clock.after(delay, Happening::AgentUp { agent });
+    }
+
+    /// An agent starts, and finds its server running or not.
+    pub(crate) fn agent_up(&mut self, agent: usize) {
+        let now = self.now();
+        if self.agents[agent].agent.is_some() {
+            return;
+        }
+        let server = &self.servers[agent];
+        let running = server.alive().then(|| (Incarnation(server.run), u32::try_from(server.run).ok()));
+        let name = self.name(agent).clone();
+        let host = &mut self.agents[agent];
+        host.life += 1;
+        host.agent = Some(Agent::new(name, running, Millis(now)));
+        let life = host.life;
+        self.agent_event(agent, life, Event::Tick);
+    }
+
+    fn carry_out_for_agent(&mut self, agent: usize, life: u64, command: Command) {
+        if let Some(line) = transcript::command(&command) {
+            let name = self.name(agent).clone();
+            self.note(|| format!("{name}'s agent: {line}"));
+        }
+        let soon = self.random.within(0..=1);
+        match command {
+            Command::Inspect => self.clock.after(soon, Happening::Inspect { agent, life }),
+            Command::Start(plan) => {
+                self.law_of_orders(agent, &plan.config);
+                self.clock.after(soon + 1, Happening::Start { agent, life, plan });
+            }
+            Command::Kill(run) => self.clock.after(soon, Happening::Kill { agent, run: run.0 }),
+            Command::Terminate(run) => self.clock.after(soon, Happening::Terminate { agent, run: run.0 }),
+            Command::Serve { token, command, within_ms } => {
+                if let valkeeper_plan::agent::ServerCommand::Look(wanted) = &command
+                    && !wanted.is_empty()
+                {
+                    self.law_of_orders(agent, wanted);
+                }
+                self.send_serve(agent, life, token, command, within_ms);
+            }
+            Command::Tell { token, to, ask, within_ms } => {
+                let to = self.index_of(&to);
+                self.send_ask(Asker::Agent { agent, life, token }, to, ask, within_ms);
+            }
+            Command::Answer { token: Token(id), result } => self.answer(id, result),
+            Command::Record(happened) => {
+                self.law_of_events(agent, &happened);
+                self.nudge();
+            }
+        }
+    }
+
+    /// A controller's order reaches an agent.
+    pub(super) fn order_arrives(&mut self, controller: usize, agent: usize, mut order: AgentOrder) {
+        if !self.network.open(crate::network::Way::Control, controller, agent) {
+            return;
+        }
+        let life = self.agents[agent].life;
+        let Some(machine) = &self.agents[agent].agent else { return };
+        let obeyed = machine.generation().unwrap_or(Generation(0));
+        if self.agents[agent].newest.as_ref().is_none_or(|newest| newest.generation <= order.generation) {
+            self.agents[agent].newest = Some(order.clone());
+        }
+        match self.sabotage {
+            Some(Sabotage::ObeyOlderOrders) => order.generation = order.generation.max(obeyed),
+            Some(Sabotage::StartDespiteFence) => order.run = valkeeper_model::Run::Up,
+            _ => {}
+        }
+        self.agent_event(agent, life, Event::Order(Box::new(order)));
+        let now_obeyed = self.agents[agent].agent.as_ref().and_then(Agent::generation);
+        if now_obeyed.is_some_and(|generation| generation < obeyed) {
+            self.break_law(10, format!("the agent of {} went back to an older order", self.name(agent)));
+        }
+    }
+}

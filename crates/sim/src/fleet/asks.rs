@@ -1,0 +1,228 @@
+//! Questions and their answers: between agents, from controllers, and to servers. Each is answered once, or times out; what
+//! was asked may have been done all the same.
+
+use super::{Fleet, Happening};
+use crate::network::Way;
+use crate::sabotage::Sabotage;
+use std::collections::BTreeMap;
+use valkeeper_model::{
+    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Unseen,
+};
+use valkeeper_plan::agent::{Event, Reply, ServerCommand, ServerError, Token};
+use valkeeper_plan::controller;
+
+/// How long an agent may take for its report.
+const REPORT_MS: u64 = 2_000;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) enum Asker {
+    Agent { agent: usize, life: u64, token: Token },
+    Controller { controller: usize, life: u64, token: Token },
+    Observation { controller: usize, life: u64, round: u64 },
+}
+
+/// A question under way.
+#[derive(Debug)]
+pub(crate) struct AskInFlight {
+    asker: Asker,
+    to: usize,
+    ask: Ask,
+}
+
+/// A command to a server under way.
+#[derive(Debug)]
+pub(crate) struct ServeInFlight {
+    pub(crate) server: usize,
+    life: u64,
+    token: Token,
+}
+
+/// Reports being gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering {
+    pub(crate) round: u64,
+    pub(crate) reports: BTreeMap<InstanceName, Observed<AgentReport>>,
+}
+
+impl Fleet {
+    fn way_is_open(&self, asker: &Asker, to: usize) -> bool {
+        match asker {
+            Asker::Agent { agent, .. } => self.network.open(Way::Agents, *agent, to),
+            Asker::Controller { controller, .. } | Asker::Observation { controller, .. } => {
+                self.network.open(Way::Control, *controller, to)
+            }
+        }
+    }
+
+    pub(crate) fn send_ask(&mut self, asker: Asker, to: usize, mut ask: Ask, within_ms: u64) {
+        if self.sabotage == Some(Sabotage::TakeOverWithQuorum)
+            && let Ask::Force { incarnation } = ask
+        {
+            ask = Ask::Takeover { incarnation };
+        }
+        let id = self.id();
+        let arrives = self.way_is_open(&asker, to) && !self.network.loses(&mut self.random);
+        self.asks.insert(id, AskInFlight { asker, to, ask });
+        if arrives {
+            let delay = self.network.hop(&mut self.random);
+            self.clock.after(delay, Happening::Ask { id });
+        }
+        self.clock.after(within_ms, Happening::AskTimeout { id });
+    }
+
+    pub(super) fn ask_arrives(&mut self, id: u64) {
+        let Some(AskInFlight { to, ask, .. }) = self.asks.get(&id) else { return };
+        let (to, ask) = (*to, ask.clone());
+        let host = &self.agents[to];
+        if host.agent.is_none() {
+            let result = Box::new(Err(AskFailed::Unseen(Unseen::Unreachable)));
+            return self.clock.after(1, Happening::Answered { id, result });
+        }
+        let life = host.life;
+        if self.law_of_asks(to, &ask) {
+            self.agent_event(to, life, Event::Asked { token: Token(id), ask });
+        }
+    }
+
+    /// An agent answers; the way back may be shut by now.
+    pub(super) fn answer(&mut self, id: u64, result: Result<Answer, AskFailed>) {
+        let Some(in_flight) = self.asks.get(&id) else { return };
+        if !self.way_is_open(&in_flight.asker, in_flight.to) || self.network.loses(&mut self.random) {
+            return;
+        }
+        let delay = self.network.hop(&mut self.random);
+        self.clock.after(delay, Happening::Answered { id, result: Box::new(result) });
+    }
+
+    pub(super) fn ask_timed_out(&mut self, id: u64) {
+        self.answered(id, Err(AskFailed::Unseen(Unseen::Timeout)));
+    }
+
+    pub(super) fn answered(&mut self, id: u64, mut result: Result<Answer, AskFailed>) {
+        let Some(AskInFlight { asker, to, ask }) = self.asks.remove(&id) else { return };
+        if let Err(AskFailed::Unseen(_)) = &result {
+            self.laws.unseen_at[to] = self.clock.now();
+        }
+        self.spoil(to, &ask, &mut result);
+        match asker {
+            Asker::Agent { agent, life, token } => {
+                self.agent_event(agent, life, Event::Told { token, result });
+            }
+            Asker::Controller { controller, life, token } => {
+                let event = controller::Event::Told { token, result };
+                self.controller_event(controller, life, event);
+            }
+            Asker::Observation { controller, life, round } => {
+                self.gathered(controller, life, round, to, result);
+            }
+        }
+    }
+
+    /// Sabotage of what agents hear of each other.
+    fn spoil(&mut self, to: usize, ask: &Ask, result: &mut Result<Answer, AskFailed>) {
+        match (self.sabotage, ask) {
+            (Some(Sabotage::ChooseLowestOffset), Ask::Replication) => {
+                if let Ok(Answer::Replication { replication, .. }) = result {
+                    replication.offset.0 = u64::MAX / 2 - replication.offset.0;
+                }
+            }
+            (Some(Sabotage::TakeUnknownForDown), Ask::Report { .. } | Ask::Replication) => {
+                if !matches!(result, Err(AskFailed::Unseen(_))) {
+                    return;
+                }
+                if matches!(ask, Ask::Replication) {
+                    *result = Err(AskFailed::NotRunning);
+                } else if let Some(report) = self.last_report(to) {
+                    let report = AgentReport {
+                        process: valkeeper_model::Process::Down,
+                        server: Observed::Unknown(Unseen::NotRunning),
+                        disk_role: valkeeper_model::DiskRole::Lost,
+                        has_data: false,
+                        activity: Activity::Resting,
+                        ..report
+                    };
+                    *result = Ok(Answer::Report(Box::new(report)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn last_report(&self, of: usize) -> Option<AgentReport> {
+        self.agents
+            .iter()
+            .find_map(|host| host.agent.as_ref()?.report())
+            .map(|report| AgentReport { address: self.servers[of].address.clone(), ..report })
+    }
+
+    pub(super) fn send_serve(
+        &mut self,
+        agent: usize,
+        life: u64,
+        token: Token,
+        mut command: ServerCommand,
+        within_ms: u64,
+    ) {
+        if self.sabotage == Some(Sabotage::ForceInsteadOfHandover)
+            && command == ServerCommand::FailoverPlanned
+        {
+            command = ServerCommand::FailoverForce;
+        }
+        let id = self.id();
+        self.serves.insert(id, ServeInFlight { server: agent, life, token });
+        let delay = self.random.within(0..=1);
+        self.clock.after(delay, Happening::Serve { id, server: agent, command });
+        self.clock.after(within_ms, Happening::ServeTimeout { id });
+    }
+
+    pub(super) fn served(&mut self, id: u64, result: Result<Reply, ServerError>) {
+        if let Some(ServeInFlight { server, life, token }) = self.serves.remove(&id) {
+            self.agent_event(server, life, Event::Served { token, result });
+        }
+    }
+
+    pub(super) fn serve_timed_out(&mut self, id: u64) {
+        self.served(id, Err(ServerError::Silent(Unseen::Timeout)));
+    }
+
+    /// Asks every agent for its report.
+    pub(super) fn observe(&mut self, controller: usize, life: u64, fresh: bool) {
+        let round = self.id();
+        self.controllers[controller].gathering = Gathering { round, reports: BTreeMap::new() };
+        for to in 0..self.agents.len() {
+            let asker = Asker::Observation { controller, life, round };
+            self.send_ask(asker, to, Ask::Report { fresh }, REPORT_MS);
+        }
+    }
+
+    fn gathered(
+        &mut self,
+        controller: usize,
+        life: u64,
+        round: u64,
+        from: usize,
+        result: Result<Answer, AskFailed>,
+    ) {
+        let name = self.name(from).clone();
+        let at = valkeeper_model::Millis(self.now());
+        let count = self.agents.len();
+        let host = &mut self.controllers[controller];
+        if host.life != life || host.gathering.round != round {
+            return;
+        }
+        let seen = match result {
+            Ok(Answer::Report(report)) => Observed::Known(*report),
+            Ok(_) => Observed::Unknown(Unseen::Garbled),
+            Err(AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
+            Err(_) => Observed::Unknown(Unseen::NotAsked),
+        };
+        host.gathering.reports.insert(name, seen);
+        if host.gathering.reports.len() == count {
+            let instances = std::mem::take(&mut host.gathering.reports);
+            let observation = Observation { at, instances };
+            self.law_of_steps(controller, &observation);
+            self.controller_event(controller, life, controller::Event::Observed(observation));
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! Everything together: servers, agents, controllers, clients, and what happens to them in which order.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the state, and who gets which happening |
+//! | `processes.rs` | servers start, serve commands, end |
+//! | `stream.rs` | replication between them |
+//! | `agents.rs` | the real [`Agent`], its commands carried out |
+//! | `asks.rs` | questions between agents and controllers, and what gets lost of them |
+//! | `controllers.rs` | the real [`Controller`], the store, users |
+
+pub(crate) mod agents;
+pub(crate) mod asks;
+pub(crate) mod controllers;
+mod processes;
+mod stream;
+
+pub(crate) use stream::WRITE_BYTES;
+
+use crate::clock::Clock;
+use crate::history::{History, Tip};
+use crate::laws::{Broken, Laws};
+use crate::network::{Network, Way};
+use crate::random::Random;
+use crate::sabotage::Sabotage;
+use crate::server::{Effects, Members, Message, Server};
+use crate::setup::Setup;
+use crate::transcript::Transcript;
+use crate::writers::{Writer, Wrote};
+use agents::AgentHost;
+use asks::{AskInFlight, ServeInFlight};
+use controllers::{ControllerHost, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, InstanceName, ShardId, SlotSet};
+use valkeeper_plan::agent::{self, Reply, ServerCommand, ServerError, StartPlan};
+use valkeeper_plan::controller;
+
+/// Something that happens at its time.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Bus {
+        to: usize,
+        at: Address,
+        message: Box<Message>,
+    },
+    Cron {
+        server: usize,
+        run: u64,
+    },
+    Ready {
+        server: usize,
+        run: u64,
+    },
+    End {
+        server: usize,
+        run: u64,
+        how: &'static str,
+    },
+    Connect {
+        server: usize,
+        connection: u64,
+    },
+    Synced {
+        server: usize,
+        connection: u64,
+    },
+    Stream {
+        server: usize,
+        connection: u64,
+    },
+    Severed {
+        server: usize,
+        connection: u64,
+    },
+    Appending {
+        server: usize,
+        run: u64,
+    },
+    Saved {
+        server: usize,
+        run: u64,
+    },
+    Thaw {
+        server: usize,
+        run: u64,
+    },
+    Inspect {
+        agent: usize,
+        life: u64,
+    },
+    Start {
+        agent: usize,
+        life: u64,
+        plan: Box<StartPlan>,
+    },
+    Kill {
+        agent: usize,
+        run: u64,
+    },
+    Terminate {
+        agent: usize,
+        run: u64,
+    },
+    Agent {
+        agent: usize,
+        life: u64,
+        event: Box<agent::Event>,
+    },
+    AgentTick {
+        agent: usize,
+        life: u64,
+        at: u64,
+    },
+    AgentUp {
+        agent: usize,
+    },
+    Ask {
+        id: u64,
+    },
+    Answered {
+        id: u64,
+        result: Box<Result<Answer, AskFailed>>,
+    },
+    AskTimeout {
+        id: u64,
+    },
+    Serve {
+        id: u64,
+        server: usize,
+        command: ServerCommand,
+    },
+    Served {
+        id: u64,
+        result: Box<Result<Reply, ServerError>>,
+    },
+    ServeTimeout {
+        id: u64,
+    },
+    Controller {
+        controller: usize,
+        life: u64,
+        event: Box<controller::Event>,
+    },
+    ControllerTick {
+        controller: usize,
+        life: u64,
+        at: u64,
+    },
+    ControllerUp {
+        controller: usize,
+    },
+    Order {
+        controller: usize,
+        agent: usize,
+        order: Box<valkeeper_model::AgentOrder>,
+    },
+    Commit {
+        controller: usize,
+        life: u64,
+        layout: Box<valkeeper_model::Layout>,
+        after: Option<valkeeper_model::Generation>,
+    },
+    WriterTick {
+        writer: usize,
+    },
+    Write {
+        writer: usize,
+        server: usize,
+        id: u64,
+    },
+    Wrote {
+        writer: usize,
+        id: u64,
+        from: usize,
+        result: Wrote,
+    },
+    WriteTimeout {
+        writer: usize,
+        id: u64,
+    },
+    Fault {
+        index: usize,
+    },
+    Check,
+}
+
+/// The whole simulated world.
+#[derive(Debug)]
+pub struct Fleet {
+    pub(crate) setup: Setup,
+    pub(crate) clock: Clock<Happening>,
+    pub(crate) random: Random,
+    pub(crate) members: Arc<Members>,
+    pub(crate) servers: Vec<Server>,
+    /// What waits in the sockets of a hung server, or for a pause to end.
+    pub(crate) waiting: Vec<Vec<Held>>,
+    pub(crate) history: History,
+    pub(crate) network: Network,
+    pub(crate) agents: Vec<AgentHost>,
+    pub(crate) asks: BTreeMap<u64, AskInFlight>,
+    pub(crate) serves: BTreeMap<u64, ServeInFlight>,
+    pub(crate) controllers: Vec<ControllerHost>,
+    pub(crate) store: Store,
+    pub(crate) spec: ClusterSpec,
+    pub(crate) writers: Vec<Writer>,
+    pub(crate) laws: Laws,
+    pub(crate) transcript: Transcript,
+    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) next_id: u64,
+    /// Faults are over since then.
+    pub(crate) calm_since: Option<u64>,
+    pub(crate) finished: bool,
+}
+
+/// What a server has not got to yet.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Write { writer: usize, id: u64 },
+    Command { id: u64, command: ServerCommand },
+    Message(Box<Message>),
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The broken law, if any.
+    pub broken: Option<Broken>,
+    /// Happenings carried out.
+    pub happenings: u64,
+    /// How long the cluster took to be whole again after the last fault, milliseconds.
+    pub settled_ms: u64,
+    /// Writes acknowledged to clients.
+    pub acknowledged: usize,
+    /// Those of them that were lost with an excuse.
+    pub excused: usize,
+    /// What happened, if asked for.
+    pub transcript: Vec<String>,
+}
+
+impl Fleet {
+    /// A fleet before its first moment.
+    pub fn new(setup: Setup) -> Self {
+        let mut random = Random::new(setup.seed);
+        let spec = setup.spec();
+        let layout_random = Random::new(random.draw());
+        let members = Arc::new(Self::members(&setup, layout_random.clone()));
+        let count = members.ids.len();
+        let servers = (0..count)
+            .map(|me| {
+                let replid = valkeeper_model::ReplicationId::from_bytes(random.id());
+                Server::new(me, Arc::clone(&members), Self::address(me, 0), replid)
+            })
+            .collect();
+        let shards = members.slots.len();
+        let mut fleet = Self {
+            clock: Clock::new(),
+            servers,
+            waiting: (0..count).map(|_| Vec::new()).collect(),
+            history: History::new(shards),
+            network: Network::new(count),
+            agents: (0..count).map(|_| AgentHost::default()).collect(),
+            asks: BTreeMap::new(),
+            serves: BTreeMap::new(),
+            controllers: Vec::new(),
+            store: Store::new(layout_random),
+            spec,
+            writers: (0..shards).map(Writer::new).collect(),
+            laws: Laws::new(shards, count),
+            transcript: Transcript::new(setup.transcript),
+            sabotage: setup.sabotage,
+            next_id: 0,
+            calm_since: None,
+            finished: false,
+            members,
+            random,
+            setup,
+        };
+        fleet.plan_beginning();
+        fleet
+    }
+
+    fn plan_beginning(&mut self) {
+        self.controllers.push(ControllerHost::default());
+        self.clock.after(0, Happening::ControllerUp { controller: 0 });
+        for index in 0..self.setup.faults.len() {
+            let at = self.setup.faults[index].at;
+            self.clock.at(at, Happening::Fault { index });
+        }
+        for writer in 0..self.writers.len() {
+            self.clock.after(500, Happening::WriterTick { writer });
+        }
+        self.clock.after(0, Happening::Check);
+    }
+
+    /// The layout is drawn from the same source as the controller's, so that both know the same ids.
+    fn members(setup: &Setup, mut random: Random) -> Members {
+        let layout = valkeeper_plan::placement::found(&setup.spec(), &setup.zones(), &mut random);
+        let (mut ids, mut names, mut shard_of) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut slots, mut shard_ids): (Vec<SlotSet>, Vec<ShardId>) = (Vec::new(), Vec::new());
+        let layout = layout.unwrap_or_else(|impossible| panic!("the setup is no cluster: {impossible}"));
+        let shard_names: Vec<_> = layout.shards.keys().cloned().collect();
+        for shard in layout.shards.values() {
+            slots.push(shard.slots.clone());
+            shard_ids.push(shard.id);
+        }
+        for (name, instance) in layout.instances.iter() {
+            names.push(name.clone());
+            ids.push(instance.node_id);
+            shard_of.push(shard_names.iter().position(|shard| *shard == instance.shard).unwrap_or_default());
+        }
+        let node_timeout_ms = layout.config.node_timeout_ms;
+        Members { ids, names, shard_of, slots, shard_ids, node_timeout_ms }
+    }
+
+    pub(crate) fn address(index: usize, move_by: u16) -> Address {
+        let port = 7_000 + u16::try_from(index).unwrap_or_default() + move_by;
+        Address { ip: std::net::Ipv4Addr::LOCALHOST.into(), port, bus_port: port + Address::BUS_OFFSET }
+    }
+
+    /// Runs until all is well again after the faults, or a law is broken.
+    pub fn run(mut self) -> Outcome {
+        while !self.finished && self.laws.broken.is_none() {
+            let Some(happening) = self.clock.next() else { break };
+            self.dispatch(happening);
+        }
+        if let Some(broken) = &self.laws.broken {
+            let line = format!("LAW {} BROKEN: {}", broken.law, broken.what);
+            self.transcript.note(self.clock.now(), || line);
+        }
+        Outcome {
+            happenings: self.clock.count(),
+            settled_ms: self.clock.now().saturating_sub(self.calm_since.unwrap_or_default()),
+            acknowledged: self.history.acknowledged(),
+            excused: self.history.excused(),
+            broken: self.laws.broken,
+            transcript: self.transcript.lines(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        let now = self.clock.now();
+        self.transcript.note(now, line);
+    }
+
+    pub(crate) fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn name(&self, index: usize) -> &InstanceName {
+        &self.members.names[index]
+    }
+
+    pub(crate) fn index_of(&self, name: &InstanceName) -> usize {
+        self.members.names.iter().position(|known| known == name).unwrap_or_default()
+    }
+
+    /// The instances of a shard.
+    pub(crate) fn shard_members(&self, shard: usize) -> impl Iterator<Item = usize> + '_ {
+        self.members.shard_of.iter().enumerate().filter(move |(_, of)| **of == shard).map(|(index, _)| index)
+    }
+
+    /// Every copy of a shard: in memory, and on disk.
+    pub(crate) fn copies(&self, shard: usize) -> Vec<Tip> {
+        let mut tips = Vec::new();
+        for index in self.shard_members(shard) {
+            let server = &self.servers[index];
+            if server.alive() {
+                tips.push(server.data.tip);
+            }
+            tips.extend(server.disk.tips());
+        }
+        tips
+    }
+
+    fn dispatch(&mut self, happening: Happening) {
+        match happening {
+            Happening::Bus { to, at, message } => self.bus(to, &at, message),
+            Happening::Cron { server, run } => self.cron(server, run),
+            Happening::Ready { server, run } => self.ready(server, run),
+            Happening::End { server, run, how } => self.end(server, run, how),
+            Happening::Connect { server, connection } => self.connect(server, connection),
+            Happening::Synced { server, connection } => self.synced(server, connection),
+            Happening::Stream { server, connection } => self.stream(server, connection),
+            Happening::Severed { server, connection } => self.severed(server, connection),
+            Happening::Appending { server, run } => self.now_appending(server, run),
+            Happening::Saved { server, run } => self.saved(server, run),
+            Happening::Thaw { server, run } => self.thaw(server, run),
+            Happening::Inspect { agent, life } => self.inspect(agent, life),
+            Happening::Start { agent, life, plan } => self.start(agent, life, &plan),
+            Happening::Kill { agent, run } => self.kill_command(agent, run),
+            Happening::Terminate { agent, run } => self.terminate(agent, run),
+            Happening::Agent { agent, life, event } => self.agent_event(agent, life, *event),
+            Happening::AgentTick { agent, life, at } => self.agent_tick(agent, life, at),
+            Happening::AgentUp { agent } => self.agent_up(agent),
+            Happening::Ask { id } => self.ask_arrives(id),
+            Happening::Answered { id, result } => self.answered(id, *result),
+            Happening::AskTimeout { id } => self.ask_timed_out(id),
+            Happening::Serve { id, server, command } => self.serve(id, server, command),
+            Happening::Served { id, result } => self.served(id, *result),
+            Happening::ServeTimeout { id } => self.serve_timed_out(id),
+            Happening::Controller { controller, life, event } => {
+                self.controller_event(controller, life, *event);
+            }
+            Happening::ControllerTick { controller, life, at } => self.controller_tick(controller, life, at),
+            Happening::ControllerUp { controller } => self.controller_up(controller),
+            Happening::Order { controller, agent, order } => self.order_arrives(controller, agent, *order),
+            Happening::Commit { controller, life, layout, after } => {
+                self.commit(controller, life, *layout, after);
+            }
+            Happening::WriterTick { writer } => self.writer_tick(writer),
+            Happening::Write { writer, server, id } => self.write_arrives(writer, server, id),
+            Happening::Wrote { writer, id, from, result } => self.wrote(writer, id, from, result),
+            Happening::WriteTimeout { writer, id } => self.write_timed_out(writer, id),
+            Happening::Fault { index } => self.fault_strikes(index),
+            Happening::Check => self.check(),
+        }
+    }
+
+    pub(crate) fn bus(&mut self, to: usize, at: &Address, message: Box<Message>) {
+        let from = message.header.from;
+        if !self.network.open(Way::Bus, from, to) || self.servers[to].address != *at {
+            return;
+        }
+        if self.servers[to].process == crate::server::Process::Hung {
+            self.waiting[to].push(Held::Message(message));
+            return;
+        }
+        let mut fx = Effects::default();
+        let now = self.now();
+        self.servers[to].receive(now, &message, &mut self.random, &mut fx);
+        self.apply(to, fx);
+    }
+
+    fn cron(&mut self, server: usize, run: u64) {
+        if self.servers[server].run != run || !self.servers[server].alive() {
+            return;
+        }
+        self.clock.after(crate::server::CRON_MS, Happening::Cron { server, run });
+        if !self.servers[server].awake() {
+            return;
+        }
+        let mut fx = Effects::default();
+        let now = self.now();
+        self.servers[server].cron(now, &mut self.random, &mut fx);
+        self.apply(server, fx);
+        self.release(server);
+        self.save_by_itself(server);
+    }
+
+    /// Carries out what follows from something that a server did.
+    pub(crate) fn apply(&mut self, server: usize, fx: Effects) {
+        let now = self.now();
+        if let Some(how) = fx.rose {
+            self.becomes_primary(server, how);
+        }
+        if fx.turned {
+            self.turn(server);
+        }
+        for (to, at, message) in fx.sends {
+            if self.network.open(Way::Bus, server, to) {
+                let arrival = self.network.bus_arrival(server, to, now, &mut self.random);
+                self.clock.at(arrival, Happening::Bus { to, at, message: Box::new(message) });
+            }
+        }
+        if fx.released {
+            self.release(server);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Replication: partial when the replica's position lies in its primary's stream, full otherwise. A full synchronisation
+//! replaces whatever the replica held, also by nothing: this is what the laws guard against.
+
+use super::{Fleet, Happening};
+use crate::network::Way;
+use crate::server::{Connection, Data, Effects, Process, Rise, Upstream};
+use std::collections::VecDeque;
+use valkeeper_model::{AttachedReplica, Offset, ReplicationId};
+
+/// The bytes of one write in the stream.
+pub(crate) const WRITE_BYTES: u64 = 100;
+
+impl Fleet {
+    /// A server follows another one, or none, from now on.
+    pub(super) fn turn(&mut self, server: usize) {
+        // Its own replicas lose their connection when it becomes one.
+        if !self.servers[server].is_primary() {
+            self.sever_replicas_of(server);
+        }
+        let Some(to) = self.servers[server].myself().and_then(|me| me.primary) else {
+            self.servers[server].upstream = None;
+            return;
+        };
+        let connection = self.id();
+        self.servers[server].upstream =
+            Some(Upstream { to, run: 0, connection, state: Connection::Waiting, pipe: VecDeque::new() });
+        let delay = self.random.within(1..=30);
+        self.clock.after(delay, Happening::Connect { server, connection });
+    }
+
+    /// Who became primary goes on in a stream of its own; who followed the same one until there may follow it.
+    pub(super) fn becomes_primary(&mut self, server: usize, how: Rise) {
+        self.law_of_succession(server, how);
+        let replid = ReplicationId::from_bytes(self.random.id());
+        let data = &mut self.servers[server].data;
+        data.second = data.resumable.then_some((data.replid, data.offset));
+        data.replid = replid;
+        data.resumable = true;
+        let name = self.name(server).clone();
+        let epoch = self.servers[server].table[server].config_epoch;
+        self.note(|| format!("{name} became primary ({how:?}), epoch {epoch}"));
+    }
+
+    fn is_current(&self, server: usize, connection: u64) -> bool {
+        self.servers[server].upstream.as_ref().is_some_and(|upstream| upstream.connection == connection)
+    }
+
+    fn try_again(&mut self, server: usize, connection: u64) {
+        let delay = self.random.within(300..=1_000);
+        self.clock.after(delay, Happening::Connect { server, connection });
+    }
+
+    pub(super) fn connect(&mut self, server: usize, connection: u64) {
+        if !self.is_current(server, connection) {
+            return;
+        }
+        let Some(to) = self.servers[server].upstream.as_ref().map(|upstream| upstream.to) else { return };
+        let primary = &self.servers[to];
+        let answers = primary.awake() && primary.is_primary() && self.network.open(Way::Bus, server, to);
+        if !answers || !self.servers[server].awake() {
+            return self.try_again(server, connection);
+        }
+        let (run, theirs) = (primary.run, primary.data.clone());
+        let mine = &self.servers[server].data;
+        let resumes = Self::resumes(mine, &theirs) && !self.random.in_thousand(self.setup.backlog_gaps);
+        let (state, delay) = if resumes {
+            (Connection::Resuming, self.random.within(1..=5))
+        } else if self.random.in_thousand(50) {
+            (Connection::Copying, self.random.within(300..=2_500))
+        } else {
+            (Connection::Copying, self.random.within(20..=150))
+        };
+        if state == Connection::Copying {
+            let names = (self.name(server).clone(), self.name(to).clone());
+            self.note(|| format!("{} begins a full synchronisation with {}", names.0, names.1));
+            self.servers[server].data.resumable = false;
+        }
+        if let Some(upstream) = &mut self.servers[server].upstream {
+            upstream.run = run;
+            upstream.state = state;
+        }
+        self.clock.after(delay, Happening::Synced { server, connection });
+    }
+
+    fn resumes(mine: &Data, theirs: &Data) -> bool {
+        let own = mine.replid == theirs.replid && mine.offset <= theirs.offset;
+        let before = theirs.second.is_some_and(|(id, until)| mine.replid == id && mine.offset <= until);
+        mine.resumable && (own || before)
+    }
+
+    pub(super) fn synced(&mut self, server: usize, connection: u64) {
+        if !self.is_current(server, connection) || !self.servers[server].alive() {
+            return;
+        }
+        let Some((to, run, state)) = self.servers[server]
+            .upstream
+            .as_ref()
+            .map(|upstream| (upstream.to, upstream.run, upstream.state))
+        else {
+            return;
+        };
+        let primary = &self.servers[to];
+        let there = primary.awake() && primary.run == run && primary.is_primary();
+        if !there || !self.network.open(Way::Bus, server, to) || !self.servers[server].awake() {
+            if let Some(upstream) = &mut self.servers[server].upstream {
+                upstream.state = Connection::Waiting;
+            }
+            return self.try_again(server, connection);
+        }
+        let theirs = primary.data.clone();
+        let before = self.servers[server].data.tip;
+        let replica = &mut self.servers[server];
+        replica.ever_up = true;
+        replica.data = Data { second: None, resumable: true, ..theirs };
+        let after = replica.data.tip;
+        if let Some(upstream) = &mut replica.upstream {
+            upstream.state = Connection::Up;
+            upstream.pipe.clear();
+        }
+        if state == Connection::Copying {
+            // What came over the wire was written to dump.rdb first, and becomes the base of the AOF.
+            replica.write_rdb();
+            if replica.appending {
+                replica.disk.aof = Some(after);
+            }
+        } else {
+            debug_assert!(self.history.holds(after, before), "a partial resynchronisation rewrote history");
+            if self.servers[server].appending {
+                self.servers[server].disk.aof = Some(after);
+            }
+        }
+        let names = (self.name(server).clone(), self.name(to).clone());
+        let (was, is) = (self.history.depth(before), self.history.depth(after));
+        self.note(|| {
+            let how = if state == Connection::Copying { "full" } else { "partial" };
+            format!("{} in sync with {} ({how}: {was} writes before, {is} now)", names.0, names.1)
+        });
+        let shard = self.servers[server].shard();
+        self.law_of_copies(shard, "a synchronisation");
+    }
+
+    /// A primary took a write.
+    pub(crate) fn replicate(&mut self, primary: usize) {
+        let now = self.now();
+        let (tip, offset) = (self.servers[primary].data.tip, self.servers[primary].data.offset);
+        let run = self.servers[primary].run;
+        let shard = self.servers[primary].shard();
+        for replica in self.shard_members(shard).collect::<Vec<_>>() {
+            let attached = self.servers[replica].upstream.as_ref().is_some_and(|upstream| {
+                upstream.to == primary && upstream.run == run && upstream.state == Connection::Up
+            });
+            if replica == primary || !attached {
+                continue;
+            }
+            let arrival = self.network.bus_arrival(primary, replica, now, &mut self.random);
+            if let Some(upstream) = &mut self.servers[replica].upstream {
+                upstream.pipe.push_back((arrival, tip, offset));
+                let connection = upstream.connection;
+                self.clock.at(arrival, Happening::Stream { server: replica, connection });
+            }
+        }
+    }
+
+    /// Part of the stream has arrived.
+    pub(super) fn stream(&mut self, server: usize, connection: u64) {
+        let now = self.now();
+        if !self.is_current(server, connection) || !self.servers[server].awake() {
+            return;
+        }
+        let open = self.servers[server]
+            .upstream
+            .as_ref()
+            .is_some_and(|upstream| self.network.open(Way::Bus, upstream.to, server));
+        if !open {
+            return;
+        }
+        let replica = &mut self.servers[server];
+        let Some(upstream) = &mut replica.upstream else { return };
+        let mut moved = false;
+        while let Some((at, tip, offset)) = upstream.pipe.front().copied()
+            && at <= now
+        {
+            upstream.pipe.pop_front();
+            replica.data.tip = tip;
+            replica.data.offset = offset;
+            moved = true;
+        }
+        if !moved {
+            return;
+        }
+        if replica.appending {
+            replica.disk.aof = Some(replica.data.tip);
+        }
+        let mut fx = Effects::default();
+        replica.advanced(now, &mut self.random, &mut fx);
+        self.apply(server, fx);
+    }
+
+    /// The primary's process has ended, or it follows another: what it sent still arrives, then the connection ends.
+    pub(super) fn sever_replicas_of(&mut self, primary: usize) {
+        let now = self.now();
+        let shard = self.servers[primary].shard();
+        for replica in self.shard_members(shard).collect::<Vec<_>>() {
+            let torn = self.random.in_thousand(200);
+            let keep = self.random.index(4);
+            let Some(upstream) = &mut self.servers[replica].upstream else { continue };
+            if upstream.to != primary || upstream.state == Connection::Waiting || replica == primary {
+                continue;
+            }
+            // Not everything that was acknowledged had left the process.
+            if torn {
+                upstream.pipe.truncate(keep);
+            }
+            let last = upstream.pipe.back().map_or(now, |(at, ..)| *at);
+            let connection = upstream.connection;
+            let delay = self.random.within(0..=2);
+            self.clock.at(last + delay, Happening::Severed { server: replica, connection });
+        }
+    }
+
+    pub(super) fn severed(&mut self, server: usize, connection: u64) {
+        if !self.is_current(server, connection) {
+            return;
+        }
+        let Some(to) = self.servers[server].upstream.as_ref().map(|upstream| upstream.to) else { return };
+        // A network that is cut tells nothing, and a process that is stopped reads nothing.
+        if !self.network.open(Way::Bus, server, to) || self.servers[server].process == Process::Hung {
+            self.clock.after(50, Happening::Severed { server, connection });
+            return;
+        }
+        self.stream(server, connection);
+        if !self.is_current(server, connection) {
+            return;
+        }
+        let fresh = self.id();
+        if let Some(upstream) = &mut self.servers[server].upstream {
+            upstream.state = Connection::Waiting;
+            upstream.pipe.clear();
+            upstream.connection = fresh;
+        }
+        self.try_again(server, fresh);
+    }
+
+    /// The replicas that a primary shows.
+    pub(crate) fn attached(&self, primary: usize) -> Vec<AttachedReplica> {
+        let run = self.servers[primary].run;
+        let replicas = self.shard_members(self.servers[primary].shard()).filter_map(|index| {
+            let replica = &self.servers[index];
+            let upstream = replica.upstream.as_ref()?;
+            let here = upstream.to == primary && upstream.run == run && upstream.state != Connection::Waiting;
+            (here && index != primary).then(|| AttachedReplica {
+                address: replica.address.socket(),
+                online: upstream.state == Connection::Up,
+                acknowledged: Offset(replica.data.offset),
+            })
+        });
+        replicas.collect()
+    }
+}

@@ -1,0 +1,202 @@
+//! Acknowledged writes and who may take them.
+
+use super::Reign;
+use crate::fleet::Fleet;
+use crate::history::Tip;
+use crate::network::Way;
+use crate::server::{Process, Rise};
+use valkeeper_model::Persistence;
+
+impl Fleet {
+    /// Somebody is primary now.
+    pub(crate) fn law_of_succession(&mut self, server: usize, how: Rise) {
+        let shard = self.servers[server].shard();
+        let before = self.laws.reigns[shard];
+        let (epoch, run) = (self.servers[server].table[server].config_epoch, self.servers[server].run);
+        let reign = Reign { primary: server, run, epoch, how, since: self.now() };
+        match how {
+            Rise::Boot => {
+                if !self.boots_rightly(server, before) {
+                    return;
+                }
+                if self.setup.persistence != Persistence::Aof {
+                    let kept = self.live_copies(shard, server);
+                    self.history.excuse_missing(shard, &kept);
+                }
+            }
+            Rise::Planned => self.hands_over_rightly(server, before),
+            Rise::Force | Rise::Takeover => self.excuse_all_but(shard, &[server]),
+            // A replica that was never in sync in this run is an old copy: what the dead primary's disk holds stays owed.
+            Rise::Natural if self.servers[server].ever_up => self.excuse_all_but(shard, &[server]),
+            Rise::Natural => {
+                let mut kept = vec![self.servers[server].data.tip];
+                if let Some(before) = before {
+                    kept.extend(self.servers[before.primary].disk.tips());
+                }
+                self.history.excuse_missing(shard, &kept);
+            }
+        }
+        if before.is_none_or(|before| before.epoch <= epoch) {
+            self.laws.reigns[shard] = Some(reign);
+        }
+    }
+
+    fn excuse_all_but(&mut self, shard: usize, servers: &[usize]) {
+        let kept: Vec<Tip> = servers.iter().map(|server| self.servers[*server].data.tip).collect();
+        self.history.excuse_missing(shard, &kept);
+    }
+
+    fn live_copies(&self, shard: usize, but: usize) -> Vec<Tip> {
+        let live =
+            self.shard_members(shard).filter(|index| *index == but || self.servers[*index].live_copy());
+        live.map(|index| self.servers[index].data.tip).collect()
+    }
+
+    /// Law 3: a primary is not started again while its successor serves. False if its claim is an old one.
+    fn boots_rightly(&mut self, server: usize, before: Option<Reign>) -> bool {
+        let Some(before) = before.filter(|before| before.primary != server) else { return true };
+        let successor = &self.servers[before.primary];
+        let serves = successor.run == before.run && successor.serves();
+        if serves && self.now() > before.since + 3_000 && !self.network.is_cut(Way::Agents) {
+            let names = (self.name(server).clone(), self.name(before.primary).clone());
+            self.break_law(3, format!("{} started as primary although {} serves", names.0, names.1));
+        }
+        self.servers[server].table[server].config_epoch >= before.epoch
+    }
+
+    /// Law 2: a handover loses nothing that the old primary took.
+    fn hands_over_rightly(&mut self, server: usize, before: Option<Reign>) {
+        let shard = self.servers[server].shard();
+        if let Some(before) = before {
+            let old = &self.servers[before.primary];
+            let lost = old.alive()
+                && old.run == before.run
+                && !self.history.holds(self.servers[server].data.tip, old.data.tip);
+            if lost {
+                let names = (self.name(before.primary).clone(), self.name(server).clone());
+                let what = format!("the handover from {} to {} loses writes", names.0, names.1);
+                return self.break_law(2, what);
+            }
+        }
+        self.excuse_all_but(shard, &[server]);
+    }
+
+    /// A server has taken a write.
+    pub(crate) fn law_of_writes(&mut self, server: usize, shard: usize, tip: Tip) {
+        let Some(reign) = self.laws.reigns[shard] else { return };
+        if reign.primary == server {
+            return;
+        }
+        // The engine's window: its own election does not wait until the old primary is dead, and who is cut off learns late.
+        let window = 2 * self.setup.node_timeout_ms + 5_000;
+        let cut =
+            self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| self.now() < at + window);
+        if reign.how == Rise::Natural || cut {
+            return self.history.excuse(tip);
+        }
+        let names = (self.name(server).clone(), self.name(reign.primary).clone());
+        self.break_law(3, format!("{} takes writes although {} is the primary", names.0, names.1));
+    }
+
+    /// A client got its OK. The write may be gone already; then it must have been allowed to go.
+    pub(crate) fn law_of_acknowledgement(&mut self, from: usize, tip: Tip) {
+        if self.history.get(tip).excused || self.history.holds(self.servers[from].data.tip, tip) {
+            return;
+        }
+        let shard = self.history.get(tip).shard;
+        self.law_of_copies(shard, "its acknowledgement");
+    }
+
+    /// A process has ended or a disk was wiped: what only that one had is gone, and nobody could help it.
+    pub(crate) fn law_of_deaths(&mut self, _server: usize, shard: usize) {
+        let copies = self.all_copies(shard);
+        self.history.excuse_missing(shard, &copies);
+    }
+
+    fn all_copies(&self, shard: usize) -> Vec<Tip> {
+        let mut copies = self.copies(shard);
+        for index in self.shard_members(shard) {
+            copies.extend(self.laws.stashed[index].iter().flat_map(crate::server::Disk::tips));
+        }
+        copies
+    }
+
+    /// Some copy was replaced by another: no owed write may have been only in that one.
+    pub(crate) fn law_of_copies(&mut self, shard: usize, by: &str) {
+        let copies = self.all_copies(shard);
+        let missing = self.history.missing(shard, &copies, true);
+        if let Some(first) = missing.first() {
+            let what = format!(
+                "s{shard}: {} acknowledged writes are in no copy any more after {by}, the first of depth {}",
+                missing.len(),
+                self.history.depth(*first)
+            );
+            self.break_law(3, what);
+        }
+    }
+
+    /// In the end everything owed is where clients read it.
+    pub(super) fn law_of_the_end(&mut self) {
+        for shard in 0..self.laws.reigns.len() {
+            let Some(primary) = self.laws.primary_of(shard) else { continue };
+            let missing = self.history.missing(shard, &[self.servers[primary].data.tip], true);
+            if !missing.is_empty() {
+                let what = format!(
+                    "s{shard}: {} acknowledged writes are not on the primary in the end, the first of depth {}",
+                    missing.len(),
+                    self.history.depth(missing[0])
+                );
+                self.break_law(3, what);
+            }
+        }
+    }
+
+    /// Law 3 at the command itself: the dead primary's end is certain, and the chosen replica is the best of the live ones.
+    pub(super) fn is_the_best(&mut self, chosen: usize) {
+        let shard = self.servers[chosen].shard();
+        let Some(reign) = self.laws.reigns[shard].filter(|reign| reign.primary != chosen) else { return };
+        let old = &self.servers[reign.primary];
+        if old.process != Process::Down && old.run == reign.run && old.is_primary() {
+            let names = (self.name(chosen).clone(), self.name(reign.primary).clone());
+            let what = format!("{} is promoted while the process of {} lives", names.0, names.1);
+            return self.break_law(3, what);
+        }
+        let tip = self.servers[chosen].data.tip;
+        let others: Vec<usize> = self.shard_members(shard).filter(|index| *index != chosen).collect();
+        for other in &others {
+            let sibling = &self.servers[*other];
+            let seen =
+                self.agents[*other].agent.is_some() && self.now() > self.laws.unseen_at[*other] + 1_000;
+            let calm = self.network.slowness_ms == 0 && !self.network.is_cut(Way::Agents);
+            let better = sibling.data.tip != tip && self.history.holds(sibling.data.tip, tip);
+            if sibling.live_copy() && !sibling.in_stream() && seen && calm && better {
+                let names = (self.name(chosen).clone(), self.name(*other).clone());
+                let depths = (self.history.depth(tip), self.history.depth(sibling.data.tip));
+                let what = format!(
+                    "{} with {} writes is promoted although {} has {}",
+                    names.0, depths.0, names.1, depths.1
+                );
+                return self.break_law(3, what);
+            }
+        }
+        if self.servers[chosen].live_copy() {
+            return;
+        }
+        // A copy from its own disk is right only when the dead primary has nothing that is newer.
+        let mut newer: Vec<Tip> = self.servers[reign.primary].disk.tips().collect();
+        newer.extend(
+            others
+                .iter()
+                .filter(|index| self.servers[**index].live_copy())
+                .map(|index| self.servers[*index].data.tip),
+        );
+        let owed = self.history.missing(shard, &[tip], true);
+        let lost =
+            owed.iter().filter(|owed| newer.iter().any(|copy| self.history.holds(*copy, **owed))).count();
+        if lost > 0 {
+            let what =
+                format!("{} is promoted with an old copy: {lost} writes are elsewhere", self.name(chosen));
+            self.break_law(3, what);
+        }
+    }
+}

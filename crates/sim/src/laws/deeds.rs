@@ -1,0 +1,132 @@
+//! What agents and controllers do.
+
+use crate::fleet::Fleet;
+use crate::fleet::Happening;
+use crate::network::Way;
+use crate::sabotage::Sabotage;
+use crate::server::Process;
+use valkeeper_model::{Activity, Ask, Happened, Run};
+use valkeeper_plan::agent::{ServerCommand, StartPlan};
+use valkeeper_plan::config::{self, APPENDONLY, Directive};
+
+impl Fleet {
+    /// A server is told something that changes who is primary.
+    pub(crate) fn law_of_promotions(&mut self, server: usize, command: &ServerCommand) {
+        if self.servers[server].is_primary() {
+            return;
+        }
+        match command {
+            ServerCommand::FailoverForce => self.is_the_best(server),
+            ServerCommand::FailoverTakeover => {
+                // Law 4. What was seen may be some seconds old, so that a quorum lost in these counts as lost.
+                self.note_quorum();
+                let now = self.now();
+                if self.laws.no_quorum_at.is_none_or(|at| now > at + 3_000) {
+                    let (voters, of) = (self.voters(), self.laws.reigns.len());
+                    let what = format!("{} takes over although {voters} of {of} can vote", self.name(server));
+                    return self.break_law(4, what);
+                }
+                self.is_the_best(server);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn note_quorum(&mut self) {
+        let of = self.laws.reigns.len();
+        if self.voters() < of / 2 + 1 || self.network.is_cut(Way::Bus) {
+            self.laws.no_quorum_at = Some(self.now());
+        }
+    }
+
+    /// Law 2: a primary that serves is not stopped on purpose while a replica can take over.
+    pub(crate) fn law_of_stops(&mut self, server: usize, how: &str) {
+        let now = self.now();
+        let shard = self.servers[server].shard();
+        let Some(reign) = self.laws.reigns[shard] else { return };
+        let target = &self.servers[server];
+        let reigns = reign.primary == server && reign.run == target.run && target.serves();
+        if !reigns || self.laws.may_stop[server] > now {
+            return;
+        }
+        let successor = self.shard_members(shard).find(|index| {
+            let replica = &self.servers[*index];
+            *index != server
+                && replica.process == Process::Running
+                && replica.in_stream()
+                && replica.data.replid == target.data.replid
+                && self.agents[*index].agent.is_some()
+                && self.agents[*index].newest.as_ref().is_some_and(|order| order.run == Run::Up)
+                && self.network.open(Way::Agents, server, *index)
+        });
+        if let Some(successor) = successor {
+            let names = (self.name(server).clone(), self.name(successor).clone());
+            self.break_law(2, format!("{} is {how} although {} can take over", names.0, names.1));
+        }
+    }
+
+    /// Laws 10 and the fence, when an agent decides to start its server.
+    pub(crate) fn law_of_starts(&mut self, agent: usize, _plan: &StartPlan) {
+        let mark = self.owner_mark(agent);
+        if let Some(owner) = self.servers[agent].disk.owner.as_ref().filter(|owner| **owner != mark) {
+            let what = format!("{} is started on the data of {owner}", self.name(agent));
+            self.break_law(10, what);
+        }
+        let fenced = self.agents[agent].newest.as_ref().is_some_and(|order| order.run == Run::Fenced);
+        if fenced {
+            self.break_law(2, format!("{} is started although it is fenced", self.name(agent)));
+        }
+    }
+
+    /// Agents obey the newest order: whatever they do with directives shows which one they have.
+    pub(crate) fn law_of_orders(&mut self, agent: usize, directives: &[Directive]) {
+        let Some(order) = &self.agents[agent].newest else { return };
+        let newest = config::directives(&order.config);
+        let same = newest.len() == directives.len()
+            && newest.iter().zip(directives).all(|(a, b)| a == b || a.0 == APPENDONLY && b.0 == APPENDONLY);
+        if !same {
+            let what = format!("the agent of {} acts on an older order", self.name(agent));
+            self.break_law(1, what);
+        }
+    }
+
+    /// Law 6: a majority of primaries is not disturbed on purpose. Returns whether the question is to be put at all.
+    pub(crate) fn law_of_asks(&mut self, to: usize, ask: &Ask) -> bool {
+        let disturbs = matches!(ask, Ask::HandOver { .. } | Ask::Restart);
+        if disturbs && self.servers[to].owns() {
+            let busy = |index: &usize| {
+                let report =
+                    self.agents[*index].agent.as_ref().and_then(valkeeper_plan::agent::Agent::report);
+                report.is_some_and(|report| report.activity == Activity::HandingOver)
+            };
+            let already = (0..self.agents.len()).filter(|index| *index != to).filter(busy).count();
+            let of = self.laws.reigns.len();
+            if already + 1 > of - (of / 2 + 1) {
+                self.break_law(6, format!("{} primaries of {of} are disturbed at once", already + 1));
+            }
+        }
+        if self.sabotage == Some(Sabotage::StopWithoutHandover) && *ask == Ask::Restart {
+            let run = self.servers[to].run;
+            self.clock.after(0, Happening::Terminate { agent: to, run });
+            return false;
+        }
+        if *ask == Ask::Kill {
+            // A user who asks for a failover wants the primary killed.
+            self.laws.may_stop[to] = self.now() + 1_000;
+        }
+        true
+    }
+
+    /// What an agent records.
+    pub(crate) fn law_of_events(&mut self, agent: usize, happened: &Happened) {
+        if let Happened::Unresponsive { .. } = happened {
+            self.laws.may_stop[agent] = self.now() + 1_000;
+        }
+    }
+
+    /// An agent that wants to be woken all the time does nothing but burn a core.
+    pub(crate) fn law_of_rest(&mut self, agent: usize) {
+        let has_order = self.agents[agent].newest.is_some();
+        self.break_law(0, format!("the agent of {} finds no rest (order: {has_order})", self.name(agent)));
+    }
+}

@@ -1,0 +1,253 @@
+//! Starting: nodes.conf, then the data.
+
+use super::{Data, Peer, Process, Server};
+use crate::history::{EMPTY, Tip};
+use std::collections::BTreeMap;
+use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
+use valkeeper_model::{Epoch, ReplicationId, Role, SlotSet};
+use valkeeper_plan::config::APPENDONLY;
+use valkeeper_plan::safety::start;
+
+/// An RDB file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it holds.
+    pub tip: Tip,
+    /// The stream it is a position of.
+    pub replid: ReplicationId,
+    /// The position.
+    pub offset: u64,
+}
+
+/// The nodes.conf on disk. The engine writes it at every change of role, epoch or vote.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum NodesFileState {
+    /// None.
+    #[default]
+    Missing,
+    /// Torn.
+    Damaged,
+    /// What the last run left, or what was written for the next.
+    Written(NodesConf),
+    /// What the running server knows.
+    Current,
+}
+
+/// A data directory.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    /// Whose it is, by the mark that Valkeeper leaves; `None` if there is no mark.
+    pub owner: Option<String>,
+    /// nodes.conf.
+    pub conf: NodesFileState,
+    /// dump.rdb.
+    pub rdb: Option<Snapshot>,
+    /// The AOF.
+    pub aof: Option<Tip>,
+}
+
+impl Disk {
+    /// The positions it holds.
+    pub fn tips(&self) -> impl Iterator<Item = Tip> {
+        self.rdb.as_ref().map(|snapshot| snapshot.tip).into_iter().chain(self.aof)
+    }
+}
+
+impl Server {
+    /// What an agent finds in the data directory.
+    pub fn inspect(&self, ours: &str) -> start::Disk {
+        let owner = match &self.disk.owner {
+            None => start::Owner::Nobody,
+            Some(owner) if owner == ours => start::Owner::Ours,
+            Some(owner) => start::Owner::Other(owner.clone()),
+        };
+        let nodes_conf = match &self.disk.conf {
+            NodesFileState::Missing => start::NodesFile::Missing,
+            NodesFileState::Damaged => start::NodesFile::Damaged("torn".to_owned()),
+            NodesFileState::Written(conf) => start::NodesFile::Intact(conf.clone()),
+            NodesFileState::Current => start::NodesFile::Intact(self.rendered()),
+        };
+        let has_data = self.disk.tips().any(|tip| tip != EMPTY);
+        start::Disk { owner, nodes_conf, has_data, has_rdb: self.disk.rdb.is_some() }
+    }
+
+    /// Keeps what it knows.
+    pub(super) fn save(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            self.disk.conf = NodesFileState::Current;
+        }
+    }
+
+    /// What nodes.conf says while it runs.
+    fn rendered(&self) -> NodesConf {
+        let mut nodes = Vec::with_capacity(self.table.len());
+        for (index, peer) in self.table.iter().enumerate().filter(|(_, peer)| peer.known) {
+            let mut line = NodeLine::new(self.members.ids[index], peer.address.clone(), peer.role);
+            line.flags.myself = index == self.me;
+            line.flags.fail = peer.failed;
+            line.flags.pfail = peer.suspected;
+            line.primary = peer.primary.map(|primary| self.members.ids[primary]);
+            line.config_epoch = Epoch(self.epoch_of(index));
+            let owned = self.owners.iter().position(|owner| *owner == Some(index));
+            line.slots = owned.map_or_else(SlotSet::empty, |shard| self.members.slots[shard].clone());
+            line.aux.insert(
+                "shard-id".to_owned(),
+                self.members.shard_ids[self.members.shard_of[index]].to_string(),
+            );
+            nodes.push(line);
+        }
+        let vars =
+            Vars { current_epoch: Epoch(self.current_epoch), last_vote_epoch: Epoch(self.last_vote_epoch) };
+        NodesConf { nodes, vars: Some(vars) }
+    }
+
+    /// A node's configuration epoch; a replica has its primary's.
+    pub(super) fn epoch_of(&self, index: usize) -> u64 {
+        let peer = &self.table[index];
+        match peer.primary {
+            Some(primary) if peer.role == Role::Replica => self.table[primary].config_epoch,
+            _ => peer.config_epoch,
+        }
+    }
+
+    /// The process is there and reads its files. Fails as the engine does when nodes.conf is not one.
+    pub fn exec(&mut self, config: BTreeMap<String, String>, replid: ReplicationId) -> Result<(), String> {
+        let conf = match &self.disk.conf {
+            NodesFileState::Written(conf) => conf.clone(),
+            NodesFileState::Current => self.rendered(),
+            NodesFileState::Missing => return Err("no nodes.conf was written for it".to_owned()),
+            NodesFileState::Damaged => {
+                return Err("Unrecoverable error: corrupted cluster config file".to_owned());
+            }
+        };
+        self.read(&conf)?;
+        self.process = Process::Loading;
+        self.run += 1;
+        self.config = config;
+        self.ok = false;
+        self.minority_at = None;
+        self.upstream = None;
+        self.ever_up = false;
+        self.paused_until = 0;
+        self.manual = None;
+        self.election = None;
+        self.load(replid);
+        self.disk.conf = NodesFileState::Current;
+        Ok(())
+    }
+
+    fn read(&mut self, conf: &NodesConf) -> Result<(), String> {
+        let count = self.members.ids.len();
+        let blank = Peer {
+            known: false,
+            role: Role::Primary,
+            primary: None,
+            config_epoch: 0,
+            address: self.address.clone(),
+            suspected: false,
+            failed: false,
+            failed_since: 0,
+            heard: 0,
+            ping_sent: None,
+            ping_due: 0,
+            offset: 0,
+            reports: BTreeMap::new(),
+        };
+        self.table = vec![blank; count];
+        self.owners = vec![None; self.members.slots.len()];
+        for line in &conf.nodes {
+            let Some(index) = self.members.index_of(line.id) else { continue };
+            if line.flags.myself && index != self.me {
+                return Err("another node's nodes.conf".to_owned());
+            }
+            let primary = line.primary.and_then(|primary| self.members.index_of(primary));
+            let peer = &mut self.table[index];
+            peer.known = true;
+            peer.role = line.flags.role.unwrap_or(Role::Primary);
+            peer.primary = primary.filter(|_| peer.role == Role::Replica);
+            peer.config_epoch = line.config_epoch.0;
+            peer.failed = line.flags.fail;
+            peer.suspected = line.flags.pfail;
+            if let Some(address) = &line.address {
+                peer.address = address.clone();
+            }
+            if let Some(first) = line.slots.first() {
+                let shard = self.members.slots.iter().position(|slots| slots.contains(first));
+                if let Some(shard) = shard {
+                    self.owners[shard] = Some(index);
+                }
+            }
+        }
+        let vars = conf.vars.unwrap_or_default();
+        self.current_epoch = vars.current_epoch.0;
+        self.last_vote_epoch = vars.last_vote_epoch.0;
+        self.table[self.me].address = self.address.clone();
+        self.topology = None;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// With AOF on only the AOF is read: a dump.rdb beside it counts for nothing (`reference/valkey.md` §8).
+    fn load(&mut self, replid: ReplicationId) {
+        self.appending = self.wants_aof();
+        let mut data = Data::empty(replid);
+        if self.appending {
+            data.tip = *self.disk.aof.get_or_insert(EMPTY);
+        } else if let Some(snapshot) = &self.disk.rdb {
+            data.tip = snapshot.tip;
+            // A primary begins a new stream, a replica goes on from where the file was taken.
+            if !self.is_primary() {
+                data.replid = snapshot.replid;
+                data.offset = snapshot.offset;
+                data.resumable = true;
+            }
+        }
+        // Keys of slots that it does not own by its own nodes.conf are deleted.
+        if self.is_primary() && !self.owns() {
+            data.tip = EMPTY;
+        }
+        self.data = data;
+    }
+
+    /// Does its configuration want an AOF?
+    pub fn wants_aof(&self) -> bool {
+        self.config.get(APPENDONLY).is_some_and(|value| value == "yes")
+    }
+
+    /// Does it save by itself, and at a stop?
+    pub fn wants_rdb(&self) -> bool {
+        self.config.get("save").is_some_and(|points| !points.is_empty())
+    }
+
+    /// Loading is over.
+    pub fn ready(&mut self, now: u64) {
+        self.process = Process::Running;
+        self.booted_at = now;
+        for (index, peer) in self.table.iter_mut().enumerate() {
+            peer.heard = now;
+            peer.ping_due = now;
+            peer.failed_since = now;
+            // A suspicion of the last run is not evidence of this one.
+            peer.suspected = false;
+            if index == self.me {
+                peer.failed = false;
+            }
+        }
+    }
+
+    /// What it holds becomes dump.rdb.
+    pub fn write_rdb(&mut self) {
+        let Data { tip, replid, offset, .. } = self.data;
+        self.disk.rdb = Some(Snapshot { tip, replid, offset });
+    }
+
+    /// The process is gone. What nodes.conf said last stays.
+    pub fn end(&mut self) {
+        if self.disk.conf == NodesFileState::Current {
+            self.disk.conf = NodesFileState::Written(self.rendered());
+        }
+        self.process = Process::Down;
+        self.upstream = None;
+        self.ok = false;
+    }
+}

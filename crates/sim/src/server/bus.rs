@@ -1,0 +1,374 @@
+//! The cluster bus: pings, claims and who is held for failed.
+
+use super::{CRON_MS, Effects, Process, Server, WRITABLE_DELAY_MS};
+use crate::random::Random;
+use valkeeper_model::{Address, Role};
+
+/// What every message says of its sender.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// Who.
+    pub from: usize,
+    /// Where it is.
+    pub address: Address,
+    /// Its role.
+    pub role: Role,
+    /// Whose replica.
+    pub primary: Option<usize>,
+    /// The shard it claims; a replica names its primary's.
+    pub claims: Option<usize>,
+    /// Of its claim.
+    pub config_epoch: u64,
+    /// `currentEpoch`.
+    pub current_epoch: u64,
+    /// Replication offset.
+    pub offset: u64,
+    /// Writes are held for a manual failover, and the stream ends at `offset`.
+    pub paused: bool,
+}
+
+/// What it is about.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Are you there? With those it suspects or holds for failed.
+    Ping(Vec<usize>),
+    /// Yes, or: look what I am now.
+    Pong(Vec<usize>),
+    /// As a ping, to get to know each other.
+    Meet,
+    /// That one is held for failed.
+    Fail(usize),
+    /// A vote is asked for; `true` waives that the primary must be held for failed.
+    AskVote(bool),
+    /// The vote.
+    Vote,
+    /// Who owns this shard, and since which epoch: an answer to an old claim.
+    Update {
+        /// The owner.
+        owner: usize,
+        /// Its epoch.
+        config_epoch: u64,
+        /// What it owns.
+        shard: usize,
+    },
+    /// A replica wants to take over in an orderly way.
+    StartManual,
+}
+
+/// A message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Of its sender.
+    pub header: Header,
+    /// What.
+    pub body: Body,
+}
+
+impl Server {
+    fn header(&self) -> Header {
+        let me = &self.table[self.me];
+        let claimant = if me.role == Role::Primary { Some(self.me) } else { me.primary };
+        let claims = claimant.and_then(|who| self.owners.iter().position(|owner| *owner == Some(who)));
+        let config_epoch = claimant.map_or(0, |who| self.table[who].config_epoch);
+        Header {
+            from: self.me,
+            address: self.address.clone(),
+            role: me.role,
+            primary: me.primary,
+            claims,
+            config_epoch,
+            current_epoch: self.current_epoch,
+            offset: self.data.offset,
+            paused: self.manual.as_ref().is_some_and(|manual| manual.pausing),
+        }
+    }
+
+    pub(super) fn send(&self, to: usize, body: Body, fx: &mut Effects) {
+        if to != self.me && self.table[to].known {
+            fx.sends.push((to, self.table[to].address.clone(), Message { header: self.header(), body }));
+        }
+    }
+
+    pub(super) fn broadcast(&self, body: &Body, fx: &mut Effects) {
+        for to in 0..self.table.len() {
+            self.send(to, body.clone(), fx);
+        }
+    }
+
+    pub(super) fn troubled(&self) -> Vec<usize> {
+        let all = self.table.iter().enumerate();
+        all.filter(|(_, peer)| peer.known && (peer.suspected || peer.failed))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// `CLUSTER MEET`.
+    pub fn meet(&mut self, who: usize, address: Address, fx: &mut Effects) {
+        fx.sends.push((who, address, Message { header: self.header(), body: Body::Meet }));
+    }
+
+    /// Ten times a second.
+    pub fn cron(&mut self, now: u64, random: &mut Random, fx: &mut Effects) {
+        let timeout = self.members.node_timeout_ms;
+        let lucky = random.in_thousand(100).then(|| random.index(self.table.len()));
+        for index in 0..self.table.len() {
+            let peer = &mut self.table[index];
+            if index == self.me || !peer.known {
+                continue;
+            }
+            if peer.ping_due <= now || lucky == Some(index) && peer.ping_sent.is_none() {
+                peer.ping_due = now + timeout / 2;
+                peer.ping_sent.get_or_insert(now);
+                let body = Body::Ping(self.troubled());
+                self.send(index, body, fx);
+            }
+            let peer = &mut self.table[index];
+            let waiting = peer.ping_sent.map_or(0, |sent| now - sent);
+            if waiting.min(now.saturating_sub(peer.heard)) > timeout && !peer.suspected && !peer.failed {
+                peer.suspected = true;
+                self.mark();
+                self.consider_failed(index, now, fx);
+            }
+        }
+        self.manual_failover_cron(now, fx);
+        self.consider_election(now, random, fx);
+        self.judge_state(now);
+        self.save();
+    }
+
+    /// `cluster_state`.
+    fn judge_state(&mut self, now: u64) {
+        let primary = self.is_primary();
+        if primary && !self.ok && now < self.booted_at + WRITABLE_DELAY_MS {
+            return;
+        }
+        let owners = self.owners_known();
+        let reachable =
+            owners.iter().filter(|owner| !self.table[**owner].suspected && !self.table[**owner].failed);
+        let minority = reachable.count() < self.quorum();
+        if minority {
+            self.minority_at = Some(now);
+        } else if !self.ok && primary {
+            let rejoin = self.members.node_timeout_ms.clamp(500, 5_000);
+            if self.minority_at.is_some_and(|at| now < at + rejoin) {
+                return;
+            }
+        }
+        self.ok = !minority;
+    }
+
+    fn consider_failed(&mut self, index: usize, now: u64, fx: &mut Effects) {
+        let limit = self.members.node_timeout_ms * 2;
+        let voters = self.owners_known();
+        let peer = &mut self.table[index];
+        if !peer.suspected || peer.failed {
+            return;
+        }
+        peer.reports.retain(|_, at| *at + limit > now);
+        let mut count = peer.reports.keys().filter(|reporter| voters.contains(reporter)).count();
+        count += usize::from(voters.contains(&self.me));
+        if count >= voters.len() / 2 + 1 {
+            self.hold_for_failed(index, now);
+            if voters.contains(&self.me) {
+                self.broadcast(&Body::Fail(index), fx);
+            }
+        }
+    }
+
+    fn hold_for_failed(&mut self, index: usize, now: u64) {
+        let peer = &mut self.table[index];
+        peer.suspected = false;
+        peer.failed = true;
+        peer.failed_since = now;
+        self.mark();
+    }
+
+    /// A message came.
+    pub fn receive(&mut self, now: u64, message: &Message, random: &mut Random, fx: &mut Effects) {
+        if !matches!(self.process, Process::Running | Process::Leaving) {
+            return;
+        }
+        let Message { header, body } = message;
+        if self.table[header.from].known || matches!(body, Body::Meet) {
+            self.take_header(now, header, fx);
+            self.take_body(now, header, body, random, fx);
+        }
+        self.consider_election(now, random, fx);
+        self.save();
+    }
+
+    fn take_header(&mut self, now: u64, header: &Header, fx: &mut Effects) {
+        let from = header.from;
+        let timeout = self.members.node_timeout_ms;
+        let owns = self.owners.contains(&Some(from));
+        let peer = &mut self.table[from];
+        let mut changed = !peer.known;
+        peer.known = true;
+        peer.heard = now;
+        peer.offset = header.offset;
+        changed |= std::mem::take(&mut peer.suspected);
+        // A slot owner that is back is taken for alive after a while only: its slots may be about to move.
+        if peer.failed && (!owns || now >= peer.failed_since + 2 * timeout) {
+            peer.failed = false;
+            changed = true;
+        }
+        if peer.address != header.address {
+            peer.address = header.address.clone();
+            changed = true;
+        }
+        if header.current_epoch > self.current_epoch {
+            self.current_epoch = header.current_epoch;
+            self.dirty = true;
+        }
+        if changed {
+            self.mark();
+        }
+        self.take_role(header, fx);
+        if let Some(shard) = header.claims {
+            if header.role == Role::Primary {
+                self.take_claim(from, shard, header.config_epoch, Some(from), fx);
+            } else if let Some(primary) = header.primary {
+                self.answer_old_claim(primary, shard, header.config_epoch, from, fx);
+            }
+        }
+        let mine = &self.table[self.me];
+        if header.role == Role::Primary
+            && mine.role == Role::Primary
+            && header.config_epoch == mine.config_epoch
+            && self.members.ids[self.me] < self.members.ids[from]
+        {
+            self.current_epoch += 1;
+            self.table[self.me].config_epoch = self.current_epoch;
+            self.mark();
+        }
+        self.note_pause(header);
+    }
+
+    fn take_role(&mut self, header: &Header, fx: &mut Effects) {
+        let from = header.from;
+        let peer = &mut self.table[from];
+        match header.role {
+            Role::Primary => {
+                if peer.role == Role::Replica {
+                    peer.role = Role::Primary;
+                    peer.primary = None;
+                    self.mark();
+                }
+                if header.config_epoch > self.table[from].config_epoch {
+                    self.table[from].config_epoch = header.config_epoch;
+                    self.mark();
+                }
+            }
+            Role::Replica => {
+                if peer.role == Role::Primary || peer.primary != header.primary {
+                    peer.role = Role::Replica;
+                    peer.primary = header.primary;
+                    for owner in self.owners.iter_mut().filter(|owner| **owner == Some(from)) {
+                        *owner = None;
+                    }
+                    self.mark();
+                }
+                // A chain is cut short: my primary's primary is mine.
+                let mine = &self.table[self.me];
+                if mine.role == Role::Replica
+                    && mine.primary == Some(from)
+                    && let Some(primary) = header.primary.filter(|primary| *primary != self.me)
+                {
+                    self.follow(primary, fx);
+                }
+            }
+        }
+    }
+
+    /// The higher epoch wins. Who loses all its slots follows the winner.
+    fn take_claim(
+        &mut self,
+        who: usize,
+        shard: usize,
+        epoch: u64,
+        answer_to: Option<usize>,
+        fx: &mut Effects,
+    ) {
+        let owner = self.owners[shard];
+        if owner == Some(who) {
+            return;
+        }
+        if owner.is_some_and(|owner| self.table[owner].config_epoch >= epoch) {
+            if let Some(to) = answer_to {
+                self.answer_old_claim(who, shard, epoch, to, fx);
+            }
+            return;
+        }
+        self.owners[shard] = Some(who);
+        self.mark();
+        let mine = &self.table[self.me];
+        let lost_by = if mine.role == Role::Primary { Some(self.me) } else { mine.primary };
+        if owner.is_some() && owner == lost_by && who != self.me {
+            self.follow(who, fx);
+        }
+    }
+
+    fn answer_old_claim(&self, claimant: usize, shard: usize, epoch: u64, to: usize, fx: &mut Effects) {
+        if let Some(owner) = self.owners[shard]
+            && owner != claimant
+            && self.table[owner].config_epoch > epoch
+        {
+            let config_epoch = self.table[owner].config_epoch;
+            self.send(to, Body::Update { owner, config_epoch, shard }, fx);
+        }
+    }
+
+    fn take_body(&mut self, now: u64, header: &Header, body: &Body, random: &mut Random, fx: &mut Effects) {
+        let from = header.from;
+        match body {
+            Body::Ping(troubled) => {
+                self.take_gossip(now, from, troubled, fx);
+                self.send(from, Body::Pong(self.troubled()), fx);
+            }
+            Body::Meet => self.send(from, Body::Pong(self.troubled()), fx),
+            Body::Pong(troubled) => {
+                let peer = &mut self.table[from];
+                peer.ping_sent = None;
+                peer.ping_due = now + self.members.node_timeout_ms / 2 - random.within(0..=CRON_MS);
+                self.take_gossip(now, from, troubled, fx);
+            }
+            Body::Fail(index) => {
+                if *index != self.me && self.table[*index].known && !self.table[*index].failed {
+                    self.hold_for_failed(*index, now);
+                }
+            }
+            Body::AskVote(waived) => self.consider_vote(header, *waived, fx),
+            Body::Vote => self.take_vote(header, now, fx),
+            Body::Update { owner, config_epoch, shard } => {
+                if self.table[*owner].known && self.table[*owner].config_epoch < *config_epoch {
+                    let line = &mut self.table[*owner];
+                    line.role = Role::Primary;
+                    line.primary = None;
+                    line.config_epoch = *config_epoch;
+                    self.mark();
+                    if *owner != self.me {
+                        self.take_claim(*owner, *shard, *config_epoch, None, fx);
+                    }
+                }
+            }
+            Body::StartManual => self.start_pausing(from, now, fx),
+        }
+    }
+
+    fn take_gossip(&mut self, now: u64, from: usize, troubled: &[usize], fx: &mut Effects) {
+        if !self.owners.contains(&Some(from)) {
+            return;
+        }
+        for index in 0..self.table.len() {
+            if index == self.me || index == from || !self.table[index].known {
+                continue;
+            }
+            if troubled.contains(&index) {
+                self.table[index].reports.insert(from, now);
+                self.consider_failed(index, now, fx);
+            } else {
+                self.table[index].reports.remove(&from);
+            }
+        }
+    }
+}

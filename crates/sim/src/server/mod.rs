@@ -1,0 +1,372 @@
+//! One Valkey server in cluster mode, from `reference/valkey.md`: what it believes, what it holds, what it answers.
+//!
+//! | file | what of the engine |
+//! | --- | --- |
+//! | `mod.rs` | its state; the commands it is told |
+//! | `boot.rs` | nodes.conf and data, read at a start and kept while it runs |
+//! | `bus.rs` | pings, claims with epochs, failure detection |
+//! | `election.rs` | votes, manual failover, takeover |
+//! | `view.rs` | `INFO replication`, `CLUSTER NODES` |
+//!
+//! All slots of a shard always move together here, so that a claim is a shard's index and not a bitmap.
+
+mod boot;
+mod bus;
+mod election;
+mod view;
+
+pub use boot::{Disk, NodesFileState, Snapshot};
+pub use bus::{Body, Header, Message};
+pub use election::{Election, ManualFailover};
+
+use crate::history::{EMPTY, Tip};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{Address, InstanceName, NodeId, ReplicationId, Role, ShardId, SlotSet, Topology};
+
+/// A primary does not serve for this long after its start (`CLUSTER_WRITABLE_DELAY`).
+pub const WRITABLE_DELAY_MS: u64 = 2_000;
+/// `cluster-manual-failover-timeout`.
+pub const MANUAL_FAILOVER_MS: u64 = 5_000;
+/// `clusterCron`.
+pub const CRON_MS: u64 = 100;
+
+/// The process of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// None.
+    Down,
+    /// Reads its data, and answers nothing else.
+    Loading,
+    /// Serves.
+    Running,
+    /// Stopped by SIGSTOP: its sockets fill.
+    Hung,
+    /// Got a SIGTERM: writes held, replicas waited for.
+    Leaving,
+}
+
+/// What never changes about the members, shared by all servers.
+#[derive(Debug)]
+pub struct Members {
+    /// Node ids by index.
+    pub ids: Vec<NodeId>,
+    /// Names by index.
+    pub names: Vec<InstanceName>,
+    /// Each one's shard.
+    pub shard_of: Vec<usize>,
+    /// Slots by shard.
+    pub slots: Vec<SlotSet>,
+    /// The engine's ids of the shards.
+    pub shard_ids: Vec<ShardId>,
+    /// `cluster-node-timeout`.
+    pub node_timeout_ms: u64,
+}
+
+impl Members {
+    /// The index of a node id.
+    pub fn index_of(&self, id: NodeId) -> Option<usize> {
+        self.ids.iter().position(|known| *known == id)
+    }
+}
+
+/// Another node, or itself, as a server knows it.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Is it in the table at all?
+    pub known: bool,
+    /// Primary or replica.
+    pub role: Role,
+    /// Whose replica.
+    pub primary: Option<usize>,
+    /// Its configuration epoch.
+    pub config_epoch: u64,
+    /// Where it is believed to be.
+    pub address: Address,
+    /// Suspected by this server alone.
+    pub suspected: bool,
+    /// Held for failed.
+    pub failed: bool,
+    /// Since when.
+    pub failed_since: u64,
+    /// Last sign of life.
+    pub heard: u64,
+    /// When the ping that is still unanswered was sent.
+    pub ping_sent: Option<u64>,
+    /// When to ping next.
+    pub ping_due: u64,
+    /// Its replication offset by its last header.
+    pub offset: u64,
+    /// Who else holds it for failed, and since when.
+    pub reports: BTreeMap<usize, u64>,
+}
+
+/// A replica's connection to its primary.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// To whom.
+    pub to: usize,
+    /// Which run of it.
+    pub run: u64,
+    /// Tells one connection from the next.
+    pub connection: u64,
+    /// How far it is.
+    pub state: Connection,
+    /// What is under way: arrival time, position, offset.
+    pub pipe: std::collections::VecDeque<(u64, Tip, u64)>,
+}
+
+/// The state of such a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Not there.
+    Waiting,
+    /// Partial resynchronisation.
+    Resuming,
+    /// Full synchronisation.
+    Copying,
+    /// In the stream.
+    Up,
+}
+
+/// The data, and where in which stream it is.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// The last write held.
+    pub tip: Tip,
+    /// `master_replid`.
+    pub replid: ReplicationId,
+    /// `master_repl_offset`.
+    pub offset: u64,
+    /// `master_replid2` and up to where it holds.
+    pub second: Option<(ReplicationId, u64)>,
+    /// Is the position in the stream known? Not after loading an AOF, nor after a full sync was begun and not finished.
+    pub resumable: bool,
+}
+
+impl Data {
+    /// Nothing.
+    pub fn empty(replid: ReplicationId) -> Self {
+        Self { tip: EMPTY, replid, offset: 0, second: None, resumable: false }
+    }
+}
+
+/// One server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its index.
+    pub me: usize,
+    /// Who the others are.
+    pub members: Arc<Members>,
+    /// Where it listens.
+    pub address: Address,
+    /// Its process.
+    pub process: Process,
+    /// Which run.
+    pub run: u64,
+    /// When this run began to serve.
+    pub booted_at: u64,
+    /// Its data directory.
+    pub disk: Disk,
+    /// The nodes it knows, by index.
+    pub table: Vec<Peer>,
+    /// Who owns each shard's slots, as it believes.
+    pub owners: Vec<Option<usize>>,
+    /// `currentEpoch`.
+    pub current_epoch: u64,
+    /// `lastVoteEpoch`.
+    pub last_vote_epoch: u64,
+    /// `cluster_state:ok`.
+    pub ok: bool,
+    /// When it last saw itself in a minority.
+    pub minority_at: Option<u64>,
+    /// Its data.
+    pub data: Data,
+    /// The connection to its primary.
+    pub upstream: Option<Upstream>,
+    /// Was that connection up once in this run?
+    pub ever_up: bool,
+    /// Writes are held until then (`CLIENT PAUSE`).
+    pub paused_until: u64,
+    /// A manual failover under way, as replica or as primary.
+    pub manual: Option<ManualFailover>,
+    /// An election under way.
+    pub election: Option<Election>,
+    /// Running configuration.
+    pub config: BTreeMap<String, String>,
+    /// Does every write go to the AOF?
+    pub appending: bool,
+    /// Set when what it knows has to be saved.
+    dirty: bool,
+    topology: Option<Arc<Topology>>,
+}
+
+/// How a server came to own its shard's slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rise {
+    /// It started with them.
+    Boot,
+    /// The engine's own election.
+    Natural,
+    /// `CLUSTER FAILOVER FORCE`.
+    Force,
+    /// `CLUSTER FAILOVER`.
+    Planned,
+    /// `CLUSTER FAILOVER TAKEOVER`.
+    Takeover,
+}
+
+/// What follows from something that a server did.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Messages on the bus: to whom, where that one is believed to be, what.
+    pub sends: Vec<(usize, Address, Message)>,
+    /// It became primary.
+    pub rose: Option<Rise>,
+    /// It follows another one, or none, from now on.
+    pub turned: bool,
+    /// Held writes may go on, or are to be refused.
+    pub released: bool,
+}
+
+impl Server {
+    /// A server that never ran.
+    pub fn new(me: usize, members: Arc<Members>, address: Address, replid: ReplicationId) -> Self {
+        let shards = members.slots.len();
+        Self {
+            me,
+            members,
+            address,
+            process: Process::Down,
+            run: 0,
+            booted_at: 0,
+            disk: Disk::default(),
+            table: Vec::new(),
+            owners: vec![None; shards],
+            current_epoch: 0,
+            last_vote_epoch: 0,
+            ok: false,
+            minority_at: None,
+            data: Data::empty(replid),
+            upstream: None,
+            ever_up: false,
+            paused_until: 0,
+            manual: None,
+            election: None,
+            config: BTreeMap::new(),
+            appending: false,
+            dirty: false,
+            topology: None,
+        }
+    }
+
+    /// Is there a process?
+    pub fn alive(&self) -> bool {
+        self.process != Process::Down
+    }
+
+    /// Does it do anything?
+    pub fn awake(&self) -> bool {
+        matches!(self.process, Process::Running | Process::Leaving)
+    }
+
+    /// Its own line.
+    pub fn myself(&self) -> Option<&Peer> {
+        self.table.get(self.me)
+    }
+
+    /// A primary by its own belief?
+    pub fn is_primary(&self) -> bool {
+        self.myself().is_some_and(|me| me.role == Role::Primary)
+    }
+
+    /// Its shard.
+    pub fn shard(&self) -> usize {
+        self.members.shard_of[self.me]
+    }
+
+    /// Owns slots by its own belief?
+    pub fn owns(&self) -> bool {
+        self.is_primary() && self.owners.contains(&Some(self.me))
+    }
+
+    /// Would it take a write now, were it not paused?
+    pub fn serves(&self) -> bool {
+        self.process == Process::Running && self.ok && self.owns()
+    }
+
+    /// Are writes held?
+    pub fn pauses(&self, now: u64) -> bool {
+        self.paused_until > now
+            || self.process == Process::Leaving
+            || self.manual.as_ref().is_some_and(|manual| manual.pausing)
+    }
+
+    /// In the stream of its primary?
+    pub fn in_stream(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Up)
+    }
+
+    /// A copy that was whole in this run: in the stream now or before, and no full sync has been begun since.
+    pub fn live_copy(&self) -> bool {
+        let copying = self.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
+        self.awake() && !self.is_primary() && self.ever_up && !copying
+    }
+
+    /// Votes needed, by its own belief.
+    pub fn quorum(&self) -> usize {
+        self.voters() / 2 + 1
+    }
+
+    fn voters(&self) -> usize {
+        self.owners_known().len()
+    }
+
+    fn owners_known(&self) -> Vec<usize> {
+        let mut owners: Vec<usize> = self.owners.iter().flatten().copied().collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
+    fn mark(&mut self) {
+        self.dirty = true;
+        self.topology = None;
+    }
+
+    /// Follows another node (`CLUSTER REPLICATE`, or the loser of all its slots).
+    fn follow(&mut self, primary: usize, fx: &mut Effects) {
+        let me = self.me;
+        for owner in self.owners.iter_mut().filter(|owner| **owner == Some(me)) {
+            *owner = None;
+        }
+        let line = &mut self.table[me];
+        line.role = Role::Replica;
+        line.primary = Some(primary);
+        self.manual = None;
+        self.election = None;
+        fx.turned = true;
+        fx.released = true;
+        self.mark();
+    }
+
+    /// `CLUSTER REPLICATE`.
+    pub fn replicate(&mut self, primary: NodeId, fx: &mut Effects) -> Result<(), String> {
+        let index = self.members.index_of(primary).filter(|index| self.table[*index].known);
+        let Some(index) = index else { return Err("ERR Unknown node".to_owned()) };
+        if index == self.me {
+            return Err("ERR Can't replicate myself".to_owned());
+        }
+        if self.table[index].role != Role::Primary {
+            return Err("ERR I can only replicate a primary, not a replica.".to_owned());
+        }
+        if self.is_primary() && (self.owns() || self.data.tip != EMPTY) {
+            return Err("ERR To set a primary the node must be empty and without assigned slots.".to_owned());
+        }
+        if self.myself().and_then(|me| me.primary) != Some(index) {
+            self.follow(index, fx);
+        }
+        self.save();
+        Ok(())
+    }
+}

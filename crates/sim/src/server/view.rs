@@ -1,0 +1,93 @@
+//! What a server tells of itself.
+
+use super::{Connection, Server};
+use crate::history::History;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use valkeeper_model::{
+    AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
+};
+use valkeeper_plan::config::Directive;
+
+impl Server {
+    /// `INFO replication`; a primary's replicas are the caller's to know.
+    pub fn replication(&self, attached: Vec<AttachedReplica>) -> Replication {
+        let part = if self.is_primary() {
+            Part::Primary { replicas: attached }
+        } else {
+            Part::Replica { link: self.link() }
+        };
+        let known = self.is_primary() || self.data.resumable;
+        Replication {
+            part,
+            replid: self.data.replid,
+            offset: Offset(if known { self.data.offset } else { 0 }),
+        }
+    }
+
+    /// The state of the link to its primary.
+    pub fn link(&self) -> Link {
+        match self.upstream.as_ref().map(|upstream| upstream.state) {
+            Some(Connection::Up) => Link::Up,
+            Some(Connection::Copying) => Link::Syncing,
+            _ if self.ever_up => Link::Lost,
+            _ => Link::NeverUp,
+        }
+    }
+
+    /// The full look.
+    pub fn view(
+        &mut self,
+        wanted: &[Directive],
+        attached: Vec<AttachedReplica>,
+        history: &History,
+    ) -> ServerView {
+        let topology = Arc::clone(self.topology.get_or_insert_with(|| {
+            let known = self.table.iter().enumerate().filter(|(_, peer)| peer.known);
+            let lines = known.map(|(index, peer)| {
+                let owned = self.owners.iter().position(|owner| *owner == Some(index));
+                let epoch = match peer.primary {
+                    Some(primary) => self.table[primary].config_epoch,
+                    None => peer.config_epoch,
+                };
+                let node = TopologyNode {
+                    role: peer.role,
+                    primary: peer.primary.map(|primary| self.members.ids[primary]),
+                    slots: owned.map_or_else(SlotSet::empty, |shard| self.members.slots[shard].clone()),
+                    config_epoch: Epoch(epoch),
+                    address: Some(peer.address.clone()),
+                };
+                (self.members.ids[index], node)
+            });
+            Arc::new(lines.collect())
+        }));
+        let held = |pick: fn(&super::Peer) -> bool| -> BTreeSet<_> {
+            let all = self.table.iter().enumerate();
+            all.filter(|(_, peer)| peer.known && pick(peer))
+                .map(|(index, _)| self.members.ids[index])
+                .collect()
+        };
+        ServerView {
+            node_id: self.members.ids[self.me],
+            version: "9.1.2".to_owned(),
+            replication: self.replication(attached),
+            keys: u64::from(history.depth(self.data.tip)),
+            memory_bytes: 1_000_000,
+            cluster_ok: self.ok,
+            current_epoch: Epoch(self.current_epoch),
+            topology,
+            failed: held(|peer| peer.failed),
+            suspected: held(|peer| peer.suspected),
+            blank: 0,
+            open_slots: 0,
+            config_drift: self.drift(wanted),
+            config_refused: Vec::new(),
+            persistence_failing: false,
+        }
+    }
+
+    fn drift(&self, wanted: &[Directive]) -> Vec<String> {
+        let differs = |(name, value): &&Directive| self.config.get(name) != Some(value);
+        wanted.iter().filter(differs).map(|(name, _)| name.clone()).collect()
+    }
+}
