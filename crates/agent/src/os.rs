@@ -75,7 +75,10 @@ pub(crate) struct End {
 pub(crate) async fn ended(process: ProcessId, child: Option<Child>) -> End {
     system::wait(process).await;
     let Some(mut child) = child else {
-        return End { how: "how is not known: an earlier supervisor started it".to_owned(), by_itself: false };
+        return End {
+            how: "how is not known: an earlier supervisor started it".to_owned(),
+            by_itself: false,
+        };
     };
     // The kernel tells of the end when the process is a zombie: reaping does not wait.
     match child.wait() {

@@ -211,7 +211,7 @@ impl Runner {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Inspect => self.inspect(),
-            Command::Start(plan) => self.start(*plan),
+            Command::Start(plan) => self.start(&plan),
             Command::Kill(incarnation) => {
                 self.running
                     .filter(|(run, _)| *run == incarnation)
@@ -266,7 +266,7 @@ impl Runner {
         self.send(Event::Inspected(found));
     }
 
-    fn start(&mut self, plan: StartPlan) {
+    fn start(&mut self, plan: &StartPlan) {
         let Some(marker) = self.marker() else { return };
         let password = match (self.setup.passwords)() {
             Ok(password) => password,
@@ -275,7 +275,7 @@ impl Runner {
                 return self.send(Event::StartFailed(valkeeper_model::StartFailure::DataUnusable { detail }));
             }
         };
-        match self.setup.home.start(&plan, &self.setup.program, &password, &marker) {
+        match self.setup.home.start(plan, &self.setup.program, &password, &marker) {
             Ok((incarnation, process, child)) => {
                 self.running = Some((incarnation, process));
                 self.serving = None;

@@ -7,6 +7,7 @@ use crate::program::Program;
 use crate::server_file::{self, Places};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _, Seek as _};
 use std::net::TcpListener;
@@ -112,20 +113,17 @@ impl ServerHome {
         let places = Places { data: data.path(), log: &log };
         let knows = |name: &str| program.knows(name);
         let mut text = server_file::render(&plan.config, &plan.address, &places, password, knows);
-        text.push_str(&format!("pidfile \"{}\"\n", self.root.join("server.pid").display()));
+        let _ = writeln!(text, "pidfile \"{}\"", self.root.join("server.pid").display());
         let file = self.root.join("server.conf");
         replace(&file, text.as_bytes()).map_err(unusable)?;
         let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
         let _ = fs::remove_file(self.root.join("server.pid"));
         self.keep(ProcessRecord { incarnation, process: None }).map_err(unusable)?;
         let mut child = self.spawn(program, &file)?;
-        let process = match os::find(child.id()) {
-            Some(process) => process,
-            None => {
-                return Err(StartFailure::Exited {
-                    detail: self.last_words(child.wait().map(|s| s.to_string())),
-                });
-            }
+        let Some(process) = os::find(child.id()) else {
+            return Err(StartFailure::Exited {
+                detail: self.last_words(child.wait().map(|s| s.to_string())),
+            });
         };
         if let Err(error) = self.keep(ProcessRecord { incarnation, process: Some(process) }) {
             // The pid file finds it again; the disk that is full now is reported by the server itself.

@@ -171,7 +171,7 @@ pub(crate) struct Supervise {
     /// Failure domains to spread the cluster over
     #[arg(long, value_delimiter = ',', default_value = "a,b,c", value_name = "ZONES")]
     pub(crate) zones: Vec<ZoneName>,
-    /// The server program [default: VALKEEPER_SERVER, then .servers here, then valkey-server or redis-server in PATH]
+    /// The server program [default: .servers here, then valkey-server or redis-server in PATH]
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
     /// Put the instances on free ports from here on; moves those of a cluster that exists and is down

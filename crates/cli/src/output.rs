@@ -32,6 +32,11 @@ pub(crate) fn value<T: Serialize>(
     }
 }
 
+/// Each on a line of its own.
+pub(crate) fn lines<T: AsRef<str>>(all: &[T]) -> String {
+    all.iter().flat_map(|line| [line.as_ref(), "\n"]).collect()
+}
+
 /// Columns as wide as their widest cell, two spaces apart; no trailing spaces.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let width =

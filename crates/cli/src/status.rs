@@ -2,6 +2,7 @@
 
 use crate::output::columns;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::time::Duration;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
@@ -37,7 +38,7 @@ impl Status {
             },
             Ok(_) => anyhow::bail!("the supervisor answered something else"),
             Err(ControlError::NoSupervisor) => Self::from_disk(dir, None),
-            Err(error) => Err(crate::target::control_failure(error).into()),
+            Err(error) => Err(crate::target::control_failure(&error).into()),
         }
     }
 
@@ -134,7 +135,7 @@ impl Status {
         if !self.waiting.is_empty() {
             page.push_str("\nwaiting for:\n");
             for waiting in &self.waiting {
-                page.push_str(&format!("  - {}\n", waiting.message));
+                let _ = writeln!(page, "  - {}", waiting.message);
             }
         }
         page

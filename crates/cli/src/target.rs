@@ -73,12 +73,12 @@ pub(crate) async fn request(dir: &ClusterDir, request: Request, within: Duration
     match Control::new(dir.clone()).ask(&ControlRequest::Do(request), within).await {
         Ok(ControlAnswer::Refused(refusal)) => Err(Failure::from(refusal).into()),
         Ok(_) => Ok(()),
-        Err(error) => Err(control_failure(error).into()),
+        Err(error) => Err(control_failure(&error).into()),
     }
 }
 
 /// A supervisor that cannot be asked.
-pub(crate) fn control_failure(error: ControlError) -> Failure {
+pub(crate) fn control_failure(error: &ControlError) -> Failure {
     let what = error.to_string();
     match error {
         ControlError::NoSupervisor => Failure::new(Kind::Failed, what, "`valkeeper up FILE` starts one"),

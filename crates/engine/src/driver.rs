@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use valkeeper_model::{
-    Answer, Ask, Happened, InstanceName, Layout, Millis, Observation, Observed, Refusal, Report, Request,
-    Topology, Unseen,
+    Answer, Ask, AskFailed, Happened, InstanceName, Layout, Millis, Observation, Observed, Refusal, Report,
+    Request, Topology, Unseen,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, Controller, Event};
@@ -18,6 +18,9 @@ const REPORT_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a user asks, and where the answer goes.
 pub type Requests = mpsc::UnboundedReceiver<(Request, oneshot::Sender<Result<(), Refusal>>)>;
+
+/// Takes explanations.
+pub type Publish = Arc<dyn Fn(&Layout, Report) + Send + Sync>;
 
 /// A controller with its surroundings.
 pub struct Driver {
@@ -30,7 +33,7 @@ pub struct Driver {
     /// Takes what happens.
     pub record: Arc<dyn Fn(Happened) + Send + Sync>,
     /// Takes the explanation and the layout it explains.
-    pub publish: Arc<dyn Fn(&Layout, Report) + Send + Sync>,
+    pub publish: Publish,
     /// Rung by whoever has news.
     pub nudge: Arc<Notify>,
     /// Time.
@@ -145,9 +148,8 @@ async fn observe(
                 }
                 Observed::Known(*report)
             }
-            Ok(_) => Observed::Unknown(Unseen::Garbled),
-            Err(valkeeper_model::AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
-            Err(_) => Observed::Unknown(Unseen::Garbled),
+            Err(AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
+            Ok(_) | Err(_) => Observed::Unknown(Unseen::Garbled),
         };
         instances.insert(name, seen);
     }

@@ -4,5 +4,5 @@
 mod driver;
 mod ports;
 
-pub use driver::{Driver, Requests};
+pub use driver::{Driver, Publish, Requests};
 pub use ports::{Boxed, Clock, Platform, Store};

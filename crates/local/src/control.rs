@@ -3,6 +3,7 @@
 use crate::state_dir::ClusterDir;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -101,7 +102,6 @@ pub(crate) fn listen(dir: &ClusterDir) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent() {
         valkeeper_agent::make_private_dir(parent)?;
         // A folder in a place where everybody may write must be ours, or somebody else could listen in our place.
-        use std::os::unix::fs::MetadataExt as _;
         let metadata = std::fs::symlink_metadata(parent)?;
         if metadata.uid() != rustix::process::getuid().as_raw() || !metadata.is_dir() {
             return Err(io::Error::other(format!("{} belongs to somebody else", parent.display())));

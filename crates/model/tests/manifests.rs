@@ -161,7 +161,8 @@ fn check_any(text: &str) {
         Ok(manifest) => assert_eq!(spec::validate(&manifest.spec), []),
         Err(errors) => {
             assert!(!errors.problems.is_empty());
-            let lines = text.split('\n').count();
+            // A carriage return of its own ends a line in YAML too.
+            let lines = text.split(['\n', '\r']).count();
             for problem in &errors.problems {
                 assert!((1..=lines + 1).contains(&problem.line) && problem.column >= 1, "{problem:?}");
             }

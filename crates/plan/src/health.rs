@@ -49,8 +49,8 @@ pub fn judge(sight: &Sight<'_>) -> Report {
         instances: sight
             .layout
             .instances
-            .iter()
-            .filter_map(|(name, _)| {
+            .keys()
+            .filter_map(|name| {
                 let shard = sight.shard_of(name)?;
                 Some(instance_report(shard, &shard.get(name)?))
             })
@@ -83,7 +83,7 @@ fn judge_instance(sight: &Sight<'_>, instance: &InstanceSight<'_>, waiting: &mut
     }
     match &report.server {
         Observed::Unknown(valkeeper_model::Unseen::Loading) => {
-            waiting.push(Waiting::Loading { instance: name() })
+            waiting.push(Waiting::Loading { instance: name() });
         }
         Observed::Known(view) => judge_view(sight, instance, view, waiting),
         Observed::Unknown(why) if !report.is_down() => {
@@ -171,8 +171,7 @@ fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {
     if sight.layout.zones != valkeeper_model::ZonePolicy::Required {
         return;
     }
-    let zones =
-        sight.shards.values().filter_map(|shard| shard.primary()).map(|primary| &primary.instance.zone);
+    let zones = sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
     if let Some((zone, primaries)) = majority_holder(zones) {
         waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: sight.shards.len() });
     }

@@ -33,27 +33,24 @@ struct Creation {
 pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
     let spec = read(file)?;
     let dir = target::state_dir(args)?.cluster(&spec.name);
-    let plan = match dir.layout()? {
-        Some(layout) => {
-            let next = change::follow(&layout, &spec).map_err(Failure::from)?;
-            Plan { creates: Vec::new(), changes: change::differences(&layout, &next) }
-        }
-        None => {
-            let layout = placement::found(&spec, zones, &mut RandomIds)
-                .map_err(|refusal| Failure::from(valkeeper_model::Refusal::from(refusal)))?;
-            let creates = layout.instances.iter().map(|(name, instance)| {
-                let shard = layout.shards.get(&instance.shard);
-                let founder = shard.is_some_and(|shard| shard.founder == *name);
-                Creation {
-                    instance: name.clone(),
-                    shard: instance.shard.clone(),
-                    zone: instance.zone.clone(),
-                    role: if founder { Role::Primary } else { Role::Replica },
-                    slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
-                }
-            });
-            Plan { creates: creates.collect(), changes: Vec::new() }
-        }
+    let plan = if let Some(layout) = dir.layout()? {
+        let next = change::follow(&layout, &spec).map_err(Failure::from)?;
+        Plan { creates: Vec::new(), changes: change::differences(&layout, &next) }
+    } else {
+        let layout = placement::found(&spec, zones, &mut RandomIds)
+            .map_err(|refusal| Failure::from(valkeeper_model::Refusal::from(refusal)))?;
+        let creates = layout.instances.iter().map(|(name, instance)| {
+            let shard = layout.shards.get(&instance.shard);
+            let founder = shard.is_some_and(|shard| shard.founder == *name);
+            Creation {
+                instance: name.clone(),
+                shard: instance.shard.clone(),
+                zone: instance.zone.clone(),
+                role: if founder { Role::Primary } else { Role::Replica },
+                slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
+            }
+        });
+        Plan { creates: creates.collect(), changes: Vec::new() }
     };
     output::value(format, &plan, || page(&plan))
 }

@@ -34,7 +34,7 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
             eprintln!("cluster {} is down already", dir.name());
             Ok(())
         }
-        Err(error) => Err(target::control_failure(error).into()),
+        Err(error) => Err(target::control_failure(&error).into()),
     }
 }
 

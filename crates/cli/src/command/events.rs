@@ -1,6 +1,7 @@
 //! `events`: what happened.
 
 use crate::args::{Args, Format};
+use crate::output::lines;
 use crate::{output, target};
 use std::time::Duration;
 use valkeeper_local::{EventLine, EventLog};
@@ -18,7 +19,9 @@ pub(crate) async fn events(args: &Args, follow: bool, format: Format) -> anyhow:
             }
         } else if !new.is_empty() || shown.is_none() {
             output::value(format, &new, || {
-                new.iter().map(|line| format!("{:.3}  {}\n", line.at, line.message)).collect()
+                let rows: Vec<String> =
+                    new.iter().map(|line| format!("{:.3}  {}", line.at, line.message)).collect();
+                lines(&rows)
             })?;
         }
         shown = all.last().map(|line| line.at).or(shown);

@@ -31,12 +31,14 @@ pub(crate) async fn logs(
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
-    output::text(&last.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    while follow {
+    output::text(&output::lines(last))?;
+    if !follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let mut more = Vec::new();
         file.read_to_end(&mut more)?;
         output::text(&String::from_utf8_lossy(&more))?;
     }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use valkeeper_agent::Program;
 use valkeeper_local::{ClusterDir, RandomIds, Supervisor, SupervisorError, SupervisorSetup, Watching};
 use valkeeper_model::manifest::Manifest;
 use valkeeper_model::{ClusterSpec, ZoneName};
@@ -68,7 +69,24 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
         .into());
     }
     let program = program::find(supervise.server.as_deref())?;
+    refuse_unknown_directives(&supervise.file, &spec, &program)?;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port })
+}
+
+/// A directive that this server does not know would keep every instance from starting.
+fn refuse_unknown_directives(file: &Path, spec: &ClusterSpec, program: &Program) -> anyhow::Result<()> {
+    let Some(unknown) = spec.directives.keys().find(|name| !program.knows(name)) else { return Ok(()) };
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text
+        .lines()
+        .position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(unknown.as_str()));
+    let place =
+        line.map_or_else(|| file.display().to_string(), |line| format!("{}:{}", file.display(), line + 1));
+    let what = format!(
+        "{place}: spec.redis.{unknown}: {} {} does not know this directive",
+        program.engine, program.version
+    );
+    Err(Failure::new(Kind::Usage, what, "correct its name, or name another server with --server").into())
 }
 
 fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
@@ -135,7 +153,7 @@ async fn foreground(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
                 eprintln!("{:>8.3}s  {}", begun.elapsed().as_secs_f64(), line.message);
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     eprintln!("Ctrl-C stops it; data is kept");
     tokio::select! {

@@ -4,7 +4,7 @@ use super::schema::{Effect, Field, ROOT, SPEC, Shape};
 use super::tree::{Key, Meaning, Node, Place, Scalar, Value};
 use super::{FieldNote, MAX_PROBLEMS, Problem};
 use crate::spec::{FieldProblem, parse_duration_ms, parse_quantity_bytes, printable};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What was found while reading one file.
 #[derive(Default)]
@@ -287,7 +287,7 @@ fn fields(path: &str, node: &Node, known: &'static [Field], findings: &mut Findi
 }
 
 fn duplicates(path: &str, entries: &[(Key, Node)], findings: &mut Findings) {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (key, _) in entries {
         match seen.get(key.text.as_str()) {
             Some(line) => {

@@ -3,7 +3,7 @@
 
 use super::check::Findings;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Where something begins, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +195,7 @@ struct Anchored {
 #[derive(Default)]
 struct Loader {
     open: Vec<Open>,
-    anchors: HashMap<usize, Anchored>,
+    anchors: BTreeMap<usize, Anchored>,
     nodes: usize,
     document_place: Option<Place>,
     document: Option<Node>,

@@ -19,13 +19,13 @@ impl Agent {
             }
             Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
             Ask::Force { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce)
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce);
             }
             Ask::Takeover { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover)
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover);
             }
             Ask::Succeed { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverPlanned)
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverPlanned);
             }
             Ask::Flush => {
                 self.relay_to_server(token, None, ServerCommand::Flush);

@@ -42,8 +42,8 @@ impl Consultation {
     pub(super) fn expired(&self, now: Millis) -> bool {
         self.until <= now
     }
-    pub(super) fn wake_at(&self) -> Option<Millis> {
-        Some(self.until)
+    pub(super) fn wake_at(&self) -> Millis {
+        self.until
     }
     fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
         self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
@@ -76,13 +76,13 @@ impl Agent {
         let Some(order) = self.order.clone() else { return self.phase = Phase::Idle };
         match (&disk.owner, &disk.nodes_conf) {
             (Owner::Other(owner), _) => {
-                self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() })
+                self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() });
             }
             (Owner::Nobody, _) if !order.formed => self.start(Some(nodes_conf::founding(&order))),
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // A replica does no harm: it follows whoever serves the slots.
                 DiskRole::Replica { .. } if self.wanted_up() => {
-                    self.start(nodes_conf::readdressed(conf, &order))
+                    self.start(nodes_conf::readdressed(conf, &order));
                 }
                 DiskRole::Primary { slots, .. } if slots.is_empty() && self.wanted_up() => {
                     self.start(nodes_conf::readdressed(conf, &order));
@@ -91,7 +91,7 @@ impl Agent {
                 _ => self.phase = Phase::Idle,
             },
             (Owner::Ours, NodesFile::Missing | NodesFile::Damaged(_)) | (Owner::Nobody, _) => {
-                self.bereaved(now)
+                self.bereaved(now);
             }
         }
     }

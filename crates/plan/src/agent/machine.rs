@@ -1,19 +1,19 @@
 //! The agent's state, and which event goes where.
 
-use super::handover::{self, Handover};
+use super::handover::Handover;
 use super::launch::Consultation;
-use super::promotion::{self, Promotion};
+use super::promotion::Promotion;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
-use super::{Command, Event, Outbox, Reply, ServerCommand, ServerError, Token, sooner};
-use crate::config::{self, Directive};
+use super::{Command, Event, Outbox, Token, sooner};
+use crate::config;
 use crate::safety::start::Disk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, Address, AgentOrder, AgentReport, Answer, AskFailed, ClusterId, DiskRole, Generation, Happened,
-    Incarnation, InstanceName, Link, Millis, NodeId, Observed, Persistence, Process, Role, Run, ServerView,
-    ShardName, StartFailure, Unseen, Waiting,
+    Incarnation, InstanceName, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
+    StartFailure, Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -152,7 +152,7 @@ impl Agent {
         let disk = matches!(self.phase, Phase::Watching(_)).then_some(self.next_disk_look);
         let phase = match &self.phase {
             Phase::Idle | Phase::Inspecting | Phase::Launching => None,
-            Phase::Consulting(consultation) => consultation.wake_at(),
+            Phase::Consulting(consultation) => Some(consultation.wake_at()),
             Phase::Watching(watch) => Some(watch.wake_at()),
             Phase::Promoting(promotion) => promotion.wake_at(),
             Phase::HandingOver(watch, handover, _) => sooner(Some(watch.wake_at()), handover.wake_at()),
@@ -266,7 +266,8 @@ impl Agent {
                 self.handover_went(now, progress);
             }
             Phase::Consulting(consultation) => {
-                if consultation.told(token, result) {
+                let complete = consultation.told(token, result);
+                if complete {
                     self.consulted(now);
                 }
             }
@@ -337,7 +338,7 @@ impl Agent {
     fn come_down(&mut self, now: Millis) {
         match &self.phase {
             Phase::Watching(_) if self.owns_slots() && !self.siblings().is_empty() => {
-                self.hand_over(now, None, Then::Rest)
+                self.hand_over(now, None, Then::Rest);
             }
             Phase::Watching(_) => self.terminate(now, Then::Rest),
             Phase::Inspecting | Phase::Consulting(_) | Phase::Held { .. } => self.phase = Phase::Idle,
@@ -420,7 +421,8 @@ impl Agent {
         if self.wanted_up() && then != Then::Rest || orphaned && !self.siblings().is_empty() {
             if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
         }
-        self.attend_all(if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
+        let end = if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) };
+        self.attend_all(&end);
     }
 
     pub(super) fn died(&mut self, how: String) {

@@ -191,12 +191,11 @@ impl Promotion {
         let waited = now.since(self.began);
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
-            Some(_) if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
+            _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }
-            None if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
             None => return Progress::Nobody,
         }
         Progress::Going

@@ -29,7 +29,7 @@ impl Agent {
         let happened = match progress {
             handover::Progress::Going => return,
             handover::Progress::Done { to, paused_ms } => {
-                self.attend_all_unless_restarting(Ok(Answer::Done));
+                self.attend_all_unless_restarting(&Ok(Answer::Done));
                 self.shard().map(|shard| Happened::SwitchedOver {
                     shard,
                     from: self.name.clone(),
@@ -62,21 +62,21 @@ impl Agent {
             return;
         };
         self.phase = Phase::Watching(watch);
-        self.attend_all(Err(AskFailed::Refused(why)));
+        self.attend_all(&Err(AskFailed::Refused(why)));
         // The planner allowed a fence although nobody can follow only if the user forced it.
         if then == Then::Rest {
             self.terminate(now, Then::Rest);
         }
     }
 
-    pub(super) fn attend_all_unless_restarting(&mut self, result: Result<Answer, AskFailed>) {
+    pub(super) fn attend_all_unless_restarting(&mut self, result: &Result<Answer, AskFailed>) {
         if !matches!(self.phase, Phase::HandingOver(_, _, Then::Restart)) {
             self.attend_all(result);
         }
     }
 
     /// Answers everybody who waits for a handover or a restart to end.
-    pub(super) fn attend_all(&mut self, result: Result<Answer, AskFailed>) {
+    pub(super) fn attend_all(&mut self, result: &Result<Answer, AskFailed>) {
         for token in std::mem::take(&mut self.attending) {
             self.out.push(Command::Answer { token, result: result.clone() });
         }

@@ -1,7 +1,7 @@
 //! A running server: what its replies mean, what is set in it, and its end when it stays silent.
 
 use super::machine::{Agent, Failures, Phase};
-use super::{Command, Reply, ServerCommand, ServerError, Token};
+use super::{Reply, ServerCommand, ServerError, Token};
 use crate::config::{self, Directive};
 use valkeeper_model::{
     Answer, Happened, Link, Millis, Observed, Persistence, Process, Role, ServerView, StartFailure, Unseen,
@@ -76,7 +76,7 @@ impl Agent {
         self.last_view = Some(view.clone());
         self.server = Observed::Known(view);
         if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
-            self.attend_all(Ok(Answer::Done));
+            self.attend_all(&Ok(Answer::Done));
         }
     }
 
@@ -98,7 +98,7 @@ impl Agent {
 
     /// Is our server as it should be, as far as it can tell itself?
     pub(super) fn settled(&self) -> bool {
-        self.server.known().is_some_and(|view| Self::settled_by(view))
+        self.server.known().is_some_and(Self::settled_by)
     }
 
     pub(super) fn settled_by(view: &ServerView) -> bool {

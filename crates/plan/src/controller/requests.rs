@@ -67,7 +67,7 @@ impl Controller {
         };
         let sight = Sight::new(layout, observation);
         match request {
-            Request::Switchover { shard, to } => switchover(&sight, shard, to),
+            Request::Switchover { shard, to } => switchover(&sight, shard.as_ref(), to),
             Request::Failover { shard, force, accept_data_loss } => {
                 failover(&sight, &shard, force, accept_data_loss)
             }
@@ -122,10 +122,10 @@ fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Resu
 
 fn switchover(
     sight: &Sight<'_>,
-    shard: Option<ShardName>,
+    shard: Option<&ShardName>,
     to: Option<InstanceName>,
 ) -> Result<Decision, Refusal> {
-    let shard = match (&shard, &to) {
+    let shard = match (shard, &to) {
         (Some(shard), _) => shard_named(sight, shard)?,
         (None, Some(to)) => locate(sight, to)?.0,
         (None, None) => {
