@@ -5,6 +5,8 @@ mod gaps;
 mod keys;
 mod ledger;
 mod read_back;
+mod reader;
+mod remove;
 mod report;
 mod route;
 mod wire;

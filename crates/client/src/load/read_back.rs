@@ -1,19 +1,15 @@
 //! Reads back what was acknowledged, all of it.
 
-use super::keys::KeySpace;
 use super::ledger::Ledger;
-use super::route::Route;
-use super::wire::{Token, Wire, append_bulk};
+use super::reader::{BATCH, Reader};
+use super::wire::Token;
 use super::{FIND, LoadError};
-use crate::cluster::Redirect;
 use crate::{ClusterClient, Endpoint, Password, ShardMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Keys asked for at once.
-const BATCH: usize = 256;
 
 /// Threads at most; each reads one writer's keys at a time.
 const THREADS: usize = 8;
@@ -59,7 +55,7 @@ impl ReadBack {
 }
 
 /// By shard the ledgers of its writers.
-type Ledgers = Vec<Arc<Vec<Ledger>>>;
+pub(super) type Ledgers = Vec<Arc<Vec<Ledger>>>;
 
 pub(super) async fn read_back(
     ledgers: Ledgers,
@@ -89,7 +85,7 @@ fn read_all(
     let work = || {
         let mut found = ReadBack::default();
         while let Some((shard, ledger)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            found.add(Reader::new(map, &ledger.keys, password, deadline)?.read(*shard, ledger)?);
+            found.add(read(&mut Reader::new(map, &ledger.keys, password, deadline)?, *shard, ledger)?);
         }
         Ok::<_, LoadError>(found)
     };
@@ -102,110 +98,35 @@ fn read_all(
     })
 }
 
-/// Reads one writer's keys, which share a slot.
-struct Reader<'a> {
-    keys: &'a KeySpace,
-    route: Route,
-    wire: Option<Wire>,
-    password: Option<&'a Password>,
-    deadline: Instant,
-}
-
-/// What one try brought.
-enum Answer {
-    Values(Vec<Option<Vec<u8>>>),
-    Error { code: String, text: String },
-}
-
-impl<'a> Reader<'a> {
-    fn new(
-        map: &ShardMap,
-        keys: &'a KeySpace,
-        password: Option<&'a Password>,
-        deadline: Instant,
-    ) -> Result<Self, LoadError> {
-        let route = Route::new(map, keys.slot()).ok_or(LoadError::Incomplete)?;
-        Ok(Self { keys, route, wire: None, password, deadline })
-    }
-
-    fn read(&mut self, shard: usize, ledger: &Ledger) -> Result<ReadBack, LoadError> {
-        let mut found = ReadBack::default();
-        let mut numbers = ledger.numbers().peekable();
-        let mut batch = Vec::with_capacity(BATCH);
-        while numbers.peek().is_some() {
-            batch.clear();
-            batch.extend(numbers.by_ref().take(BATCH));
-            let values = self.values(&batch)?;
-            for (number, value) in batch.iter().zip(values) {
-                found.checked += 1;
-                match value {
-                    Some(value) if self.keys.is_value(*number, &value) => continue,
-                    Some(_) => found.altered += 1,
-                    None => found.lost += 1,
-                }
-                if found.examples.len() < NAMED {
-                    let key = String::from_utf8_lossy(&self.keys.key(*number)).into_owned();
-                    found.examples.push(LostWrite { shard, key });
-                }
+fn read(reader: &mut Reader<'_>, shard: usize, ledger: &Ledger) -> Result<ReadBack, LoadError> {
+    let mut found = ReadBack::default();
+    let mut numbers = ledger.numbers().peekable();
+    let mut batch = Vec::with_capacity(BATCH);
+    while numbers.peek().is_some() {
+        batch.clear();
+        batch.extend(numbers.by_ref().take(BATCH));
+        let values = reader.ask("MGET", &batch, |wire, header| {
+            if usize::try_from(header) != Ok(batch.len()) {
+                return Err(io::ErrorKind::InvalidData.into());
             }
-        }
-        Ok(found)
-    }
-
-    /// The values of a batch, wherever they are by now.
-    fn values(&mut self, batch: &[u64]) -> Result<Vec<Option<Vec<u8>>>, LoadError> {
-        let mut request = format!("*{}\r\n$4\r\nMGET\r\n", batch.len() + 1).into_bytes();
-        for number in batch {
-            append_bulk(&mut request, &self.keys.key(*number));
-        }
-        loop {
-            let (pause, last) = match self.exchange(&request, batch.len()) {
-                Ok(Answer::Values(values)) => {
-                    self.route.took();
-                    return Ok(values);
-                }
-                Ok(Answer::Error { code, text }) => {
-                    let pause = match Redirect::read(&code, &text, self.route.current()) {
-                        Some(Redirect::Moved(to)) => {
-                            self.wire = None;
-                            self.route.moved(to)
-                        }
-                        // In the middle of a slot's move: the keys are together again soon.
-                        _ => Some(Duration::from_millis(5)),
-                    };
-                    (pause, format!("{code} {text}"))
-                }
-                Err(error) => {
-                    self.wire = None;
-                    (self.route.failed(), format!("{}: {error}", self.route.current()))
-                }
+            let value = |_| match wire.token()? {
+                Token::Bulk(value) => Ok(value),
+                _ => Err(io::ErrorKind::InvalidData.into()),
             };
-            if Instant::now() > self.deadline {
-                return Err(LoadError::Unreadable(last));
+            (0..batch.len()).map(value).collect::<io::Result<Vec<_>>>()
+        })?;
+        for (number, value) in batch.iter().zip(values) {
+            found.checked += 1;
+            match value {
+                Some(value) if ledger.keys.is_value(*number, &value) => continue,
+                Some(_) => found.altered += 1,
+                None => found.lost += 1,
             }
-            if let Some(pause) = pause {
-                thread::sleep(pause);
+            if found.examples.len() < NAMED {
+                let key = String::from_utf8_lossy(&ledger.keys.key(*number)).into_owned();
+                found.examples.push(LostWrite { shard, key });
             }
         }
     }
-
-    fn exchange(&mut self, request: &[u8], count: usize) -> std::io::Result<Answer> {
-        let timeout = Duration::from_secs(3);
-        let wire = match &mut self.wire {
-            Some(wire) => wire,
-            none => none.insert(Wire::connect(self.route.current(), self.password, timeout)?),
-        };
-        wire.send(request)?;
-        let values = match wire.token()? {
-            Token::Number(len) if usize::try_from(len) == Ok(count) => {
-                (0..count).map(|_| match wire.token()? {
-                    Token::Bulk(value) => Ok(value),
-                    _ => Err(std::io::ErrorKind::InvalidData.into()),
-                })
-            }
-            Token::Error { code, text } => return Ok(Answer::Error { code, text }),
-            _ => return Err(std::io::ErrorKind::InvalidData.into()),
-        };
-        values.collect::<std::io::Result<_>>().map(Answer::Values)
-    }
+    Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use super::gaps::{self, Gap};
 use super::ledger::{Ledger, Totals};
-use super::{LoadConfig, LoadError, ReadBack, read_back};
+use super::{LoadConfig, LoadError, ReadBack, read_back, remove};
 use crate::{Endpoint, Password, ShardMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,5 +130,11 @@ impl LoadReport {
     ) -> Result<ReadBack, LoadError> {
         let ledgers = self.shards.iter().map(|shard| Arc::clone(&shard.ledgers)).collect();
         read_back::read_back(ledgers, seeds, self.password.clone(), within).await
+    }
+
+    /// Removes every key that was written, and says how many there were.
+    pub async fn remove(&self, within: Duration) -> Result<u64, LoadError> {
+        let ledgers = self.shards.iter().map(|shard| Arc::clone(&shard.ledgers)).collect();
+        remove::remove(ledgers, self.seeds.clone(), self.password.clone(), within).await
     }
 }

@@ -68,6 +68,8 @@ async fn a_switchover_fails_no_write() {
     );
     assert!(totals.redirected >= 2, "{totals:?}");
     assert!(report.read_back(LONG).await.unwrap().is_whole());
+    assert_eq!(report.remove(LONG).await.unwrap(), totals.acknowledged);
+    assert_eq!(report.read_back(LONG).await.unwrap().lost, totals.acknowledged);
 }
 
 #[tokio::test]
