@@ -149,6 +149,8 @@ impl Agent {
 
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Millis> {
+        // Without an order there is nothing to be done at any time: an adopted server is not even looked at.
+        self.order.as_ref()?;
         let disk = matches!(self.phase, Phase::Watching(_)).then_some(self.next_disk_look);
         let phase = match &self.phase {
             Phase::Idle | Phase::Inspecting | Phase::Launching => None,
@@ -405,6 +407,7 @@ impl Agent {
         self.server = Observed::Unknown(Unseen::NotRunning);
         self.relayed.clear();
         self.died_at = Some(now);
+        let unasked = !matches!(self.phase, Phase::Stopping { .. });
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping { then, .. } => then,
             Phase::HandingOver(_, _, then) => {
@@ -421,8 +424,12 @@ impl Agent {
         if self.wanted_up() && then != Then::Rest || orphaned && !self.siblings().is_empty() {
             if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
         }
-        let end = if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) };
-        self.attend_all(&end);
+        // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
+        if then == Then::Rest {
+            self.attend_all(&if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
+        } else if unasked {
+            self.attend_all(&Err(AskFailed::NotRunning));
+        }
     }
 
     pub(super) fn died(&mut self, how: String) {

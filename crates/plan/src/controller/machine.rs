@@ -41,6 +41,9 @@ pub struct Controller {
     pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
     /// When users last chose the roles of a shard.
     pub(super) chosen: BTreeMap<ShardName, Millis>,
+    /// Has the layout followed our spec once? From then on the stored layout is right when the two differ: another
+    /// controller was asked for what ours does not know.
+    followed: bool,
     queued: Vec<(Token, valkeeper_model::Request)>,
     seen_since: BTreeMap<String, Millis>,
     taken_at: BTreeMap<String, Millis>,
@@ -117,6 +120,7 @@ impl Controller {
             pending: BTreeMap::new(),
             until_changed: Vec::new(),
             chosen: BTreeMap::new(),
+            followed: false,
             queued: Vec::new(),
             seen_since: BTreeMap::new(),
             taken_at: BTreeMap::new(),
@@ -209,7 +213,10 @@ impl Controller {
     fn loaded(&mut self, now: Millis, result: Result<Option<Layout>, String>) {
         let stored = match result {
             Ok(stored) => stored,
-            Err(why) => return self.store_fails(now, why, Then::Load),
+            Err(why) => {
+                let then = if self.layout.is_some() { Then::Observe } else { Then::Load };
+                return self.store_fails(now, why, then);
+            }
         };
         self.store_failed = None;
         let Some(stored) = stored else {
@@ -218,8 +225,10 @@ impl Controller {
                 Err(impossible) => self.give_up(impossible.into()),
             };
         };
-        match change::follow(&stored, &self.spec) {
+        let next = if self.followed { Ok(stored.clone()) } else { change::follow(&stored, &self.spec) };
+        match next {
             Ok(next) if next == stored => {
+                self.followed = true;
                 self.layout = Some(stored);
                 self.provision();
             }
@@ -255,6 +264,7 @@ impl Controller {
         match result {
             Ok(()) => {
                 self.store_failed = None;
+                self.followed = true;
                 if self.layout.is_none() {
                     self.out.push(Command::Record(Happened::Founded { instances: layout.instances.len() }));
                 }
@@ -322,6 +332,11 @@ impl Controller {
     fn observed(&mut self, now: Millis, observation: Observation) {
         let Stage::Observing { nudged } = self.stage else { return };
         let Some(layout) = self.layout.clone() else { return };
+        let reports = observation.instances.values().filter_map(valkeeper_model::Observed::known);
+        if reports.map(|report| report.generation).any(|generation| generation > layout.generation) {
+            // Another controller has changed the layout: ours is the old one, and what follows from it is wrong.
+            return self.load();
+        }
         self.order_all(Some(&observation));
         let sight = Sight::new(&layout, &observation);
         let report = health::judge(&sight);
@@ -335,7 +350,10 @@ impl Controller {
             (false, true) => AT_REST_MS,
             (false, false) => UNSETTLED_MS,
         };
-        self.stage = Stage::Resting { until: now.plus(pause), then: Then::Observe };
+        // A store that failed is looked at again, in turn with the cluster: what could not be told may be stored all the same.
+        let (pause, then) =
+            if self.store_failed.is_some() { (FAILED_MS, Then::Load) } else { (pause, Then::Observe) };
+        self.stage = Stage::Resting { until: now.plus(pause), then };
         let formed = report.healthy && !layout.formed;
         self.publish(report);
         self.take_due(now, due);

@@ -4,11 +4,11 @@
 use crate::health::in_sync;
 use crate::safety::disruption::{busy, may_disturb};
 use crate::safety::takeover::{may_take_over, votes};
-use crate::safety::zones::majority_holder;
+use crate::safety::zones::{majority_holder, quorum};
 use crate::sight::{InstanceSight, ShardSight, Sight};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
-    Activity, Address, Incarnation, InstanceName, NodeId, Report, Role, ShardName, Waiting,
+    Activity, Address, Incarnation, InstanceName, NodeId, Report, Role, ShardName, ZoneName,
 };
 
 /// One step.
@@ -69,8 +69,7 @@ impl Step {
     pub fn settle_ms(&self) -> u64 {
         match self {
             Self::TakeOver { .. } => 1_000,
-            Self::Follow { .. } | Self::Meet { .. } => 3_000,
-            Self::SwitchForZones { .. } => 10_000,
+            Self::Follow { .. } | Self::Meet { .. } | Self::SwitchForZones { .. } => 3_000,
         }
     }
     /// What it is done to, for patience and settling.
@@ -157,30 +156,39 @@ fn meet(sight: &Sight<'_>) -> Vec<Step> {
     steps
 }
 
-/// After failovers primaries may have gathered in one zone. When that is all that is wrong, hand one over to a replica in a
-/// zone that can take it.
+/// After failovers primaries may have gathered in one zone. When that is all that is wrong, hand over towards zones that can
+/// take one more: the shortest chain of handovers from the full zone to one with room, its last link first, so that no zone
+/// gets fuller than it may be in between.
 fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardName>) -> Option<Step> {
-    let of_zones =
-        |waiting: &Waiting| matches!(waiting, Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. });
-    if report.waiting.is_empty() || !report.waiting.iter().all(of_zones) {
+    if !report.healthy || report.waiting.is_empty() {
         return None;
     }
-    let zones =
-        || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
-    let (full, _) = majority_holder(zones())?;
-    sight.shards.values().filter(|shard| !chosen.contains(shard.name)).find_map(|shard| {
-        let primary = shard.primary().filter(|primary| primary.instance.zone == *full)?;
-        let to = shard.instances.iter().find(|replica| {
-            let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
-                if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
-            });
-            in_sync(&primary, replica) && majority_holder(moved).is_none()
-        })?;
-        may_disturb(sight, shard).ok()?;
-        Some(Step::SwitchForZones {
-            shard: shard.name.clone(),
-            from: primary.name.clone(),
-            to: to.name.clone(),
-        })
-    })
+    let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();
+    for primary in sight.shards.values().filter_map(ShardSight::primary) {
+        *held.entry(&primary.instance.zone).or_default() += 1;
+    }
+    let (full, _) =
+        majority_holder(sight.shards.values().filter_map(ShardSight::primary).map(|p| &p.instance.zone))?;
+    let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
+    let mut reached = BTreeSet::from([full]);
+    let mut queue = VecDeque::from([full]);
+    while let Some(zone) = queue.pop_front() {
+        for shard in sight.shards.values().filter(|shard| !chosen.contains(shard.name)) {
+            let Some(primary) = shard.primary().filter(|primary| primary.instance.zone == *zone) else {
+                continue;
+            };
+            for to in shard.instances.iter().filter(|replica| in_sync(&primary, replica)) {
+                if !reached.insert(&to.instance.zone) {
+                    continue;
+                }
+                if held.get(&to.instance.zone).copied().unwrap_or(0) < room {
+                    may_disturb(sight, shard).ok()?;
+                    let (from, to) = (primary.name.clone(), to.name.clone());
+                    return Some(Step::SwitchForZones { shard: shard.name.clone(), from, to });
+                }
+                queue.push_back(&to.instance.zone);
+            }
+        }
+    }
+    None
 }

@@ -44,9 +44,12 @@ pub enum NodesFile {
 }
 
 impl Disk {
-    /// The role the disk remembers.
+    /// The role the disk remembers. What lies in a directory without our mark says nothing: a running server writes its
+    /// nodes.conf again after the directory was emptied.
     pub fn role(&self) -> DiskRole {
-        let NodesFile::Intact(conf) = &self.nodes_conf else { return DiskRole::Lost };
+        let (Owner::Ours, NodesFile::Intact(conf)) = (&self.owner, &self.nodes_conf) else {
+            return DiskRole::Lost;
+        };
         let Some(me) = conf.myself() else { return DiskRole::Lost };
         match (me.flags.role, me.primary) {
             (Some(Role::Replica), Some(of)) => DiskRole::Replica { of },
