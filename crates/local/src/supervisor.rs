@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use valkeeper_agent::Program;
 use valkeeper_engine::{Clock, Driver};
 use valkeeper_model::{ClusterSpec, Happened, Refusal, Report, Request, ZoneName};
@@ -48,13 +48,16 @@ pub enum SupervisorError {
     Refused(#[from] Refusal),
 }
 
+/// Events that a listener may be behind.
+const EVENTS_KEPT: usize = 1_024;
+
 /// What a supervisor shows while it runs.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Watching {
     /// The newest report.
     pub report: watch::Receiver<Option<Report>>,
-    /// The newest event.
-    pub event: watch::Receiver<Option<EventLine>>,
+    /// Events as they happen.
+    pub events: broadcast::Receiver<EventLine>,
 }
 
 type Wish = (Request, oneshot::Sender<Result<(), Refusal>>);
@@ -66,7 +69,7 @@ pub struct Supervisor {
     lock: Lock,
     listener: tokio::net::UnixListener,
     report: watch::Sender<Option<Report>>,
-    event: watch::Sender<Option<EventLine>>,
+    event: broadcast::Sender<EventLine>,
 }
 
 /// What every connection of the socket shares.
@@ -85,8 +88,8 @@ impl Supervisor {
         dir.ensure_password()?;
         let listener = control::listen(&dir).map_err(SupervisorError::Socket)?;
         let (report, reports) = watch::channel(None);
-        let (event, events) = watch::channel(None);
-        let watching = Watching { report: reports, event: events };
+        let (event, events) = broadcast::channel(EVENTS_KEPT);
+        let watching = Watching { report: reports, events };
         Ok((Self { setup, dir, lock, listener, report, event }, watching))
     }
 
@@ -100,7 +103,8 @@ impl Supervisor {
             Arc::new(move |happened| {
                 let line = log.add(happened);
                 tracing::info!("{}", line.message);
-                event.send_replace(Some(line));
+                // Nobody may be listening.
+                let _ = event.send(line);
             })
         };
         let nudge = Arc::new(Notify::new());

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
 use valkeeper_agent::Program;
 use valkeeper_local::{ClusterDir, RandomIds, Supervisor, SupervisorError, SupervisorSetup, Watching};
 use valkeeper_model::manifest::Manifest;
@@ -120,7 +121,8 @@ pub(crate) async fn supervise(args: &Args, supervise: &Supervise) -> anyhow::Res
     supervisor.run(ended()?).await.map_err(failure)
 }
 
-fn ended() -> anyhow::Result<impl Future<Output = ()>> {
+/// SIGINT or SIGTERM came.
+pub(super) fn ended() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     Ok(async move {
@@ -139,6 +141,7 @@ pub(crate) async fn up(args: &Args, up: &Up) -> anyhow::Result<()> {
 async fn foreground(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
     let setup = setup(args, supervise)?;
     let name = setup.spec.name.clone();
+    let dir = setup.state.cluster(&name);
     eprintln!(
         "cluster {name}: {} {} from {}",
         setup.program.engine,
@@ -148,16 +151,34 @@ async fn foreground(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
     let (supervisor, mut watching) = claim(setup)?;
     let begun = Instant::now();
     let talk = async {
-        while watching.event.changed().await.is_ok() {
-            if let Some(line) = watching.event.borrow_and_update().clone() {
-                eprintln!("{:>8.3}s  {}", begun.elapsed().as_secs_f64(), line.message);
-            }
+        loop {
+            let said = match watching.events.recv().await {
+                Ok(line) => line.message,
+                Err(RecvError::Lagged(missed)) => {
+                    format!("({missed} events left out; `valkeeper events` has them)")
+                }
+                Err(RecvError::Closed) => std::future::pending().await,
+            };
+            eprintln!("{:>8.3}s  {said}", begun.elapsed().as_secs_f64());
         }
-        std::future::pending::<()>().await;
     };
-    eprintln!("Ctrl-C stops it; data is kept");
+    let show = async {
+        let whole =
+            watching.report.wait_for(|report| report.as_ref().is_some_and(|report| report.healthy)).await;
+        drop(whole);
+        let status = Status::of(&dir).await?;
+        output::text(&status.page())?;
+        eprintln!("`valkeeper connect` says how to connect; Ctrl-C stops the cluster, data is kept");
+        std::future::pending::<anyhow::Result<()>>().await
+    };
+    let ended = ended()?;
+    let stop = async {
+        ended.await;
+        eprintln!("stopping");
+    };
     tokio::select! {
-        ended = supervisor.run(ended()?) => ended.map_err(failure),
+        ended = supervisor.run(stop) => ended.map_err(failure),
+        shown = show => shown,
         () = talk => Ok(()),
     }
 }
