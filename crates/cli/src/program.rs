@@ -3,13 +3,14 @@
 use crate::failure::{Failure, Kind};
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{Program, ProgramError};
+use valkeeper_local::StateDir;
 
 /// Where `cargo xtask servers` puts servers.
 const FETCHED: &str = ".servers";
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 
 /// The program named, or the first that is found, probed.
-pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Program> {
+pub(crate) fn find(state: &StateDir, named: Option<&Path>) -> anyhow::Result<Program> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => fetched().or_else(in_path).ok_or_else(|| {
@@ -21,15 +22,54 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Program> {
         })?,
     };
     let path = std::path::absolute(&path)?;
-    Program::probe(&path).map_err(|error| {
+    let known = Known::of(state, &path);
+    if let Some(program) = known.as_ref().and_then(Known::read) {
+        return Ok(program);
+    }
+    let program = Program::probe(&path).map_err(|error| {
         let hint = match &error {
             ProgramError::TooOld { .. } => "name a newer one with --server",
             ProgramError::Unusable { .. } | ProgramError::NotAServer { .. } => {
                 "name a valkey-server or redis-server with --server"
             }
         };
-        Failure::new(Kind::Failed, error.to_string(), hint).into()
-    })
+        Failure::new(Kind::Failed, error.to_string(), hint)
+    })?;
+    if let Some(known) = known {
+        known.keep(&program);
+    }
+    Ok(program)
+}
+
+/// What a probe found, kept beside the clusters: probing starts a server, which is a good part of the time that `up` takes. A
+/// program that was replaced has another length or time of change.
+struct Known {
+    file: PathBuf,
+    stamp: (PathBuf, u64, std::time::SystemTime),
+}
+
+impl Known {
+    fn of(state: &StateDir, path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        let stamp = (path.to_owned(), metadata.len(), metadata.modified().ok()?);
+        Some(Self { file: state.path().join(".program.json"), stamp })
+    }
+
+    fn read(&self) -> Option<Program> {
+        let (stamp, program) = serde_json::from_slice::<((PathBuf, u64, std::time::SystemTime), Program)>(
+            &std::fs::read(&self.file).ok()?,
+        )
+        .ok()?;
+        (stamp == self.stamp).then_some(program)
+    }
+
+    /// Failing to keep it costs the next probe, nothing else.
+    fn keep(&self, program: &Program) {
+        if let Ok(text) = serde_json::to_vec(&(&self.stamp, program)) {
+            let _ = self.file.parent().map(valkeeper_agent::make_private_dir);
+            let _ = valkeeper_agent::replace(&self.file, &text);
+        }
+    }
 }
 
 /// The newest of the fetched ones, Valkey before Redis.

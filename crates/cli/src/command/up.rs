@@ -69,7 +69,7 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
         )
         .into());
     }
-    let program = program::find(supervise.server.as_deref())?;
+    let program = program::find(&state, supervise.server.as_deref())?;
     refuse_unknown_directives(&supervise.file, &spec, &program)?;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port })
 }
