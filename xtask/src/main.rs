@@ -1,5 +1,7 @@
 //! Developer commands, started as `cargo xtask COMMAND`. One file per command.
 
+mod cache;
+mod clients;
 mod command;
 mod files;
 mod layers;
@@ -22,6 +24,8 @@ struct Cli {
 enum Command {
     /// Put the real servers that tests and the demo run into .servers/
     Servers(servers::Args),
+    /// Put the clients that scenarios run beside an event into .clients/
+    Clients,
     /// Prove that crates depend on each other downwards only and that the pure ones are pure
     Layers,
     /// Check the text of the repository: sizes, names, lint exceptions, paths of one machine
@@ -33,6 +37,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Servers(args) => servers::run(&args),
+        Command::Clients => clients::run(),
         Command::Layers => layers::run(),
         Command::Files => files::run(),
         Command::Test(args) => test::run(&args),

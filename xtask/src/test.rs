@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{command, files, layers, servers};
+use crate::{clients, command, files, layers, servers};
 use tally::Tally;
 
 #[derive(clap::Args)]
@@ -45,11 +45,15 @@ const CHECKS: &[Check] = &[
     ("servers", |_| servers::run(&servers::Args::default())),
 ];
 
+/// Needed by long scenarios only.
+const LONG_CHECKS: &[Check] = &[("clients", |_| clients::run())];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = command::checkout()?;
     let begun = Instant::now();
     let mut failures: Vec<String> = Vec::new();
-    for (name, check) in CHECKS {
+    let long = if args.all { LONG_CHECKS } else { &[] };
+    for (name, check) in CHECKS.iter().chain(long) {
         let started = Instant::now();
         println!("--- {name}");
         let done = check(&root);
