@@ -62,8 +62,8 @@ impl DataDir {
             },
         };
         let rdb = size(&self.path.join(RDB))?;
-        let has_data = rdb > EMPTY_RDB || self.aof_holds_data()?;
-        Ok(Disk { owner, nodes_conf, has_data, has_rdb: rdb > 0 })
+        let has_aof = self.aof_holds_data()?;
+        Ok(Disk { owner, nodes_conf, has_data: rdb > EMPTY_RDB || has_aof, has_aof, has_rdb: rdb > 0 })
     }
 
     /// An AOF holds data if any of its files does: the base is an RDB of some 90 bytes when the server is empty.

@@ -20,7 +20,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn show(setup: Setup) -> std::process::ExitCode {
-    println!("{setup:#?}");
+    println!("{setup:?}");
     let outcome = Fleet::new(setup).run();
     for line in &outcome.transcript {
         println!("{line}");

@@ -71,11 +71,18 @@ impl Agent {
 
     /// Restarts the server; a primary hands over first if there is anybody to hand over to (law 2).
     pub(super) fn restart(&mut self, now: Millis) {
-        if self.owns_slots() && !self.siblings().is_empty() {
+        if self.may_hand_over() {
             self.hand_over(now, None, Then::Restart);
         } else {
             self.terminate(now, Then::Restart);
         }
+    }
+
+    /// Is there anybody to hand over to, and is our server not known to be a replica? One that does not answer just now may be
+    /// a primary that serves (law 1); the handover looks at it first.
+    pub(super) fn may_hand_over(&self) -> bool {
+        let known_for_replica = self.server.known().is_some_and(|view| !view.owns_slots());
+        !known_for_replica && !self.siblings().is_empty()
     }
 
     fn refuse(&mut self, token: Token, why: &str) {

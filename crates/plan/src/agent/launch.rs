@@ -6,6 +6,7 @@ use super::{Command, StartPlan, Token};
 use crate::config;
 use crate::nodes_conf::{self, Part};
 use crate::safety::start::{Comeback, Disk, Hold, NodesFile, Owner, Sibling, comeback, judge};
+use crate::safety::succession::has_online_replica;
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
@@ -99,18 +100,13 @@ impl Agent {
     /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
     /// now on, so that the server is restarted, handing over first, while its data is still in memory somewhere.
     fn inspected_while_running(&mut self, now: Millis, result: Result<Disk, String>) {
-        if let Ok(disk) = result {
-            let wiped = disk.owner == Owner::Nobody;
-            self.disk = Some(disk);
-            if wiped
-                && (!self.owns_slots()
-                    || self
-                        .server
-                        .known()
-                        .is_some_and(|view| crate::safety::succession::has_online_replica(&view.replication)))
-            {
-                self.restart(now);
-            }
+        let Ok(disk) = result else { return };
+        let wiped = disk.owner == Owner::Nobody;
+        self.disk = Some(disk);
+        // What does not answer just now may be the only copy (law 1): it is looked at again.
+        let Some(view) = self.server.known() else { return };
+        if wiped && (!view.owns_slots() || has_online_replica(&view.replication)) {
+            self.restart(now);
         }
     }
 
@@ -247,7 +243,9 @@ impl Agent {
         let replica = conf.and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
         // A replica that loads an AOF forgets where in the stream it was and needs a full sync; one that loads an RDB goes on
         // from there. So it starts from the RDB, and AOF is switched on once it is in sync (docs/engine-facts.md).
-        let from_rdb = replica && self.disk.as_ref().is_some_and(|disk| disk.has_rdb);
+        // With AOF on, the engine does not even look at an RDB: a primary that has nothing else starts from it likewise, or it
+        // would come up empty (persistence changed from rdb to aof while it was down, or the AOF lost).
+        let from_rdb = self.disk.as_ref().is_some_and(|disk| disk.has_rdb && (replica || !disk.has_aof));
         if from_rdb && self.persistence() == Persistence::Aof {
             for directive in config.iter_mut().filter(|(name, _)| name == config::APPENDONLY) {
                 "no".clone_into(&mut directive.1);

@@ -339,7 +339,7 @@ impl Agent {
     /// Goes down on purpose, handing over first if that is possible (law 2).
     fn come_down(&mut self, now: Millis) {
         match &self.phase {
-            Phase::Watching(_) if self.owns_slots() && !self.siblings().is_empty() => {
+            Phase::Watching(_) if self.may_hand_over() => {
                 self.hand_over(now, None, Then::Rest);
             }
             Phase::Watching(_) => self.terminate(now, Then::Rest),

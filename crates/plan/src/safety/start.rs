@@ -17,6 +17,8 @@ pub struct Disk {
     pub nodes_conf: NodesFile,
     /// Is there an RDB or AOF with data in it?
     pub has_data: bool,
+    /// Is there an AOF with data in it?
+    pub has_aof: bool,
     /// Is there an RDB file? It carries the replication offset, so that a replica started from it may continue the stream.
     pub has_rdb: bool,
 }

@@ -50,7 +50,7 @@ impl Fleet {
     }
 
     pub(super) fn agent_tick(&mut self, agent: usize, life: u64, at: u64) {
-        if self.agents[agent].tick_at == Some(at) {
+        if self.agents[agent].life == life && self.agents[agent].tick_at == Some(at) {
             self.agents[agent].tick_at = None;
             self.agent_event(agent, life, Event::Tick);
         }

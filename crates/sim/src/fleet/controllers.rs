@@ -79,7 +79,8 @@ impl Fleet {
     }
 
     pub(super) fn controller_tick(&mut self, controller: usize, life: u64, at: u64) {
-        if self.controllers[controller].tick_at == Some(at) {
+        let host = &self.controllers[controller];
+        if host.life == life && host.tick_at == Some(at) {
             self.controllers[controller].tick_at = None;
             self.controller_event(controller, life, Event::Tick);
         }

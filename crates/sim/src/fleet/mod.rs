@@ -324,9 +324,13 @@ impl Fleet {
             let Some(happening) = self.clock.next() else { break };
             self.dispatch(happening);
         }
-        if let Some(broken) = &self.laws.broken {
+        if let Some(broken) = self.laws.broken.clone() {
             let line = format!("LAW {} BROKEN: {}", broken.law, broken.what);
             self.transcript.note(self.clock.now(), || line);
+            for index in 0..self.controllers.len() {
+                let stage = format!("controller {index}: {:?}", self.controllers[index].controller);
+                self.note(|| stage);
+            }
         }
         Outcome {
             happenings: self.clock.count(),

@@ -47,7 +47,10 @@ impl Fleet {
         }
         let now = self.now();
         if report.healthy {
-            let down = self.laws.down_since.iter().position(|since| since.is_some_and(|at| now > at + 3_000));
+            let down = (0..self.servers.len()).find(|index| {
+                let since = self.laws.down_since[*index];
+                !self.servers[*index].alive() && since.is_some_and(|at| now > at + 3_000)
+            });
             if let Some(down) = down {
                 let what = format!("controller {controller}: healthy, with {} down", self.name(down));
                 self.break_law(8, what);

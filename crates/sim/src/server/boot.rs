@@ -68,7 +68,8 @@ impl Server {
             NodesFileState::Current => start::NodesFile::Intact(self.rendered()),
         };
         let has_data = self.disk.tips().any(|tip| tip != EMPTY);
-        start::Disk { owner, nodes_conf, has_data, has_rdb: self.disk.rdb.is_some() }
+        let has_aof = self.disk.aof.is_some_and(|tip| tip != EMPTY);
+        start::Disk { owner, nodes_conf, has_data, has_aof, has_rdb: self.disk.rdb.is_some() }
     }
 
     /// Keeps what it knows.
