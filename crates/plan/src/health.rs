@@ -33,9 +33,11 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     waiting.sort();
     waiting.dedup();
     let serving = sight.shards.values().all(|shard| shard.primary().is_some());
-    // A zone that holds too many primaries after a failover or a switchover is told, and mended by the controller; the cluster
-    // is whole all the same.
-    let healthy = waiting.iter().all(|reason| matches!(reason, Waiting::ZoneMajority { .. }));
+    // Zones that hold what they should not after a failover or a switchover are told, and mended by the controller; the
+    // cluster is whole all the same.
+    let of_zones =
+        |reason: &Waiting| matches!(reason, Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. });
+    let healthy = waiting.iter().all(of_zones);
     let phase = match (healthy, sight.layout.formed, serving) {
         (true, ..) => Phase::Healthy,
         (false, false, _) => Phase::Creating,

@@ -28,8 +28,8 @@ pub fn server_config(spec: &ClusterSpec) -> ServerConfig {
 }
 
 /// The first layout of a cluster. Instance `n` is the `n`-th of a round over shards first, then replicas: `0..shards` found
-/// as primaries. Primary of shard `i` is in zone `i`, its `r`-th replica `r` zones on, so that zones fill evenly and a
-/// replica shares its primary's zone only if there are fewer zones than copies.
+/// as primaries. The primary of shard `i` is in zone `i`, its replicas in the zones after it, so that zones fill evenly; a
+/// replica shares its primary's zone only if there is no other zone.
 pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Result<Layout, Impossible> {
     let zone_at = |n: u32| {
         let index = usize::try_from(n).unwrap_or(usize::MAX) % zones.len().max(1);
@@ -41,7 +41,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         let shard = ShardName::nth(n);
         let founder = InstanceName::nth(&spec.name, n);
         for replica in 0..=spec.replicas_per_shard {
-            let Some(zone) = zone_at(n + replica) else {
+            let Some(zone) = zone_at(n + zones_on(replica, zones.len())) else {
                 return Err(Impossible::TooFewZones {
                     given: 0,
                     needed: zones_needed(spec.replicas_per_shard),
@@ -69,6 +69,12 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         refuse_unsafe_zones(spec, zones, &layout)?;
     }
     Ok(layout)
+}
+
+/// How many zones on from its primary's the `replica`-th is: round all the other zones.
+fn zones_on(replica: u32, zones: usize) -> u32 {
+    let others = u32::try_from(zones).unwrap_or(u32::MAX).saturating_sub(1);
+    if replica == 0 || others == 0 { 0 } else { 1 + (replica - 1) % others }
 }
 
 fn refuse_unsafe_zones(spec: &ClusterSpec, zones: &[ZoneName], layout: &Layout) -> Result<(), Impossible> {

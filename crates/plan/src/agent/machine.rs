@@ -44,6 +44,8 @@ pub struct Agent {
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
+    /// Was this run begun by an earlier supervisor?
+    pub(super) adopted: bool,
 }
 
 /// What a question of somebody else's became.
@@ -126,6 +128,7 @@ impl Agent {
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
+            adopted: running.is_some(),
         }
     }
 
@@ -391,6 +394,7 @@ impl Agent {
         self.last_view = None;
         self.died_at = None;
         self.snapshot = Snapshot::default();
+        self.adopted = false;
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {

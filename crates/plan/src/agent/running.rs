@@ -65,7 +65,9 @@ impl Agent {
         if first {
             self.failures = Failures::default();
             self.accept_loss = false;
-            self.out.record(Happened::Started { instance: self.name.clone() });
+            if !self.adopted {
+                self.out.record(Happened::Started { instance: self.name.clone() });
+            }
         }
         self.waiting = None;
         self.set_live(&view);

@@ -23,7 +23,8 @@ impl Snapshot {
     pub(super) fn due(&mut self, now: Millis, view: &ServerView, settled: bool) -> bool {
         let rested = self.asked_at.is_none_or(|at| now.since(at) >= AGAIN_MS);
         let new_history = self.history != Some(view.replication.replid) && view.memory_bytes <= SMALL_BYTES;
-        let due = rested && (view.persistence_failing || settled && new_history);
+        // A new history does not wait: the next death of this shard may come at once.
+        let due = view.persistence_failing && rested || settled && new_history;
         if due {
             self.asked_at = Some(now);
             self.history = Some(view.replication.replid);

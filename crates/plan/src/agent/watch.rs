@@ -75,7 +75,8 @@ impl Watch {
         } else {
             self.unanswered += 1;
         }
-        self.next_look = now.plus(if settled { AT_REST_MS } else { UNSETTLED_MS });
+        // Silence is looked into at once: the looks that must stay unanswered would take seconds beyond the limit otherwise.
+        self.next_look = now.plus(if alive && settled { AT_REST_MS } else { UNSETTLED_MS });
         true
     }
 

@@ -167,8 +167,9 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
     for primary in sight.shards.values().filter_map(ShardSight::primary) {
         *held.entry(&primary.instance.zone).or_default() += 1;
     }
-    let (full, _) =
-        majority_holder(sight.shards.values().filter_map(ShardSight::primary).map(|p| &p.instance.zone))?;
+    let zones =
+        || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
+    let Some((full, _)) = majority_holder(zones()) else { return leave_shared_zone(sight, chosen) };
     let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);
@@ -191,4 +192,33 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
         }
     }
     None
+}
+
+/// A primary that shares its zone with one of its replicas hands over to one that shares its own with nobody, if the
+/// majority of primaries then still survives any zone.
+fn leave_shared_zone(sight: &Sight<'_>, chosen: &BTreeSet<ShardName>) -> Option<Step> {
+    sight.shards.values().filter(|shard| !chosen.contains(shard.name)).find_map(|shard| {
+        let primary = shard.primary()?;
+        let alone = |one: &InstanceSight<'_>| {
+            shard
+                .instances
+                .iter()
+                .all(|other| other.name == one.name || other.instance.zone != one.instance.zone)
+        };
+        if alone(&primary) {
+            return None;
+        }
+        let to = shard.instances.iter().find(|replica| {
+            let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
+                if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
+            });
+            alone(replica) && in_sync(&primary, replica) && majority_holder(moved).is_none()
+        })?;
+        may_disturb(sight, shard).ok()?;
+        Some(Step::SwitchForZones {
+            shard: shard.name.clone(),
+            from: primary.name.clone(),
+            to: to.name.clone(),
+        })
+    })
 }

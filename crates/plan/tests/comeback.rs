@@ -1,0 +1,145 @@
+//! Law 3: who may come back as primary. One row, one situation somebody lost data in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use valkeeper_model::{
+    Activity, Address, AgentReport, AskFailed, DiskRole, Epoch, Generation, Incarnation, InstanceName, Link,
+    NodeId, Observed, Offset, Part, Persistence, Process, Replication, ReplicationId, Role, ServerView,
+    SlotSet, TopologyNode, Unseen,
+};
+use valkeeper_plan::safety::start::{Comeback, Hold, Sibling, comeback, judge};
+
+fn name(n: u32) -> InstanceName {
+    format!("c-{n}").parse().expect("a name")
+}
+
+fn view(part: Part, keys: u64, slots: &SlotSet) -> ServerView {
+    let node_id = NodeId::from_bytes([1; 20]);
+    let role = if matches!(part, Part::Primary { .. }) { Role::Primary } else { Role::Replica };
+    let myself =
+        TopologyNode { role, primary: None, slots: slots.clone(), config_epoch: Epoch(7), address: None };
+    ServerView {
+        node_id,
+        version: "9.1.2".to_owned(),
+        replication: Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(100) },
+        keys,
+        memory_bytes: 0,
+        cluster_ok: true,
+        current_epoch: Epoch(7),
+        topology: Arc::new(BTreeMap::from([(node_id, myself)])),
+        failed: std::collections::BTreeSet::new(),
+        suspected: std::collections::BTreeSet::new(),
+        blank: 0,
+        open_slots: 0,
+        config_drift: Vec::new(),
+        config_refused: Vec::new(),
+        persistence_failing: false,
+    }
+}
+
+fn report(
+    process: Process,
+    disk_role: DiskRole,
+    has_data: bool,
+    server: Observed<ServerView>,
+) -> AgentReport {
+    AgentReport {
+        generation: Generation(1),
+        address: Address { ip: [127, 0, 0, 1].into(), port: 1, bus_port: 2 },
+        process,
+        disk_role,
+        has_data,
+        server,
+        activity: Activity::Watching,
+        waiting: None,
+    }
+}
+
+fn running(server: Observed<ServerView>, has_data: bool) -> Result<AgentReport, AskFailed> {
+    let process = Process::Running { incarnation: Incarnation(3), pid: None };
+    Ok(report(process, DiskRole::Replica { of: NodeId::from_bytes([2; 20]) }, has_data, server))
+}
+
+fn down(disk_role: DiskRole, has_data: bool) -> Result<AgentReport, AskFailed> {
+    Ok(report(Process::Down, disk_role, has_data, Observed::Unknown(Unseen::NotRunning)))
+}
+
+fn replica(link: Link, keys: u64) -> Observed<ServerView> {
+    Observed::Known(view(Part::Replica { link }, keys, &SlotSet::empty()))
+}
+
+fn decide(
+    whole: bool,
+    has_data: bool,
+    persistence: Persistence,
+    sibling: &Result<AgentReport, AskFailed>,
+) -> Comeback {
+    comeback(Epoch(1), whole, has_data, persistence, false, &[(name(1), judge(&name(1), sibling))])
+}
+
+#[test]
+fn a_live_copy_is_promoted_whatever_the_old_primary_holds() {
+    for link in [Link::Up, Link::Lost] {
+        for (has_data, persistence) in
+            [(true, Persistence::Aof), (false, Persistence::None), (true, Persistence::Rdb)]
+        {
+            let verdict = decide(true, has_data, persistence, &running(replica(link, 0), false));
+            assert_eq!(verdict, Comeback::FailOver { cold: false });
+        }
+    }
+}
+
+#[test]
+fn who_serves_already_is_followed() {
+    let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
+    let verdict = decide(true, true, Persistence::Aof, &running(Observed::Known(primary.clone()), true));
+    assert_eq!(verdict, Comeback::AsReplicaOf(Box::new(primary)));
+}
+
+#[test]
+fn unknown_is_waited_for() {
+    let silent = running(Observed::Unknown(Unseen::Timeout), true);
+    let gone = Err(AskFailed::Unseen(Unseen::Unreachable));
+    let syncing = running(replica(Link::Syncing, 3), true);
+    for sibling in [silent, gone, syncing] {
+        let verdict = decide(true, true, Persistence::Aof, &sibling);
+        assert_eq!(verdict, Comeback::Wait(Hold::Unknown(vec![name(1)])));
+    }
+}
+
+#[test]
+fn after_a_power_loss_the_primary_with_data_starts_in_place() {
+    let of = NodeId::from_bytes([1; 20]);
+    for sibling in [down(DiskRole::Replica { of }, true), running(replica(Link::NeverUp, 9), true)] {
+        assert_eq!(decide(true, true, Persistence::Aof, &sibling), Comeback::AsPrimary);
+    }
+}
+
+#[test]
+fn a_newer_claim_on_a_sibling_disk_is_waited_for() {
+    let claim = |epoch| down(DiskRole::Primary { config_epoch: Epoch(epoch), slots: SlotSet::all() }, true);
+    assert_eq!(decide(true, true, Persistence::Aof, &claim(2)), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(decide(true, true, Persistence::Aof, &claim(1)), Comeback::AsPrimary);
+    assert_eq!(decide(false, true, Persistence::Aof, &claim(1)), Comeback::Wait(Hold::CopyOn(name(1))));
+}
+
+#[test]
+fn a_wiped_primary_lets_a_copy_on_disk_go_first() {
+    let of = NodeId::from_bytes([1; 20]);
+    let verdict = decide(false, false, Persistence::Aof, &down(DiskRole::Replica { of }, true));
+    assert_eq!(verdict, Comeback::Wait(Hold::CopyOn(name(1))));
+    let verdict = decide(false, false, Persistence::Aof, &running(replica(Link::NeverUp, 9), true));
+    assert_eq!(verdict, Comeback::FailOver { cold: true });
+}
+
+#[test]
+fn a_shard_without_any_copy_comes_back_only_where_that_was_promised_or_accepted() {
+    let nothing = running(replica(Link::NeverUp, 0), false);
+    assert_eq!(decide(false, false, Persistence::Aof, &nothing), Comeback::Wait(Hold::NoCopy));
+    assert_eq!(decide(false, false, Persistence::Rdb, &nothing), Comeback::Wait(Hold::NoCopy));
+    assert_eq!(decide(false, false, Persistence::None, &nothing), Comeback::AsPrimary);
+    // Its own files are whole: it was never written to.
+    assert_eq!(decide(true, false, Persistence::Rdb, &nothing), Comeback::AsPrimary);
+    let accepted = comeback(Epoch(1), false, false, Persistence::Aof, true, &[(name(1), Sibling::Empty)]);
+    assert_eq!(accepted, Comeback::AsPrimary);
+}
