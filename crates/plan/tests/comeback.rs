@@ -55,11 +55,13 @@ fn report(
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an answer as it comes")]
 fn running(server: Observed<ServerView>, has_data: bool) -> Result<AgentReport, AskFailed> {
     let process = Process::Running { incarnation: Incarnation(3), pid: None };
     Ok(report(process, DiskRole::Replica { of: NodeId::from_bytes([2; 20]) }, has_data, server))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an answer as it comes")]
 fn down(disk_role: DiskRole, has_data: bool) -> Result<AgentReport, AskFailed> {
     Ok(report(Process::Down, disk_role, has_data, Observed::Unknown(Unseen::NotRunning)))
 }

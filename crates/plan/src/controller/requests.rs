@@ -8,8 +8,8 @@ use crate::safety::disruption::{busy, may_disturb};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, Refusal, Request, ShardName,
-    Unfit, Waiting,
+    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, Observed, Refusal, Request,
+    ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -181,6 +181,18 @@ fn failover(
         if asks.is_empty() {
             return Err(Refusal::NothingToAccept { shard: shard.name.clone() });
         }
+        return Ok(Decision::UntilPrimaryChanges(shard.name.clone(), None, asks));
+    }
+    // One that runs and does not answer would be killed soon; the user need not wait for that. Nothing is disturbed by it.
+    let hung = |instance: &&InstanceSight<'_>| {
+        instance.report.is_some_and(|report| {
+            report.incarnation().is_some() && report.server == Observed::Unknown(Unseen::Timeout)
+        })
+    };
+    if shard.primary().is_none()
+        && let Some(hung) = shard.instances.iter().find(hung)
+    {
+        let asks = vec![(hung.name.clone(), Ask::Kill)];
         return Ok(Decision::UntilPrimaryChanges(shard.name.clone(), None, asks));
     }
     let primary = primary_of(shard)?;
