@@ -11,17 +11,6 @@ use valkeeper_model::{Address, InstanceName};
 pub(crate) const FIRST_PORT: u16 = 7101;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The addresses of a cluster as they are kept.
-pub(crate) fn kept(dir: &ClusterDir) -> Result<BTreeMap<InstanceName, Address>, StateError> {
-    let path = dir.addresses_path();
-    match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map_err(|error| StateError::Damaged { path, why: error.to_string() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(StateError::io(&path)(error)),
-    }
-}
-
 /// Addresses for these instances: the kept ones, and new ones for who has none, kept before anybody learns of them. `from`
 /// moves all of them: to the first free ports from there on.
 pub(crate) fn assign<'a>(
@@ -30,13 +19,13 @@ pub(crate) fn assign<'a>(
     instances: impl Iterator<Item = &'a InstanceName>,
     from: Option<u16>,
 ) -> Result<BTreeMap<InstanceName, Address>, StateError> {
-    let mut addresses = if from.is_some() { BTreeMap::new() } else { kept(dir)? };
-    let before = kept(dir)?;
+    let mut addresses = if from.is_some() { BTreeMap::new() } else { dir.addresses()? };
+    let before = dir.addresses()?;
     let mut taken: BTreeSet<u16> = BTreeSet::new();
     let mut take = |address: &Address| taken.extend([address.port, address.bus_port]);
     addresses.values().for_each(&mut take);
     for other in state.clusters()?.iter().filter(|other| *other != dir.name()) {
-        kept(&state.cluster(other))?.values().for_each(&mut take);
+        state.cluster(other).addresses()?.values().for_each(&mut take);
     }
     let mut candidates = from.unwrap_or(FIRST_PORT)..=u16::MAX - Address::BUS_OFFSET;
     for name in instances {

@@ -212,9 +212,15 @@ impl ClusterDir {
             .map_err(|error| StateError::Damaged { path, why: error.to_string() })
     }
 
-    /// Where the instances answer.
+    /// Where the instances answer: empty before they have been given ports.
     pub fn addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
-        crate::ports::kept(self)
+        let path = self.addresses_path();
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| StateError::Damaged { path, why: error.to_string() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(StateError::io(&path)(error)),
+        }
     }
 
     /// The password of the servers.

@@ -24,6 +24,7 @@ pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     set("cluster-require-full-coverage", "no".to_owned());
     set("cluster-allow-replica-migration", "no".to_owned());
     set("cluster-replica-validity-factor", "0".to_owned());
+    set(NO_FAILOVER, "no".to_owned());
     set("cluster-config-save-behavior", "best-effort".to_owned());
     set("repl-diskless-sync", "yes".to_owned());
     set("repl-diskless-sync-delay", "0".to_owned());
@@ -66,5 +67,7 @@ fn backlog_bytes(config: &ServerConfig) -> u64 {
     config.max_memory.map_or(64 * MIB, |limit| (limit / 16).clamp(MIB, 256 * MIB))
 }
 
-/// The one directive that a server may start with another value of: see [`crate::agent`].
+/// Directives that a returning replica starts with another value of, until it is in sync: see [`crate::agent`].
 pub const APPENDONLY: &str = "appendonly";
+/// See [`APPENDONLY`].
+pub const NO_FAILOVER: &str = "cluster-replica-no-failover";

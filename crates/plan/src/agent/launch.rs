@@ -1,8 +1,9 @@
 //! Whether and as what our server starts. The rule is [`crate::safety::start`]; here it is fed and obeyed.
 
+use super::consultation::{CONSULT_MS, Consultation};
 use super::machine::{Agent, Phase};
 use super::promotion::Promotion;
-use super::{Command, StartPlan, Token};
+use super::{Command, StartPlan};
 use crate::config;
 use crate::nodes_conf::{self, Part};
 use crate::safety::start::{Comeback, Disk, Hold, NodesFile, Owner, Sibling, comeback, judge};
@@ -10,51 +11,14 @@ use crate::safety::succession::has_online_replica;
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    AgentReport, Answer, Ask, AskFailed, DiskRole, Happened, InstanceName, Millis, Persistence, Role,
-    ServerView, StartFailure, Unseen, Waiting,
+    Ask, DiskRole, Happened, InstanceName, Millis, Persistence, Role, ServerView, StartFailure, Waiting,
 };
 
-/// How long others are asked for.
-const CONSULT_MS: u64 = 500;
 /// Before the next try when somebody else has to move first.
 const AGAIN_MS: u64 = 150;
 /// Before the next try after a start that failed: doubled each time, up to the second.
 const FAILED_MS: u64 = 100;
 const FAILED_MAX_MS: u64 = 2_000;
-
-/// Asking others what they hold.
-#[derive(Debug)]
-pub(super) struct Consultation {
-    pending: BTreeMap<Token, InstanceName>,
-    answers: BTreeMap<InstanceName, Result<AgentReport, AskFailed>>,
-    until: Millis,
-}
-
-impl Consultation {
-    pub(super) fn told(&mut self, token: Token, result: Result<Answer, AskFailed>) -> bool {
-        let Some(name) = self.pending.remove(&token) else { return false };
-        let answer = result.and_then(|answer| match answer {
-            Answer::Report(report) => Ok(*report),
-            Answer::Done | Answer::Replication { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
-        });
-        self.answers.insert(name, answer);
-        self.pending.is_empty()
-    }
-    pub(super) fn expired(&self, now: Millis) -> bool {
-        self.until <= now
-    }
-    pub(super) fn wake_at(&self) -> Millis {
-        self.until
-    }
-    fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
-        self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
-    }
-    /// What a member that answers believes; the newest of them.
-    fn newest_view(&self) -> Option<&ServerView> {
-        let views = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.view());
-        views.max_by_key(|view| (view.cluster_ok, view.current_epoch))
-    }
-}
 
 impl Agent {
     pub(super) fn inspect(&mut self) {
@@ -81,6 +45,8 @@ impl Agent {
             }
             (Owner::Nobody, _) if !order.formed => self.start(Some(nodes_conf::founding(&order))),
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
+                // Which of its copies it may start from depends on whether its primary serves.
+                DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
                 // A replica does no harm: it follows whoever serves the slots.
                 DiskRole::Replica { .. } if self.wanted_up() => {
                     self.start(nodes_conf::readdressed(conf, &order));
@@ -138,11 +104,7 @@ impl Agent {
             .map(|(name, _)| (self.out.tell(name, Ask::Report { fresh: true }, CONSULT_MS), name.clone()))
             .collect();
         let alone = pending.is_empty();
-        self.phase = Phase::Consulting(Consultation {
-            pending,
-            answers: BTreeMap::new(),
-            until: now.plus(CONSULT_MS + 50),
-        });
+        self.phase = Phase::Consulting(Consultation::begin(now, pending));
         if alone {
             self.consulted(now);
         }
@@ -156,7 +118,7 @@ impl Agent {
         // Who we are: by our own file, or, if that is lost, by what the others know of us.
         let (own_epoch, whole, slots) = match disk.role() {
             DiskRole::Primary { config_epoch, slots } => (config_epoch, true, slots),
-            DiskRole::Replica { .. } => return self.inspect(),
+            DiskRole::Replica { .. } => return self.start_as_replica_of_whoever_serves(&consultation),
             DiskRole::Lost => match newest
                 .and_then(|view| view.topology.get(&me.node_id).map(|node| (view, node)))
             {
@@ -177,8 +139,8 @@ impl Agent {
             .siblings()
             .map(|(name, _)| (name.clone(), judge(name, &consultation.answer(name))))
             .collect();
-        let verdict =
-            comeback(own_epoch, whole, disk.has_data, self.persistence(), self.accept_loss, &siblings);
+        let has_data = disk.counts(&siblings);
+        let verdict = comeback(own_epoch, whole, has_data, self.persistence(), self.accept_loss, &siblings);
         match verdict {
             Comeback::AsReplicaOf(view) => self.start_as_replica_of(&view),
             Comeback::FailOver { cold } => self.promote(now, cold),
@@ -230,10 +192,37 @@ impl Agent {
         }
         let part = Part::ReplicaOf(primary.node_id);
         let conf = nodes_conf::rebuilt(&order, &primary.topology, primary.current_epoch, own, part);
-        self.start(Some(conf));
+        self.start_beside(Some(conf), true);
+    }
+
+    /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from?
+    fn chooses_its_copy(&self) -> bool {
+        self.persistence() == Persistence::Aof
+            && self.disk.as_ref().is_some_and(|disk| disk.has_aof && disk.has_rdb)
+    }
+
+    fn start_as_replica_of_whoever_serves(&mut self, consultation: &Consultation) {
+        let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
+        let judged = order.siblings().map(|(name, _)| judge(name, &consultation.answer(name)));
+        let serving = judged.filter_map(|sibling| match sibling {
+            Sibling::Primary(view) => Some(view),
+            _ => None,
+        });
+        match (serving.max_by_key(|view| view.myself().map(|node| node.config_epoch)), &disk.nodes_conf) {
+            (Some(view), _) => self.start_as_replica_of(&view),
+            (None, NodesFile::Intact(conf)) if self.wanted_up() => {
+                self.start(nodes_conf::readdressed(conf, &order));
+            }
+            _ => self.phase = Phase::Idle,
+        }
     }
 
     fn start(&mut self, nodes_conf: Option<NodesConf>) {
+        self.start_beside(nodes_conf, false);
+    }
+
+    /// Starts our server; `served` if its shard's primary is known to serve.
+    fn start_beside(&mut self, nodes_conf: Option<NodesConf>, served: bool) {
         let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
         let mut config = config::directives(&order.config);
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
@@ -242,13 +231,22 @@ impl Agent {
         };
         let replica = conf.and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
         // A replica that loads an AOF forgets where in the stream it was and needs a full sync; one that loads an RDB goes on
-        // from there. So it starts from the RDB, and AOF is switched on once it is in sync (docs/engine-facts.md).
+        // from there. So it starts from the RDB, and AOF is switched on once it is in sync (docs/engine-facts.md). But only
+        // beside a primary that serves: without one its AOF may be the newest copy there is.
         // With AOF on, the engine does not even look at an RDB: a primary that has nothing else starts from it likewise, or it
         // would come up empty (persistence changed from rdb to aof while it was down, or the AOF lost).
-        let from_rdb = self.disk.as_ref().is_some_and(|disk| disk.has_rdb && (replica || !disk.has_aof));
+        let from_rdb =
+            self.disk.as_ref().is_some_and(|disk| disk.has_rdb && (replica && served || !disk.has_aof));
         if from_rdb && self.persistence() == Persistence::Aof {
             for directive in config.iter_mut().filter(|(name, _)| name == config::APPENDONLY) {
                 "no".clone_into(&mut directive.1);
+            }
+        }
+        // Until it is in sync, its copy is not one that the engine's own election may promote: the primary may just be slow to
+        // load, and its newer data would be lost.
+        if replica {
+            for directive in config.iter_mut().filter(|(name, _)| name == config::NO_FAILOVER) {
+                "yes".clone_into(&mut directive.1);
             }
         }
         self.waiting = None;

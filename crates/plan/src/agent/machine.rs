@@ -1,7 +1,7 @@
 //! The agent's state, and which event goes where.
 
+use super::consultation::Consultation;
 use super::handover::Handover;
-use super::launch::Consultation;
 use super::promotion::Promotion;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
@@ -306,7 +306,7 @@ impl Agent {
         }
         if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
             self.next_disk_look = now.plus(DISK_LOOK_MS);
-            self.out.push(Command::Inspect);
+            if self.wanted_up() { self.out.push(Command::Inspect) } else { self.come_down(now) }
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `running.rs` | what a running server's replies mean |
 //! | `role_change.rs` | what follows a promotion or a handover |
 //! | `launch.rs` | whether and as what a server starts |
+//! | `consultation.rs` | what others hold before a start |
 //! | `watch.rs` | whether a running server is well |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
@@ -14,6 +15,7 @@
 //! | `answer.rs` | what others may ask |
 
 mod answer;
+mod consultation;
 pub mod handover;
 mod launch;
 mod machine;

@@ -3,7 +3,7 @@
 
 use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, best_after_death, is_primary};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Link, Millis, ReplicationId, ServerView};
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -29,6 +29,8 @@ pub struct Promotion {
     began: Millis,
     /// The replica that asked for votes and got none, if so.
     pub without_votes: Option<InstanceName>,
+    /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
+    asked: BTreeSet<InstanceName>,
     stage: Stage,
 }
 
@@ -90,7 +92,16 @@ impl Promotion {
         out: &mut Outbox,
     ) -> Self {
         let stage = Self::look(&siblings, out);
-        Self { siblings, history, cold, died_at, began: now, without_votes: None, stage }
+        Self {
+            siblings,
+            history,
+            cold,
+            died_at,
+            began: now,
+            without_votes: None,
+            asked: BTreeSet::new(),
+            stage,
+        }
     }
 
     fn look(siblings: &[InstanceName], out: &mut Outbox) -> Stage {
@@ -186,6 +197,14 @@ impl Promotion {
         }
         let unseen =
             seen.values().any(|seen| matches!(seen, Err(AskFailed::Unseen(_) | AskFailed::Refused(_))));
+        // Law 1: who was told before and cannot be seen now may have won. Another one would take its writes away.
+        let may_have_won = |(name, seen): (&InstanceName, &Result<Candidate, AskFailed>)| {
+            self.asked.contains(name) && matches!(seen, Err(AskFailed::Unseen(_)))
+        };
+        if seen.iter().any(may_have_won) {
+            self.stage = Stage::Rest { until: now.plus(10) };
+            return Progress::Going;
+        }
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         let best = best_after_death(known.iter().copied(), self.history, self.cold).cloned();
         let waited = now.since(self.began);
@@ -193,6 +212,7 @@ impl Promotion {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
+                self.asked.insert(to.instance.clone());
                 let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }

@@ -2,6 +2,7 @@
 
 use super::machine::{Agent, Phase, Then};
 use super::{Command, handover, promotion};
+use crate::safety::succession::has_online_replica;
 use valkeeper_model::{Answer, AskFailed, Happened, Millis};
 
 impl Agent {
@@ -63,8 +64,10 @@ impl Agent {
         };
         self.phase = Phase::Watching(watch);
         self.attend_all(&Err(AskFailed::Refused(why)));
-        // The planner allowed a fence although nobody can follow only if the user forced it.
-        if then == Then::Rest {
+        // The planner allowed a fence although nobody can follow only if the user forced it. While somebody could, the fence
+        // has to wait (law 2): it is tried again at the next look at the disk.
+        let view = self.server.known().or(self.last_view.as_ref());
+        if then == Then::Rest && !view.is_some_and(|view| has_online_replica(&view.replication)) {
             self.terminate(now, Then::Rest);
         }
     }

@@ -90,8 +90,8 @@ impl Agent {
         let drifted: Vec<Directive> = wanted
             .into_iter()
             .filter(|(name, _)| view.config_drift.contains(name))
-            // A returning replica runs without AOF until it is in sync, see `launch`.
-            .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
+            // A returning replica runs without AOF and takes part in no election until it is in sync, see `launch`.
+            .filter(|(name, _)| !(syncing && (name == config::APPENDONLY || name == config::NO_FAILOVER)))
             .collect();
         if !drifted.is_empty() {
             self.out.serve(ServerCommand::Configure(drifted), 2_000);

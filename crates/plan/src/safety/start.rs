@@ -60,6 +60,16 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Does its data count? What was written after the directory was emptied is only part of it: not if a sibling has a copy.
+    pub fn counts(&self, siblings: &[(InstanceName, Sibling)]) -> bool {
+        let copy = |(_, sibling): &(InstanceName, Sibling)| {
+            matches!(sibling, Sibling::Cold(_) | Sibling::DownWithData)
+        };
+        self.has_data && (self.owner == Owner::Ours || !siblings.iter().any(copy))
+    }
+}
+
 /// A sibling, judged by whether it may hold a newer copy than a server that is about to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sibling {

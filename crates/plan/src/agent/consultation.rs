@@ -1,0 +1,45 @@
+//! What others hold, asked before a server starts that may have been its shard's primary.
+
+use super::Token;
+use std::collections::BTreeMap;
+use valkeeper_model::{AgentReport, Answer, AskFailed, InstanceName, Millis, ServerView, Unseen};
+
+/// How long others are asked for.
+pub(super) const CONSULT_MS: u64 = 500;
+
+/// Asking others what they hold.
+#[derive(Debug)]
+pub(super) struct Consultation {
+    pending: BTreeMap<Token, InstanceName>,
+    answers: BTreeMap<InstanceName, Result<AgentReport, AskFailed>>,
+    until: Millis,
+}
+
+impl Consultation {
+    pub(super) fn begin(now: Millis, pending: BTreeMap<Token, InstanceName>) -> Self {
+        Self { pending, answers: BTreeMap::new(), until: now.plus(CONSULT_MS + 50) }
+    }
+    pub(super) fn told(&mut self, token: Token, result: Result<Answer, AskFailed>) -> bool {
+        let Some(name) = self.pending.remove(&token) else { return false };
+        let answer = result.and_then(|answer| match answer {
+            Answer::Report(report) => Ok(*report),
+            Answer::Done | Answer::Replication { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
+        });
+        self.answers.insert(name, answer);
+        self.pending.is_empty()
+    }
+    pub(super) fn expired(&self, now: Millis) -> bool {
+        self.until <= now
+    }
+    pub(super) fn wake_at(&self) -> Millis {
+        self.until
+    }
+    pub(super) fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
+        self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
+    }
+    /// What a member that answers believes; the newest of them.
+    pub(super) fn newest_view(&self) -> Option<&ServerView> {
+        let views = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.view());
+        views.max_by_key(|view| (view.cluster_ok, view.current_epoch))
+    }
+}
