@@ -224,15 +224,20 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         let said = said.get(usize::try_from(said_before).unwrap_or(0)..).unwrap_or_default();
         String::from_utf8_lossy(said).trim().to_owned()
     };
+    let ended = |status: std::process::ExitStatus| Failure {
+        kind: if status.code() == Some(3) { Kind::Unsafe } else { Kind::Failed },
+        what: format!("the supervisor ended ({status}): {}", gone()),
+        hint: Some(format!("its log is {}", path.display())),
+    };
     let status = wait(&dir, up.within, || match child.try_wait() {
-        Ok(Some(status)) => Err(Failure {
-            kind: if status.code() == Some(3) { Kind::Unsafe } else { Kind::Failed },
-            what: format!("the supervisor ended ({status}): {}", gone()),
-            hint: Some(format!("its log is {}", path.display())),
-        }),
+        Ok(Some(status)) => Err(ended(status)),
         _ => Ok(()),
     })
     .await?;
+    if status.supervisor_pid != Some(child.id()) {
+        // Somebody else's supervisor was faster; ours has found the lock taken.
+        return Err(ended(child.wait().context("wait for the supervisor")?).into());
+    }
     output::text(&status.page())
 }
 

@@ -149,7 +149,8 @@ impl AdminConnection {
 
     /// Starts a snapshot in the background.
     pub async fn bgsave(&self, within: Duration) -> Result<(), AskError> {
-        self.order(&cmd("BGSAVE"), within).await
+        // Without SCHEDULE it is refused while an AOF is being rewritten.
+        self.order(cmd("BGSAVE").arg("SCHEDULE"), within).await
     }
 
     /// Stops the server. It hangs up instead of answering.

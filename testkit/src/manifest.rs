@@ -1,0 +1,81 @@
+//! The manifests of scenarios.
+
+use std::fmt::Write as _;
+
+/// A manifest in the making. Its defaults are those of the product but for what would make scenarios slow.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// `metadata.name`.
+    pub name: String,
+    replicas: u32,
+    persistence: &'static str,
+    node_timeout: &'static str,
+    unresponsive_after: &'static str,
+    directives: Vec<(String, String)>,
+}
+
+impl Manifest {
+    /// Three shards with a replica each. The engine's own failover is far away, so that whatever happens within seconds is
+    /// Valkeeper's doing.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            replicas: 1,
+            persistence: "aof",
+            node_timeout: "15s",
+            unresponsive_after: "5s",
+            directives: Vec::new(),
+        }
+    }
+
+    /// `persistence`.
+    #[must_use]
+    pub fn persistence(mut self, mode: &'static str) -> Self {
+        self.persistence = mode;
+        self
+    }
+
+    /// `replicasPerShard`.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// `unresponsiveAfter`.
+    #[must_use]
+    pub fn unresponsive_after(mut self, time: &'static str) -> Self {
+        self.unresponsive_after = time;
+        self
+    }
+
+    /// `nodeTimeout`.
+    #[must_use]
+    pub fn node_timeout(mut self, time: &'static str) -> Self {
+        self.node_timeout = time;
+        self
+    }
+
+    /// A directive of the server.
+    #[must_use]
+    pub fn directive(mut self, name: &str, value: &str) -> Self {
+        self.directives.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As YAML.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {}\nspec:\n  mode: cluster\n  shards: 3\n  \
+             replicasPerShard: {}\n  persistence: {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
+            self.name, self.replicas, self.persistence, self.node_timeout, self.unresponsive_after
+        );
+        if !self.directives.is_empty() {
+            text.push_str("  redis:\n");
+        }
+        for (name, value) in &self.directives {
+            let _ = writeln!(text, "    {name}: \"{value}\"");
+        }
+        text
+    }
+}

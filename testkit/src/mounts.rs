@@ -1,0 +1,49 @@
+//! Full and read-only file systems. They are mounted in a mount namespace of the scenario's own, so that they vanish with it
+//! however it ends, and so that no privilege is needed where users may make namespaces.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Set for a test that runs in a namespace of its own.
+const INSIDE: &str = "VALKEEPER_TESTKIT_NAMESPACE";
+
+/// Runs the test of that name in a mount namespace of its own: in a process of its own, whose failure is this one's.
+pub fn in_namespace(test: &str, scenario: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return scenario();
+    }
+    let program = std::env::current_exe().expect("a test knows its program");
+    let as_root = rustix::process::getuid().is_root();
+    let mut command = Command::new("unshare");
+    command.args(if as_root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"][..] });
+    command.arg("--").arg(program).args(["--exact", test, "--include-ignored", "--nocapture"]);
+    let output = command.env(INSIDE, "1").output().expect("unshare can be run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{test} in a namespace of its own: {}\n{said}\n{complained}",
+        output.status
+    );
+}
+
+fn mount(args: &[&str], at: &Path) {
+    let output = Command::new("mount").args(args).arg(at).output().expect("mount can be run");
+    assert!(output.status.success(), "mount {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Mounts a small file system there.
+pub fn small(at: &Path, kilobytes: u32) {
+    std::fs::create_dir_all(at).expect("a mount point can be made");
+    mount(&["-t", "tmpfs", "-o", &format!("size={kilobytes}k,mode=700"), "tmpfs"], at);
+}
+
+/// Makes a file system that was mounted here read-only.
+pub fn freeze(at: &Path) {
+    mount(&["-o", "remount,ro"], at);
+}
+
+/// Makes it writable again.
+pub fn thaw(at: &Path) {
+    mount(&["-o", "remount,rw"], at);
+}

@@ -1,0 +1,11 @@
+//! Scenarios on real servers, by theme. Each drives the program as a user does, under load, and reads back every write that
+//! was acknowledged.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
+
+mod creating;
+mod data;
+mod deaths;
+mod freezes;
+mod neighbours;
+mod supervisors;

@@ -1,0 +1,130 @@
+//! Supervisors that die, and supervisors that are too many.
+
+use std::process::Stdio;
+use std::time::Duration;
+use valkeeper_testkit::cluster::said;
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process, waiting};
+
+#[test]
+fn servers_outlive_their_supervisor_and_the_next_takes_them_over() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("adopt"));
+    let traffic = Traffic::start(&cluster);
+    for _ in 0..2 {
+        let before = cluster.status().processes();
+        cluster.kill_supervisor();
+        let unwatched = cluster.status();
+        cluster.check(unwatched.phase == "Unsupervised" && !unwatched.healthy, "status does not tell");
+        cluster.check(unwatched.waits_for("NoSupervisor"), "status does not tell why");
+        traffic.more(50);
+        let seen = cluster.events().len();
+        cluster.up();
+        let after = cluster.until_whole().processes();
+        cluster.check(before == after, &format!("{before:?} became {after:?}"));
+        cluster.check(cluster.events_since(seen, "Adopted").len() == 6, "the adoptions are not told");
+        for kind in ["Started", "Died", "FailedOver", "SwitchedOver", "Founded", "NodesConfRebuilt"] {
+            cluster.check(cluster.events_since(seen, kind).is_empty(), &format!("{kind} happened"));
+        }
+    }
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}
+
+/// The process that was recorded has ended, and its id belongs to somebody else by now.
+#[test]
+fn a_process_that_is_not_ours_is_never_taken_for_one() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("stranger"));
+    let traffic = Traffic::start(&cluster);
+    traffic.more(50);
+    let replica = cluster.replica("s0");
+    let pid = cluster.pid(&replica);
+    cluster.kill_supervisor();
+    process::kill(pid);
+    waiting::until("the replica is gone", || (!process::alive(pid)).then_some(()));
+    let mut sleeper = std::process::Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+    let record = cluster.instance_dir(&replica).join("process.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace(&format!("\"pid\":{pid}"), &format!("\"pid\":{}", sleeper.id())))
+        .unwrap();
+    std::fs::write(cluster.instance_dir(&replica).join("server.pid"), sleeper.id().to_string()).unwrap();
+    cluster.up();
+    let status = cluster.until_back(&replica, sleeper.id());
+    let unharmed = sleeper.try_wait().unwrap().is_none();
+    let _ = sleeper.kill();
+    let _ = sleeper.wait();
+    cluster.check(unharmed, "a stranger's process was ended");
+    cluster.check(status.healthy, "the replica is not back");
+    traffic.finish(0);
+}
+
+/// Kills a primary and, that many milliseconds later, the supervisor.
+fn die_while_failing_over(cluster: &Cluster<'_>, shard: &str, later: u64) {
+    let primary = cluster.primary(shard);
+    let (supervisor, pid) = (cluster.supervisor(), cluster.pid(&primary));
+    process::kill(pid);
+    std::thread::sleep(Duration::from_millis(later));
+    process::kill(supervisor);
+    waiting::until("the supervisor is gone", || (!process::alive(supervisor)).then_some(()));
+    let others: Vec<_> =
+        cluster.status().processes().into_iter().filter(|(name, ..)| *name != primary).collect();
+    cluster.up();
+    let after = cluster.until_back(&primary, pid).processes();
+    let same = others.iter().all(|one| after.contains(one));
+    cluster.check(same, &format!("{later} ms: a server that ran was restarted: {others:?} became {after:?}"));
+    cluster.until_whole();
+}
+
+#[test]
+fn a_supervisor_that_dies_while_failing_over_is_followed_by_one_that_finishes() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("between"));
+    let traffic = Traffic::start(&cluster);
+    let moments = [0, 4, 12, 40];
+    for (round, later) in moments.into_iter().enumerate() {
+        die_while_failing_over(&cluster, &format!("s{}", round % 3), later);
+    }
+    traffic.finish(moments.len() as u64);
+}
+
+#[test]
+#[ignore = "long: thirty moments of one failover"]
+fn a_supervisor_dies_at_every_moment_of_a_failover() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("moments"));
+    let traffic = Traffic::start(&cluster);
+    for moment in 0..30_u64 {
+        die_while_failing_over(&cluster, &format!("s{}", moment % 3), moment * 2);
+    }
+    traffic.finish(30);
+}
+
+#[test]
+fn a_second_supervisor_is_refused() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("second"));
+    let before = cluster.status().processes();
+    let first = cluster.supervisor();
+    let detached = cluster.try_up(&[]);
+    let mut command = cluster.command(&["up"]);
+    command.arg(cluster.file()).arg("--server").arg(&cluster.server);
+    let foreground = said(command);
+    for refused in [detached, foreground] {
+        cluster.check(refused.code == Some(3), &format!("not refused: {refused:?}"));
+        let names = refused.err.contains(&first.to_string()) && refused.err.contains("hint:");
+        cluster.check(names, &format!("it does not say who runs: {}", refused.err));
+    }
+    // Twenty at once on a state directory whose supervisor has died: one gets it.
+    cluster.kill_supervisor();
+    let racing: Vec<_> = (0..20)
+        .map(|_| cluster.up_command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        .collect();
+    let codes: Vec<_> = racing.into_iter().map(|mut one| one.wait().unwrap().code()).collect();
+    let (won, refused) =
+        (codes.iter().filter(|code| **code == Some(0)), codes.iter().filter(|code| **code == Some(3)));
+    cluster.check(won.count() == 1 && refused.count() == 19, &format!("twenty at once ended with {codes:?}"));
+    cluster.check(cluster.until_whole().processes() == before, "a server was restarted");
+    let supervisors = process::of_folder(place.path());
+    let supervisors = supervisors.iter().filter(|(_, arguments)| arguments.contains("supervise")).count();
+    cluster.check(supervisors == 1, &format!("{supervisors} supervisors run"));
+}
