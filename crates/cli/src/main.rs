@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod failure;
+mod manifest_file;
 mod output;
 mod program;
 mod status;

@@ -1,10 +1,10 @@
 //! `plan` and `apply`: what a manifest would change, and changing it.
 
-use super::up::{check, read, wait};
+use super::up::wait;
 use crate::args::{Args, Format, Within};
 use crate::failure::{Failure, Kind};
 use crate::output::columns;
-use crate::{output, target};
+use crate::{manifest_file, output, target};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
@@ -31,14 +31,14 @@ struct Creation {
 }
 
 pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
-    let spec = read(file)?;
+    let spec = manifest_file::read(file)?;
     let dir = target::state_dir(args)?.cluster(&spec.name);
     let plan = if let Some(layout) = dir.layout()? {
-        let next = change::follow(&layout, &spec).map_err(Failure::from)?;
+        let next = change::follow(&layout, &spec).map_err(|refusal| manifest_file::refused(file, refusal))?;
         Plan { creates: Vec::new(), changes: change::differences(&layout, &next) }
     } else {
         let layout = placement::found(&spec, zones, &mut RandomIds)
-            .map_err(|refusal| Failure::from(valkeeper_model::Refusal::from(refusal)))?;
+            .map_err(|impossible| manifest_file::refused(file, impossible.into()))?;
         let creates = layout.instances.iter().map(|(name, instance)| {
             let shard = layout.shards.get(&instance.shard);
             let founder = shard.is_some_and(|shard| shard.founder == *name);
@@ -90,7 +90,7 @@ pub(crate) async fn apply(
     wait_healthy: bool,
     within: Within,
 ) -> anyhow::Result<()> {
-    let spec = read(file)?;
+    let spec = manifest_file::read(file)?;
     let dir = target::state_dir(args)?.cluster(&spec.name);
     if dir.layout()?.is_none() {
         let what = format!("there is no cluster `{}` yet", spec.name);
@@ -101,7 +101,7 @@ pub(crate) async fn apply(
         )
         .into());
     }
-    check(&dir, &spec, &[])?;
+    manifest_file::check(file, &dir, &spec, &[])?;
     target::request(&dir, Request::Apply { spec: Box::new(spec) }, Duration::from_secs(within.timeout))
         .await?;
     if wait_healthy {

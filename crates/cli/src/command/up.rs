@@ -3,59 +3,24 @@
 use crate::args::{Args, Supervise, Up, Within};
 use crate::failure::{Failure, Kind};
 use crate::status::Status;
-use crate::{output, program, target};
+use crate::{manifest_file, output, program, target};
 use anyhow::Context as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
-use valkeeper_agent::Program;
-use valkeeper_local::{ClusterDir, RandomIds, Supervisor, SupervisorError, SupervisorSetup, Watching};
-use valkeeper_model::manifest::Manifest;
-use valkeeper_model::{ClusterSpec, ZoneName};
-use valkeeper_plan::controller::change;
-use valkeeper_plan::placement;
-
-/// Reads a manifest; says what in it has no effect here.
-pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::new(
-            Kind::Usage,
-            format!("{name}: {error}"),
-            "give the path of a manifest, like examples/cluster.yaml",
-        )
-    })?;
-    let Manifest { spec, without_effect, warnings } = match valkeeper_model::manifest::parse(&name, &text) {
-        Ok(manifest) => manifest,
-        Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
-    };
-    for note in without_effect.iter().chain(&warnings) {
-        eprintln!("note: {name}:{}: {}: {}", note.line, note.field, note.reason);
-    }
-    Ok(spec)
-}
-
-/// Would the controller follow this spec? The same functions that it uses itself.
-pub(crate) fn check(dir: &ClusterDir, spec: &ClusterSpec, zones: &[ZoneName]) -> anyhow::Result<()> {
-    let followed = match dir.layout()? {
-        Some(layout) => change::follow(&layout, spec).map(drop),
-        None => placement::found(spec, zones, &mut RandomIds).map(drop).map_err(Into::into),
-    };
-    followed.map_err(|refusal| Failure::from(refusal).into())
-}
+use valkeeper_local::{ClusterDir, Supervisor, SupervisorError, SupervisorSetup, Watching};
 
 fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
-    let spec = read(&supervise.file)?;
+    let spec = manifest_file::read(&supervise.file)?;
     let state = target::state_dir(args)?;
     if let Some(name) = args.cluster.as_ref().filter(|name| **name != spec.name) {
         let what = format!("the manifest is of cluster `{}`, not of `{name}`", spec.name);
         return Err(Failure::new(Kind::Usage, what, "leave --cluster out").into());
     }
     let dir = state.cluster(&spec.name);
-    check(&dir, &spec, &supervise.zones)?;
+    manifest_file::check(&supervise.file, &dir, &spec, &supervise.zones)?;
     let base_port = supervise.base_port;
     if base_port.is_some()
         && dir
@@ -70,24 +35,8 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
         .into());
     }
     let program = program::find(&state, supervise.server.as_deref())?;
-    refuse_unknown_directives(&supervise.file, &spec, &program)?;
+    manifest_file::refuse_unknown_directives(&supervise.file, &spec, &program)?;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port })
-}
-
-/// A directive that this server does not know would keep every instance from starting.
-fn refuse_unknown_directives(file: &Path, spec: &ClusterSpec, program: &Program) -> anyhow::Result<()> {
-    let Some(unknown) = spec.directives.keys().find(|name| !program.knows(name)) else { return Ok(()) };
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let line = text
-        .lines()
-        .position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(unknown.as_str()));
-    let place =
-        line.map_or_else(|| file.display().to_string(), |line| format!("{}:{}", file.display(), line + 1));
-    let what = format!(
-        "{place}: spec.redis.{unknown}: {} {} does not know this directive",
-        program.engine, program.version
-    );
-    Err(Failure::new(Kind::Usage, what, "correct its name, or name another server with --server").into())
 }
 
 fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {

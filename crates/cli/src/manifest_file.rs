@@ -1,0 +1,87 @@
+//! The manifest as a file: what is wrong with it, and where. Some of it only shows beside the zones, the cluster that exists, or
+//! the server program; it is told with file and line all the same.
+
+use crate::failure::{Failure, Kind};
+use std::path::Path;
+use valkeeper_agent::Program;
+use valkeeper_local::{ClusterDir, RandomIds};
+use valkeeper_model::manifest::Manifest;
+use valkeeper_model::{ClusterSpec, Refusal, ZoneName};
+use valkeeper_plan::controller::change;
+use valkeeper_plan::placement;
+
+/// Reads a manifest; says what in it has no effect here.
+pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(
+            Kind::Usage,
+            format!("{name}: {error}"),
+            "give the path of a manifest, like examples/cluster.yaml",
+        )
+    })?;
+    let Manifest { spec, without_effect, warnings } = match valkeeper_model::manifest::parse(&name, &text) {
+        Ok(manifest) => manifest,
+        Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
+    };
+    for note in without_effect.iter().chain(&warnings) {
+        eprintln!("note: {name}:{}: {}: {}", note.line, note.field, note.reason);
+    }
+    Ok(spec)
+}
+
+/// Would the controller follow this spec? The same functions that it uses itself.
+pub(crate) fn check(
+    file: &Path,
+    dir: &ClusterDir,
+    spec: &ClusterSpec,
+    zones: &[ZoneName],
+) -> anyhow::Result<()> {
+    let followed = match dir.layout()? {
+        Some(layout) => change::follow(&layout, spec).map(drop),
+        None => placement::found(spec, zones, &mut RandomIds).map(drop).map_err(Into::into),
+    };
+    followed.map_err(|refusal| refused(file, refusal).into())
+}
+
+/// A refusal, with the place in the manifest that it is about.
+pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
+    let field = match &refusal {
+        Refusal::CannotChange { field } => field.clone(),
+        Refusal::Impossible(_) => "spec.zones".to_owned(),
+        _ => return refusal.into(),
+    };
+    let place = place(file, &field);
+    let failure = Failure::from(refusal);
+    let what =
+        if failure.what.starts_with(&field) { failure.what } else { format!("{field}: {}", failure.what) };
+    Failure { what: format!("{place}: {what}"), ..failure }
+}
+
+/// A directive that this server does not know would keep every instance from starting.
+pub(crate) fn refuse_unknown_directives(
+    file: &Path,
+    spec: &ClusterSpec,
+    program: &Program,
+) -> anyhow::Result<()> {
+    let Some(unknown) = spec.directives.keys().find(|name| !program.knows(name)) else { return Ok(()) };
+    let field = format!("spec.redis.{unknown}");
+    let (place, engine, version) = (place(file, &field), &program.engine, &program.version);
+    let what = format!("{place}: {field}: {engine} {version} does not know this directive");
+    Err(Failure::new(Kind::Usage, what, "correct its name, or name another server with --server").into())
+}
+
+/// File and line of a field that the manifest parser has accepted. A field that has its default stands nowhere: then the line
+/// of what would hold it.
+fn place(file: &Path, field: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line_of = |key: &str| {
+        text.lines().position(|line| {
+            let line = line.trim_start().trim_start_matches(['"', '\'']);
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+        })
+    };
+    let line = field.rsplit('.').find_map(line_of);
+    line.map_or_else(|| file.display().to_string(), |line| format!("{}:{}", file.display(), line + 1))
+}
