@@ -228,6 +228,9 @@ pub(crate) struct Drill {
     /// The server program, for `create`
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
+    /// The first port to try, for `create`
+    #[arg(long, value_name = "PORT")]
+    pub(crate) base_port: Option<u16>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

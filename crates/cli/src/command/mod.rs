@@ -4,6 +4,7 @@ mod apply;
 mod cli;
 mod connect;
 mod down;
+mod drill;
 mod events;
 mod logs;
 mod up;
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Cli { command, timeout, output } => {
             cli::cli(&args, command, Duration::from_secs(*timeout), output.format).await
         }
-        Command::Drill(_) => anyhow::bail!("not built yet"),
+        Command::Drill(event) => drill::drill(&args, event).await,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "valkeeper", &mut std::io::stdout());
             Ok(())
