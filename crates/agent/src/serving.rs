@@ -150,7 +150,9 @@ impl Serving {
                         self.connection.config_get(name, within).await?.remove(name).unwrap_or_default();
                     self.values().settled.insert(name.clone(), (value.clone(), shown));
                 }
-                Err(error) if error.alive() => {
+                // Only the server's word about this directive: while it loads or is busy it says no to everything.
+                Err(error @ AskError::Refused { .. }) => {
+                    tracing::warn!(%error, directive = name, "cannot be set while the server runs");
                     self.values().refused.insert(name.clone(), value.clone());
                     refused = Some(error);
                 }
