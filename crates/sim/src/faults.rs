@@ -210,7 +210,9 @@ impl Fleet {
                 let server = self.resolve(whom);
                 self.servers[server].disk = Disk::default();
                 self.servers[server].appending = false;
-                self.law_of_deaths(server, self.members.shard_of[server]);
+                let shard = self.members.shard_of[server];
+                self.law_of_deaths(server, shard);
+                self.law_of_young_clusters(shard);
             }
             Fault::Tear(whom) => {
                 let server = self.resolve(whom);

@@ -4,11 +4,16 @@ use super::machine::{Agent, Phase, Relay, Then};
 use super::{Command, Reply, ServerCommand, ServerError, Token};
 use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
 
+/// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
+const RISE_MS: u64 = 5_000;
 /// Our server may take this long for one command of somebody else's.
 const SERVE_MS: u64 = 500;
 
 impl Agent {
     pub(super) fn asked(&mut self, now: Millis, token: Token, ask: Ask) {
+        if matches!(ask, Ask::Force { .. } | Ask::Takeover { .. } | Ask::Succeed { .. }) {
+            self.told_to_rise = Some(now);
+        }
         match ask {
             Ask::Report { fresh: false } => self.answer_report(token),
             Ask::Report { fresh: true } if self.incarnation().is_none() => self.answer_report(token),
@@ -71,7 +76,7 @@ impl Agent {
 
     /// Restarts the server; a primary hands over first if there is anybody to hand over to (law 2).
     pub(super) fn restart(&mut self, now: Millis) {
-        if self.may_hand_over() {
+        if self.may_hand_over(now) {
             self.hand_over(now, None, Then::Restart);
         } else {
             self.terminate(now, Then::Restart);
@@ -80,9 +85,15 @@ impl Agent {
 
     /// Is there anybody to hand over to, and is our server not known to be a replica? One that does not answer just now may be
     /// a primary that serves (law 1); the handover looks at it first.
-    pub(super) fn may_hand_over(&self) -> bool {
+    pub(super) fn may_hand_over(&self, now: Millis) -> bool {
         let known_for_replica = self.server.known().is_some_and(|view| !view.owns_slots());
+        let known_for_replica = known_for_replica && !self.may_rise(now);
         !known_for_replica && !self.siblings().is_empty()
+    }
+
+    /// Was it told to become primary just now?
+    pub(super) fn may_rise(&self, now: Millis) -> bool {
+        self.told_to_rise.is_some_and(|at| now.since(at) < RISE_MS)
     }
 
     fn refuse(&mut self, token: Token, why: &str) {

@@ -139,7 +139,7 @@ impl Agent {
             .siblings()
             .map(|(name, _)| (name.clone(), judge(name, &consultation.answer(name))))
             .collect();
-        let has_data = disk.counts(&siblings);
+        let has_data = disk.counts(self.persistence(), &siblings);
         let verdict = comeback(own_epoch, whole, has_data, self.persistence(), self.accept_loss, &siblings);
         match verdict {
             Comeback::AsReplicaOf(view) => self.start_as_replica_of(&view),

@@ -36,6 +36,8 @@ pub struct Agent {
     pub(super) resting: bool,
     pub(super) accept_loss: bool,
     pub(super) died_at: Option<Millis>,
+    /// When somebody last wanted our server to become primary.
+    pub(super) told_to_rise: Option<Millis>,
     pub(super) failures: Failures,
     pub(super) out: Outbox,
     /// Questions of others that wait for our server's reply.
@@ -80,10 +82,22 @@ pub(super) enum Phase {
     Promoting(Box<Promotion>),
     /// Running, and handing over.
     HandingOver(Watch, Box<Handover>, Then),
+    /// Has handed over, and sends clients on to its successor until it is stopped then.
+    Parting(Watch, Millis, Then),
     /// Being stopped.
     Stopping { since: Millis, incarnation: Incarnation, then: Then, killed: bool },
     /// Not started yet; tried again then.
     Held { until: Millis },
+}
+
+impl Phase {
+    /// The watch over a server that runs and is not being stopped.
+    pub(super) fn watch_mut(&mut self) -> Option<&mut Watch> {
+        match self {
+            Self::Watching(watch) | Self::HandingOver(watch, ..) | Self::Parting(watch, ..) => Some(watch),
+            _ => None,
+        }
+    }
 }
 
 /// What follows a handover or a stop.
@@ -122,6 +136,7 @@ impl Agent {
             resting: false,
             accept_loss: false,
             died_at: None,
+            told_to_rise: None,
             failures: Failures::default(),
             out: Outbox::default(),
             relayed: BTreeMap::new(),
@@ -161,6 +176,7 @@ impl Agent {
             Phase::Watching(watch) => Some(watch.wake_at()),
             Phase::Promoting(promotion) => promotion.wake_at(),
             Phase::HandingOver(watch, handover, _) => sooner(Some(watch.wake_at()), handover.wake_at()),
+            Phase::Parting(watch, until, _) => sooner(Some(watch.wake_at()), Some(*until)),
             Phase::Stopping { since, .. } => Some(since.plus(STOP_MS)),
             Phase::Held { until } => Some(*until),
         };
@@ -206,7 +222,7 @@ impl Agent {
                 None => Activity::FailingOver,
             },
             Phase::HandingOver(..) => Activity::HandingOver,
-            Phase::Stopping { .. } => Activity::Stopping,
+            Phase::Parting(..) | Phase::Stopping { .. } => Activity::Stopping,
         }
     }
 
@@ -288,6 +304,7 @@ impl Agent {
                 self.promotion_went(now, progress);
             }
             Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
+            Phase::Parting(_, until, _) if *until <= now => self.part(now),
             Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
             Phase::Stopping { since, incarnation, then, killed: false } if now.since(*since) >= STOP_MS => {
                 self.out.push(Command::Kill(*incarnation));
@@ -297,7 +314,7 @@ impl Agent {
             _ => {}
         }
         let Some(order) = self.order.clone() else { return };
-        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
+        if let Some(watch) = self.phase.watch_mut() {
             let limit = order.config.unresponsive_after_ms;
             let wanted = || config::directives(&order.config);
             if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
@@ -331,6 +348,9 @@ impl Agent {
                 self.waiting = None;
                 self.inspect();
             }
+            if matches!(self.phase, Phase::Parting(_, _, Then::Rest)) {
+                self.stay();
+            }
             if let Phase::Watching(watch) = &mut self.phase {
                 watch.look_now(now);
             }
@@ -340,13 +360,14 @@ impl Agent {
     }
 
     /// Goes down on purpose, handing over first if that is possible (law 2).
-    fn come_down(&mut self, now: Millis) {
+    pub(super) fn come_down(&mut self, now: Millis) {
         match &self.phase {
-            Phase::Watching(_) if self.may_hand_over() => {
+            Phase::Watching(_) if self.may_hand_over(now) => {
                 self.hand_over(now, None, Then::Rest);
             }
             Phase::Watching(_) => self.terminate(now, Then::Rest),
             Phase::Inspecting | Phase::Consulting(_) | Phase::Held { .. } => self.phase = Phase::Idle,
+            Phase::Parting(..) => self.part_for_good(),
             // A promotion goes on: the shard needs its primary, whatever becomes of us. A start is ended when it is one.
             Phase::Idle
             | Phase::Launching
@@ -360,7 +381,9 @@ impl Agent {
     fn stop(&mut self, now: Millis) {
         self.resting = true;
         match &self.phase {
-            Phase::Watching(_) | Phase::HandingOver(..) => self.terminate(now, Then::Rest),
+            Phase::Watching(_) | Phase::HandingOver(..) | Phase::Parting(..) => {
+                self.terminate(now, Then::Rest);
+            }
             Phase::Launching => {}
             Phase::Stopping { since, incarnation, killed, .. } => {
                 let (since, incarnation, killed) = (*since, *incarnation, *killed);
@@ -414,7 +437,7 @@ impl Agent {
         let unasked = !matches!(self.phase, Phase::Stopping { .. });
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping { then, .. } => then,
-            Phase::HandingOver(_, _, then) => {
+            Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
                 self.died(how);
                 if then == Then::Rest { Then::Rest } else { Then::Restart }
             }

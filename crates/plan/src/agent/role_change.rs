@@ -5,6 +5,11 @@ use super::{Command, handover, promotion};
 use crate::safety::succession::has_online_replica;
 use valkeeper_model::{Answer, AskFailed, Happened, Millis};
 
+/// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
+/// redirects it sends: commands in flight and those of connections that are seldom used would otherwise meet a closed
+/// connection, which an application sees (node-redis: an error for each of them; docs/clients.md).
+const PARTING_MS: u64 = 2_000;
+
 impl Agent {
     pub(super) fn promotion_went(&mut self, now: Millis, progress: promotion::Progress) {
         match progress {
@@ -48,10 +53,38 @@ impl Agent {
             return;
         };
         watch.look_now(now);
-        self.phase = Phase::Watching(watch);
-        match then {
-            Then::Watch => {}
-            Then::Restart | Then::Rest => self.terminate(now, then),
+        // It has been seen to be a replica since.
+        self.told_to_rise = None;
+        self.phase = match then {
+            Then::Watch => Phase::Watching(watch),
+            Then::Restart | Then::Rest => Phase::Parting(watch, now.plus(PARTING_MS), then),
+        };
+    }
+
+    /// Clients have been sent on; now it may stop. Should it have been made primary again meanwhile, it hands over again.
+    pub(super) fn part(&mut self, now: Millis) {
+        let Some(then) = self.stay() else { return };
+        if then == Then::Restart { self.restart(now) } else { self.come_down(now) }
+    }
+
+    /// It is not only to restart but to stay down.
+    pub(super) fn part_for_good(&mut self) {
+        if let Phase::Parting(_, _, then) = &mut self.phase {
+            *then = Then::Rest;
+        }
+    }
+
+    /// Goes on running; answers what it was about to do.
+    pub(super) fn stay(&mut self) -> Option<Then> {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Parting(watch, _, then) => {
+                self.phase = Phase::Watching(watch);
+                Some(then)
+            }
+            other => {
+                self.phase = other;
+                None
+            }
         }
     }
 
@@ -67,7 +100,10 @@ impl Agent {
         // The planner allowed a fence although nobody can follow only if the user forced it. While somebody could, the fence
         // has to wait (law 2): it is tried again at the next look at the disk.
         let view = self.server.known().or(self.last_view.as_ref());
-        if then == Then::Rest && !view.is_some_and(|view| has_online_replica(&view.replication)) {
+        if then == Then::Rest
+            && !self.may_rise(now)
+            && !view.is_some_and(|view| has_online_replica(&view.replication))
+        {
             self.terminate(now, Then::Rest);
         }
     }

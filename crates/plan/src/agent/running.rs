@@ -31,7 +31,7 @@ impl Agent {
         if stale {
             self.server = Observed::Unknown(Unseen::Timeout);
         }
-        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase {
+        if let Some(watch) = self.phase.watch_mut() {
             if watch.looked(now, token, alive, settled) {
                 return;
             }
@@ -49,7 +49,9 @@ impl Agent {
 
     pub(super) fn silent_for(&self, now: Millis) -> u64 {
         match &self.phase {
-            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.silent_for(now),
+            Phase::Watching(watch) | Phase::HandingOver(watch, ..) | Phase::Parting(watch, ..) => {
+                watch.silent_for(now)
+            }
             _ => 0,
         }
     }

@@ -39,6 +39,8 @@ pub struct Controller {
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when the shard's primary is another than that one.
     pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
+    /// Primaries that were asked to hand over or to restart, and have not answered.
+    pub(super) disturbed: BTreeMap<Token, InstanceName>,
     /// When users last chose the roles of a shard.
     pub(super) chosen: BTreeMap<ShardName, Millis>,
     /// Has the layout followed our spec once? From then on the stored layout is right when the two differ: another
@@ -119,6 +121,7 @@ impl Controller {
             store_failed: None,
             pending: BTreeMap::new(),
             until_changed: Vec::new(),
+            disturbed: BTreeMap::new(),
             chosen: BTreeMap::new(),
             followed: false,
             queued: Vec::new(),
@@ -411,6 +414,11 @@ impl Controller {
             if now.since(since) < step.patience_ms() || !settled {
                 continue;
             }
+            if let Step::SwitchForZones { from, .. } = &step
+                && self.may_disturb_also(from).is_err()
+            {
+                continue;
+            }
             self.taken_at.insert(step.key(), now);
             let (to, ask, within_ms) = match &step {
                 Step::TakeOver { to, incarnation, .. } => {
@@ -432,6 +440,7 @@ impl Controller {
     }
 
     fn told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
+        self.disturbed.remove(&token);
         match self.pending.remove(&token) {
             Some(Pending::Request(request)) => self.request_told(request, result),
             Some(Pending::Step(step)) => {
@@ -446,6 +455,9 @@ impl Controller {
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {
         self.last_token += 1;
         let token = Token(self.last_token);
+        if self.disturbs(&to, &ask) {
+            self.disturbed.insert(token, to.clone());
+        }
         self.out.push(Command::Tell { token, to, ask, within_ms });
         token
     }

@@ -8,9 +8,11 @@
 //! | [`change`] | what a changed spec makes of a layout |
 //! | [`orders`] | what agents are told |
 //! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
+//! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
 //! | `requests.rs` | what users may ask, and why not |
 
 pub mod change;
+mod disturbing;
 mod machine;
 pub mod orders;
 mod requests;

@@ -33,6 +33,11 @@ impl Controller {
         let decision = self.decide(request);
         match decision {
             Ok(Decision::Tell(to, ask, within_ms)) => {
+                if self.disturbs(&to, &ask)
+                    && let Err(refusal) = self.may_disturb_also(&to)
+                {
+                    return self.answer(token, Err(refusal));
+                }
                 if let (Ask::HandOver { .. }, Some(layout)) = (&ask, &self.layout)
                     && let Some(instance) = layout.instances.get(&to)
                 {

@@ -61,12 +61,14 @@ impl Disk {
 }
 
 impl Disk {
-    /// Does its data count? What was written after the directory was emptied is only part of it: not if a sibling has a copy.
-    pub fn counts(&self, siblings: &[(InstanceName, Sibling)]) -> bool {
+    /// Does its data count? After the directory was emptied there is no AOF any more, and an RDB written later lacks what the
+    /// siblings' AOF has: not if one of them has a copy.
+    pub fn counts(&self, persistence: Persistence, siblings: &[(InstanceName, Sibling)]) -> bool {
         let copy = |(_, sibling): &(InstanceName, Sibling)| {
             matches!(sibling, Sibling::Cold(_) | Sibling::DownWithData)
         };
-        self.has_data && (self.owner == Owner::Ours || !siblings.iter().any(copy))
+        let whole = self.owner == Owner::Ours || persistence != Persistence::Aof;
+        self.has_data && (whole || !siblings.iter().any(copy))
     }
 }
 

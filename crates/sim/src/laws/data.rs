@@ -30,7 +30,9 @@ impl Fleet {
             Rise::Natural if self.servers[server].ever_up => self.excuse_all_but(shard, &[server]),
             Rise::Natural => {
                 let mut kept = vec![self.servers[server].data.tip];
-                if let Some(before) = before {
+                if let Some(before) = before
+                    && !self.servers[before.primary].alive()
+                {
                     kept.extend(self.servers[before.primary].disk.tips());
                 }
                 self.history.excuse_missing(shard, &kept);
@@ -113,6 +115,14 @@ impl Fleet {
         self.history.excuse_missing(shard, &copies);
     }
 
+    /// Until the cluster has been whole once, an emptied directory is taken for a new one: what its shard holds is forfeit.
+    pub(crate) fn law_of_young_clusters(&mut self, shard: usize) {
+        if self.store.layout.as_ref().is_none_or(|layout| !layout.formed) {
+            self.laws.forfeit[shard] = true;
+            self.history.excuse_missing(shard, &[]);
+        }
+    }
+
     fn all_copies(&self, shard: usize) -> Vec<Tip> {
         let mut copies = self.copies(shard);
         for index in self.shard_members(shard) {
@@ -124,6 +134,9 @@ impl Fleet {
     /// Some copy was replaced by another: no owed write may have been only in that one.
     pub(crate) fn law_of_copies(&mut self, shard: usize, by: &str) {
         let copies = self.all_copies(shard);
+        if self.laws.forfeit[shard] {
+            self.history.excuse_missing(shard, &copies);
+        }
         let missing = self.history.missing(shard, &copies, true);
         if let Some(first) = missing.first() {
             let what = format!(

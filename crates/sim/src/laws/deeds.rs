@@ -7,7 +7,7 @@ use crate::sabotage::Sabotage;
 use crate::server::Process;
 use valkeeper_model::{Activity, Ask, Happened, Run};
 use valkeeper_plan::agent::{ServerCommand, StartPlan};
-use valkeeper_plan::config::{self, APPENDONLY, Directive};
+use valkeeper_plan::config::{self, APPENDONLY, Directive, NO_FAILOVER};
 
 impl Fleet {
     /// A server is told something that changes who is primary.
@@ -82,8 +82,10 @@ impl Fleet {
     pub(crate) fn law_of_orders(&mut self, agent: usize, directives: &[Directive]) {
         let Some(order) = &self.agents[agent].newest else { return };
         let newest = config::directives(&order.config);
+        let free = [APPENDONLY, NO_FAILOVER];
+        let mut pairs = newest.iter().zip(directives);
         let same = newest.len() == directives.len()
-            && newest.iter().zip(directives).all(|(a, b)| a == b || a.0 == APPENDONLY && b.0 == APPENDONLY);
+            && pairs.all(|(a, b)| a == b || a.0 == b.0 && free.contains(&a.0.as_str()));
         if !same {
             let what = format!("the agent of {} acts on an older order", self.name(agent));
             self.break_law(1, what);
@@ -92,7 +94,9 @@ impl Fleet {
 
     /// Law 6: a majority of primaries is not disturbed on purpose. Returns whether the question is to be put at all.
     pub(crate) fn law_of_asks(&mut self, to: usize, ask: &Ask) -> bool {
-        let disturbs = matches!(ask, Ask::HandOver { .. } | Ask::Restart);
+        // Two controllers may each disturb one at the same moment: nothing between them prevents that (docs/safety.md).
+        let alone = self.controllers.len() == 1;
+        let disturbs = alone && matches!(ask, Ask::HandOver { .. } | Ask::Restart);
         if disturbs && self.servers[to].owns() {
             let busy = |index: &usize| {
                 let report =

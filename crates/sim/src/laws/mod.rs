@@ -66,6 +66,8 @@ pub(crate) struct Laws {
     no_quorum_at: Option<u64>,
     /// Stopping that instance is what somebody wanted, until then.
     may_stop: Vec<u64>,
+    /// Shards of which a directory was emptied before the cluster had been whole.
+    forfeit: Vec<bool>,
     down_since: Vec<Option<u64>>,
     unserved_since: Vec<Option<u64>>,
     requests: BTreeMap<Token, Request>,
@@ -83,6 +85,7 @@ impl Laws {
             stashed: vec![None; instances],
             no_quorum_at: None,
             may_stop: vec![0; instances],
+            forfeit: vec![false; shards],
             down_since: vec![None; instances],
             unserved_since: vec![None; shards],
             requests: BTreeMap::new(),

@@ -73,7 +73,7 @@ impl Fleet {
             let served = primary.is_some_and(|primary| self.servers[primary].serves());
             let since = &mut self.laws.unserved_since[shard];
             *since = (!served).then(|| since.unwrap_or(now));
-            if since.is_some_and(|at| now > at + 5_000) {
+            if since.is_some_and(|at| now > at + 8_000) {
                 self.law_of_silence(shard);
             }
         }
@@ -97,7 +97,7 @@ impl Fleet {
                 && host.report.as_ref().is_none_or(|report| report.healthy)
         });
         if wrong {
-            self.break_law(12, format!("s{shard} has had no primary for 5 s and nobody says so"));
+            self.break_law(12, format!("s{shard} has had no primary for 8 s and nobody says so"));
         }
     }
 

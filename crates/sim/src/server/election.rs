@@ -4,6 +4,7 @@ use super::{Body, Effects, Header, MANUAL_FAILOVER_MS, Rise, Server, WRITABLE_DE
 use crate::random::Random;
 use std::collections::BTreeSet;
 use valkeeper_model::Role;
+use valkeeper_plan::config::NO_FAILOVER;
 
 /// A replica that asks, or is about to ask, for votes.
 #[derive(Debug, Clone)]
@@ -133,7 +134,8 @@ impl Server {
             manual.ready = true;
         }
         let ready = self.manual.as_ref().is_some_and(|manual| manual.ready);
-        if !self.table[primary].failed && !ready || !self.owners.contains(&Some(primary)) {
+        let barred = self.config.get(NO_FAILOVER).is_some_and(|value| value == "yes");
+        if (!self.table[primary].failed || barred) && !ready || !self.owners.contains(&Some(primary)) {
             return;
         }
         let patience = (2 * self.members.node_timeout_ms).max(2_000);
