@@ -65,6 +65,8 @@ pub enum Fault {
     Lose(u64),
     /// Agents' messages take up to so much longer.
     Slow(u64),
+    /// A replica reads its primary's stream so many milliseconds late.
+    Lag(Target, u64),
     /// All networks work again.
     Mend,
     /// The next starts of a server fail.
@@ -136,7 +138,8 @@ fn draw(random: &mut Random, setup: &Setup) -> (Fault, Option<u64>) {
     let whom = target(random, setup);
     let lasting = Some(random.within(200..=2 * setup.node_timeout_ms.min(8_000)));
     let fault = match random.index(100) {
-        0..=21 => Fault::Crash(whom),
+        0..=16 => Fault::Crash(whom),
+        17..=21 => return (Fault::Lag(whom, random.within(20..=1_500)), lasting),
         22..=31 => Fault::Hang(whom, random.within(200..=3 * setup.node_timeout_ms.min(6_000))),
         32..=36 => Fault::Wipe(whom),
         37..=39 => Fault::Tear(whom),
@@ -248,6 +251,10 @@ impl Fleet {
             }
             Fault::Lose(in_thousand) => self.network.lost_in_thousand = in_thousand,
             Fault::Slow(ms) => self.network.slowness_ms = ms,
+            Fault::Lag(whom, ms) => {
+                let whom = self.resolve(whom);
+                self.network.lag_ms[whom] = ms;
+            }
             Fault::Mend => self.mend(),
             Fault::StartsFail(whom, times) => {
                 let agent = self.resolve(whom);

@@ -23,6 +23,8 @@ pub struct Network {
     pub lost_in_thousand: u64,
     /// Answers take up to this much longer.
     pub slowness_ms: u64,
+    /// By server: what it gets of a stream comes so much later.
+    pub lag_ms: Vec<u64>,
     arrivals: Vec<u64>,
     nodes: usize,
     /// When a cut was last in force.
@@ -36,6 +38,7 @@ impl Network {
             cut: BTreeSet::new(),
             lost_in_thousand: 0,
             slowness_ms: 0,
+            lag_ms: vec![0; nodes],
             arrivals: vec![0; nodes * nodes],
             nodes,
             last_cut: None,
@@ -58,6 +61,7 @@ impl Network {
         self.cut.clear();
         self.lost_in_thousand = 0;
         self.slowness_ms = 0;
+        self.lag_ms.fill(0);
     }
 
     /// Does a message get from one to the other?

@@ -224,6 +224,10 @@ impl Agent {
     /// Starts our server; `served` if its shard's primary is known to serve.
     fn start_beside(&mut self, nodes_conf: Option<NodesConf>, served: bool) {
         let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
+        if !self.wanted_up() {
+            // Whatever led here: a fence holds.
+            return self.phase = Phase::Idle;
+        }
         let mut config = config::directives(&order.config);
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
             (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf),

@@ -136,6 +136,11 @@ impl Fleet {
             Command::Provision(layout) => self.provision(controller, life, &layout),
             Command::Order(order) => {
                 let agent = self.index_of(&order.instance);
+                // One that was sent twice, and came back from nowhere.
+                if self.random.in_thousand(30) {
+                    let (late, order) = (self.random.within(200..=8_000), order.clone());
+                    self.clock.after(late, Happening::Order { controller, agent, order });
+                }
                 if !self.network.loses(&mut self.random) {
                     let delay = self.network.hop(&mut self.random);
                     self.clock.after(delay, Happening::Order { controller, agent, order });

@@ -153,6 +153,7 @@ impl Fleet {
                 continue;
             }
             let arrival = self.network.bus_arrival(primary, replica, now, &mut self.random);
+            let arrival = arrival + self.network.lag_ms[replica];
             if let Some(upstream) = &mut self.servers[replica].upstream {
                 upstream.pipe.push_back((arrival, tip, offset));
                 let connection = upstream.connection;

@@ -103,11 +103,15 @@ impl Fleet {
                     self.agents[*index].agent.as_ref().and_then(valkeeper_plan::agent::Agent::report);
                 report.is_some_and(|report| report.activity == Activity::HandingOver)
             };
-            let already = (0..self.agents.len()).filter(|index| *index != to).filter(busy).count();
+            // What an agent does by itself, its directory being empty, is seen by the controller a second later.
+            let asked = |index: &usize| self.laws.asked_at[*index].is_some_and(|at| self.now() < at + 30_000);
+            let others = (0..self.agents.len()).filter(|index| *index != to);
+            let already = others.filter(busy).filter(asked).count();
             let of = self.laws.reigns.len();
             if already + 1 > of - (of / 2 + 1) {
                 self.break_law(6, format!("{} primaries of {of} are disturbed at once", already + 1));
             }
+            self.laws.asked_at[to] = Some(self.now());
         }
         if self.sabotage == Some(Sabotage::StopWithoutHandover) && *ask == Ask::Restart {
             let run = self.servers[to].run;

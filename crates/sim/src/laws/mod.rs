@@ -64,6 +64,8 @@ pub(crate) struct Laws {
     pub(crate) stashed: Vec<Option<Disk>>,
     /// When the votes of a majority could last not be had.
     no_quorum_at: Option<u64>,
+    /// When somebody last asked an instance to hand over or to restart.
+    asked_at: Vec<Option<u64>>,
     /// Stopping that instance is what somebody wanted, until then.
     may_stop: Vec<u64>,
     /// Shards of which a directory was emptied before the cluster had been whole.
@@ -84,6 +86,7 @@ impl Laws {
             moved_by: 0,
             stashed: vec![None; instances],
             no_quorum_at: None,
+            asked_at: vec![None; instances],
             may_stop: vec![0; instances],
             forfeit: vec![false; shards],
             down_since: vec![None; instances],

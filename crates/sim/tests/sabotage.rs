@@ -1,0 +1,112 @@
+//! Each law broken on purpose once: a simulator that does not notice is worth nothing. The list is in docs/safety.md.
+
+use valkeeper_sim::faults::{Fault, Planned, Target};
+use valkeeper_sim::{Fleet, Sabotage, Setup};
+
+/// Runs seeds until one of them breaks one of these laws. The seeds alone break none (tests/seeds.rs).
+fn caught(sabotage: Sabotage, laws: &[u8]) {
+    caught_in(sabotage, laws, Setup::random);
+}
+
+fn caught_in(sabotage: Sabotage, laws: &[u8], setup: impl Fn(u64) -> Setup) {
+    for seed in 1..=400 {
+        let setup = Setup { sabotage: Some(sabotage), ..setup(seed) };
+        if let Some(broken) = Fleet::new(setup).run().broken
+            && laws.contains(&broken.law)
+        {
+            println!("{sabotage:?}: seed {seed}, law {}: {}", broken.law, broken.what);
+            return;
+        }
+    }
+    panic!("{sabotage:?}: not noticed within 400 seeds");
+}
+
+#[test]
+fn a_dead_primary_restarted_in_place() {
+    caught(Sabotage::RestartInPlace, &[3]);
+}
+
+#[test]
+fn the_lowest_offset_chosen() {
+    // Two replicas that differ when their primary dies are rare among random faults.
+    caught_in(Sabotage::ChooseLowestOffset, &[3], lagging);
+}
+
+#[test]
+fn a_takeover_while_votes_can_be_had() {
+    caught(Sabotage::TakeOverWithQuorum, &[4]);
+}
+
+#[test]
+fn a_frozen_primary_not_killed_before_its_replica_is_promoted() {
+    caught(Sabotage::NoFence, &[3]);
+}
+
+#[test]
+fn a_fenced_instance_started() {
+    caught(Sabotage::StartDespiteFence, &[2]);
+}
+
+#[test]
+fn an_older_order_obeyed() {
+    caught(Sabotage::ObeyOlderOrders, &[1, 2]);
+}
+
+#[test]
+fn the_unknown_taken_for_down() {
+    caught(Sabotage::TakeUnknownForDown, &[3]);
+}
+
+#[test]
+fn a_primary_stopped_without_a_handover() {
+    caught(Sabotage::StopWithoutHandover, &[2]);
+}
+
+#[test]
+fn the_data_of_another_cluster_taken() {
+    caught(Sabotage::TakeForeignData, &[10]);
+}
+
+#[test]
+fn a_handover_that_does_not_wait_for_the_stream() {
+    caught(Sabotage::ForceInsteadOfHandover, &[2, 3]);
+}
+
+#[test]
+fn no_reason_given() {
+    caught(Sabotage::GiveNoReason, &[12]);
+}
+
+#[test]
+fn a_replica_in_its_primarys_zone() {
+    caught(Sabotage::ShareZones, &[7]);
+}
+
+#[test]
+fn all_primaries_disturbed_at_once() {
+    caught(Sabotage::DisturbEverybody, &[6]);
+}
+
+#[test]
+fn deaths_that_nobody_hears_of() {
+    caught(Sabotage::MissDeaths, &[0]);
+}
+
+/// One of two replicas is behind when their primary dies.
+fn lagging(seed: u64) -> Setup {
+    let mut setup = Setup { replicas: 2, ..Setup::quiet(seed) };
+    let planned = [
+        (4_000, Fault::Lag(Target::ReplicaOf(0), 900)),
+        (6_000, Fault::Crash(Target::PrimaryOf(0))),
+        (9_000, Fault::Calm),
+    ];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+#[test]
+fn a_lagging_replica_is_not_chosen() {
+    for seed in 1..=50 {
+        assert_eq!(Fleet::new(lagging(seed)).run().broken, None, "seed {seed}");
+    }
+}
