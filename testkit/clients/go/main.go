@@ -25,9 +25,9 @@ type writer struct {
 }
 
 type figures struct {
-	acked, errors int
-	gap           time.Duration
-	lastError     string
+	acked  int
+	errors map[string]int
+	gap    time.Duration
 }
 
 func (w *writer) key(n int) string {
@@ -45,8 +45,7 @@ func (w *writer) run(client *redis.ClusterClient, pause time.Duration, stop <-ch
 		wait := pause
 		w.mutex.Lock()
 		if err != nil {
-			w.errors++
-			w.lastError = err.Error()
+			w.errors[err.Error()]++
 			wait = 10 * time.Millisecond
 		} else {
 			w.acked++
@@ -71,7 +70,7 @@ func (w *writer) endPhase() figures {
 		found.gap = max(found.gap, time.Since(w.wantedSince))
 		w.wantedSince = time.Now()
 	}
-	w.figures = figures{}
+	w.figures = figures{errors: map[string]int{}}
 	return found
 }
 
@@ -103,20 +102,17 @@ func (w *writer) readBack(client *redis.ClusterClient, deadline time.Time) (read
 }
 
 func phase(name string, writers []*writer) map[string]any {
-	said := map[string]any{"phase": name, "last_error": nil}
-	var all figures
+	all := figures{errors: map[string]int{}}
 	for _, w := range writers {
 		one := w.endPhase()
 		all.acked += one.acked
-		all.errors += one.errors
 		all.gap = max(all.gap, one.gap)
-		if one.lastError != "" {
-			said["last_error"] = one.lastError
+		for text, count := range one.errors {
+			all.errors[text] += count
 		}
 	}
-	said["acked"], said["errors"] = all.acked, all.errors
-	said["longest_gap_ms"] = math.Round(all.gap.Seconds()*10_000) / 10
-	return said
+	gap := math.Round(all.gap.Seconds()*10_000) / 10
+	return map[string]any{"phase": name, "acked": all.acked, "errors": all.errors, "longest_gap_ms": gap}
 }
 
 func say(said map[string]any) {
@@ -150,7 +146,7 @@ func main() {
 	writers := make([]*writer, number("VALKEEPER_WRITERS"))
 	var running sync.WaitGroup
 	for i := range writers {
-		w := &writer{number: i}
+		w := &writer{number: i, figures: figures{errors: map[string]int{}}}
 		writers[i] = w
 		running.Go(func() { w.run(client, pause, stop) })
 	}

@@ -42,7 +42,7 @@ class Writer {
   }
 
   beginPhase() {
-    Object.assign(this, { acked: 0, errors: 0, gap: 0, lastError: null });
+    Object.assign(this, { acked: 0, errors: {}, gap: 0 });
     if (this.wantedSince !== null) this.wantedSince = performance.now();
   }
 
@@ -53,8 +53,7 @@ class Writer {
       try {
         await this.client.set(key, String(n));
       } catch (error) {
-        this.errors += 1;
-        this.lastError = String(error);
+        this.errors[error] = (this.errors[error] ?? 0) + 1;
         await sleep(10);
         continue;
       }
@@ -68,9 +67,9 @@ class Writer {
 
   endPhase() {
     if (this.wantedSince !== null) this.gap = Math.max(this.gap, performance.now() - this.wantedSince);
-    const { acked, errors, gap, lastError } = this;
+    const { acked, errors, gap } = this;
     this.beginPhase();
-    return { acked, errors, gap, lastError };
+    return { acked, errors, gap };
   }
 }
 
@@ -78,13 +77,15 @@ const say = (fields) => process.stdout.write(`${JSON.stringify(fields)}\n`);
 
 function phase(name, writers, more = {}) {
   const all = writers.map((writer) => writer.endPhase());
-  const sum = (field) => all.reduce((total, one) => total + one[field], 0);
+  const errors = {};
+  for (const one of all) {
+    for (const [text, count] of Object.entries(one.errors)) errors[text] = (errors[text] ?? 0) + count;
+  }
   say({
     phase: name,
-    acked: sum('acked'),
-    errors: sum('errors'),
+    acked: all.reduce((total, one) => total + one.acked, 0),
+    errors,
     longest_gap_ms: Math.round(Math.max(...all.map((one) => one.gap)) * 10) / 10,
-    last_error: all.map((one) => one.lastError).filter(Boolean).at(-1) ?? null,
     ...more,
   });
 }

@@ -1,5 +1,6 @@
 """redis-py on its defaults. What it does and prints: ../README.md."""
 
+import collections
 import json
 import os
 import sys
@@ -36,9 +37,9 @@ class Writer(threading.Thread):
         self.begin_phase()
 
     def begin_phase(self):
-        self.acked = self.errors = 0
+        self.acked = 0
+        self.errors = collections.Counter()
         self.gap = 0.0
-        self.last_error = None
         if self.wanted_since is not None:
             self.wanted_since = time.monotonic()
 
@@ -53,8 +54,7 @@ class Writer(threading.Thread):
                 self.client.set(key, n)
             except Exception as error:  # What an application sees is counted, whatever it is.
                 with self.lock:
-                    self.errors += 1
-                    self.last_error = f"{type(error).__name__}: {error}"
+                    self.errors[f"{type(error).__name__}: {error}"] += 1
                 time.sleep(0.01)
                 continue
             with self.lock:
@@ -68,7 +68,7 @@ class Writer(threading.Thread):
         with self.lock:
             if self.wanted_since is not None:
                 self.gap = max(self.gap, time.monotonic() - self.wanted_since)
-            figures = (self.acked, self.errors, self.gap, self.last_error)
+            figures = (self.acked, self.errors, self.gap)
             self.begin_phase()
             return figures
 
@@ -78,14 +78,12 @@ def say(**fields):
 
 
 def phase(name, writers, **more):
-    acked, errors, gaps, last = zip(*(writer.end_phase() for writer in writers))
-    last = [error for error in last if error]
+    acked, errors, gaps = zip(*(writer.end_phase() for writer in writers))
     say(
         phase=name,
         acked=sum(acked),
-        errors=sum(errors),
+        errors=sum(errors, collections.Counter()),
         longest_gap_ms=round(max(gaps) * 1000, 1),
-        last_error=last[-1] if last else None,
         **more,
     )
 

@@ -5,6 +5,7 @@ use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::env::var;
 use std::error::Error;
 use std::rc::Rc;
@@ -26,9 +27,8 @@ struct Writer {
 #[derive(Default)]
 struct Figures {
     acked: u64,
-    errors: u64,
+    errors: BTreeMap<String, u64>,
     gap: Duration,
-    last_error: Option<String>,
 }
 
 impl Figures {
@@ -67,8 +67,7 @@ impl Writer {
                 true
             }
             Err(error) => {
-                self.figures.errors += 1;
-                self.figures.last_error = Some(error.to_string());
+                *self.figures.errors.entry(error.to_string()).or_default() += 1;
                 false
             }
         }
@@ -99,16 +98,16 @@ fn phase(name: &str, writers: &[Shared]) -> Value {
     for writer in writers {
         let one = writer.borrow_mut().end_phase();
         all.acked += one.acked;
-        all.errors += one.errors;
         all.gap = all.gap.max(one.gap);
-        all.last_error = one.last_error.or(all.last_error);
+        for (text, count) in one.errors {
+            *all.errors.entry(text).or_default() += count;
+        }
     }
     json!({
         "phase": name,
         "acked": all.acked,
         "errors": all.errors,
         "longest_gap_ms": (all.gap.as_secs_f64() * 10_000.0).round() / 10.0,
-        "last_error": all.last_error,
     })
 }
 
@@ -144,7 +143,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let password = std::fs::read_to_string(var("VALKEEPER_PASSWORD_FILE")?)?;
     let client = ClusterClientBuilder::new(seeds.split(',').map(|seed| format!("redis://{seed}")))
         .username(var("VALKEEPER_USERNAME")?)
-        .password(password.trim().to_owned())
+        .password(password.trim())
         .build()?
         .get_async_connection()
         .await?;

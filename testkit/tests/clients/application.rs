@@ -1,6 +1,7 @@
 //! Programs of testkit/clients that run beside a cluster: what they are given, and what they say.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -45,11 +46,11 @@ pub(super) struct Figures {
     phase: String,
     #[serde(default)]
     pub(super) acked: u64,
+    /// By their text.
     #[serde(default)]
-    pub(super) errors: u64,
+    pub(super) errors: BTreeMap<String, u64>,
     #[serde(default)]
     pub(super) longest_gap_ms: f64,
-    pub(super) last_error: Option<String>,
     pub(super) read: Option<u64>,
     pub(super) lost: Option<u64>,
     pub(super) unreadable: Option<u64>,

@@ -116,7 +116,7 @@ fn every_client_recovers_from_killed_primaries() {
     }
     table.publish();
     for (client, habit, figures) in after {
-        let recovered = figures.acked > 0 && figures.errors == 0;
+        let recovered = figures.acked > 0 && figures.errors.is_empty();
         cluster.check(recovered, &format!("{client}, {habit}, has not recovered: {figures:?}\n{table}"));
     }
     // Each writer has one write in flight when its shard's primary dies, and that may have been acknowledged and not replicated.
