@@ -8,6 +8,7 @@ pub struct Manifest {
     /// `metadata.name`.
     pub name: String,
     replicas: u32,
+    zones: &'static str,
     persistence: &'static str,
     node_timeout: &'static str,
     unresponsive_after: &'static str,
@@ -21,6 +22,7 @@ impl Manifest {
         Self {
             name: name.to_owned(),
             replicas: 1,
+            zones: "required",
             persistence: "aof",
             node_timeout: "15s",
             unresponsive_after: "5s",
@@ -39,6 +41,14 @@ impl Manifest {
     #[must_use]
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.replicas = replicas;
+        self
+    }
+
+    /// `zones: besteffort`, so that roles stay where the scenario puts them: after a failover they would be switched back for
+    /// the zones' sake.
+    #[must_use]
+    pub fn roles_stay(mut self) -> Self {
+        self.zones = "besteffort";
         self
     }
 
@@ -67,8 +77,13 @@ impl Manifest {
     pub fn text(&self) -> String {
         let mut text = format!(
             "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {}\nspec:\n  mode: cluster\n  shards: 3\n  \
-             replicasPerShard: {}\n  persistence: {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
-            self.name, self.replicas, self.persistence, self.node_timeout, self.unresponsive_after
+             replicasPerShard: {}\n  zones: {}\n  persistence: {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
+            self.name,
+            self.replicas,
+            self.zones,
+            self.persistence,
+            self.node_timeout,
+            self.unresponsive_after
         );
         if !self.directives.is_empty() {
             text.push_str("  redis:\n");

@@ -19,6 +19,7 @@ use valkeeper_model::{
     Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ServerError, StartPlan, Token};
+use valkeeper_plan::safety::start::{Disk, Owner};
 
 /// A future in a box, for traits that are used as objects.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -262,7 +263,12 @@ impl Runner {
     fn inspect(&self) {
         let Some(marker) = self.marker() else { return };
         // A look at a few small files: in place, so that a dead primary's replica is promoted a thread switch sooner.
-        let found = self.setup.home.data().inspect(&marker).map_err(|error| error.to_string());
+        let data = self.setup.home.data();
+        let found = data.inspect(&marker).map_err(|error| error.to_string());
+        let elsewhere =
+            self.running.is_some_and(|(_, process)| os::works_in(process.pid, data.path()) == Some(false));
+        // Replaced under a running server, which keeps what it writes in the removed one: as good as wiped.
+        let found = found.map(|disk| if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk });
         self.send(Event::Inspected(found));
     }
 

@@ -7,7 +7,7 @@ use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 #[test]
 fn a_running_replicas_data_is_wiped() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("wiped"));
+    let cluster = Cluster::started(&place, Manifest::new("wiped").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(200);
     let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
@@ -24,7 +24,7 @@ fn a_running_replicas_data_is_wiped() {
 #[test]
 fn a_running_primarys_data_is_wiped() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("wiped"));
+    let cluster = Cluster::started(&place, Manifest::new("wiped").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(200);
     let (primary, replica) = (cluster.primary("s1"), cluster.replica("s1"));
@@ -41,7 +41,7 @@ fn a_running_primarys_data_is_wiped() {
 #[test]
 fn killed_and_wiped_servers_come_back_with_the_others_data() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("lost"));
+    let cluster = Cluster::started(&place, Manifest::new("lost").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(200);
     for instance in [cluster.replica("s0"), cluster.primary("s1")] {
@@ -58,7 +58,7 @@ fn killed_and_wiped_servers_come_back_with_the_others_data() {
 #[test]
 fn a_primary_whose_data_is_lost_while_all_is_down_waits_for_its_replicas_copy() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("cold"));
+    let cluster = Cluster::started(&place, Manifest::new("cold").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(200);
     let written = traffic.stop();
@@ -74,7 +74,7 @@ fn a_primary_whose_data_is_lost_while_all_is_down_waits_for_its_replicas_copy() 
 #[test]
 fn a_shard_whose_every_copy_is_gone_comes_back_only_when_told_to() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("gone"));
+    let cluster = Cluster::started(&place, Manifest::new("gone").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     drop(traffic);
@@ -132,7 +132,7 @@ fn cut(cluster: &Cluster<'_>, instance: &str, keep: impl Fn(&str) -> String) -> 
 
 fn nodes_conf_is_cut(cuts: &[fn(&str) -> String]) {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("cut"));
+    let cluster = Cluster::started(&place, Manifest::new("cut").roles_stay());
     let traffic = Traffic::start(&cluster);
     for (round, keep) in cuts.iter().enumerate() {
         let shard = format!("s{}", round % 3);
@@ -193,7 +193,7 @@ fn nodes_conf_is_damaged_in_every_way() {
 #[test]
 fn a_nodes_conf_that_is_damaged_while_all_is_down_is_rebuilt_from_the_others() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("offline"));
+    let cluster = Cluster::started(&place, Manifest::new("offline").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     let written = traffic.stop();

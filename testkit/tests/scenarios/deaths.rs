@@ -6,7 +6,7 @@ use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 /// Kills the primaries of the shards in turn; each comes back as a replica that goes on where it was.
 fn kill_primaries_in_turn(rounds: usize) {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("deaths"));
+    let cluster = Cluster::started(&place, Manifest::new("deaths").roles_stay());
     let traffic = Traffic::start(&cluster);
     for round in 0..rounds {
         let shard = format!("s{}", round % 3);
@@ -58,7 +58,7 @@ fn thirty_primaries_are_killed_in_a_row() {
 #[test]
 fn a_killed_replica_comes_back_and_no_client_notices() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("replica"));
+    let cluster = Cluster::started(&place, Manifest::new("replica").roles_stay());
     let traffic = Traffic::start(&cluster);
     let (primary, replica) = (cluster.primary("s1"), cluster.replica("s1"));
     traffic.more(100);
@@ -76,7 +76,7 @@ fn a_killed_replica_comes_back_and_no_client_notices() {
 #[test]
 fn a_primary_and_its_only_replica_die_together() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("both"));
+    let cluster = Cluster::started(&place, Manifest::new("both").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(300);
     let both = [cluster.primary("s2"), cluster.replica("s2")];
@@ -107,7 +107,7 @@ fn power_loss(cluster: &Cluster<'_>) {
 #[test]
 fn power_loss_with_aof_loses_nothing() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("aof"));
+    let cluster = Cluster::started(&place, Manifest::new("aof").roles_stay());
     for _ in 0..2 {
         let traffic = Traffic::start(&cluster);
         traffic.more(300);
@@ -119,7 +119,7 @@ fn power_loss_with_aof_loses_nothing() {
 #[test]
 fn power_loss_with_rdb_keeps_what_was_saved() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("rdb").persistence("rdb"));
+    let cluster = Cluster::started(&place, Manifest::new("rdb").roles_stay().persistence("rdb"));
     let traffic = Traffic::start(&cluster);
     traffic.more(300);
     let saved = traffic.stop();
@@ -138,7 +138,7 @@ fn power_loss_with_rdb_keeps_what_was_saved() {
 #[test]
 fn power_loss_without_persistence_leaves_an_empty_cluster_that_works() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("memory").persistence("none"));
+    let cluster = Cluster::started(&place, Manifest::new("memory").roles_stay().persistence("none"));
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     drop(traffic);
@@ -152,7 +152,7 @@ fn power_loss_without_persistence_leaves_an_empty_cluster_that_works() {
 #[test]
 fn without_persistence_a_dead_primary_never_empties_its_replica() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("erase").persistence("none"));
+    let cluster = Cluster::started(&place, Manifest::new("erase").roles_stay().persistence("none"));
     let traffic = Traffic::start(&cluster);
     traffic.more(300);
     let pid = cluster.kill("erase-0");
@@ -181,7 +181,7 @@ fn without_persistence_a_dead_primary_never_empties_its_replica() {
 #[test]
 fn a_majority_killed_at_once_is_taken_over_once() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("majority"));
+    let cluster = Cluster::started(&place, Manifest::new("majority").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     let seen = cluster.events().len();
@@ -209,7 +209,7 @@ fn a_majority_killed_at_once_is_taken_over_once() {
 #[ignore = "long: a majority dies ten times, in different ways"]
 fn majorities_die_again_and_again() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("again"));
+    let cluster = Cluster::started(&place, Manifest::new("again").roles_stay());
     let traffic = Traffic::start(&cluster);
     let mut deaths = 0;
     for round in 0..10_u64 {

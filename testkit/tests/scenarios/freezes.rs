@@ -6,7 +6,7 @@ use valkeeper_testkit::{Cluster, Manifest, Place, Traffic};
 #[test]
 fn a_frozen_primary_is_killed_then_succeeded() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("frozen").unresponsive_after("1s"));
+    let cluster = Cluster::started(&place, Manifest::new("frozen").roles_stay().unresponsive_after("1s"));
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     let seen = cluster.events().len();
@@ -36,7 +36,7 @@ fn a_frozen_primary_is_killed_then_succeeded() {
 #[test]
 fn a_frozen_replica_is_killed_and_comes_back() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("stiff").unresponsive_after("1s"));
+    let cluster = Cluster::started(&place, Manifest::new("stiff").roles_stay().unresponsive_after("1s"));
     let traffic = Traffic::start(&cluster);
     let replica = cluster.replica("s1");
     let (seen, pid) = (cluster.events().len(), cluster.pid(&replica));
@@ -51,7 +51,8 @@ fn a_frozen_replica_is_killed_and_comes_back() {
 #[test]
 fn busy_servers_below_the_limit_are_left_alone() {
     let place = Place::new();
-    let manifest = Manifest::new("busy").unresponsive_after("4s").directive("enable-debug-command", "yes");
+    let manifest =
+        Manifest::new("busy").roles_stay().unresponsive_after("4s").directive("enable-debug-command", "yes");
     let cluster = Cluster::started(&place, manifest);
     let traffic = Traffic::start(&cluster);
     let before = cluster.status().processes();

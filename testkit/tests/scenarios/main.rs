@@ -6,6 +6,9 @@
 mod creating;
 mod data;
 mod deaths;
+mod engines;
 mod freezes;
 mod neighbours;
+mod operating;
 mod supervisors;
+mod trouble;

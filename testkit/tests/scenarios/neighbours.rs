@@ -6,7 +6,7 @@ use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 #[test]
 fn all_instances_come_back_on_other_ports() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("moved"));
+    let cluster = Cluster::started(&place, Manifest::new("moved").roles_stay());
     let before = cluster.addresses();
     let traffic = Traffic::start(&cluster);
     traffic.more(200);
@@ -36,14 +36,14 @@ fn all_instances_come_back_on_other_ports() {
 fn two_clusters_never_merge_also_when_one_gets_the_others_addresses() {
     let place = Place::new();
     // Ports are kept apart by the state directory they share, so the second cluster gets one of its own.
-    let one = Cluster::started(&place, Manifest::new("one"));
+    let one = Cluster::started(&place, Manifest::new("one").roles_stay());
     let traffic = Traffic::start(&one);
     traffic.more(100);
     let written = traffic.stop();
     let ports = one.addresses();
 
     // Both at once, side by side.
-    let two = Cluster::at(&place, Manifest::new("two"), place.first_port() + 10);
+    let two = Cluster::at(&place, Manifest::new("two").roles_stay(), place.first_port() + 10);
     two.up();
     one.until_whole();
     two.until_whole();
@@ -79,8 +79,8 @@ fn two_clusters_never_merge_also_when_one_gets_the_others_addresses() {
 #[test]
 fn an_instance_whose_address_is_taken_waits_and_its_cluster_goes_on() {
     let place = Place::new();
-    let one = Cluster::started(&place, Manifest::new("one"));
-    let two = Cluster::at(&place, Manifest::new("two"), place.first_port() + 10);
+    let one = Cluster::started(&place, Manifest::new("one").roles_stay());
+    let two = Cluster::at(&place, Manifest::new("two").roles_stay(), place.first_port() + 10);
     two.up();
     // The same secret everywhere, as where one is given to all clusters.
     two.must(&["down"]);
@@ -119,8 +119,8 @@ fn an_instance_whose_address_is_taken_waits_and_its_cluster_goes_on() {
 #[test]
 fn the_data_of_another_cluster_is_refused() {
     let place = Place::new();
-    let one = Cluster::started(&place, Manifest::new("one"));
-    let two = Cluster::at(&place, Manifest::new("two"), place.first_port() + 10);
+    let one = Cluster::started(&place, Manifest::new("one").roles_stay());
+    let two = Cluster::at(&place, Manifest::new("two").roles_stay(), place.first_port() + 10);
     two.up();
     let traffic = Traffic::start(&one);
     traffic.more(100);
@@ -151,13 +151,13 @@ fn the_data_of_another_cluster_is_refused() {
 #[test]
 fn an_address_that_is_taken_while_a_primary_is_dead_costs_no_write() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("squat"));
+    let cluster = Cluster::started(&place, Manifest::new("squat").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(50);
     let port = cluster.port("squat-0");
-    let supervisor = cluster.supervisor();
+    let (supervisor, pid) = (cluster.supervisor(), cluster.pid("squat-0"));
     process::signal(supervisor, process::Signal::STOP);
-    let pid = cluster.kill("squat-0");
+    process::kill(pid);
     let squatter =
         cluster.until("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).ok());
     process::signal(supervisor, process::Signal::CONT);

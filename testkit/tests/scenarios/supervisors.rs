@@ -8,7 +8,7 @@ use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process, waiting};
 #[test]
 fn servers_outlive_their_supervisor_and_the_next_takes_them_over() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("adopt"));
+    let cluster = Cluster::started(&place, Manifest::new("adopt").roles_stay());
     let traffic = Traffic::start(&cluster);
     for _ in 0..2 {
         let before = cluster.status().processes();
@@ -34,7 +34,7 @@ fn servers_outlive_their_supervisor_and_the_next_takes_them_over() {
 #[test]
 fn a_process_that_is_not_ours_is_never_taken_for_one() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("stranger"));
+    let cluster = Cluster::started(&place, Manifest::new("stranger").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(50);
     let replica = cluster.replica("s0");
@@ -78,7 +78,7 @@ fn die_while_failing_over(cluster: &Cluster<'_>, shard: &str, later: u64) {
 #[test]
 fn a_supervisor_that_dies_while_failing_over_is_followed_by_one_that_finishes() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("between"));
+    let cluster = Cluster::started(&place, Manifest::new("between").roles_stay());
     let traffic = Traffic::start(&cluster);
     let moments = [0, 4, 12, 40];
     for (round, later) in moments.into_iter().enumerate() {
@@ -91,7 +91,7 @@ fn a_supervisor_that_dies_while_failing_over_is_followed_by_one_that_finishes() 
 #[ignore = "long: thirty moments of one failover"]
 fn a_supervisor_dies_at_every_moment_of_a_failover() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("moments"));
+    let cluster = Cluster::started(&place, Manifest::new("moments").roles_stay());
     let traffic = Traffic::start(&cluster);
     for moment in 0..30_u64 {
         die_while_failing_over(&cluster, &format!("s{}", moment % 3), moment * 2);
@@ -102,7 +102,7 @@ fn a_supervisor_dies_at_every_moment_of_a_failover() {
 #[test]
 fn a_second_supervisor_is_refused() {
     let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("second"));
+    let cluster = Cluster::started(&place, Manifest::new("second").roles_stay());
     let before = cluster.status().processes();
     let first = cluster.supervisor();
     let detached = cluster.try_up(&[]);

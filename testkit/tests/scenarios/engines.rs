@@ -1,0 +1,56 @@
+//! The same on other servers than the newest.
+
+use std::path::PathBuf;
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, program};
+
+fn lives_on(server: PathBuf, version: &str) {
+    let place = Place::new();
+    let mut cluster = Cluster::new(&place, Manifest::new("engine").roles_stay());
+    cluster.server = server;
+    cluster.up();
+    let status = cluster.until_whole();
+    let fits =
+        |version_of: &Option<String>| version_of.as_deref().is_some_and(|text| text.starts_with(version));
+    cluster.check(status.instances.iter().all(|instance| fits(&instance.version)), "another version runs");
+    let traffic = Traffic::start(&cluster);
+    for shard in ["s0", "s1", "s2"] {
+        traffic.more(50);
+        let primary = cluster.primary(shard);
+        cluster.until_saved(&primary);
+        let pid = cluster.kill(&primary);
+        cluster.until_back(&primary, pid);
+        cluster.until_whole();
+    }
+    for shard in ["s0", "s1"] {
+        cluster.must(&["switchover", shard]);
+        cluster.until_whole();
+    }
+    for instance in cluster.instance_names() {
+        cluster.must(&["restart", &instance]);
+        cluster.until_whole();
+    }
+    let before = cluster.status().processes();
+    cluster.kill_supervisor();
+    cluster.up();
+    cluster.check(cluster.until_whole().processes() == before, "a server was restarted");
+    let written = {
+        traffic.flowing();
+        traffic.stop()
+    };
+    cluster.must(&["down"]);
+    cluster.up();
+    cluster.until_whole();
+    written.read_back(&cluster, 3);
+}
+
+#[test]
+#[ignore = "long: the life of a cluster on another engine"]
+fn valkey_9_0() {
+    lives_on(program::fetched("valkey-9.0.0/valkey-server"), "9.0.0");
+}
+
+#[test]
+#[ignore = "long: the life of a cluster on another engine"]
+fn redis_7_0() {
+    lives_on(program::fetched("redis-7.0/redis-server"), "7.0");
+}

@@ -1,0 +1,208 @@
+//! What a user does to a running cluster.
+
+use std::path::Path;
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic};
+
+fn refused(cluster: &Cluster<'_>, args: &[&str], code: i32, word: &str) {
+    let said = cluster.run(args);
+    cluster.check(
+        said.code == Some(code),
+        &format!("{args:?}: exit code {:?}, not {code}: {}", said.code, said.err),
+    );
+    cluster.check(said.err.contains(word), &format!("{args:?}: `{word}` is not in: {}", said.err));
+}
+
+#[test]
+fn status_and_connect_tell_what_programs_rely_on() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("told"));
+    let json = |args: &[&str]| -> serde_json::Value { serde_json::from_str(&cluster.must(args)).unwrap() };
+    let status = json(&["status", "-o", "json"]);
+    let fields = |value: &serde_json::Value, wanted: &[&str]| {
+        for name in wanted {
+            cluster.check(!value[name].is_null(), &format!("{name} is missing in {value}"));
+        }
+    };
+    fields(&status, &["cluster", "phase", "healthy", "supervisorPid", "shards", "instances", "waiting"]);
+    for shard in status["shards"].as_array().unwrap() {
+        fields(shard, &["name", "slots", "primary", "replicas"]);
+    }
+    for instance in status["instances"].as_array().unwrap() {
+        fields(instance, &["name", "shard", "zone", "role", "address", "pid", "version", "fenced"]);
+        let replica = instance["role"] == "replica";
+        cluster.check(instance["lagBytes"].is_u64() == replica, &format!("lagBytes: {instance}"));
+        let pid = u32::try_from(instance["pid"].as_u64().unwrap()).unwrap();
+        let (name, address) = (instance["name"].as_str().unwrap(), instance["address"].as_str().unwrap());
+        cluster
+            .check(cluster.info(name, "server", "process_id") == pid.to_string(), "another process answers");
+        cluster.check(address.ends_with(&cluster.port(name).to_string()), "another address");
+    }
+    let slots: Vec<&str> =
+        status["shards"].as_array().unwrap().iter().filter_map(|shard| shard["slots"].as_str()).collect();
+    cluster.check(slots == ["0-5460", "5461-10921", "10922-16383"], &format!("{slots:?}"));
+    let connect = json(&["connect", "-o", "json"]);
+    fields(&connect, &["seeds", "username", "passwordFile"]);
+    cluster.check(connect["seeds"].as_array().unwrap().len() == 6, "six seeds");
+    cluster.check(
+        Path::new(connect["passwordFile"].as_str().unwrap()) == cluster.password_file(),
+        "password file",
+    );
+    // A reason is told with a word for programs and a sentence for people.
+    cluster.must(&["fence", &cluster.replica("s0")]);
+    let status = cluster.until_waits_for("Fenced");
+    cluster.check(!status.healthy && status.reasons().contains("unfence"), &status.reasons());
+}
+
+#[test]
+fn a_switchover_fails_no_write() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("swap").replicas(2).roles_stay());
+    let traffic = Traffic::start(&cluster);
+    traffic.more(100);
+    cluster.must(&["switchover", "s0"]);
+    let heir = cluster.primary("s0");
+    cluster.check(heir != "swap-0", "the primary is the same");
+    let before = cluster.status().processes();
+    cluster.must(&["switchover", "--to", "swap-7"]);
+    cluster.check(cluster.primary("s1") == "swap-7", "another was chosen than the one named");
+    cluster.until_whole();
+    cluster.check(cluster.status().processes() == before, "a server was restarted");
+    refused(&cluster, &["switchover"], 2, "which shard");
+    refused(&cluster, &["switchover", "s9"], 2, "no shard");
+    refused(&cluster, &["switchover", "s1", "--to", "swap-7"], 3, "primary already");
+    refused(&cluster, &["switchover", "s1", "--to", "swap-0"], 3, "another shard");
+    // Law 2: only one in sync. Of the two replicas one is fenced, so that it is the other.
+    let status = cluster.status();
+    let shard = status.shards.iter().find(|shard| shard.name == "s2").unwrap();
+    let [out, fit] = [0, 1].map(|n| shard.replicas[n].clone());
+    cluster.must(&["fence", &out]);
+    cluster.until("it is down", || cluster.status().instance(&out).pid.is_none().then_some(()));
+    refused(&cluster, &["switchover", "--to", &out], 3, "fenced");
+    cluster.must(&["switchover", "s2"]);
+    cluster.check(cluster.primary("s2") == fit, "one that was not in sync was chosen");
+    cluster.must(&["unfence", &out]);
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}
+
+#[test]
+fn a_fenced_instance_stays_down_until_it_is_unfenced() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("fence").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    traffic.more(50);
+    // A primary hands over first.
+    cluster.must(&["fence", "fence-0"]);
+    let down = || cluster.status().instance("fence-0").pid.is_none().then_some(());
+    cluster.until("it is down", down);
+    cluster.check(cluster.primary("s0") == "fence-3", "it did not hand over");
+    refused(&cluster, &["fence", "fence-3"], 3, "no replica of s0 can take over");
+    refused(&cluster, &["restart", "fence-3"], 3, "no replica of s0 can take over");
+    refused(&cluster, &["fence", "fence-9"], 2, "no instance");
+    // It survives the supervisor.
+    cluster.kill_supervisor();
+    let said = cluster.try_up(&["--timeout", "4"]);
+    cluster.check(said.code == Some(4) && said.err.contains("fenced"), &format!("{said:?}"));
+    traffic.more(50);
+    cluster.check(down().is_some() && cluster.status().instance("fence-0").fenced, "the fence is gone");
+    cluster.must(&["unfence", "fence-0"]);
+    cluster.until_whole();
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+    // All of it over a stop of everything.
+    cluster.must(&["fence", "fence-4"]);
+    cluster.must(&["down"]);
+    let said = cluster.try_up(&["--timeout", "5"]);
+    cluster.check(said.code == Some(4) && said.err.contains("fenced"), &format!("{said:?}"));
+    cluster.check(cluster.status().instance("fence-4").pid.is_none(), "the fence is gone");
+    cluster.must(&["unfence", "fence-4"]);
+    cluster.until_whole();
+}
+
+#[test]
+fn restarts_fail_no_write() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("restart").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    for n in 0..6 {
+        let instance = format!("restart-{n}");
+        let pid = cluster.pid(&instance);
+        traffic.more(30);
+        cluster.must(&["restart", &instance]);
+        cluster.check(cluster.pid(&instance) != pid, &format!("{instance} was not restarted"));
+        cluster.until_whole();
+    }
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}
+
+#[test]
+fn a_failover_of_a_primary_that_is_well_has_to_be_meant() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("force").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    let pid = cluster.pid("force-1");
+    refused(&cluster, &["failover", "s1"], 3, "force-1 is well");
+    cluster.check(cluster.pid("force-1") == pid, "it was killed all the same");
+    cluster.must(&["failover", "s1", "--force"]);
+    cluster.check(cluster.primary("s1") == "force-4", "its replica is not primary");
+    cluster.until_back("force-1", pid);
+    traffic.finish(1);
+}
+
+#[test]
+fn a_changed_manifest_is_applied_live_or_says_what_needs_a_restart() {
+    let place = Place::new();
+    let manifest = || Manifest::new("apply").roles_stay();
+    let mut cluster = Cluster::started(&place, manifest().directive("maxclients", "5000"));
+    let before = cluster.status().processes();
+    let file = cluster.file();
+    let file = file.to_str().unwrap();
+    cluster.change(manifest().directive("maxclients", "6000").directive("slowlog-max-len", "77"));
+    let traffic = Traffic::start(&cluster);
+    let plan = cluster.must(&["plan", "-f", file]);
+    cluster.check(plan.contains("6000") && plan.contains("slowlog-max-len"), &plan);
+    cluster.must(&["apply", "-f", file, "--wait"]);
+    for instance in cluster.instance_names() {
+        let shown: Vec<String> = cluster.told(&instance, &["CONFIG", "GET", "maxclients"]);
+        cluster.check(shown == ["maxclients", "6000"], &format!("{instance} has {shown:?}"));
+    }
+    cluster.check(cluster.status().processes() == before, "a server was restarted");
+    cluster.check(cluster.must(&["plan", "-f", file]).contains("nothing would change"), "it is not settled");
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+
+    cluster.change(manifest().directive("maxclients", "6000").directive("tcp-backlog", "300"));
+    let said = cluster.run(&["apply", "-f", file, "--wait", "--timeout", "4"]);
+    cluster.check(said.code == Some(4) && said.err.contains("tcp-backlog"), &format!("{said:?}"));
+    cluster.until_waits_for("RestartNeeded");
+    for instance in cluster.instance_names() {
+        cluster.must(&["restart", &instance]);
+    }
+    cluster.until_whole();
+    let shown: Vec<String> = cluster.told("apply-0", &["CONFIG", "GET", "tcp-backlog"]);
+    cluster.check(shown == ["tcp-backlog", "300"], &format!("{shown:?}"));
+
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, text.replace("shards: 3", "shards: 5")).unwrap();
+    refused(&cluster, &["apply", "-f", file], 3, "spec.shards");
+}
+
+#[test]
+fn data_is_deleted_only_when_told_to() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("delete"));
+    refused(&cluster, &["delete"], 3, "runs");
+    refused(&cluster, &["delete", "--purge"], 3, "runs");
+    cluster.kill_supervisor();
+    refused(&cluster, &["delete", "--purge"], 3, "runs");
+    refused(&cluster, &["down"], 1, "servers run");
+    cluster.up();
+    cluster.must(&["down"]);
+    cluster.must(&["down"]);
+    refused(&cluster, &["delete"], 3, "--purge");
+    cluster.check(cluster.data_dir("delete-0").join("nodes.conf").exists(), "data is gone");
+    cluster.must(&["delete", "--purge"]);
+    cluster.check(!cluster.dir().exists(), "something is left");
+    refused(&cluster, &["status"], 2, "no cluster");
+}

@@ -1,0 +1,199 @@
+//! What surrounds a cluster is not as it should be: it says so, loses nothing, and goes on when the cause is gone.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use valkeeper_testkit::mounts::{freeze, in_namespace, small, thaw};
+use valkeeper_testkit::{Cluster, Manifest, Place, Said, Traffic, process, program};
+
+/// An error as it should be: what, why, and what to do.
+fn explains(cluster: &Cluster<'_>, said: &Said, code: i32, words: &[&str]) {
+    cluster.check(said.code == Some(code), &format!("exit code {:?}, not {code}: {}", said.code, said.err));
+    for word in words.iter().chain(&["error:", "hint:"]) {
+        cluster.check(said.err.contains(word), &format!("`{word}` is not in: {}", said.err));
+    }
+}
+
+#[test]
+fn a_port_is_taken() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("port").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    traffic.more(100);
+    let written = traffic.stop();
+    cluster.must(&["down"]);
+    // The port of a primary, and the bus port of a replica of another shard.
+    let ports = [cluster.port("port-0"), cluster.port("port-4") + 10_000];
+    let squatters = ports.map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let said = cluster.try_up(&["--timeout", "4"]);
+    explains(
+        &cluster,
+        &said,
+        4,
+        &[&format!("port {} is taken", ports[0]), &format!("port {} is taken", ports[1])],
+    );
+    drop(squatters);
+    cluster.until_whole();
+    written.read_back(&cluster, 0);
+}
+
+#[test]
+fn the_disk_is_full() {
+    in_namespace("trouble::the_disk_is_full", || {
+        let place = Place::new();
+        small(&place.state_dir(), 64 << 10);
+        let cluster = Cluster::started(&place, Manifest::new("full").roles_stay());
+        let traffic = Traffic::start(&cluster);
+        traffic.more(200);
+        let filler = place.state_dir().join("filler");
+        fill(&filler);
+        let status = cluster.until_waits_for("PersistenceFailing");
+        cluster.check(status.reasons().contains("disk"), &status.reasons());
+        let said = cluster.run(&["fence", "full-3"]);
+        explains(&cluster, &said, 1, &["No space left", "full or read-only"]);
+        // A server that dies now cannot be started, but its replica can take over.
+        let pid = cluster.kill("full-0");
+        cluster.until("its replica is primary", || (cluster.primary_now("s0")? == "full-3").then_some(()));
+        let status = cluster.until_waits_for("StartFailed");
+        cluster.check(status.reasons().contains("No space left"), &status.reasons());
+        fs::remove_file(&filler).unwrap();
+        cluster.until_back("full-0", pid);
+        traffic.finish(1);
+    });
+}
+
+/// Writes until nothing fits any more.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = fs::File::create(path).unwrap();
+    for size in [1 << 20, 1 << 12, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn the_state_directory_is_read_only() {
+    in_namespace("trouble::the_state_directory_is_read_only", || {
+        let place = Place::new();
+        small(&place.state_dir(), 64 << 10);
+        let cluster = Cluster::new(&place, Manifest::new("frozen"));
+        freeze(&place.state_dir());
+        explains(&cluster, &cluster.try_up(&[]), 1, &["Read-only", "writable"]);
+        thaw(&place.state_dir());
+        cluster.up();
+        let traffic = Traffic::start(&cluster);
+        traffic.more(100);
+        let written = traffic.stop();
+        cluster.must(&["down"]);
+        freeze(&place.state_dir());
+        explains(&cluster, &cluster.try_up(&[]), 1, &["Read-only", "writable"]);
+        cluster.check(cluster.status().phase == "Down", "status needs a writable directory");
+        thaw(&place.state_dir());
+        cluster.up();
+        cluster.until_whole();
+        written.read_back(&cluster, 0);
+    });
+}
+
+fn script(path: &Path, says: &str) {
+    fs::write(path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_server_program_is_missing_or_unfit() {
+    let place = Place::new();
+    let mut cluster = Cluster::new(&place, Manifest::new("program").roles_stay());
+    let missing = place.path().join("missing-server");
+    let not_executable = place.path().join("text");
+    fs::write(&not_executable, "text").unwrap();
+    let old = place.path().join("old-server");
+    script(&old, "Redis server v=5.0.14 sha=00000000:0 malloc=libc bits=64 build=0");
+    let other = place.path().join("other");
+    script(&other, "something else 1.0");
+    let liar = place.path().join("liar");
+    script(&liar, "Valkey server v=9.1.2 sha=00000000:0 malloc=libc bits=64 build=0");
+    let cases = [
+        (&missing, "cannot be run"),
+        (&not_executable, "cannot be run"),
+        (&old, "too old"),
+        (&other, "is not a Valkey or Redis server"),
+        (&liar, "cannot be run"),
+    ];
+    for (path, word) in cases {
+        path.clone_into(&mut cluster.server);
+        explains(&cluster, &cluster.try_up(&[]), 1, &[word, "--server", path.to_str().unwrap()]);
+        cluster.check(!cluster.dir().exists(), "something was made all the same");
+    }
+    let mut nothing_found = cluster.command(&["up"]);
+    nothing_found.arg(cluster.file()).arg("--detach").env("PATH", place.path());
+    let said = valkeeper_testkit::cluster::said(nothing_found);
+    explains(&cluster, &said, 1, &["no valkey-server or redis-server", "VALKEEPER_SERVER"]);
+
+    // It vanishes while the cluster runs.
+    cluster.server = place.path().join("valkey-server");
+    fs::copy(program::server(), &cluster.server).unwrap();
+    cluster.up();
+    let traffic = Traffic::start(&cluster);
+    traffic.more(50);
+    let hidden = place.path().join("hidden");
+    fs::rename(&cluster.server, &hidden).unwrap();
+    let pid = cluster.kill("program-1");
+    let status = cluster.until_waits_for("StartFailed");
+    cluster.check(status.reasons().contains("the server program cannot be run"), &status.reasons());
+    traffic.flowing();
+    fs::rename(&hidden, &cluster.server).unwrap();
+    cluster.until_back("program-1", pid);
+    traffic.finish(1);
+}
+
+#[test]
+fn the_password_file_was_changed_while_nobody_watched() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("secret").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    let before = cluster.status().processes();
+    cluster.kill_supervisor();
+    let password = cluster.password();
+    fs::write(cluster.password_file(), "0123456789abcdef0123456789abcdef").unwrap();
+    let said = cluster.try_up(&["--timeout", "6"]);
+    explains(&cluster, &said, 4, &["password"]);
+    traffic.more(50);
+    cluster.check(running(&before), "servers were ended because they refused a password");
+    fs::write(cluster.password_file(), "").unwrap();
+    cluster.kill_supervisor();
+    explains(&cluster, &cluster.try_up(&[]), 1, &["password", "damaged"]);
+    fs::remove_file(cluster.password_file()).unwrap();
+    explains(&cluster, &cluster.try_up(&[]), 1, &["password", "server.conf"]);
+    fs::write(cluster.password_file(), &password).unwrap();
+    cluster.up();
+    cluster.check(cluster.until_whole().processes() == before, "a server was restarted");
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}
+
+fn running(processes: &[(String, u32, Option<u64>)]) -> bool {
+    processes.iter().all(|(_, pid, start)| process::started_at(*pid) == *start)
+}
+
+#[test]
+fn a_servers_password_was_changed_behind_our_back() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("changed").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    let before = cluster.status().processes();
+    for instance in ["changed-3", "changed-1"] {
+        let port = cluster.port(instance);
+        let _: String = cluster.told(instance, &["CONFIG", "SET", "requirepass", "another"]);
+        let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+        let _: u64 = valkeeper_testkit::cluster::ask(port, Some("another"), &kill).unwrap();
+        let status = cluster.until_waits_for("ServerUnknown");
+        cluster.check(status.reasons().contains("password"), &status.reasons());
+        let set = ["CONFIG", "SET", "requirepass", &cluster.password()];
+        let _: String = valkeeper_testkit::cluster::ask(port, Some("another"), &set).unwrap();
+        cluster.until_whole();
+    }
+    cluster.check(running(&before), "a server was restarted");
+    traffic.finish(0);
+}
