@@ -7,6 +7,7 @@ mod files;
 mod layers;
 mod rust_text;
 mod servers;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -25,11 +26,13 @@ enum Command {
     /// Put the real servers that tests and the demo run into .servers/
     Servers(servers::Args),
     /// Put the clients that scenarios run beside an event into .clients/
-    Clients,
+    Clients(clients::Args),
     /// Prove that crates depend on each other downwards only and that the pure ones are pure
     Layers,
     /// Check the text of the repository: sizes, names, lint exceptions, paths of one machine
     Files,
+    /// Run seeds through the simulator, or one with its transcript
+    Sim(sim::Args),
     /// Run everything `make test` stands for and print one total
     Test(test::Args),
 }
@@ -37,9 +40,10 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Servers(args) => servers::run(&args),
-        Command::Clients => clients::run(),
+        Command::Clients(args) => clients::run(&args),
         Command::Layers => layers::run(),
         Command::Files => files::run(),
+        Command::Sim(args) => sim::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match done {

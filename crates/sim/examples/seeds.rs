@@ -1,22 +1,35 @@
-//! Runs seeds: `seeds FIRST COUNT`, or one with its transcript: `seeds SEED transcript`. Started by `cargo xtask sim`.
+//! Runs seeds: `seeds FIRST COUNT`; one with its transcript: `seeds SEED transcript`; one with only those faults that are needed
+//! to break the law: `seeds SEED minimise`. Started by `cargo xtask sim`.
 
 use std::time::Instant;
-use valkeeper_sim::faults::{Fault, Planned};
 use valkeeper_sim::{Fleet, Setup};
 
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u64>().ok());
-    match (number(0), args.get(1).map(String::as_str)) {
-        (None, _) => {
-            let mut setup = Setup::quiet(1);
-            setup.transcript = true;
-            setup.faults.push(Planned { at: 3_000, fault: Fault::Calm });
-            show(setup)
-        }
-        (Some(seed), Some("transcript")) => show(Setup { transcript: true, ..Setup::random(seed) }),
-        (Some(first), _) => many(first, number(1).unwrap_or(1)),
+    let first = number(0).unwrap_or(1);
+    match args.get(1).map(String::as_str) {
+        Some("transcript") => show(Setup { transcript: true, ..Setup::random(first) }),
+        Some("minimise") => show(Setup { transcript: true, ..minimised(Setup::random(first)) }),
+        _ => many(first, number(1).unwrap_or(1)),
     }
+}
+
+/// Leaves out one fault after the other as long as the same law is broken.
+fn minimised(mut setup: Setup) -> Setup {
+    let broken = |setup: &Setup| Fleet::new(setup.clone()).run().broken.map(|broken| broken.law);
+    let law = broken(&setup);
+    let mut at = 0;
+    while at < setup.faults.len() {
+        let mut fewer = setup.clone();
+        fewer.faults.remove(at);
+        if law.is_some() && broken(&fewer) == law {
+            setup = fewer;
+        } else {
+            at += 1;
+        }
+    }
+    setup
 }
 
 fn show(setup: Setup) -> std::process::ExitCode {

@@ -55,7 +55,7 @@ impl<T> Clock<T> {
         self.planned.push(Planned { at: at.max(self.now), order: self.count, what });
     }
     /// Goes on to what is next.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn go_on(&mut self) -> Option<T> {
         let planned = self.planned.pop()?;
         self.now = planned.at;
         Some(planned.what)

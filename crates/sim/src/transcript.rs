@@ -49,7 +49,10 @@ pub(crate) fn controller_command(command: &controller::Command) -> Option<String
         Command::Commit { layout, .. } => Some(format!("commits generation {}", layout.generation)),
         Command::Tell { to, ask, .. } => Some(format!("asks {to} to {ask:?}")),
         Command::Publish(report) => {
-            let reasons: Vec<String> = report.waiting.iter().map(ToString::to_string).collect();
+            let mut reasons: Vec<String> = report.waiting.iter().take(3).map(ToString::to_string).collect();
+            if report.waiting.len() > 3 {
+                reasons.push(format!("{} more", report.waiting.len() - 3));
+            }
             let reasons =
                 if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
             Some(format!("{:?}{reasons}", report.phase))

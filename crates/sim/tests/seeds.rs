@@ -35,11 +35,11 @@ fn seeds_from_1501() {
 
 #[test]
 fn a_seed_gives_the_same_run_again() {
-    let once = || {
+    let run = || {
         let setup = valkeeper_sim::Setup { transcript: true, ..valkeeper_sim::Setup::random(7) };
         valkeeper_sim::Fleet::new(setup).run()
     };
-    let (one, two) = (once(), once());
-    assert_eq!(one.happenings, two.happenings);
-    assert_eq!(one.transcript, two.transcript);
+    let (first, again) = (run(), run());
+    assert_eq!(first.happenings, again.happenings);
+    assert_eq!(first.transcript, again.transcript);
 }

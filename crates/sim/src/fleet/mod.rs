@@ -234,6 +234,8 @@ pub struct Outcome {
     pub acknowledged: usize,
     /// Those of them that were lost with an excuse.
     pub excused: usize,
+    /// The primary of each shard in the end.
+    pub primaries: Vec<String>,
     /// What happened, if asked for.
     pub transcript: Vec<String>,
 }
@@ -321,7 +323,7 @@ impl Fleet {
     /// Runs until all is well again after the faults, or a law is broken.
     pub fn run(mut self) -> Outcome {
         while !self.finished && self.laws.broken.is_none() {
-            let Some(happening) = self.clock.next() else { break };
+            let Some(happening) = self.clock.go_on() else { break };
             self.dispatch(happening);
         }
         if let Some(broken) = self.laws.broken.clone() {
@@ -332,7 +334,11 @@ impl Fleet {
                 self.note(|| stage);
             }
         }
+        let primary = |shard| self.laws.primary_of(shard).map(|index| self.name(index).to_string());
+        let primaries =
+            (0..self.members.slots.len()).map(|shard| primary(shard).unwrap_or_default()).collect();
         Outcome {
+            primaries,
             happenings: self.clock.count(),
             settled_ms: self.clock.now().saturating_sub(self.calm_since.unwrap_or_default()),
             acknowledged: self.history.acknowledged(),

@@ -61,10 +61,10 @@ impl Fleet {
         if self.servers[server].owns() {
             self.law_of_succession(server, crate::server::Rise::Boot);
         }
-        if !self.servers[server].is_primary() {
-            self.turn(server);
-        } else {
+        if self.servers[server].is_primary() {
             self.servers[server].data.resumable = true;
+        } else {
+            self.turn(server);
         }
         let delay = self.random.within(1..=CRON_MS);
         self.clock.after(delay, Happening::Cron { server, run });

@@ -58,8 +58,8 @@ impl Fleet {
     fn boots_rightly(&mut self, server: usize, before: Option<Reign>) -> bool {
         let Some(before) = before.filter(|before| before.primary != server) else { return true };
         let successor = &self.servers[before.primary];
-        let serves = successor.run == before.run && successor.serves();
-        if serves && self.now() > before.since + 3_000 && !self.network.is_cut(Way::Agents) {
+        let reigns = successor.run == before.run && successor.serves();
+        if reigns && self.now() > before.since + 3_000 && !self.network.is_cut(Way::Agents) {
             let names = (self.name(server).clone(), self.name(before.primary).clone());
             self.break_law(3, format!("{} started as primary although {} serves", names.0, names.1));
         }

@@ -77,7 +77,7 @@ impl Fleet {
                 self.law_of_silence(shard);
             }
         }
-        if self.sabotage == Some(Sabotage::DisturbEverybody) && now % 3_000 == 0 {
+        if self.sabotage == Some(Sabotage::DisturbEverybody) && now.is_multiple_of(3_000) {
             self.disturb_everybody();
         }
         if let Some(calm) = self.calm_since {

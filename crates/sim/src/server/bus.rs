@@ -167,7 +167,7 @@ impl Server {
         peer.reports.retain(|_, at| *at + limit > now);
         let mut count = peer.reports.keys().filter(|reporter| voters.contains(reporter)).count();
         count += usize::from(voters.contains(&self.me));
-        if count >= voters.len() / 2 + 1 {
+        if count > voters.len() / 2 {
             self.hold_for_failed(index, now);
             if voters.contains(&self.me) {
                 self.broadcast(&Body::Fail(index), fx);

@@ -153,6 +153,7 @@ impl Data {
 
 /// One server.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the engine's own flags, independent of each other")]
 pub struct Server {
     /// Its index.
     pub me: usize,

@@ -1,0 +1,176 @@
+//! What the simulator has found in `plan`, kept: the faults of the seed that showed it, under several seeds of everything else.
+
+use valkeeper_model::Persistence;
+use valkeeper_sim::faults::{Fault, Planned, Target, Wish};
+use valkeeper_sim::{Fleet, Setup};
+
+fn holds(shape: Setup, faults: &[(u64, Fault)]) {
+    let last = faults.iter().map(|(at, _)| *at).max().unwrap_or_default();
+    for seed in 1..=40 {
+        let mut setup = Setup { seed, ..shape.clone() };
+        setup.faults = faults.iter().map(|(at, fault)| Planned { at: *at, fault: *fault }).collect();
+        setup.faults.push(Planned { at: last + 2_000, fault: Fault::Calm });
+        assert_eq!(Fleet::new(setup).run().broken, None, "seed {seed}");
+    }
+}
+
+fn shape(replicas: u32, persistence: Persistence, node_timeout_ms: u64) -> Setup {
+    let unresponsive_after_ms = valkeeper_model::ClusterSpec::default_unresponsive_after_ms(node_timeout_ms);
+    Setup { replicas, persistence, node_timeout_ms, unresponsive_after_ms, ..Setup::quiet(0) }
+}
+
+/// An adopted server's agent wanted to be woken at once, again and again, until its first order came.
+#[test]
+fn an_agent_without_an_order_sleeps() {
+    holds(shape(1, Persistence::Aof, 5_000), &[(4_000, Fault::SupervisorDies)]);
+}
+
+/// The engine writes nodes.conf again into an emptied directory: what had no mark but said `replica` was looked at for ever.
+#[test]
+fn an_emptied_directory_with_a_new_nodes_conf_is_no_riddle() {
+    holds(
+        shape(1, Persistence::Aof, 15_000),
+        &[(4_702, Fault::Wipe(Target::PrimaryOf(0))), (4_836, Fault::Crash(Target::PrimaryOf(2)))],
+    );
+}
+
+/// A controller that was not asked for a change kept its old layout for ever.
+#[test]
+fn a_second_controller_learns_of_a_newer_layout() {
+    holds(
+        shape(1, Persistence::Aof, 5_000),
+        &[
+            (4_000, Fault::SecondController),
+            (5_000, Fault::User(Wish::Fence, Target::ReplicaOf(0))),
+            (6_000, Fault::User(Wish::Apply, Target::Instance(0))),
+        ],
+    );
+}
+
+/// The report said that the store had failed until somebody stored something again.
+#[test]
+fn a_store_that_works_again_is_noticed() {
+    holds(
+        shape(1, Persistence::Aof, 5_000),
+        &[(4_000, Fault::StoreFails(1)), (4_100, Fault::User(Wish::Apply, Target::Instance(0)))],
+    );
+}
+
+/// Seed 188: a wiped primary that did not answer just then was taken for none, and stopped without a handover.
+#[test]
+fn a_silent_primary_is_not_taken_for_a_replica() {
+    holds(
+        shape(2, Persistence::Aof, 15_000),
+        &[
+            (4_000, Fault::Wipe(Target::PrimaryOf(0))),
+            (4_600, Fault::Hang(Target::PrimaryOf(0), 4_500)),
+            (15_000, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 306: with AOF on the engine does not read an RDB; a primary that had nothing else came up empty.
+#[test]
+fn an_rdb_beside_a_missing_aof_is_read() {
+    holds(
+        shape(0, Persistence::Aof, 2_000),
+        &[
+            (5_016, Fault::SupervisorDies),
+            (5_305, Fault::Wipe(Target::PrimaryOf(0))),
+            (12_988, Fault::ShardLoss(0)),
+        ],
+    );
+}
+
+/// Seed 513: a fence whose handover found no votes stopped the primary all the same.
+#[test]
+fn a_fence_waits_for_votes() {
+    holds(
+        shape(2, Persistence::Aof, 5_000),
+        &[(6_955, Fault::PowerLoss), (7_917, Fault::User(Wish::Fence, Target::PrimaryOf(0)))],
+    );
+}
+
+/// Seed 1987: a replica started from its old RDB although it had an AOF and no primary served; the engine elected it, and the
+/// primary, slow to come back, lost everything.
+#[test]
+fn an_old_copy_is_not_elected_while_the_primary_is_slow() {
+    holds(
+        shape(1, Persistence::Aof, 5_000),
+        &[
+            (9_022, Fault::CutAgent(Target::PrimaryOf(1))),
+            (12_329, Fault::Crash(Target::PrimaryOf(1))),
+            (16_534, Fault::ShardLoss(1)),
+            (20_707, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 1543: a snapshot in an emptied directory was preferred to the siblings' AOF.
+#[test]
+fn a_snapshot_in_an_emptied_directory_is_not_the_newest_copy() {
+    holds(
+        shape(2, Persistence::Aof, 5_000),
+        &[
+            (5_790, Fault::Wipe(Target::PrimaryOf(2))),
+            (8_221, Fault::SupervisorDies),
+            (13_185, Fault::PowerLoss),
+        ],
+    );
+}
+
+/// Seed 1681: the replica that was told to ask for votes had won, could not be seen for a moment, and another one was promoted
+/// over it.
+#[test]
+fn who_may_have_won_is_not_passed_over() {
+    holds(
+        shape(2, Persistence::None, 15_000),
+        &[
+            (4_000, Fault::Lose(300)),
+            (4_200, Fault::Crash(Target::PrimaryOf(2))),
+            (4_500, Fault::Crash(Target::PrimaryOf(0))),
+            (8_000, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 347: a replica that had been promoted within the last second was stopped as if it were a replica still.
+#[test]
+fn a_new_primary_hands_over_too() {
+    holds(
+        shape(1, Persistence::None, 2_000),
+        &[
+            (5_229, Fault::User(Wish::Switchover, Target::PrimaryOf(0))),
+            (5_248, Fault::Slow(633)),
+            (5_325, Fault::User(Wish::Fence, Target::PrimaryOf(0))),
+            (5_810, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 3167: two switchovers within one observation disturbed two of three primaries at once.
+#[test]
+fn two_switchovers_at_once_are_one_too_many() {
+    holds(
+        shape(1, Persistence::Aof, 5_000),
+        &[
+            (5_170, Fault::Slow(225)),
+            (5_470, Fault::User(Wish::Switchover, Target::PrimaryOf(2))),
+            (5_560, Fault::User(Wish::Switchover, Target::PrimaryOf(1))),
+            (9_000, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 5259: a fenced primary that died before the cluster had been whole was started: its directory was blank.
+#[test]
+fn a_blank_directory_does_not_lift_a_fence() {
+    holds(
+        shape(1, Persistence::Aof, 2_000),
+        &[
+            (1_318, Fault::Wipe(Target::PrimaryOf(1))),
+            (2_016, Fault::User(Wish::Fence, Target::PrimaryOf(1))),
+            (2_367, Fault::MajorityLoss),
+        ],
+    );
+}
