@@ -4,7 +4,7 @@ use valkeeper_model::Persistence;
 use valkeeper_sim::faults::{Fault, Planned, Target, Wish};
 use valkeeper_sim::{Fleet, Setup};
 
-fn holds(shape: Setup, faults: &[(u64, Fault)]) {
+fn holds(shape: &Setup, faults: &[(u64, Fault)]) {
     let last = faults.iter().map(|(at, _)| *at).max().unwrap_or_default();
     for seed in 1..=40 {
         let mut setup = Setup { seed, ..shape.clone() };
@@ -22,14 +22,14 @@ fn shape(replicas: u32, persistence: Persistence, node_timeout_ms: u64) -> Setup
 /// An adopted server's agent wanted to be woken at once, again and again, until its first order came.
 #[test]
 fn an_agent_without_an_order_sleeps() {
-    holds(shape(1, Persistence::Aof, 5_000), &[(4_000, Fault::SupervisorDies)]);
+    holds(&shape(1, Persistence::Aof, 5_000), &[(4_000, Fault::SupervisorDies)]);
 }
 
 /// The engine writes nodes.conf again into an emptied directory: what had no mark but said `replica` was looked at for ever.
 #[test]
 fn an_emptied_directory_with_a_new_nodes_conf_is_no_riddle() {
     holds(
-        shape(1, Persistence::Aof, 15_000),
+        &shape(1, Persistence::Aof, 15_000),
         &[(4_702, Fault::Wipe(Target::PrimaryOf(0))), (4_836, Fault::Crash(Target::PrimaryOf(2)))],
     );
 }
@@ -38,7 +38,7 @@ fn an_emptied_directory_with_a_new_nodes_conf_is_no_riddle() {
 #[test]
 fn a_second_controller_learns_of_a_newer_layout() {
     holds(
-        shape(1, Persistence::Aof, 5_000),
+        &shape(1, Persistence::Aof, 5_000),
         &[
             (4_000, Fault::SecondController),
             (5_000, Fault::User(Wish::Fence, Target::ReplicaOf(0))),
@@ -51,7 +51,7 @@ fn a_second_controller_learns_of_a_newer_layout() {
 #[test]
 fn a_store_that_works_again_is_noticed() {
     holds(
-        shape(1, Persistence::Aof, 5_000),
+        &shape(1, Persistence::Aof, 5_000),
         &[(4_000, Fault::StoreFails(1)), (4_100, Fault::User(Wish::Apply, Target::Instance(0)))],
     );
 }
@@ -60,7 +60,7 @@ fn a_store_that_works_again_is_noticed() {
 #[test]
 fn a_silent_primary_is_not_taken_for_a_replica() {
     holds(
-        shape(2, Persistence::Aof, 15_000),
+        &shape(2, Persistence::Aof, 15_000),
         &[
             (4_000, Fault::Wipe(Target::PrimaryOf(0))),
             (4_600, Fault::Hang(Target::PrimaryOf(0), 4_500)),
@@ -73,7 +73,7 @@ fn a_silent_primary_is_not_taken_for_a_replica() {
 #[test]
 fn an_rdb_beside_a_missing_aof_is_read() {
     holds(
-        shape(0, Persistence::Aof, 2_000),
+        &shape(0, Persistence::Aof, 2_000),
         &[
             (5_016, Fault::SupervisorDies),
             (5_305, Fault::Wipe(Target::PrimaryOf(0))),
@@ -86,7 +86,7 @@ fn an_rdb_beside_a_missing_aof_is_read() {
 #[test]
 fn a_fence_waits_for_votes() {
     holds(
-        shape(2, Persistence::Aof, 5_000),
+        &shape(2, Persistence::Aof, 5_000),
         &[(6_955, Fault::PowerLoss), (7_917, Fault::User(Wish::Fence, Target::PrimaryOf(0)))],
     );
 }
@@ -96,7 +96,7 @@ fn a_fence_waits_for_votes() {
 #[test]
 fn an_old_copy_is_not_elected_while_the_primary_is_slow() {
     holds(
-        shape(1, Persistence::Aof, 5_000),
+        &shape(1, Persistence::Aof, 5_000),
         &[
             (9_022, Fault::CutAgent(Target::PrimaryOf(1))),
             (12_329, Fault::Crash(Target::PrimaryOf(1))),
@@ -110,7 +110,7 @@ fn an_old_copy_is_not_elected_while_the_primary_is_slow() {
 #[test]
 fn a_snapshot_in_an_emptied_directory_is_not_the_newest_copy() {
     holds(
-        shape(2, Persistence::Aof, 5_000),
+        &shape(2, Persistence::Aof, 5_000),
         &[
             (5_790, Fault::Wipe(Target::PrimaryOf(2))),
             (8_221, Fault::SupervisorDies),
@@ -124,7 +124,7 @@ fn a_snapshot_in_an_emptied_directory_is_not_the_newest_copy() {
 #[test]
 fn who_may_have_won_is_not_passed_over() {
     holds(
-        shape(2, Persistence::None, 15_000),
+        &shape(2, Persistence::None, 15_000),
         &[
             (4_000, Fault::Lose(300)),
             (4_200, Fault::Crash(Target::PrimaryOf(2))),
@@ -138,7 +138,7 @@ fn who_may_have_won_is_not_passed_over() {
 #[test]
 fn a_new_primary_hands_over_too() {
     holds(
-        shape(1, Persistence::None, 2_000),
+        &shape(1, Persistence::None, 2_000),
         &[
             (5_229, Fault::User(Wish::Switchover, Target::PrimaryOf(0))),
             (5_248, Fault::Slow(633)),
@@ -152,7 +152,7 @@ fn a_new_primary_hands_over_too() {
 #[test]
 fn two_switchovers_at_once_are_one_too_many() {
     holds(
-        shape(1, Persistence::Aof, 5_000),
+        &shape(1, Persistence::Aof, 5_000),
         &[
             (5_170, Fault::Slow(225)),
             (5_470, Fault::User(Wish::Switchover, Target::PrimaryOf(2))),
@@ -166,7 +166,7 @@ fn two_switchovers_at_once_are_one_too_many() {
 #[test]
 fn a_blank_directory_does_not_lift_a_fence() {
     holds(
-        shape(1, Persistence::Aof, 2_000),
+        &shape(1, Persistence::Aof, 2_000),
         &[
             (1_318, Fault::Wipe(Target::PrimaryOf(1))),
             (2_016, Fault::User(Wish::Fence, Target::PrimaryOf(1))),
