@@ -1,6 +1,8 @@
 //! `cargo xtask clients`: the libraries of other people's clients, pinned by the lock files in `testkit/clients/`, in a
 //! cache outside the checkout and linked into `.clients/`. Scenarios run them beside events: testkit/tests/clients.
 
+mod report;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +10,13 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::{cache, command};
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Run the scenarios with them and put what they saw into docs/clients.md
+    #[arg(long)]
+    report: bool,
+}
 
 /// What one language's clients are made from and how.
 struct Kit {
@@ -85,7 +94,7 @@ fn in_folder(program: &str, folder: &Path) -> Command {
     command
 }
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let root = command::checkout()?;
     let cache = cache::folder("clients")?;
     let mut failed = Vec::new();
@@ -99,7 +108,7 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     ensure!(failed.is_empty(), "no clients in {}", failed.join(", "));
-    Ok(())
+    if args.report { report::run(&root) } else { Ok(()) }
 }
 
 fn provide(kit: &Kit, root: &Path, cache: &Path) -> Result<()> {

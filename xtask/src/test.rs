@@ -46,7 +46,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// Needed by long scenarios only.
-const LONG_CHECKS: &[Check] = &[("clients", |_| clients::run())];
+const LONG_CHECKS: &[Check] = &[("clients", |_| clients::run(&clients::Args::default()))];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = command::checkout()?;
