@@ -2,6 +2,7 @@
 
 use super::machine::{Agent, Phase, Relay, Then};
 use super::{Command, Reply, ServerCommand, ServerError, Token};
+use crate::config;
 use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
@@ -18,8 +19,9 @@ impl Agent {
             Ask::Report { fresh: false } => self.answer_report(token),
             Ask::Report { fresh: true } if self.incarnation().is_none() => self.answer_report(token),
             Ask::Report { fresh: true } => {
-                // Compared with nothing: drift is the watch's business.
-                let sent = self.out.serve(ServerCommand::Look(Vec::new()), SERVE_MS);
+                // Compared like the watch's own looks: what differs must not vanish from the report meanwhile.
+                let wanted = self.order.as_ref().map(|order| config::directives(&order.config));
+                let sent = self.out.serve(ServerCommand::Look(wanted.unwrap_or_default()), SERVE_MS);
                 self.relayed.insert(sent, Relay::Report(token));
             }
             Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),

@@ -190,8 +190,14 @@ impl Agent {
             Process::Running { incarnation, .. } => Process::Running { incarnation, pid: self.pid },
             Process::Down => Process::Down,
         };
+        // An order is obeyed when the server has been compared with it: until then nobody knows whether it has what is wanted.
+        let compared = match &self.phase {
+            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.is_current(),
+            _ => true,
+        };
+        let behind = u64::from(!compared);
         Some(AgentReport {
-            generation: order.generation,
+            generation: Generation(order.generation.0.saturating_sub(behind)),
             address: order.myself()?.address.clone(),
             server: if process == Process::Down {
                 Observed::Unknown(Unseen::NotRunning)
@@ -342,7 +348,13 @@ impl Agent {
         {
             return;
         }
+        let changed = self.order.as_ref().is_some_and(|last| last.config != order.config);
         self.order = Some(Arc::new(order));
+        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase
+            && changed
+        {
+            watch.wanted_changed(now);
+        }
         if self.wanted_up() {
             if matches!(self.phase, Phase::Idle) {
                 self.waiting = None;

@@ -21,9 +21,12 @@ pub(super) struct Watch {
     answered_at: Millis,
     answered_once: bool,
     unanswered: u32,
-    looking: Option<Token>,
+    looking: Option<(Token, u32)>,
     next_look: Millis,
     ticked_at: Millis,
+    /// Changes of the wanted configuration in this run, and how many of them the last look had in it.
+    changes: u32,
+    compared: u32,
 }
 
 impl Watch {
@@ -35,6 +38,8 @@ impl Watch {
             looking: None,
             next_look: now,
             ticked_at: now,
+            changes: 0,
+            compared: 0,
         }
     }
 
@@ -59,24 +64,23 @@ impl Watch {
         }
         if self.looking.is_none() && self.next_look <= now {
             let within = (unresponsive_after_ms / 4).clamp(100, 1_000);
-            self.looking = Some(out.serve(ServerCommand::Look(wanted()), within));
+            self.looking = Some((out.serve(ServerCommand::Look(wanted()), within), self.changes));
         }
         None
     }
 
     /// A reply to a look, or not. `settled`: is the server as it should be, so that it need not be looked at often?
     pub(super) fn looked(&mut self, now: Millis, token: Token, alive: bool, settled: bool) -> bool {
-        if self.looking != Some(token) {
-            return false;
-        }
-        self.looking = None;
+        let Some((_, changes)) = self.looking.take_if(|(sent, _)| *sent == token) else { return false };
         if alive {
             self.alive(now);
+            self.compared = changes;
         } else {
             self.unanswered += 1;
         }
         // Silence is looked into at once: the looks that must stay unanswered would take seconds beyond the limit otherwise.
-        self.next_look = now.plus(if alive && settled { AT_REST_MS } else { UNSETTLED_MS });
+        let rest = if alive && settled { AT_REST_MS } else { UNSETTLED_MS };
+        self.next_look = if self.is_current() { now.plus(rest) } else { now };
         true
     }
 
@@ -94,6 +98,17 @@ impl Watch {
     /// Something has changed: look now.
     pub(super) fn look_now(&mut self, now: Millis) {
         self.next_look = now;
+    }
+
+    /// Another configuration is wanted from now on: the server has to be compared with that one.
+    pub(super) fn wanted_changed(&mut self, now: Millis) {
+        self.changes += 1;
+        self.next_look = now;
+    }
+
+    /// Has the server been compared with the configuration that is wanted now?
+    pub(super) fn is_current(&self) -> bool {
+        self.compared == self.changes
     }
 
     pub(super) fn wake_at(&self) -> Millis {

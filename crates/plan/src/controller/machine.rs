@@ -39,6 +39,8 @@ pub struct Controller {
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when the shard's primary is another than that one.
     pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
+    /// Requests that are stored, and done when the status tells of them.
+    until_observed: Vec<Token>,
     /// Primaries that were asked to hand over or to restart, and have not answered.
     pub(super) disturbed: BTreeMap<Token, InstanceName>,
     /// When users last chose the roles of a shard.
@@ -58,6 +60,8 @@ pub struct Controller {
 pub(super) enum Pending {
     /// A user's request.
     Request(Token),
+    /// A user's switchover of that shard, from that primary: done when the status shows another.
+    Switchover(Token, ShardName, InstanceName),
     /// A step; recorded if it was done.
     Step(Box<Step>),
     /// Nothing more.
@@ -121,6 +125,7 @@ impl Controller {
             store_failed: None,
             pending: BTreeMap::new(),
             until_changed: Vec::new(),
+            until_observed: Vec::new(),
             disturbed: BTreeMap::new(),
             chosen: BTreeMap::new(),
             followed: false,
@@ -139,7 +144,7 @@ impl Controller {
             Event::Committed(result) => self.committed(now, result),
             Event::Provisioned(result) => self.provisioned(now, result),
             Event::Observed(observation) => self.observed(now, observation),
-            Event::Told { token, result } => self.told(token, result),
+            Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, request } => self.queued.push((token, request)),
             Event::Nudged => self.nudged(now),
             Event::Tick => {}
@@ -280,7 +285,8 @@ impl Controller {
                         self.spec = *spec;
                     }
                     self.out.push(Command::Record(wish.happened));
-                    self.answer(wish.token, Ok(()));
+                    // Who asks for the status next must not be told of a cluster that has not heard of it.
+                    self.until_observed.push(wish.token);
                 }
                 self.provision();
             }
@@ -359,6 +365,9 @@ impl Controller {
         self.stage = Stage::Resting { until: now.plus(pause), then };
         let formed = report.healthy && !layout.formed;
         self.publish(report);
+        for token in std::mem::take(&mut self.until_observed) {
+            self.answer(token, Ok(()));
+        }
         self.take_due(now, due);
         if formed {
             self.commit(Layout { formed: true, generation: layout.generation.next(), ..layout }, None);
@@ -439,10 +448,15 @@ impl Controller {
         }
     }
 
-    fn told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
+    fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
         self.disturbed.remove(&token);
         match self.pending.remove(&token) {
             Some(Pending::Request(request)) => self.request_told(request, result),
+            Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
+                self.until_changed.push((request, shard, Some(from)));
+                self.nudged(now);
+            }
+            Some(Pending::Switchover(request, ..)) => self.request_told(request, result),
             Some(Pending::Step(step)) => {
                 if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
                     self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));

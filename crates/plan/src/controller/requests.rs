@@ -38,13 +38,15 @@ impl Controller {
                 {
                     return self.answer(token, Err(refusal));
                 }
+                let mut pending = Pending::Request(token);
                 if let (Ask::HandOver { .. }, Some(layout)) = (&ask, &self.layout)
                     && let Some(instance) = layout.instances.get(&to)
                 {
                     self.chosen.insert(instance.shard.clone(), now);
+                    pending = Pending::Switchover(token, instance.shard.clone(), to.clone());
                 }
                 let sent = self.tell(to, ask, within_ms);
-                self.pending.insert(sent, Pending::Request(token));
+                self.pending.insert(sent, pending);
             }
             Ok(Decision::UntilPrimaryChanges(shard, from, asks)) => {
                 for (to, ask) in asks {
