@@ -63,8 +63,12 @@ impl Agent {
 
     /// Clients have been sent on; now it may stop. Should it have been made primary again meanwhile, it hands over again.
     pub(super) fn part(&mut self, now: Millis) {
-        let Some(then) = self.stay() else { return };
-        if then == Then::Restart { self.restart(now) } else { self.come_down(now) }
+        match self.stay() {
+            Some(Then::Restart) => self.restart(now),
+            // Unless its fence was lifted while it handed over.
+            Some(_) if !self.wanted_up() => self.come_down(now),
+            _ => {}
+        }
     }
 
     /// It is not only to restart but to stay down.
@@ -101,6 +105,7 @@ impl Agent {
         // has to wait (law 2): it is tried again at the next look at the disk.
         let view = self.server.known().or(self.last_view.as_ref());
         if then == Then::Rest
+            && !self.wanted_up()
             && !self.may_rise(now)
             && !view.is_some_and(|view| has_online_replica(&view.replication))
         {
