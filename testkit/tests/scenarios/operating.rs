@@ -119,6 +119,25 @@ fn a_fenced_instance_stays_down_until_it_is_unfenced() {
     cluster.until_whole();
 }
 
+/// An unfence that comes while the server is still being stopped, at different moments of that.
+#[test]
+fn a_fence_that_is_lifted_at_once_leaves_nothing_down() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("brief").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    for later in [0, 5, 20, 60, 2_000, 2_020, 2_060] {
+        let primary = cluster.primary("s1");
+        for instance in [cluster.replica("s0"), primary] {
+            cluster.must(&["fence", &instance]);
+            std::thread::sleep(std::time::Duration::from_millis(later));
+            cluster.must(&["unfence", &instance]);
+            cluster.until_whole();
+        }
+    }
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}
+
 #[test]
 fn restarts_fail_no_write() {
     let place = Place::new();

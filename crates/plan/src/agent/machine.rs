@@ -35,6 +35,8 @@ pub struct Agent {
     pub(super) waiting: Option<Waiting>,
     pub(super) resting: bool,
     pub(super) accept_loss: bool,
+    /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
+    pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
     /// When somebody last wanted our server to become primary.
     pub(super) told_to_rise: Option<Millis>,
@@ -135,6 +137,7 @@ impl Agent {
             waiting: None,
             resting: false,
             accept_loss: false,
+            has_served: false,
             died_at: None,
             told_to_rise: None,
             failures: Failures::default(),
@@ -460,7 +463,8 @@ impl Agent {
         };
         // A fenced primary that died all the same still leaves a shard that needs its successor.
         let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
-        if self.wanted_up() && then != Then::Rest || orphaned && !self.siblings().is_empty() {
+        // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
+        if self.wanted_up() || orphaned && !self.siblings().is_empty() {
             if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.

@@ -49,6 +49,8 @@ pub struct Controller {
     /// controller was asked for what ours does not know.
     followed: bool,
     queued: Vec<(Token, valkeeper_model::Request)>,
+    /// How many of them the last observation was begun for.
+    ready: usize,
     seen_since: BTreeMap<String, Millis>,
     taken_at: BTreeMap<String, Millis>,
     last_token: u64,
@@ -90,7 +92,7 @@ enum Stage {
     /// Instances get their places.
     Provisioning,
     /// Reports are being gathered.
-    Observing { nudged: bool },
+    Observing { nudged: bool, requests: usize },
     /// Until then, nothing.
     Resting { until: Millis, then: Then },
     /// The spec cannot be followed.
@@ -130,6 +132,7 @@ impl Controller {
             chosen: BTreeMap::new(),
             followed: false,
             queued: Vec::new(),
+            ready: 0,
             seen_since: BTreeMap::new(),
             taken_at: BTreeMap::new(),
             last_token: 0,
@@ -145,7 +148,12 @@ impl Controller {
             Event::Provisioned(result) => self.provisioned(now, result),
             Event::Observed(observation) => self.observed(now, observation),
             Event::Told { token, result } => self.told(now, token, result),
-            Event::Asked { token, request } => self.queued.push((token, request)),
+            Event::Asked { token, request } => {
+                self.queued.push((token, request));
+                if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
+                    *until = now;
+                }
+            }
             Event::Nudged => self.nudged(now),
             Event::Tick => {}
         }
@@ -186,10 +194,11 @@ impl Controller {
     }
 
     fn observe(&mut self) {
-        self.stage = Stage::Observing { nudged: false };
-        // At rest the agents' own looks are fresh enough; while things move, everybody looks again.
-        let fresh = self.report.as_ref().is_some_and(|report| !report.healthy);
-        self.out.push(Command::Observe { fresh });
+        self.stage = Stage::Observing { nudged: false, requests: self.queued.len() };
+        self.ready = 0;
+        // At rest the agents' own looks are fresh enough; while things move or a request is to be judged, everybody looks again.
+        let moving = self.report.as_ref().is_some_and(|report| !report.healthy);
+        self.out.push(Command::Observe { fresh: moving || !self.queued.is_empty() });
     }
 
     fn provision(&mut self) {
@@ -201,19 +210,21 @@ impl Controller {
 
     fn nudged(&mut self, now: Millis) {
         match &mut self.stage {
-            Stage::Observing { nudged } => *nudged = true,
+            Stage::Observing { nudged, .. } => *nudged = true,
             Stage::Resting { until, then: Then::Observe } => *until = (*until).min(now.plus(NUDGED_MS)),
             _ => {}
         }
     }
 
-    /// Requests wait while the layout is being changed, so that each is judged by the newest.
+    /// Requests wait while the layout is being changed, and for a look at the cluster that was begun after they came: who has
+    /// just been told that a restart is done must not be refused the next for it.
     fn take_queued(&mut self, now: Millis) {
         while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { then: Then::Observe, .. })
-            && self.observation.is_some()
+            && self.ready > 0
             && !self.queued.is_empty()
         {
             let (token, request) = self.queued.remove(0);
+            self.ready -= 1;
             self.asked(now, token, request);
         }
     }
@@ -339,7 +350,7 @@ impl Controller {
     }
 
     fn observed(&mut self, now: Millis, observation: Observation) {
-        let Stage::Observing { nudged } = self.stage else { return };
+        let Stage::Observing { nudged, requests } = self.stage else { return };
         let Some(layout) = self.layout.clone() else { return };
         let reports = observation.instances.values().filter_map(valkeeper_model::Observed::known);
         if reports.map(|report| report.generation).any(|generation| generation > layout.generation) {
@@ -353,8 +364,10 @@ impl Controller {
         let due = steps::due(&sight, &report, &self.chosen.keys().cloned().collect());
         drop(sight);
         self.observation = Some(observation);
+        self.ready = requests;
         self.settle_until_changed(&report);
         let pause = match (nudged, report.healthy) {
+            _ if self.queued.len() > self.ready => 0,
             (true, _) => NUDGED_MS,
             (false, true) => AT_REST_MS,
             (false, false) => UNSETTLED_MS,
