@@ -122,7 +122,7 @@ fn a_newer_claim_on_a_sibling_disk_is_waited_for() {
     let claim = |epoch| down(DiskRole::Primary { config_epoch: Epoch(epoch), slots: SlotSet::all() }, true);
     assert_eq!(decide(true, true, Persistence::Aof, &claim(2)), Comeback::Wait(Hold::CopyOn(name(1))));
     assert_eq!(decide(true, true, Persistence::Aof, &claim(1)), Comeback::AsPrimary);
-    assert_eq!(decide(false, true, Persistence::Aof, &claim(1)), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(decide(false, true, Persistence::Aof, &claim(1)), Comeback::BehindClaim(name(1)));
 }
 
 #[test]

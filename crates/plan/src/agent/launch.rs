@@ -43,7 +43,9 @@ impl Agent {
             (Owner::Other(owner), _) => {
                 self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() });
             }
-            (Owner::Nobody, _) if !order.formed => self.start(Some(nodes_conf::founding(&order))),
+            (Owner::Nobody, _) if !order.formed && !self.has_served => {
+                self.start(Some(nodes_conf::founding(&order)));
+            }
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
@@ -143,6 +145,17 @@ impl Agent {
         let verdict = comeback(own_epoch, whole, has_data, self.persistence(), self.accept_loss, &siblings);
         match verdict {
             Comeback::AsReplicaOf(view) => self.start_as_replica_of(&view),
+            Comeback::BehindClaim(name) => {
+                let (Some(view), Some(claimant)) = (newest, order.members.get(&name)) else {
+                    return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() });
+                };
+                if self.wanted_up() {
+                    let part = Part::ReplicaOf(claimant.node_id);
+                    let conf = nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part);
+                    self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
+                    self.start(Some(conf));
+                }
+            }
             Comeback::FailOver { cold } => self.promote(now, cold),
             Comeback::AsPrimary => {
                 let conf = match (&disk.nodes_conf, newest) {

@@ -65,6 +65,7 @@ impl Agent {
             return;
         }
         if first {
+            self.has_served = true;
             self.failures = Failures::default();
             self.accept_loss = false;
             if !self.adopted {

@@ -5,7 +5,7 @@ use super::succession::Candidate;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Activity, AgentReport, AskFailed, DiskRole, Epoch, InstanceName, Link, Observed, Persistence, Process,
-    Role, ServerView, Unseen,
+    Role, ServerView, StartFailure, Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -94,6 +94,14 @@ pub enum Sibling {
 /// Judges a sibling by its agent's report.
 pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Sibling {
     let Ok(report) = answer else { return Sibling::Unknown };
+    // Another's directory in the place of its own, or one that cannot be read, says nothing of what it holds.
+    if let Some(Waiting::StartFailed {
+        failure: StartFailure::ForeignData { .. } | StartFailure::DataUnusable { .. },
+        ..
+    }) = &report.waiting
+    {
+        return Sibling::Unknown;
+    }
     let at_rest = |report: &AgentReport| match &report.disk_role {
         DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => Sibling::Claims(*config_epoch),
         _ if report.has_data => Sibling::DownWithData,
@@ -131,6 +139,9 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Si
 pub enum Comeback {
     /// Start as the replica of the one that serves now.
     AsReplicaOf(Box<ServerView>),
+    /// Start as the replica of that one, whose disk says that it owns the slots: it will serve, or promote us if only we hold
+    /// data. A replica does no harm meanwhile.
+    BehindClaim(InstanceName),
     /// Stay down: promote a replica first.
     FailOver {
         /// Also replicas whose copy comes from their own disk: this server's data is gone.
@@ -176,7 +187,10 @@ pub fn comeback(
     let newer_claim =
         siblings.iter().find(|(_, s)| matches!(s, Sibling::Claims(epoch) if *epoch > own_epoch || !whole));
     if let Some((name, _)) = newer_claim {
-        return Comeback::Wait(Hold::CopyOn(name.clone()));
+        // A server whose own file is whole waits for the newer one to serve. One that has lost it could wait for one that waits
+        // for it, because it holds the only data.
+        let name = name.clone();
+        return if whole { Comeback::Wait(Hold::CopyOn(name)) } else { Comeback::BehindClaim(name) };
     }
     let unknown: Vec<_> =
         siblings.iter().filter(|(_, s)| *s == Sibling::Unknown).map(|(name, _)| name.clone()).collect();
@@ -192,7 +206,10 @@ pub fn comeback(
     if find(|s| matches!(s, Sibling::Cold(_))).is_some() {
         return Comeback::FailOver { cold: true };
     }
-    if let Some((name, _)) = find(|s| matches!(s, Sibling::DownWithData)) {
+    // Without persistence what lies on a disk is what some synchronisation left there: nobody waits for it.
+    if persistence != Persistence::None
+        && let Some((name, _)) = find(|s| matches!(s, Sibling::DownWithData))
+    {
         return Comeback::Wait(Hold::CopyOn(name.clone()));
     }
     // Nobody holds anything. That is what a cluster without persistence promises, and what one looks like that was never
