@@ -80,6 +80,13 @@ impl LoadConfig {
             reply_timeout: Duration::from_secs(3),
         }
     }
+
+    /// As fast as the servers take it: writers enough to keep each shard's server busy, few enough that they are not what
+    /// is measured.
+    #[must_use]
+    pub fn saturating(self) -> Self {
+        Self { writers_per_shard: 2, rate: Rate::Saturated { in_flight: 64 }, ..self }
+    }
 }
 
 /// Why a load could not start, run or be checked.

@@ -4,14 +4,11 @@ use crate::args::Drill;
 use crate::status::Status;
 use anyhow::Context as _;
 use std::time::Duration;
-use valkeeper_client::load::{LoadReport, Rate};
+use valkeeper_client::load::LoadReport;
 use valkeeper_client::{Endpoint, Load, LoadConfig, Password};
 use valkeeper_local::ClusterDir;
 use valkeeper_model::{ShardName, SlotSet};
 
-/// Of each shard when saturating: enough to keep a server busy, few enough that they are not what is measured.
-const SATURATING_WRITERS: usize = 2;
-const IN_FLIGHT: usize = 64;
 /// Before the event, so that connections are warm and, when saturating, buffers are as full as they will be.
 const WARM_UP: Duration = Duration::from_millis(300);
 const WARM_UP_SATURATED: Duration = Duration::from_secs(1);
@@ -35,8 +32,7 @@ impl Writers {
         let mut config = LoadConfig::new(seeds(dir)?, Some(password(dir)?));
         config.key_prefix = "valkeeper-drill".to_owned();
         if drill.saturate {
-            config.writers_per_shard = SATURATING_WRITERS;
-            config.rate = Rate::Saturated { in_flight: IN_FLIGHT };
+            config = config.saturating();
         }
         let load = Load::start(config).await?;
         Ok(Self { load })
