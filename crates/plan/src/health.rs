@@ -1,12 +1,11 @@
 //! Law 8: what healthy means, and everything that is missing to it, in typed reasons.
 
+use crate::belief::{Beliefs, Examined};
 use crate::safety::disruption::busy;
 use crate::safety::succession::lag;
 use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use valkeeper_model::{
     Activity, InstanceReport, Link, Observed, Phase, Report, Role, ServerView, ShardReport, SlotSet,
     Topology, Waiting,
@@ -15,14 +14,16 @@ use valkeeper_model::{
 /// Looks at everything and says what is wrong. Healthy is exactly: nothing is.
 pub fn judge(sight: &Sight<'_>) -> Report {
     let mut waiting = Vec::new();
+    let beliefs = Beliefs::of(sight);
+    let flaws = beliefs.each(|topology| flaws(sight, topology));
     for shard in sight.shards.values() {
         for instance in &shard.instances {
-            judge_instance(sight, instance, &mut waiting);
+            judge_instance(sight, instance, &flaws, &mut waiting);
         }
         judge_shard(sight, shard, &mut waiting);
     }
     judge_zones(sight, &mut waiting);
-    let unserved = unserved(sight);
+    let unserved = unserved(sight, &beliefs);
     if !unserved.is_empty() {
         waiting.push(Waiting::SlotsUnserved { slots: unserved.clone() });
     }
@@ -61,7 +62,35 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     }
 }
 
-fn judge_instance(sight: &Sight<'_>, instance: &InstanceSight<'_>, waiting: &mut Vec<Waiting>) {
+/// What is wrong with a topology.
+#[derive(Debug, Clone, Copy)]
+struct Flaws {
+    /// It holds somebody who is no member.
+    stranger: bool,
+    /// A member is missing in it, or a primary is none.
+    differs: bool,
+}
+
+fn flaws(sight: &Sight<'_>, topology: &Topology) -> Flaws {
+    let role_known = |shard: &ShardSight<'_>| {
+        let Some(primary) = shard.primary() else { return true };
+        topology
+            .get(&primary.instance.node_id)
+            .is_none_or(|node| node.role == Role::Primary && !node.slots.is_empty())
+    };
+    let complete = sight.members.keys().all(|id| topology.contains_key(id));
+    Flaws {
+        stranger: topology.keys().any(|id| !sight.members.contains_key(id)),
+        differs: !complete || !sight.shards.values().all(role_known),
+    }
+}
+
+fn judge_instance(
+    sight: &Sight<'_>,
+    instance: &InstanceSight<'_>,
+    flaws: &Examined<'_, Flaws>,
+    waiting: &mut Vec<Waiting>,
+) {
     let name = || instance.name.clone();
     let report = match sight.observation.instances.get(instance.name) {
         Some(Observed::Known(report)) => report,
@@ -87,7 +116,7 @@ fn judge_instance(sight: &Sight<'_>, instance: &InstanceSight<'_>, waiting: &mut
         Observed::Unknown(valkeeper_model::Unseen::Loading) => {
             waiting.push(Waiting::Loading { instance: name() });
         }
-        Observed::Known(view) => judge_view(sight, instance, view, waiting),
+        Observed::Known(view) => judge_view(sight, instance, view, flaws.of(view).copied(), waiting),
         Observed::Unknown(why) if !report.is_down() => {
             waiting.push(Waiting::ServerUnknown { instance: name(), why: (*why).into() });
         }
@@ -99,13 +128,14 @@ fn judge_view(
     sight: &Sight<'_>,
     instance: &InstanceSight<'_>,
     view: &ServerView,
+    flaws: Option<Flaws>,
     waiting: &mut Vec<Waiting>,
 ) {
     let name = || instance.name.clone();
     if !view.cluster_ok {
         waiting.push(Waiting::ClusterStateFail { instance: name() });
     }
-    if view.blank > 0 || view.topology.keys().any(|id| !sight.members.contains_key(id)) {
+    if view.blank > 0 || flaws.is_some_and(|flaws| flaws.stranger) {
         waiting.push(Waiting::Stranger { instance: name() });
     }
     if view.open_slots > 0 {
@@ -125,14 +155,7 @@ fn judge_view(
             waiting.push(Waiting::HeldForFailed { instance: name(), of: (*of).clone() });
         }
     }
-    let complete = sight.members.keys().all(|id| view.topology.contains_key(id));
-    let role_known = sight.shards.values().all(|shard| {
-        let Some(primary) = shard.primary() else { return true };
-        view.topology
-            .get(&primary.instance.node_id)
-            .is_none_or(|node| node.role == Role::Primary && !node.slots.is_empty())
-    });
-    if !complete || !role_known {
+    if flaws.is_some_and(|flaws| flaws.differs) {
         waiting.push(Waiting::ViewDiffers { instance: name() });
     }
 }
@@ -179,39 +202,28 @@ fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {
     }
 }
 
-/// The slots that a majority of instances does not see served by the instance that serves them. Views that agree share one
-/// topology, so that each distinct one is examined once.
-fn unserved(sight: &Sight<'_>) -> SlotSet {
-    let mut distinct: Vec<(&Arc<Topology>, usize)> = Vec::new();
+/// The slots that a majority of instances does not see served by the instance that serves them.
+fn unserved(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> SlotSet {
+    let mut held = beliefs.each(|topology| (topology, 0_usize));
     let views =
         sight.shards.values().flat_map(|shard| shard.instances.iter()).filter_map(InstanceSight::view);
     for view in views.filter(|view| view.cluster_ok) {
-        match distinct
-            .iter_mut()
-            .find(|(topology, _)| Arc::ptr_eq(topology, &view.topology) || **topology == view.topology)
-        {
-            Some((_, count)) => *count += 1,
-            None => distinct.push((&view.topology, 1)),
+        if let Some((_, count)) = held.of_mut(view) {
+            *count += 1;
         }
     }
     let majority = sight.layout.instances.len() / 2 + 1;
-    let mut votes: BTreeMap<&valkeeper_model::ShardName, (SlotSet, usize)> = BTreeMap::new();
-    for shard in sight.shards.values() {
-        let Some(primary) = shard.primary() else { continue };
-        for (topology, count) in &distinct {
-            let seen = topology
+    let served = sight.shards.values().filter(|shard| {
+        let Some(primary) = shard.primary() else { return false };
+        let sees = |topology: &Topology| {
+            topology
                 .get(&primary.instance.node_id)
-                .is_some_and(|node| shard.shard.slots.minus(&node.slots).is_empty());
-            if seen {
-                votes.entry(shard.name).or_insert_with(|| (shard.shard.slots.clone(), 0)).1 += count;
-            }
-        }
-    }
-    let served = votes
-        .into_values()
-        .filter(|(_, count)| *count >= majority)
-        .flat_map(|(slots, _)| slots.ranges().to_vec());
-    SlotSet::all().minus(&served.collect())
+                .is_some_and(|node| shard.shard.slots.minus(&node.slots).is_empty())
+        };
+        let seen = held.all().filter(|(topology, _)| sees(topology));
+        seen.map(|(_, count)| count).sum::<usize>() >= majority
+    });
+    SlotSet::all().minus(&served.flat_map(|shard| shard.shard.slots.ranges().to_vec()).collect())
 }
 
 fn shard_report(shard: &ShardSight<'_>) -> ShardReport {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`placement`] | which instances exist, in which zone and shard, with which slots |
 //! | [`safety`] | the laws of `docs/safety.md`, one function each |
+//! | [`belief`] | what servers believe the cluster to be, each distinct belief examined once |
 //! | [`health`] | what is wrong, in typed reasons (law 8) |
 //! | [`agent`] | what the supervisor of one server does: start, watch, fail over, hand over, stop |
 //! | [`controller`] | what the cluster's controller does: commit, order, take over, rewire, switch back |
@@ -12,6 +13,7 @@
 //! | [`config`] | the directives a server runs with |
 
 pub mod agent;
+pub mod belief;
 pub mod config;
 pub mod controller;
 pub mod health;

@@ -6,7 +6,7 @@ use crate::agent::Token;
 use crate::health;
 use crate::placement::{self, Ids};
 use crate::sight::Sight;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Address, Answer, Ask, AskFailed, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis,
     Observation, Refusal, Report, ShardName, Waiting, ZoneName,
@@ -428,7 +428,7 @@ impl Controller {
 
     /// Takes the steps whose cause has lasted and that were not taken just now.
     fn take_due(&mut self, now: Millis, due: Vec<Step>) {
-        let keys: Vec<String> = due.iter().map(Step::key).collect();
+        let keys: BTreeSet<String> = due.iter().map(Step::key).collect();
         self.seen_since.retain(|key, _| keys.contains(key));
         for step in due {
             let since = *self.seen_since.entry(step.key()).or_insert(now);

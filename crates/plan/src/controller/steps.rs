@@ -1,6 +1,7 @@
 //! What agents cannot do alone, derived from layout and observation. Each step is one command that whoever carries it out
 //! checks again: it names the run it is meant for.
 
+use crate::belief::Beliefs;
 use crate::health::in_sync;
 use crate::safety::disruption::{busy, may_disturb};
 use crate::safety::takeover::{may_take_over, votes};
@@ -141,15 +142,21 @@ fn meet(sight: &Sight<'_>) -> Vec<Step> {
         .flat_map(|shard| &shard.instances)
         .filter(|instance| instance.view().is_some())
         .collect();
+    let beliefs = Beliefs::of(sight);
+    let unknown = beliefs.each(|topology| {
+        let with_address = running.iter().filter_map(|other| Some((other, &other.report?.address)));
+        let unknown = with_address.filter(|(other, address)| {
+            let known = topology.get(&other.instance.node_id);
+            known.is_none_or(|node| node.address.as_ref() != Some(*address))
+        });
+        unknown.collect::<Vec<_>>()
+    });
     let mut steps = Vec::new();
     for one in &running {
-        let Some(view) = one.view() else { continue };
-        for other in running.iter().filter(|other| other.name != one.name) {
-            let Some(address) = other.report.map(|report| &report.address) else { continue };
-            let known = view.topology.get(&other.instance.node_id);
-            if known.is_none_or(|node| node.address.as_ref() != Some(address)) {
+        for (other, address) in one.view().and_then(|view| unknown.of(view)).into_iter().flatten() {
+            if other.name != one.name {
                 let (instance, whom) = (one.name.clone(), other.name.clone());
-                steps.push(Step::Meet { instance, whom, address: address.clone() });
+                steps.push(Step::Meet { instance, whom, address: (*address).clone() });
             }
         }
     }
