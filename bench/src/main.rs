@@ -28,8 +28,13 @@ fn main() -> anyhow::Result<()> {
     match words.as_slice() {
         [] => measured(measure::Extent::full()),
         ["--quick"] => measured(measure::Extent::quick()),
+        ["planning"] => {
+            let values = measure::planning(&measure::Extent::full()).values;
+            eprintln!("planning, ms: {values:?}");
+            Ok(())
+        }
         ["report"] => report::write(&results_dir(), &root().join("docs")),
-        _ => bail!("usage: valkeeper-bench [--quick | report]"),
+        _ => bail!("usage: valkeeper-bench [--quick | planning | report]"),
     }
 }
 

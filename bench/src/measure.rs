@@ -145,7 +145,7 @@ async fn at_rest(product: &Product) -> anyhow::Result<Vec<Series>> {
     Ok(vec![cpu, memory])
 }
 
-fn planning(extent: &Extent) -> Series {
+pub(crate) fn planning(extent: &Extent) -> Series {
     let world = World::healthy(1_000, 2);
     let mut series =
         Series::new("plan 1,000 shards of 3", How::Valkeeper, "one round of the controller", "ms").goal(20.0);
