@@ -220,8 +220,8 @@ fn unserved(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> SlotSet {
                 .get(&primary.instance.node_id)
                 .is_some_and(|node| shard.shard.slots.minus(&node.slots).is_empty())
         };
-        let seen = held.all().filter(|(topology, _)| sees(topology));
-        seen.map(|(_, count)| count).sum::<usize>() >= majority
+        let witnesses = held.all().filter(|(topology, _)| sees(topology));
+        witnesses.map(|(_, count)| count).sum::<usize>() >= majority
     });
     SlotSet::all().minus(&served.flat_map(|shard| shard.shard.slots.ranges().to_vec()).collect())
 }
