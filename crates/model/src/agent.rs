@@ -171,6 +171,8 @@ pub enum Activity {
     WithoutVotes {
         /// The replica it would promote.
         successor: InstanceName,
+        /// The run of it that was chosen: another one may hold less.
+        incarnation: Incarnation,
     },
     /// It hands over to a replica.
     HandingOver,

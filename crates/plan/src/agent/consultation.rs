@@ -2,7 +2,7 @@
 
 use super::Token;
 use std::collections::BTreeMap;
-use valkeeper_model::{AgentReport, Answer, AskFailed, InstanceName, Millis, ServerView, Unseen};
+use valkeeper_model::{AgentOrder, AgentReport, Answer, AskFailed, InstanceName, Millis, ServerView, Unseen};
 
 /// How long others are asked for.
 pub(super) const CONSULT_MS: u64 = 500;
@@ -37,9 +37,20 @@ impl Consultation {
     pub(super) fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
         self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
     }
-    /// What a member that answers believes; the newest of them.
-    pub(super) fn newest_view(&self) -> Option<&ServerView> {
+    /// What a member that answers believes; the newest of them, as far as our shard goes: one that has just come back may know the
+    /// newest epoch and not who owns our slots since.
+    pub(super) fn newest_view(&self, order: &AgentOrder) -> Option<&ServerView> {
+        let shard: Vec<_> = order
+            .siblings()
+            .map(|(_, member)| member)
+            .chain(order.myself())
+            .map(|member| member.node_id)
+            .collect();
+        let claim = |view: &ServerView| {
+            let known = shard.iter().filter_map(|id| view.topology.get(id));
+            known.filter(|node| !node.slots.is_empty()).map(|node| node.config_epoch).max()
+        };
         let views = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.view());
-        views.max_by_key(|view| (view.cluster_ok, view.current_epoch))
+        views.max_by_key(|view| (claim(view), view.cluster_ok, view.current_epoch))
     }
 }

@@ -116,7 +116,7 @@ impl Agent {
         let Phase::Consulting(consultation) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
         let Some(me) = order.myself() else { return };
-        let newest = consultation.newest_view();
+        let newest = consultation.newest_view(&order);
         // Who we are: by our own file, or, if that is lost, by what the others know of us.
         let (own_epoch, whole, slots) = match disk.role() {
             DiskRole::Primary { config_epoch, slots } => (config_epoch, true, slots),

@@ -227,7 +227,9 @@ impl Agent {
             }
             Phase::Watching(_) => Activity::Watching,
             Phase::Promoting(promotion) => match &promotion.without_votes {
-                Some(successor) => Activity::WithoutVotes { successor: successor.clone() },
+                Some((successor, incarnation)) => {
+                    Activity::WithoutVotes { successor: successor.clone(), incarnation: *incarnation }
+                }
                 None => Activity::FailingOver,
             },
             Phase::HandingOver(..) => Activity::HandingOver,

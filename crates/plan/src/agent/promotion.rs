@@ -4,7 +4,9 @@
 use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
-use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Link, Millis, ReplicationId, ServerView};
+use valkeeper_model::{
+    Answer, Ask, AskFailed, Incarnation, InstanceName, Link, Millis, ReplicationId, ServerView,
+};
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
 const LOOK_MS: u64 = 100;
@@ -28,7 +30,7 @@ pub struct Promotion {
     pub died_at: Millis,
     began: Millis,
     /// The replica that asked for votes and got none, if so.
-    pub without_votes: Option<InstanceName>,
+    pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
     asked: BTreeSet<InstanceName>,
     stage: Stage,
@@ -140,7 +142,7 @@ impl Promotion {
                     }
                     Ok(seen) if seen.incarnation != to.incarnation => self.stage = Stage::Rest { until: now },
                     _ if now.since(*since) >= VOTE_MS => {
-                        self.without_votes = Some(to.instance.clone());
+                        self.without_votes = Some((to.instance.clone(), to.incarnation));
                         self.stage = Stage::Rest { until: now.plus(AGAIN_MS) };
                     }
                     // Every millisecond at first, since a vote takes ten; then seldom.

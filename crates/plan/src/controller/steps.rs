@@ -104,11 +104,11 @@ pub fn due(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardName>) -> 
 fn take_over(sight: &Sight<'_>) -> Option<Step> {
     let votes = votes(sight);
     sight.shards.values().filter(|shard| shard.primary().is_none()).find_map(|shard| {
-        let to = shard.instances.iter().find_map(|instance| match &instance.report?.activity {
-            Activity::WithoutVotes { successor } => Some(successor),
-            _ => None,
-        })?;
-        let incarnation = shard.get(to)?.report?.incarnation()?;
+        let (to, incarnation) =
+            shard.instances.iter().find_map(|instance| match &instance.report?.activity {
+                Activity::WithoutVotes { successor, incarnation } => Some((successor, *incarnation)),
+                _ => None,
+            })?;
         let (alive, needed) = (votes.alive, votes.needed);
         may_take_over(votes, shard, to).then(|| Step::TakeOver {
             shard: shard.name.clone(),

@@ -37,7 +37,7 @@ pub fn may_take_over(votes: Votes, shard: &ShardSight<'_>, successor: &InstanceN
     });
     let asked_in_vain = shard.instances.iter().filter_map(|instance| instance.report).any(|report| {
         report.is_down()
-            && matches!(&report.activity, Activity::WithoutVotes { successor: wanted } if wanted == successor)
+            && matches!(&report.activity, Activity::WithoutVotes { successor: wanted, .. } if wanted == successor)
     });
     votes.alive < votes.needed && siblings_harmless && asked_in_vain
 }
