@@ -74,3 +74,37 @@ fn busy_servers_below_the_limit_are_left_alone() {
     }
     traffic.finish(0);
 }
+
+/// Votes that do not come are no votes that cannot come: two of three primaries are frozen, for less than the limit, when the
+/// third dies. Taking over without a vote would be wrong (law 4): they may have voted for somebody else.
+#[test]
+fn nobody_takes_over_while_silent_primaries_may_vote() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("silent").roles_stay().unresponsive_after("10s"));
+    let traffic = Traffic::start(&cluster);
+    traffic.more(50);
+    let seen = cluster.events().len();
+    let pids = ["silent-0", "silent-1", "silent-2"].map(|name| cluster.pid(name));
+    for pid in &pids[1..] {
+        process::signal(*pid, Signal::STOP);
+    }
+    process::kill(pids[0]);
+    cluster.until_event(seen, "Died");
+    // Several votes are asked for in vain meanwhile.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let early =
+        cluster.events_since(seen, "TakenOver").len() + cluster.events_since(seen, "FailedOver").len();
+    cluster.check(early == 0, "somebody was promoted without a vote");
+    for pid in &pids[1..] {
+        process::signal(*pid, Signal::CONT);
+    }
+    cluster.until_event(seen, "FailedOver");
+    cluster.until_back("silent-0", pids[0]);
+    cluster
+        .check(cluster.events_since(seen, "TakenOver").is_empty(), "taken over although there was a quorum");
+    cluster.check(
+        cluster.pid("silent-1") == pids[1],
+        "a server that was silent for less than the limit was killed",
+    );
+    traffic.finish(1);
+}
