@@ -92,7 +92,7 @@ pub(super) fn document(value: &Value) -> serde_json::Value {
         Value::Int(number) => json!(number),
         Value::BulkString(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => json!(text),
-            Err(_) => json!({ "hex": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+            Err(_) => json!({ "hex": hex(bytes) }),
         },
         Value::Okay => json!("OK"),
         Value::SimpleString(word) => json!(word),
@@ -100,6 +100,13 @@ pub(super) fn document(value: &Value) -> serde_json::Value {
         Value::Array(parts) => parts.iter().map(document).collect(),
         other => json!(format!("{other:?}")),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ fn told(
     )]
     let writes_per_second = (totals.acknowledged as f64 / seconds.max(0.001)) as u64;
     Run {
-        run: number,
+        number,
         shard: target.shard,
         from: target.primary,
         to: outcome.to,

@@ -23,7 +23,8 @@ pub(super) struct DrillReport {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Run {
-    pub(super) run: u32,
+    #[serde(rename = "run")]
+    pub(super) number: u32,
     /// The event's own shard.
     pub(super) shard: ShardName,
     pub(super) from: InstanceName,
@@ -145,12 +146,11 @@ impl DrillReport {
             eprintln!("note: the servers evicted {evicted} keys meanwhile: maxmemory is reached");
         }
         let what = match self.event {
-            Event::Failover => return Ok(()),
             Event::Switchover if lost > evicted => {
                 format!("{lost} acknowledged writes were lost in switchovers")
             }
             Event::Switchover if refused > 0 => format!("{refused} switchovers did not happen"),
-            Event::Switchover => return Ok(()),
+            Event::Failover | Event::Switchover => return Ok(()),
         };
         Err(Failure { kind: Kind::Failed, what, hint: None }.into())
     }
@@ -216,7 +216,7 @@ mod tests {
 
     fn run(shard: &str, gaps: &[(&str, f64)], lost: u64) -> Run {
         Run {
-            run: 1,
+            number: 1,
             shard: shard.parse().unwrap(),
             from: "demo-0".parse().unwrap(),
             to: None,

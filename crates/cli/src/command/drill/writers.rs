@@ -29,8 +29,8 @@ pub(super) struct Found {
 
 impl Writers {
     pub(super) async fn start(dir: &ClusterDir, drill: &Drill) -> anyhow::Result<Self> {
-        let mut config = LoadConfig::new(seeds(dir)?, Some(password(dir)?));
-        config.key_prefix = "valkeeper-drill".to_owned();
+        let key_prefix = "valkeeper-drill".to_owned();
+        let mut config = LoadConfig { key_prefix, ..LoadConfig::new(seeds(dir)?, Some(password(dir)?)) };
         if drill.saturate {
             config = config.saturating();
         }
