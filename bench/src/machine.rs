@@ -24,10 +24,17 @@ pub(crate) fn describe(server: &Path) -> anyhow::Result<Machine> {
         server: format!("{} {version}", said.split_whitespace().next().unwrap_or("unknown").to_lowercase()),
         load_before: load,
         load_after: load,
+        niceness: niceness(),
     })
 }
 
 pub(crate) fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
+fn niceness() -> i32 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    fields.skip(16).find_map(|field| field.parse().ok()).unwrap_or(0)
 }

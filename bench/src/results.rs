@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     /// Runnable processes over the last minute, before and after: above the number of cores, others were busy too.
     pub(crate) load_before: f64,
     pub(crate) load_after: f64,
+    /// The priority it ran with: below zero, others had to wait for it.
+    pub(crate) niceness: i32,
 }
 
 /// One thing measured in one way, several times.

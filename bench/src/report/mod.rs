@@ -38,7 +38,7 @@ fn page(results: &Results, name: &str) -> String {
     let machine = &results.machine;
     let mut page = format!(
         "# Performance\n\nMade by `make bench` from `bench/results/{name}`; `cargo run -p valkeeper-bench -- report` makes it again. Do not edit.\n\n\
-         {} · {} cores ({}) · {} MiB · {} · load average {} before and {} after, of which the bench itself is about {}.\n\n\
+         {} · {} cores ({}) · {} MiB · {} · load average {} before and {} after, of which the bench itself is about {}{}.\n\n\
          ![Every measurement, by event](performance.svg)\n\n",
         machine.server,
         machine.cores,
@@ -48,6 +48,11 @@ fn page(results: &Results, name: &str) -> String {
         machine.load_before,
         machine.load_after,
         machine.cores,
+        if machine.niceness < 0 {
+            "; it ran at a raised priority, because others used the machine too"
+        } else {
+            ""
+        },
     );
     page.push_str("| event | how | n | median | range | goal | failed writes | lost of acknowledged |\n");
     page.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
@@ -106,6 +111,7 @@ mod tests {
             server: "valkey".to_owned(),
             load_before: 0.1,
             load_after: 2.0,
+            niceness: 0,
         };
         Results { date: "2026-01-01".to_owned(), machine, series: vec![ours, bare] }
     }
