@@ -2,6 +2,7 @@
 //! to break the law: `seeds SEED minimise`. Started by `cargo xtask sim`.
 
 use std::time::Instant;
+use valkeeper_sim::faults::Fault;
 use valkeeper_sim::{Fleet, Setup};
 
 fn main() -> std::process::ExitCode {
@@ -22,7 +23,11 @@ fn minimised(mut setup: Setup) -> Setup {
     let mut at = 0;
     while at < setup.faults.len() {
         let mut fewer = setup.clone();
-        fewer.faults.remove(at);
+        // Without the calm after them no run would end.
+        if fewer.faults.remove(at).fault == Fault::Calm {
+            at += 1;
+            continue;
+        }
         if law.is_some() && broken(&fewer) == law {
             setup = fewer;
         } else {

@@ -71,6 +71,8 @@ pub enum Fault {
     Mend,
     /// The next starts of a server fail.
     StartsFail(Target, u32),
+    /// The next start of a server takes so many milliseconds until it has read its data.
+    SlowStart(Target, u64),
     /// The next commits fail, or seem to.
     StoreFails(u32),
     /// A second controller starts beside the first.
@@ -210,6 +212,10 @@ impl Fleet {
                 }
             }
             Fault::Wipe(whom) => {
+                let formed = self.store.layout.as_ref().is_some_and(|layout| layout.formed);
+                if !formed && !self.setup.wipes_young {
+                    return;
+                }
                 let server = self.resolve(whom);
                 self.servers[server].disk = Disk::default();
                 self.servers[server].appending = false;
@@ -259,6 +265,10 @@ impl Fleet {
             Fault::StartsFail(whom, times) => {
                 let agent = self.resolve(whom);
                 self.agents[agent].starts_fail = times;
+            }
+            Fault::SlowStart(whom, ms) => {
+                let agent = self.resolve(whom);
+                self.agents[agent].loads_for = Some(ms);
             }
             Fault::StoreFails(times) => self.store.fails = times,
             Fault::SecondController => {

@@ -157,6 +157,7 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["lag", whom @ .., "by", ms] => Fault::Lag(target(whom)?, number(ms)?),
         ["mend"] => Fault::Mend,
         ["starts", "fail", whom @ .., "times", times] => Fault::StartsFail(target(whom)?, count(times)?),
+        ["slow", "start", whom @ .., "by", ms] => Fault::SlowStart(target(whom)?, number(ms)?),
         ["store", "fails", "times", times] => Fault::StoreFails(count(times)?),
         ["second", "controller"] => Fault::SecondController,
         ["controller", "dies", "after", commands] => Fault::ControllerDies(0, count(commands)?),

@@ -22,6 +22,8 @@ pub struct Setup {
     pub unresponsive_after_ms: u64,
     /// Of a thousand reconnecting replicas, so many find that the backlog does not reach back to them.
     pub backlog_gaps: u64,
+    /// May a directory be emptied before the cluster has been whole? It is taken for a new one then (docs/safety.md).
+    pub wipes_young: bool,
     /// What goes wrong, and when.
     pub faults: Vec<Planned>,
     /// A law to break on purpose.
@@ -41,6 +43,7 @@ impl Setup {
             node_timeout_ms: 5_000,
             unresponsive_after_ms: 1_600,
             backlog_gaps: 0,
+            wipes_young: true,
             faults: Vec::new(),
             sabotage: None,
             transcript: false,
@@ -64,6 +67,7 @@ impl Setup {
         };
         setup.node_timeout_ms = [2_000, 5_000, 15_000][random.index(3)];
         setup.unresponsive_after_ms = ClusterSpec::default_unresponsive_after_ms(setup.node_timeout_ms);
+        setup.wipes_young = false;
         setup.backlog_gaps = [0, 0, 100, 500][random.index(4)];
         setup.faults = faults::schedule(&mut random, &setup);
         setup

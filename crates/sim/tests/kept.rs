@@ -6,7 +6,7 @@ use valkeeper_sim::{Fleet, Setup};
 
 fn holds(shape: &Setup, faults: &[(u64, Fault)]) {
     let last = faults.iter().map(|(at, _)| *at).max().unwrap_or_default();
-    for seed in 1..=40 {
+    for seed in 1..=25 {
         let mut setup = Setup { seed, ..shape.clone() };
         setup.faults = faults.iter().map(|(at, fault)| Planned { at: *at, fault: *fault }).collect();
         setup.faults.push(Planned { at: last + 2_000, fault: Fault::Calm });
@@ -59,14 +59,16 @@ fn a_store_that_works_again_is_noticed() {
 /// Seed 188: a wiped primary that did not answer just then was taken for none, and stopped without a handover.
 #[test]
 fn a_silent_primary_is_not_taken_for_a_replica() {
-    holds(
-        &shape(2, Persistence::Aof, 15_000),
-        &[
-            (4_000, Fault::Wipe(Target::PrimaryOf(0))),
-            (4_600, Fault::Hang(Target::PrimaryOf(0), 4_500)),
-            (15_000, Fault::Mend),
-        ],
-    );
+    for wiped_at in [3_300, 4_100, 5_200] {
+        holds(
+            &shape(1, Persistence::Aof, 15_000),
+            &[
+                (wiped_at, Fault::Wipe(Target::PrimaryOf(0))),
+                (wiped_at + 100, Fault::Hang(Target::PrimaryOf(0), 4_500)),
+                (15_000, Fault::Mend),
+            ],
+        );
+    }
 }
 
 /// Seed 306: with AOF on the engine does not read an RDB; a primary that had nothing else came up empty.
@@ -171,6 +173,79 @@ fn a_blank_directory_does_not_lift_a_fence() {
             (1_318, Fault::Wipe(Target::PrimaryOf(1))),
             (2_016, Fault::User(Wish::Fence, Target::PrimaryOf(1))),
             (2_367, Fault::MajorityLoss),
+        ],
+    );
+}
+
+/// A primary that reads its data for longer than the node timeout is held for failed: a replica with an older snapshot was elected
+/// by the engine, and the primary's newer data was lost.
+#[test]
+fn a_slow_primary_keeps_its_shard() {
+    holds(
+        &shape(1, Persistence::Rdb, 2_000),
+        &[
+            (6_000, Fault::SlowStart(Target::PrimaryOf(0), 9_000)),
+            (6_001, Fault::PowerLoss),
+            (16_000, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 1757: the successor's disk was replaced by another cluster's and taken for empty; the old primary came up in its place.
+#[test]
+fn another_clusters_disk_says_nothing() {
+    holds(
+        &shape(1, Persistence::Aof, 2_000),
+        &[
+            (4_692, Fault::StartsFail(Target::Instance(1), 6)),
+            (7_004, Fault::Crash(Target::PrimaryOf(1))),
+            (8_352, Fault::ForeignDisk(Target::PrimaryOf(1))),
+            (12_000, Fault::Mend),
+        ],
+    );
+}
+
+/// Seed 2430: two instances without persistence waited for each other's leftovers.
+#[test]
+fn without_persistence_nobody_waits_for_leftovers() {
+    holds(
+        &Setup { backlog_gaps: 500, ..shape(1, Persistence::None, 5_000) },
+        &[(11_754, Fault::Wipe(Target::PrimaryOf(0))), (15_177, Fault::PowerLoss)],
+    );
+}
+
+/// Seed 5695: after a power loss a replica was taken over with what its old snapshot had given it.
+#[test]
+fn a_takeover_is_for_the_run_that_was_chosen() {
+    holds(&shape(1, Persistence::Rdb, 15_000), &[(6_955, Fault::MajorityLoss), (7_358, Fault::PowerLoss)]);
+}
+
+/// Seed 5487: a torn nodes.conf was rebuilt from a member that had just come back and did not know who owned the slots.
+#[test]
+fn a_rebuilt_nodes_conf_is_not_from_who_has_just_come_back() {
+    holds(
+        &shape(1, Persistence::Rdb, 2_000),
+        &[
+            (4_166, Fault::SlowStart(Target::ReplicaOf(2), 1_500)),
+            (4_200, Fault::Crash(Target::ReplicaOf(2))),
+            (4_311, Fault::Crash(Target::PrimaryOf(0))),
+            (5_710, Fault::Tear(Target::PrimaryOf(0))),
+            (5_720, Fault::Crash(Target::PrimaryOf(0))),
+            (5_973, Fault::Crash(Target::Instance(0))),
+        ],
+    );
+}
+
+/// Seed 3294: a wiped primary followed a sibling whose claim was older than its own, which followed it.
+#[test]
+fn an_older_claim_is_void() {
+    holds(
+        &shape(1, Persistence::None, 15_000),
+        &[
+            (6_309, Fault::StartsFail(Target::Instance(5), 2)),
+            (6_418, Fault::Wipe(Target::PrimaryOf(2))),
+            (10_304, Fault::Crash(Target::Instance(5))),
+            (10_612, Fault::PowerLoss),
         ],
     );
 }

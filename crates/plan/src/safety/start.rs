@@ -184,8 +184,10 @@ pub fn comeback(
     if let Some(view) = newest.max_by_key(|view| view.myself().map(|node| node.config_epoch)) {
         return Comeback::AsReplicaOf(view.clone());
     }
-    let newer_claim =
-        siblings.iter().find(|(_, s)| matches!(s, Sibling::Claims(epoch) if *epoch > own_epoch || !whole));
+    // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers
+    // that follow each other never serve.
+    let newer = |epoch: Epoch| epoch > own_epoch || !whole && epoch == own_epoch;
+    let newer_claim = siblings.iter().find(|(_, s)| matches!(s, Sibling::Claims(epoch) if newer(*epoch)));
     if let Some((name, _)) = newer_claim {
         // A server whose own file is whole waits for the newer one to serve. One that has lost it could wait for one that waits
         // for it, because it holds the only data.

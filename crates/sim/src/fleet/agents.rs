@@ -21,6 +21,8 @@ pub(crate) struct AgentHost {
     pub(crate) dies_after: Option<u32>,
     /// So many starts of its server fail.
     pub(crate) starts_fail: u32,
+    /// The next start takes so long, milliseconds.
+    pub(crate) loads_for: Option<u64>,
     pub(crate) terminate_when_awake: Option<u64>,
     /// Wakes in a row that asked to be woken at once again.
     restless: u32,

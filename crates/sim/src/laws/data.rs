@@ -27,11 +27,13 @@ impl Fleet {
             Rise::Planned => self.hands_over_rightly(server, before),
             Rise::Force | Rise::Takeover => self.excuse_all_but(shard, &[server]),
             // A replica that was never in sync in this run is an old copy: what the dead primary's disk holds stays owed.
-            Rise::Natural if self.servers[server].ever_up => self.excuse_all_but(shard, &[server]),
+            Rise::Natural if self.servers[server].ever_up || self.servers[server].was_primary => {
+                self.excuse_all_but(shard, &[server]);
+            }
             Rise::Natural => {
                 let mut kept = vec![self.servers[server].data.tip];
                 if let Some(before) = before
-                    && !self.servers[before.primary].alive()
+                    && matches!(self.servers[before.primary].process, Process::Down | Process::Loading)
                 {
                     kept.extend(self.servers[before.primary].disk.tips());
                 }
@@ -59,7 +61,10 @@ impl Fleet {
         let Some(before) = before.filter(|before| before.primary != server) else { return true };
         let successor = &self.servers[before.primary];
         let reigns = successor.run == before.run && successor.serves();
-        if reigns && self.now() > before.since + 3_000 && !self.network.is_cut(Way::Agents) {
+        if reigns
+            && self.servers[server].started_at > before.since + 3_000
+            && !self.network.is_cut(Way::Agents)
+        {
             let names = (self.name(server).clone(), self.name(before.primary).clone());
             self.break_law(3, format!("{} started as primary although {} serves", names.0, names.1));
         }
