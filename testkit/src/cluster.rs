@@ -216,6 +216,11 @@ impl<'a> Cluster<'a> {
         said.out
     }
 
+    /// Runs the program until it succeeds.
+    pub fn eventually(&self, args: &[&str]) {
+        self.until(&format!("{args:?} succeeds"), || (self.run(args).code == Some(0)).then_some(()));
+    }
+
     /// `up --detach`, not started yet.
     pub fn up_command(&self, more: &[&str]) -> Command {
         let (file, server) = (self.file(), self.server.clone());

@@ -71,6 +71,11 @@ pub(crate) struct End {
     pub(crate) by_itself: bool,
 }
 
+/// The process that has this file as its standard output, where the system tells.
+pub(crate) fn speaks_to(file: &Path) -> Option<ProcessId> {
+    system::with_stdout(&file.canonicalize().ok()?).and_then(find)
+}
+
 /// Waits until the process has ended, and says how. Our own children are reaped.
 pub(crate) async fn ended(process: ProcessId, child: Option<Child>) -> End {
     system::wait(process).await;
@@ -94,7 +99,7 @@ pub(crate) async fn ended(process: ProcessId, child: Option<Child>) -> End {
 #[cfg(target_os = "linux")]
 mod system {
     use super::{ProcessId, raw};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
@@ -108,6 +113,16 @@ mod system {
             return None;
         }
         fields.nth(18)?.parse().ok()
+    }
+
+    pub(super) fn with_stdout(file: &Path) -> Option<u32> {
+        let pids = std::fs::read_dir("/proc")
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let mut pids = pids;
+        pids.find(|pid: &u32| {
+            std::fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|stdout| stdout == file)
+        })
     }
 
     pub(super) fn working_directory(pid: u32) -> Option<PathBuf> {
@@ -135,10 +150,14 @@ mod system {
 #[cfg(not(target_os = "linux"))]
 mod system {
     use super::{POLL, ProcessId};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     pub(super) fn start_time(_pid: u32) -> Option<u64> {
         Some(0)
+    }
+
+    pub(super) fn with_stdout(_file: &Path) -> Option<u32> {
+        None
     }
 
     pub(super) fn working_directory(_pid: u32) -> Option<PathBuf> {

@@ -70,20 +70,30 @@ impl ServerHome {
     }
 
     /// The process that an earlier supervisor started and that still runs: by its record, or, if that supervisor died between
-    /// the start and the record, by the pid file that the server itself wrote and the directory it works in.
+    /// the start and the record, by the pid file that the server itself wrote and the directory it works in. A server that has
+    /// not come that far is found by where its output goes: missed, it would be in its successor's way for good.
     pub fn running(&self) -> Option<(Incarnation, ProcessId)> {
         let record = self.record()?;
         if let Some(process) = record.process.filter(|process| os::alive(*process)) {
             return Some((record.incarnation, process));
         }
-        let pid: u32 = fs::read_to_string(self.root.join("server.pid")).ok()?.trim().parse().ok()?;
-        let process = os::find(pid)?;
-        if os::works_in(pid, self.data().path()) != Some(true) {
-            return None;
-        }
+        let process = self.by_pid_file().or_else(|| match record.process {
+            Some(_) => None,
+            None => os::speaks_to(&self.said_path()),
+        })?;
         let record = ProcessRecord { process: Some(process), ..record };
         let _ = self.keep(record);
         Some((record.incarnation, process))
+    }
+
+    fn by_pid_file(&self) -> Option<ProcessId> {
+        let pid: u32 = fs::read_to_string(self.root.join("server.pid")).ok()?.trim().parse().ok()?;
+        os::find(pid).filter(|_| os::works_in(pid, self.data().path()) == Some(true))
+    }
+
+    /// What the server says before it has opened its log.
+    fn said_path(&self) -> PathBuf {
+        self.root.join("server.out")
     }
 
     /// Starts the server as planned. Blocks for a few file operations.
@@ -136,8 +146,8 @@ impl ServerHome {
         let unusable = |error: io::Error| StartFailure::ProgramUnusable {
             detail: format!("{}: {error}", program.path.display()),
         };
-        // What the server says before it has opened its log: mistakes in its configuration file.
-        let said = fs::File::create(self.root.join("server.out")).map_err(unusable)?;
+        // Before it has opened its log a server tells of mistakes in its configuration file.
+        let said = fs::File::create(self.said_path()).map_err(unusable)?;
         let complained = said.try_clone().map_err(unusable)?;
         Command::new(&program.path)
             .arg(file)
@@ -153,10 +163,8 @@ impl ServerHome {
     /// How a server ended, with the last things it said.
     pub(crate) fn last_words(&self, how: io::Result<String>) -> String {
         let how = how.unwrap_or_else(|error| error.to_string());
-        let said = [self.root.join("server.out"), self.log()]
-            .iter()
-            .filter_map(|path| tail(path).ok())
-            .collect::<Vec<_>>();
+        let said =
+            [self.said_path(), self.log()].iter().filter_map(|path| tail(path).ok()).collect::<Vec<_>>();
         let said = said.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
         let said: Vec<&str> = said.collect();
         let last = said.get(said.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join(" / ");
