@@ -85,26 +85,23 @@ fn killed_after(manifest: Manifest, time: Duration) {
     std::thread::sleep(time);
     first.kill().unwrap();
     first.wait().unwrap();
-    let servers = |place: &Place| -> Vec<(u32, Option<u64>)> {
-        let running = process::of_folder(place.path()).into_iter();
-        let mut found: Vec<_> = running
-            .filter(|(_, arguments)| arguments.contains("-server 127.0.0.1:"))
-            .map(|(pid, _)| (pid, process::started_at(pid)))
-            .collect();
-        found.sort_unstable();
-        found
+    // By the name it gives itself, with its port; one that forks has the same for a moment, and the older is the server.
+    let servers = |place: &Place| -> BTreeMap<String, (u32, Option<u64>)> {
+        let mut all = process::of_folder(place.path());
+        all.sort_by_key(|(pid, _)| std::cmp::Reverse(*pid));
+        all.retain(|(_, arguments)| arguments.contains("-server 127.0.0.1:"));
+        all.into_iter().map(|(pid, arguments)| (arguments, (pid, process::started_at(pid)))).collect()
     };
     // A server that has been started names itself before long.
     let running = waiting::until("nothing is half started", || {
         let all = process::of_folder(place.path());
-        let known = servers(&place);
-        (all.len() == known.len()).then_some(known)
+        all.iter().all(|(_, arguments)| arguments.contains("127.0.0.1:")).then(|| servers(&place))
     });
     cluster.up();
     cluster.until_whole();
     zones_are_safe(&cluster);
     let now = servers(&place);
-    let kept = running.iter().all(|one| now.contains(one));
+    let kept = running.iter().all(|(name, one)| now.get(name) == Some(one));
     cluster.check(kept && now.len() == 6, &format!("killed after {time:?}: {running:?} became {now:?}"));
     Traffic::start(&cluster).finish(0);
 }

@@ -48,8 +48,8 @@ pub struct Agent {
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
-    /// Was this run begun by an earlier supervisor?
-    pub(super) adopted: bool,
+    /// The run that an earlier supervisor began.
+    pub(super) adopted: Option<Incarnation>,
 }
 
 /// What a question of somebody else's became.
@@ -146,7 +146,7 @@ impl Agent {
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
-            adopted: running.is_some(),
+            adopted: running.map(|(incarnation, _)| incarnation),
         }
     }
 
@@ -434,7 +434,6 @@ impl Agent {
         self.last_view = None;
         self.died_at = None;
         self.snapshot = Snapshot::default();
-        self.adopted = false;
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {

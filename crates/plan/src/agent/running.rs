@@ -68,7 +68,7 @@ impl Agent {
             self.has_served = true;
             self.failures = Failures::default();
             self.accept_loss = false;
-            if !self.adopted {
+            if self.adopted != self.incarnation() {
                 self.out.record(Happened::Started { instance: self.name.clone() });
             }
         }

@@ -464,12 +464,11 @@ impl Controller {
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
         self.disturbed.remove(&token);
         match self.pending.remove(&token) {
-            Some(Pending::Request(request)) => self.request_told(request, result),
             Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
                 self.until_changed.push((request, shard, Some(from)));
                 self.nudged(now);
             }
-            Some(Pending::Switchover(request, ..)) => self.request_told(request, result),
+            Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
             Some(Pending::Step(step)) => {
                 if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
                     self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
