@@ -26,8 +26,8 @@ impl Fleet {
             }
             Rise::Planned => self.hands_over_rightly(server, before),
             Rise::Force | Rise::Takeover => self.excuse_all_but(shard, &[server]),
-            // A replica that was never in sync in this run is an old copy: what the dead primary's disk holds stays owed.
-            Rise::Natural if self.servers[server].ever_up || self.servers[server].was_primary => {
+            // Who was neither in sync nor the primary in this run has an old copy: what the dead primary's disk holds stays owed.
+            Rise::Natural if self.servers[server].ever_up || self.laws.reigned[server] == run => {
                 self.excuse_all_but(shard, &[server]);
             }
             Rise::Natural => {
@@ -36,12 +36,14 @@ impl Fleet {
                     && matches!(self.servers[before.primary].process, Process::Down | Process::Loading)
                 {
                     kept.extend(self.servers[before.primary].disk.tips());
+                    kept.extend(self.laws.stashed[before.primary].iter().flat_map(crate::server::Disk::tips));
                 }
                 self.history.excuse_missing(shard, &kept);
             }
         }
         if before.is_none_or(|before| before.epoch <= epoch) {
             self.laws.reigns[shard] = Some(reign);
+            self.laws.reigned[server] = run;
         }
     }
 

@@ -56,6 +56,8 @@ struct Reign {
 pub(crate) struct Laws {
     pub(crate) broken: Option<Broken>,
     reigns: Vec<Option<Reign>>,
+    /// The run in which an instance was last its shard's primary.
+    reigned: Vec<u64>,
     /// When a question to an agent was last not answered.
     pub(crate) unseen_at: Vec<u64>,
     /// Instances' ports are moved by this.
@@ -82,6 +84,7 @@ impl Laws {
         Self {
             broken: None,
             reigns: vec![None; shards],
+            reigned: vec![0; instances],
             unseen_at: vec![0; instances],
             moved_by: 0,
             stashed: vec![None; instances],

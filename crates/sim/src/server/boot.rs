@@ -129,7 +129,6 @@ impl Server {
         self.minority_at = None;
         self.upstream = None;
         self.ever_up = false;
-        self.was_primary = false;
         self.paused_until = 0;
         self.manual = None;
         self.election = None;

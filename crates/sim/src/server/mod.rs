@@ -189,8 +189,6 @@ pub struct Server {
     pub upstream: Option<Upstream>,
     /// Was that connection up once in this run?
     pub ever_up: bool,
-    /// Was it a primary in this run? Then its copy is whole, if not the newest.
-    pub was_primary: bool,
     /// Writes are held until then (`CLIENT PAUSE`).
     pub paused_until: u64,
     /// A manual failover under way, as replica or as primary.
@@ -256,7 +254,6 @@ impl Server {
             data: Data::empty(replid),
             upstream: None,
             ever_up: false,
-            was_primary: false,
             paused_until: 0,
             manual: None,
             election: None,
@@ -344,7 +341,6 @@ impl Server {
     /// Follows another node (`CLUSTER REPLICATE`, or the loser of all its slots).
     fn follow(&mut self, primary: usize, fx: &mut Effects) {
         let me = self.me;
-        self.was_primary |= self.is_primary();
         for owner in self.owners.iter_mut().filter(|owner| **owner == Some(me)) {
             *owner = None;
         }
