@@ -38,6 +38,13 @@ pub fn small(at: &Path, kilobytes: u32) {
     mount(&["-t", "tmpfs", "-o", &format!("size={kilobytes}k,mode=700"), "tmpfs"], at);
 }
 
+/// Unmounts what is mounted there, if this runs in a namespace of its own.
+pub(crate) fn unmount(at: &Path) {
+    if std::env::var_os(INSIDE).is_some() {
+        let _ = Command::new("umount").args(["--lazy", "--quiet"]).arg(at).status();
+    }
+}
+
 /// Makes a file system that was mounted here read-only.
 pub fn freeze(at: &Path) {
     mount(&["-o", "remount,ro"], at);

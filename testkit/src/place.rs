@@ -97,6 +97,8 @@ impl Default for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let left = self.clear();
+        // What is mounted in it goes with the namespace, but would keep the folder from being removed before.
+        crate::mounts::unmount(&self.state_dir());
         assert!(left.is_empty() || std::thread::panicking(), "still there after SIGKILL: {left:?}");
     }
 }

@@ -125,7 +125,7 @@ fn a_fence_that_is_lifted_at_once_leaves_nothing_down() {
     let place = Place::new();
     let cluster = Cluster::started(&place, Manifest::new("brief").roles_stay());
     let traffic = Traffic::start(&cluster);
-    for later in [0, 5, 20, 60, 2_000, 2_020, 2_060] {
+    for later in [0, 20, 2_000, 2_030] {
         let primary = cluster.primary("s1");
         for instance in [cluster.replica("s0"), primary] {
             cluster.must(&["fence", &instance]);
