@@ -104,9 +104,20 @@ async fn a_slot_on_the_move_is_followed() {
     // One writer writes to the middle of its shard.
     let (slot, from, to) = ("2730", fleet.server(1).admin(), fleet.server(2).admin());
     let ids = [from.myid(SHORT).await.unwrap().to_string(), to.myid(SHORT).await.unwrap().to_string()];
+    // As many keys as are asked for below, however slow the machine is.
+    while !matches!(
+        from.raw(&["CLUSTER", "COUNTKEYSINSLOT", slot], SHORT).await.unwrap(),
+        valkeeper_client::Value::Int(keys) if keys > 20
+    ) {
+        pass(20).await;
+    }
     to.raw(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &ids[0]], SHORT).await.unwrap();
     from.raw(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &ids[1]], SHORT).await.unwrap();
-    pass(200).await;
+    // What is acknowledged in the first shard from here on goes to that slot, each write by way of a redirect.
+    let before = load.acknowledged()[0];
+    while load.acknowledged()[0] < before + 100 {
+        pass(20).await;
+    }
     let view = from.cluster_nodes(SHORT).await.unwrap();
     assert_eq!(view.myself().unwrap().migrating.len(), 1);
     let mut moved = 0;
