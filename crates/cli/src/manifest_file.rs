@@ -4,7 +4,8 @@
 use crate::failure::{Failure, Kind};
 use std::path::Path;
 use valkeeper_agent::Program;
-use valkeeper_local::{ClusterDir, RandomIds};
+use valkeeper_engine::RandomIds;
+use valkeeper_local::ClusterDir;
 use valkeeper_model::manifest::Manifest;
 use valkeeper_model::{ClusterSpec, Refusal, ZoneName};
 use valkeeper_plan::controller::change;

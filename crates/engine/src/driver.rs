@@ -36,6 +36,8 @@ pub struct Driver {
     pub publish: Publish,
     /// Rung by whoever has news.
     pub nudge: Arc<Notify>,
+    /// Rung when instances have got other addresses.
+    pub moved: Arc<Notify>,
     /// Time.
     pub clock: Clock,
 }
@@ -62,6 +64,7 @@ impl Driver {
                     asked.insert(token, reply);
                     Event::Asked { token, request }
                 }
+                () = self.moved.notified() => Event::Moved,
                 () = self.nudge.notified() => Event::Nudged,
                 () = sleep => Event::Tick,
             };
