@@ -5,7 +5,7 @@ mod read;
 mod schema;
 mod tree;
 
-use crate::spec::{ClusterSpec, printable};
+use crate::spec::{ClusterSpec, FieldProblem, printable};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -56,11 +56,7 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", printable(&self.file), self.line)?;
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.reason)?;
-        self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
+        crate::spec::say(f, &self.field, &self.reason, self.hint.as_deref())
     }
 }
 
@@ -89,14 +85,53 @@ impl fmt::Display for ManifestErrors {
 
 impl std::error::Error for ManifestErrors {}
 
+/// Everything that is wrong with an object, which has no lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// At least one.
+    pub problems: Vec<FieldProblem>,
+    /// How many more there are.
+    pub left_out: usize,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            let separator = if i > 0 { "\n" } else { "" };
+            write!(f, "{separator}{problem}")?;
+        }
+        if self.left_out > 0 {
+            write!(f, "\nand {} more", self.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Where the cluster is to run: a field may mean something in one place only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Processes of this machine.
+    Local,
+    /// Pods.
+    Kubernetes,
+}
+
 /// The largest file that is looked at. A manifest with every field set has a hundredth of it.
 const MAX_BYTES: usize = 1 << 20;
 /// The most problems that are listed.
 const MAX_PROBLEMS: usize = 50;
 
-/// Reads a manifest. `file_name` appears in messages only.
+/// Reads a manifest for local processes. `file_name` appears in messages only.
 pub fn parse(file_name: &str, text: &str) -> Result<Manifest, ManifestErrors> {
-    let mut findings = check::Findings::default();
+    parse_for(Target::Local, file_name, text)
+}
+
+/// Reads a manifest. `file_name` appears in messages only.
+pub fn parse_for(target: Target, file_name: &str, text: &str) -> Result<Manifest, ManifestErrors> {
+    let mut findings = check::Findings::new(target, true);
     let manifest = if text.len() > MAX_BYTES {
         let reason = format!("the file has {} bytes; a manifest has at most {MAX_BYTES}", text.len());
         findings.problem_at(tree::Place::START, "", reason, None);
@@ -105,12 +140,26 @@ pub fn parse(file_name: &str, text: &str) -> Result<Manifest, ManifestErrors> {
         let document = tree::load(text, &mut findings);
         document.and_then(|root| read::manifest(&root, &mut findings))
     };
-    let problems = findings.into_problems(file_name);
+    decide(manifest, findings.into_problems(file_name))
+        .map_err(|(problems, left_out)| ManifestErrors { problems, left_out })
+}
+
+/// Reads an object of Kubernetes: `apiVersion`, `kind`, `metadata` and `spec`. It has no lines: those of its notes are 1.
+pub fn read_object(object: &serde_json::Value) -> Result<Manifest, Refused> {
+    let mut findings = check::Findings::new(Target::Kubernetes, false);
+    let manifest = read::manifest(&tree::Node::from(object), &mut findings);
+    decide(manifest, findings.into_field_problems())
+        .map_err(|(problems, left_out)| Refused { problems, left_out })
+}
+
+/// The manifest if nothing is wrong with it, else the problems to show and how many more there are.
+fn decide<P>(manifest: Option<Manifest>, mut problems: Vec<P>) -> Result<Manifest, (Vec<P>, usize)> {
     match manifest {
         Some(manifest) if problems.is_empty() => Ok(manifest),
         _ => {
             let left_out = problems.len().saturating_sub(MAX_PROBLEMS);
-            Err(ManifestErrors { problems: problems.into_iter().take(MAX_PROBLEMS).collect(), left_out })
+            problems.truncate(MAX_PROBLEMS);
+            Err((problems, left_out))
         }
     }
 }

@@ -11,6 +11,7 @@ pub use directives::normal_name;
 pub use memory::MemoryWish;
 pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_quantity_bytes};
+pub(crate) use validate::say;
 pub use validate::{FieldProblem, validate, warnings};
 
 use crate::ClusterName;

@@ -12,6 +12,7 @@ pub(super) const LAYERS: &[(&str, &[&str])] = &[
         "valkeeper-local",
         &["valkeeper-model", "valkeeper-plan", "valkeeper-client", "valkeeper-agent", "valkeeper-engine"],
     ),
+    ("valkeeper-kube-api", &["valkeeper-model"]),
     (
         "valkeeper",
         &[

@@ -2,13 +2,15 @@
 
 use super::schema::{Effect, Field, ROOT, SPEC, Shape};
 use super::tree::{Key, Meaning, Node, Place, Scalar, Value};
-use super::{FieldNote, MAX_PROBLEMS, Problem};
+use super::{FieldNote, MAX_PROBLEMS, Problem, Target};
 use crate::spec::{FieldProblem, parse_duration_ms, parse_quantity_bytes, printable};
 use std::collections::BTreeMap;
 
-/// What was found while reading one file.
-#[derive(Default)]
+/// What was found while reading one file or object.
 pub(super) struct Findings {
+    target: Target,
+    /// Are there lines to name? Not in an object.
+    pub(super) has_lines: bool,
     problems: Vec<(Place, FieldProblem)>,
     /// Where each field stands, by its dotted path.
     places: BTreeMap<String, Place>,
@@ -16,6 +18,15 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    pub(super) fn new(target: Target, has_lines: bool) -> Self {
+        Self { target, has_lines, problems: Vec::new(), places: BTreeMap::new(), without_effect: Vec::new() }
+    }
+
+    /// Where something else was set, to be appended to a reason.
+    pub(super) fn on_line(&self, line: usize) -> String {
+        if self.has_lines { format!(" on line {line}") } else { String::new() }
+    }
+
     pub(super) fn problem_at(
         &mut self,
         place: Place,
@@ -61,6 +72,11 @@ impl Findings {
 
     pub(super) fn remember(&mut self, path: String, place: Place) {
         self.places.entry(path).or_insert(place);
+    }
+
+    /// All problems of an object, in the order in which its fields are read.
+    pub(super) fn into_field_problems(self) -> Vec<FieldProblem> {
+        self.problems.into_iter().map(|(_, problem)| problem).collect()
     }
 
     /// All problems in the order of the file.
@@ -275,6 +291,7 @@ fn fields(path: &str, node: &Node, known: &'static [Field], findings: &mut Findi
         shape(&field_path, node, &field.shape, findings);
         match field.effect {
             Effect::Used => {}
+            Effect::Kubernetes(_) if findings.target == Target::Kubernetes => {}
             Effect::Kubernetes(why) => {
                 let useless = findings.note(FieldProblem::new(field_path, why));
                 findings.without_effect.push(useless);
@@ -291,7 +308,7 @@ fn duplicates(path: &str, entries: &[(Key, Node)], findings: &mut Findings) {
     for (key, _) in entries {
         match seen.get(key.text.as_str()) {
             Some(line) => {
-                let reason = format!("set twice; first on line {line}");
+                let reason = format!("set twice; first{}", findings.on_line(*line));
                 findings.problem_at(
                     key.place,
                     &join(path, &key.text),

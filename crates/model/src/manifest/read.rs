@@ -278,7 +278,8 @@ fn directives(fields: &Node, findings: &mut Findings) -> BTreeMap<String, String
         match first_lines.get(&name) {
             // The same spelling was reported already, as a duplicate key.
             Some((spelling, line)) if *spelling != key.text => {
-                let reason = format!("the same directive as `{}` on line {line}", printable(spelling));
+                let reason =
+                    format!("the same directive as `{}`{}", printable(spelling), findings.on_line(*line));
                 let hint = Some("remove one of them".to_owned());
                 findings.problem_at(key.place, &format!("spec.redis.{}", printable(&key.text)), reason, hint);
             }

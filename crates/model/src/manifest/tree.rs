@@ -101,6 +101,28 @@ impl Node {
     }
 }
 
+impl From<&serde_json::Value> for Node {
+    /// A value that is no text of a file, such as an object from Kubernetes.
+    fn from(json: &serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        let plain = |text: String| Value::Scalar(Scalar { text, plain: true });
+        let value = match json {
+            Json::Null => plain(String::new()),
+            Json::Bool(value) => plain(value.to_string()),
+            Json::Number(number) => plain(number.to_string()),
+            Json::String(text) => Value::Scalar(Scalar { text: text.clone(), plain: false }),
+            Json::Array(items) => Value::List(items.iter().map(Self::from).collect()),
+            Json::Object(entries) => {
+                let entry = |(key, value): (&String, &Json)| {
+                    (Key { place: Place::START, text: key.clone() }, Self::from(value))
+                };
+                Value::Map(entries.iter().map(entry).collect())
+            }
+        };
+        Self { place: Place::START, value }
+    }
+}
+
 /// Deeper manifests do not exist; the limit keeps recursion in bounds.
 const MAX_DEPTH: usize = 32;
 /// Values after aliases are replaced by what they stand for. Nested aliases could ask for billions.

@@ -2,6 +2,7 @@
 
 use super::{ClusterSpec, MaxMemory, Persistence, directives, printable};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Something wrong with one field, without a place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,21 @@ impl FieldProblem {
         self.hint = Some(hint.into());
         self
     }
+}
+
+impl fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        say(f, &self.field, &self.reason, self.hint.as_deref())
+    }
+}
+
+/// Field, reason and hint as people read them.
+pub(crate) fn say(f: &mut fmt::Formatter<'_>, field: &str, reason: &str, hint: Option<&str>) -> fmt::Result {
+    if !field.is_empty() {
+        write!(f, "{field}: ")?;
+    }
+    f.write_str(reason)?;
+    hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
 }
 
 const MIN_SHARDS: u32 = 3;

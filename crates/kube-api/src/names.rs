@@ -1,0 +1,149 @@
+//! What things are called: objects of a cluster, labels, annotations, field managers. Clients of the operator this API
+//! comes from rely on them.
+
+use valkeeper_model::{ClusterName, InstanceName};
+
+/// The group of all our kinds.
+pub const GROUP: &str = "redis.io";
+/// Its only version.
+pub const VERSION: &str = "v1";
+/// Both, as `apiVersion` has them.
+pub const API_VERSION: &str = "redis.io/v1";
+
+/// The port clients use.
+pub const CLIENT_PORT: u16 = 6379;
+/// The engine's cluster bus.
+pub const BUS_PORT: u16 = 16379;
+
+/// Label: the cluster an object belongs to.
+pub const LABEL_CLUSTER: &str = "redis.io/cluster";
+/// Label: the instance a pod or volume belongs to.
+pub const LABEL_INSTANCE: &str = "redis.io/instance";
+/// Label: the observed role of a pod, `primary` or `replica`.
+pub const LABEL_ROLE: &str = "redis.io/role";
+/// Label: what a pod does; [`WORKLOAD_DATA`] for those that hold data.
+pub const LABEL_WORKLOAD: &str = "redis.io/workload";
+/// Label: the shard of a pod or volume.
+pub const LABEL_SHARD: &str = "redis.io/shard";
+/// The value of [`LABEL_WORKLOAD`] on pods that run a server.
+pub const WORKLOAD_DATA: &str = "data";
+
+/// Annotation: what a pod was made from. It differs from the wanted one: the pod is to be replaced.
+pub const ANNOTATION_SPEC_HASH: &str = "redis.io/spec-hash";
+/// Annotation on a volume claim: the piece of the layout it belongs to (instance, shard, node id, cluster id), so that a
+/// lost layout can be rebuilt from the volumes.
+pub const ANNOTATION_LAYOUT: &str = "redis.io/layout";
+
+/// Who writes a field by server-side apply. One per concern, so that none takes fields from another.
+pub mod field_managers {
+    /// Pods, volume claims, services and what else a cluster consists of.
+    pub const OBJECTS: &str = "valkeeper-objects";
+    /// Status of our kinds.
+    pub const STATUS: &str = "valkeeper-status";
+    /// Role labels of pods.
+    pub const ROLES: &str = "valkeeper-roles";
+    /// Certificates in webhook configurations.
+    pub const WEBHOOK: &str = "valkeeper-webhook";
+    /// What a user does from the command line.
+    pub const CLI: &str = "valkeeper-cli";
+}
+
+/// The key of the password in its Secret.
+pub const PASSWORD_KEY: &str = "password";
+/// The key of the layout in its `ConfigMap`.
+pub const LAYOUT_KEY: &str = "layout.json";
+
+/// The pod of an instance.
+pub fn pod(instance: &InstanceName) -> String {
+    instance.to_string()
+}
+
+/// The volume claim of an instance: `<cluster>-data-<n>` for `<cluster>-<n>`.
+pub fn volume_claim(cluster: &ClusterName, instance: &InstanceName) -> String {
+    let instance = instance.as_str();
+    let own = instance.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('-'));
+    format!("{cluster}-data-{}", own.unwrap_or(instance))
+}
+
+/// The headless Service: one DNS name per pod, and all pods of the cluster, ready or not.
+pub fn headless_service(cluster: &ClusterName) -> String {
+    format!("{cluster}-cluster")
+}
+
+/// The Service for clients: any pod that is ready.
+pub fn any_service(cluster: &ClusterName) -> String {
+    format!("{cluster}-any")
+}
+
+/// The host name of an instance's pod, for a cluster with the usual DNS domain.
+pub fn host(cluster: &ClusterName, instance: &InstanceName, namespace: &str) -> String {
+    format!("{instance}.{}.{namespace}.svc.cluster.local", headless_service(cluster))
+}
+
+/// The Secret with the password, when the spec names none. Key: [`PASSWORD_KEY`].
+pub fn auth_secret(cluster: &ClusterName) -> String {
+    format!("{cluster}-auth")
+}
+
+/// The Secret with the key of the authority that signs the agents' certificates. Only the operator reads it.
+pub fn ca_secret(cluster: &ClusterName) -> String {
+    format!("{cluster}-ca")
+}
+
+/// The Secret with the agents' certificate and key, mounted into the pods.
+pub fn agent_tls_secret(cluster: &ClusterName) -> String {
+    format!("{cluster}-agent-tls")
+}
+
+/// The `ConfigMap` that stores the layout.
+pub fn layout_config_map(cluster: &ClusterName) -> String {
+    format!("{cluster}-layout")
+}
+
+/// The disruption budget.
+pub fn disruption_budget(cluster: &ClusterName) -> String {
+    cluster.to_string()
+}
+
+/// The network policy.
+pub fn network_policy(cluster: &ClusterName) -> String {
+    cluster.to_string()
+}
+
+/// A selector for all pods of a cluster that run a server.
+pub fn selector(cluster: &ClusterName) -> String {
+    format!("{LABEL_CLUSTER}={cluster},{LABEL_WORKLOAD}={WORKLOAD_DATA}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_users_rely_on() -> Result<(), valkeeper_model::InvalidId> {
+        let cluster: ClusterName = "demo-2".parse()?;
+        let instance = InstanceName::nth(&cluster, 7);
+        assert_eq!(pod(&instance), "demo-2-7");
+        assert_eq!(volume_claim(&cluster, &instance), "demo-2-data-7");
+        assert_eq!(host(&cluster, &instance, "shop"), "demo-2-7.demo-2-cluster.shop.svc.cluster.local");
+        assert_eq!(selector(&cluster), "redis.io/cluster=demo-2,redis.io/workload=data");
+        assert_eq!(API_VERSION, format!("{GROUP}/{VERSION}"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_longest_cluster_name_leaves_names_that_dns_takes() -> Result<(), valkeeper_model::InvalidId> {
+        let cluster: ClusterName = "c".repeat(40).parse()?;
+        let instance = InstanceName::nth(&cluster, 1999);
+        for name in [
+            pod(&instance),
+            volume_claim(&cluster, &instance),
+            headless_service(&cluster),
+            agent_tls_secret(&cluster),
+            layout_config_map(&cluster),
+        ] {
+            assert!(name.len() <= 63, "{name}");
+        }
+        Ok(())
+    }
+}
