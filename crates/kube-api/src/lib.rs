@@ -4,5 +4,12 @@
 pub mod names;
 mod object;
 mod redis_cluster;
+mod redis_cluster_request;
+mod status;
 
-pub use redis_cluster::{RedisCluster, RedisClusterStatus};
+pub use redis_cluster::RedisCluster;
+pub use redis_cluster_request::{RedisClusterRequest, RequestSpec, RequestStatus};
+pub use status::{
+    ClusterState, ConditionType, Facts, InstanceStatus, Reason, RedisClusterStatus, ShardStatus,
+    SlotRangeStatus, Verdict, WaitingStatus,
+};

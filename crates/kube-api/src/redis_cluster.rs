@@ -2,6 +2,7 @@
 
 use crate::names::API_VERSION;
 use crate::object;
+use crate::status::RedisClusterStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize, Serializer};
 use valkeeper_model::manifest::{self, Manifest, Refused};
@@ -49,7 +50,66 @@ impl Serialize for RedisCluster {
     }
 }
 
-/// What the operator says of a cluster.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RedisClusterStatus {}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+    use super::*;
+    use kube_core::Resource;
+    use serde_json::json;
+
+    fn cluster(spec: &serde_json::Value) -> RedisCluster {
+        serde_json::from_value(json!({"metadata": {"name": "demo", "namespace": "shop"}, "spec": spec}))
+            .unwrap()
+    }
+
+    #[test]
+    fn it_is_written_with_kind_and_version_and_read_again() {
+        let written = serde_json::to_value(cluster(&json!({"mode": "cluster"}))).unwrap();
+        assert_eq!(
+            written,
+            json!({
+                "apiVersion": "redis.io/v1",
+                "kind": "RedisCluster",
+                "metadata": {"name": "demo", "namespace": "shop"},
+                "spec": {"mode": "cluster"},
+            })
+        );
+        let read: RedisCluster = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), written);
+        assert_eq!(
+            RedisCluster::url_path(&(), Some("shop")),
+            "/apis/redis.io/v1/namespaces/shop/redisclusters"
+        );
+    }
+
+    #[test]
+    fn a_status_of_another_version_stops_no_watch() {
+        let object = json!({"metadata": {"name": "demo"}, "spec": {}, "status": {"phase": "Dreaming"}});
+        let read: RedisCluster = serde_json::from_value(object).unwrap();
+        assert_eq!(read.status, None);
+    }
+
+    #[test]
+    fn its_spec_is_read_by_the_reader_of_files() {
+        let manifest =
+            cluster(&json!({"mode": "cluster", "replicasPerShard": 1, "storage": {"size": "1Gi"}}));
+        let manifest = manifest.manifest().unwrap();
+        assert_eq!((manifest.spec.shards, manifest.spec.replicas_per_shard), (3, 1));
+        // On Kubernetes they have an effect.
+        assert_eq!(manifest.without_effect, []);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_by_field_without_a_line() {
+        let wrong =
+            json!({"mode": "cluster", "shards": 2, "redis": {"maxclients": "10", "MaxClients": "10"}});
+        let refused = cluster(&wrong).manifest().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "spec.redis.maxclients: the same directive as `MaxClients`\n  hint: remove one of them\n\
+             spec.shards: 2 is fewer than 3 shards\n  \
+             hint: a primary is replaced by a majority vote of the others, which takes three"
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! Conditions: the status in the form that `kubectl wait` and tools without knowledge of us read.
+
+use super::{Facts, Verdict};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use valkeeper_model::{Phase, Report, Waiting};
+
+/// What a condition is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConditionType {
+    /// All slots are served: clients can work.
+    Ready,
+    /// Every shard has a primary.
+    PrimaryAvailable,
+    /// Every primary has its wanted replicas in sync.
+    ReplicationHealthy,
+    /// Any zone may be lost (law 7).
+    ZoneLossTolerated,
+    /// The spec is followed.
+    SpecValid,
+}
+
+impl ConditionType {
+    /// The word in the object.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::PrimaryAvailable => "PrimaryAvailable",
+            Self::ReplicationHealthy => "ReplicationHealthy",
+            Self::ZoneLossTolerated => "ZoneLossTolerated",
+            Self::SpecValid => "SpecValid",
+        }
+    }
+}
+
+/// Why a condition is as it is. The first five pairs are those of redis.io/v1 in cluster mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// All slots are served.
+    ClusterSlotsCovered,
+    /// Some slots are not.
+    ClusterNotReady,
+    /// Every shard has a primary.
+    ShardsAvailable,
+    /// A shard has none.
+    ShardsUnavailable,
+    /// All wanted replicas are in sync.
+    ClusterReplicasHealthy,
+    /// Some are not.
+    ClusterReplicasDegraded,
+    /// Any zone may be lost.
+    ZonesSpread,
+    /// The loss of a zone would cost more than it must.
+    ZonesNotSpread,
+    /// The spec is followed.
+    SpecFollowed,
+    /// The spec is wrong by itself.
+    InvalidSpec,
+    /// The spec asks for something that a running cluster cannot become, or that its zones do not allow.
+    ChangeRefused,
+}
+
+impl Reason {
+    /// The word in the object.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterSlotsCovered => "ClusterSlotsCovered",
+            Self::ClusterNotReady => "ClusterNotReady",
+            Self::ShardsAvailable => "ShardsAvailable",
+            Self::ShardsUnavailable => "ShardsUnavailable",
+            Self::ClusterReplicasHealthy => "ClusterReplicasHealthy",
+            Self::ClusterReplicasDegraded => "ClusterReplicasDegraded",
+            Self::ZonesSpread => "ZonesSpread",
+            Self::ZonesNotSpread => "ZonesNotSpread",
+            Self::SpecFollowed => "SpecFollowed",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::ChangeRefused => "ChangeRefused",
+        }
+    }
+}
+
+/// What the API server takes as a condition's message.
+const MAX_MESSAGE: usize = 32_768;
+
+/// Sets one condition; the time moves only when its status does.
+fn set(
+    conditions: &mut Vec<Condition>,
+    (kind, holds, reason, mut message): (ConditionType, bool, Reason, String),
+    generation: Option<i64>,
+    now: &Time,
+) {
+    let mut end = MAX_MESSAGE.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.truncate(end);
+    let status = if holds { "True" } else { "False" };
+    let place = conditions.iter().position(|condition| condition.type_ == kind.as_str());
+    let since = place.map(|at| &conditions[at]).filter(|old| old.status == status);
+    let condition = Condition {
+        last_transition_time: since.map_or(now, |old| &old.last_transition_time).clone(),
+        message,
+        observed_generation: generation,
+        reason: reason.as_str().to_owned(),
+        status: status.to_owned(),
+        type_: kind.as_str().to_owned(),
+    };
+    match place {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// All that the report and the spec's fate decide. Conditions of others stay.
+pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
+    let mut conditions = facts.before.map(|before| before.conditions.clone()).unwrap_or_default();
+    let said = |which: fn(&Waiting) -> bool| {
+        let reasons: Vec<_> =
+            report.waiting.iter().filter(|one| which(one)).map(ToString::to_string).collect();
+        reasons.join("; ")
+    };
+    let serving = |waiting: &Waiting| {
+        matches!(
+            waiting,
+            Waiting::SlotsUnserved { .. } | Waiting::NoPrimary { .. } | Waiting::NoQuorum { .. }
+        )
+    };
+    let unserved = said(|waiting| matches!(waiting, Waiting::SlotsUnserved { .. }));
+    let without_primary: Vec<_> = report
+        .shards
+        .iter()
+        .filter(|shard| shard.primary.is_none())
+        .map(|shard| shard.name.to_string())
+        .collect();
+    let replicas = said(|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
+    let zones = said(|waiting| matches!(waiting, Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. }));
+    let formed = matches!(report.phase, Phase::Healthy | Phase::Degraded);
+    let exists = !report.shards.is_empty();
+    let mut set = |kind, holds: bool, yes: (Reason, &str), no: (Reason, String)| {
+        let (reason, message) = if holds { (yes.0, yes.1.to_owned()) } else { no };
+        let message = if exists { message } else { "the cluster has no shards yet".to_owned() };
+        set(&mut conditions, (kind, holds, reason, message), facts.generation, facts.now);
+    };
+    let not_ready = match said(serving) {
+        why if why.is_empty() => report.waiting.first().map(ToString::to_string).unwrap_or_default(),
+        why => why,
+    };
+    set(
+        ConditionType::Ready,
+        exists && formed && unserved.is_empty(),
+        (Reason::ClusterSlotsCovered, "all slots are served"),
+        (Reason::ClusterNotReady, not_ready),
+    );
+    set(
+        ConditionType::PrimaryAvailable,
+        exists && without_primary.is_empty(),
+        (Reason::ShardsAvailable, "every shard has a primary"),
+        (Reason::ShardsUnavailable, format!("without a primary: {}", without_primary.join(", "))),
+    );
+    set(
+        ConditionType::ReplicationHealthy,
+        exists && replicas.is_empty(),
+        (Reason::ClusterReplicasHealthy, "every primary has its wanted replicas in sync"),
+        (Reason::ClusterReplicasDegraded, replicas),
+    );
+    set(
+        ConditionType::ZoneLossTolerated,
+        exists && zones.is_empty(),
+        (Reason::ZonesSpread, "any zone may be lost"),
+        (Reason::ZonesNotSpread, zones),
+    );
+    of_spec(&conditions, facts.verdict, facts.generation, facts.now)
+}
+
+/// The given conditions with the one about the spec.
+pub(super) fn of_spec(
+    before: &[Condition],
+    verdict: Verdict<'_>,
+    generation: Option<i64>,
+    now: &Time,
+) -> Vec<Condition> {
+    let mut conditions = before.to_vec();
+    let (holds, reason, message) = match verdict {
+        Verdict::Followed => (true, Reason::SpecFollowed, "the spec is followed".to_owned()),
+        Verdict::Invalid(refused) => (false, Reason::InvalidSpec, refused.to_string()),
+        Verdict::Unfit(refusal) => {
+            let hint = refusal.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            (false, Reason::ChangeRefused, format!("{refusal}{hint}"))
+        }
+    };
+    set(&mut conditions, (ConditionType::SpecValid, holds, reason, message), generation, now);
+    conditions
+}

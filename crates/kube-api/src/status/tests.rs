@@ -1,0 +1,220 @@
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+use super::*;
+use valkeeper_model::{StartFailure, Unseen};
+
+fn time(seconds: i64) -> Time {
+    Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap())
+}
+
+fn name(n: u32) -> InstanceName {
+    InstanceName::nth(&"demo".parse().unwrap(), n)
+}
+
+fn report(waiting: Vec<Waiting>) -> Report {
+    let instance = |n: u32| InstanceReport {
+        name: name(n),
+        shard: ShardName::nth(n % 3),
+        zone: format!("z{n}").parse().unwrap(),
+        role: (n != 5).then_some(if n < 3 { Role::Primary } else { Role::Replica }),
+        address: Some(format!("10.0.0.{n}:6379")),
+        pid: (n != 5).then_some(7),
+        version: (n != 5).then(|| "9.1.2".to_owned()),
+        lag_bytes: (n == 3).then_some(42),
+        fenced: n == 5,
+    };
+    let shard = |n: u32| ShardReport {
+        name: ShardName::nth(n),
+        slots: SlotSet::part(n, 3),
+        primary: Some(name(n)),
+        replicas: if n == 2 { vec![] } else { vec![name(n + 3)] },
+    };
+    Report {
+        phase: if waiting.is_empty() { Phase::Healthy } else { Phase::Degraded },
+        healthy: waiting.is_empty(),
+        shards: (0..3).map(shard).collect(),
+        instances: (0..6).map(instance).collect(),
+        waiting,
+    }
+}
+
+fn facts<'a>(before: Option<&'a RedisClusterStatus>, now: &'a Time) -> Facts<'a> {
+    static NO_SECRETS: BTreeMap<String, String> = BTreeMap::new();
+    Facts {
+        generation: Some(4),
+        verdict: Verdict::Followed,
+        observation: None,
+        volumes: 6,
+        dangling_volumes: &[],
+        secrets: &NO_SECRETS,
+        before,
+        now,
+    }
+}
+
+/// One of each shape of detail.
+fn reasons() -> Vec<Waiting> {
+    let mut all = vec![
+        Waiting::AgentUnknown { instance: name(5), why: Unseen::Timeout.into() },
+        Waiting::StartFailed { instance: name(5), failure: StartFailure::PortTaken { port: 6379 } },
+        Waiting::SiblingsUnknown { instance: name(2), siblings: vec![name(5)] },
+        Waiting::SlotsUnserved { slots: SlotSet::part(2, 3) },
+        Waiting::ReplicasMissing { shard: ShardName::nth(2), in_sync: 0, wanted: 1 },
+        Waiting::ZoneMajority { zone: "z1".parse().unwrap(), primaries: 2, of: 3 },
+        Waiting::NoQuorum { alive: 1, needed: 2 },
+        Waiting::RestartNeeded { instance: name(1), directives: vec!["databases".to_owned()] },
+        Waiting::NoSupervisor,
+        Waiting::StoreFailed { why: "disk full".to_owned() },
+    ];
+    all.sort();
+    all
+}
+
+#[test]
+fn a_report_survives_the_status() {
+    let now = time(1_000);
+    for report in [report(vec![]), report(reasons())] {
+        let status = RedisClusterStatus::from_report(&report, &facts(None, &now));
+        let json = serde_json::to_string(&status).unwrap();
+        let read: RedisClusterStatus = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, status);
+        assert_eq!(read.report(), Some(report));
+    }
+}
+
+#[test]
+fn an_unknown_reason_makes_no_half_report() {
+    let now = time(1_000);
+    let mut status = RedisClusterStatus::from_report(&report(reasons()), &facts(None, &now));
+    status.waiting[0].reason = "MoonPhase".to_owned();
+    assert_eq!(status.report(), None);
+    assert_eq!(RedisClusterStatus::default().report(), None);
+}
+
+#[test]
+fn lag_alone_is_not_worth_a_write() {
+    let now = time(1_000);
+    let of = |report: &Report| RedisClusterStatus::from_report(report, &facts(None, &now));
+    let before = of(&report(vec![]));
+    let mut later = report(vec![]);
+    later.instances[3].lag_bytes = Some(1 << 20);
+    assert_ne!(of(&later), before);
+    assert!(!of(&later).differs_materially(&before));
+    later.instances[3].role = Some(Role::Primary);
+    assert!(of(&later).differs_materially(&before));
+    assert!(of(&report(reasons())).differs_materially(&before));
+}
+
+#[test]
+fn conditions_say_what_is_wrong_and_since_when() {
+    let (first, second, third) = (time(1_000), time(2_000), time(3_000));
+    let well = RedisClusterStatus::from_report(&report(vec![]), &facts(None, &first));
+    let still = RedisClusterStatus::from_report(&report(vec![]), &facts(Some(&well), &second));
+    assert!(!still.differs_materially(&well), "time alone changes nothing");
+    for condition in &still.conditions {
+        assert_eq!((condition.status.as_str(), &condition.last_transition_time), ("True", &first));
+        assert_eq!(condition.observed_generation, Some(4));
+    }
+    let ill = RedisClusterStatus::from_report(&report(reasons()), &facts(Some(&still), &third));
+    let shown: Vec<_> = ill
+        .conditions
+        .iter()
+        .map(|one| {
+            (one.type_.as_str(), one.status.as_str(), one.reason.as_str(), one.last_transition_time.clone())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("Ready", "False", "ClusterNotReady", third.clone()),
+            ("PrimaryAvailable", "True", "ShardsAvailable", first.clone()),
+            ("ReplicationHealthy", "False", "ClusterReplicasDegraded", third.clone()),
+            ("ZoneLossTolerated", "False", "ZonesNotSpread", third),
+            ("SpecValid", "True", "SpecFollowed", first),
+        ]
+    );
+    let message = &ill.condition(ConditionType::ReplicationHealthy).unwrap().message;
+    assert_eq!(message, "s2: 0 of 1 replicas in sync");
+    assert_eq!((ill.slots_assigned, ill.ready_instances, ill.instances), (10_922, 5, 6));
+}
+
+#[test]
+fn a_refused_spec_leaves_what_is_known_of_the_cluster() {
+    let now = time(1_000);
+    let well = RedisClusterStatus::from_report(&report(vec![]), &facts(None, &now));
+    let refusal = Refusal::CannotChange { field: "spec.shards".to_owned() };
+    let refused = RedisClusterStatus::of_spec(Verdict::Unfit(&refusal), Some(5), Some(&well), &now);
+    assert_eq!(refused.report(), well.report());
+    assert_eq!(refused.observed_generation, Some(5));
+    let condition = refused.condition(ConditionType::SpecValid).unwrap();
+    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "ChangeRefused"));
+    assert!(condition.message.starts_with("spec.shards cannot change in a running cluster yet"));
+    let first = RedisClusterStatus::of_spec(Verdict::Unfit(&refusal), Some(1), None, &now);
+    assert_eq!(first.conditions.len(), 1);
+}
+
+#[test]
+fn what_only_the_servers_say_is_told_too() {
+    use valkeeper_model::{Activity, DiskRole, Epoch, Generation, Incarnation, Millis, Observed, Offset};
+    use valkeeper_model::{Process, Replication, TopologyNode};
+    let node = NodeId::from_bytes([7; 20]);
+    let line = TopologyNode {
+        role: Role::Primary,
+        primary: None,
+        slots: SlotSet::part(0, 3),
+        config_epoch: Epoch(9),
+        address: None,
+    };
+    let view = ServerView {
+        node_id: node,
+        version: "9.1.2".to_owned(),
+        replication: Replication {
+            part: Part::Primary { replicas: vec![] },
+            replid: "0".repeat(40).parse().unwrap(),
+            offset: Offset(77),
+        },
+        keys: 0,
+        memory_bytes: 0,
+        cluster_ok: false,
+        current_epoch: Epoch(12),
+        topology: BTreeMap::from([(node, line)]).into(),
+        failed: std::collections::BTreeSet::new(),
+        suspected: std::collections::BTreeSet::new(),
+        blank: 0,
+        open_slots: 0,
+        config_drift: vec![],
+        config_refused: vec![],
+        persistence_failing: false,
+    };
+    let agent = AgentReport {
+        generation: Generation(1),
+        address: serde_json::from_str(r#"{"ip":"10.0.0.1","port":6379,"bus_port":16379}"#).unwrap(),
+        process: Process::Running { incarnation: Incarnation(1), pid: Some(7) },
+        disk_role: DiskRole::Lost,
+        has_data: true,
+        server: Observed::Known(view),
+        activity: Activity::Watching,
+        waiting: None,
+    };
+    let observation =
+        Observation { at: Millis(0), instances: BTreeMap::from([(name(0), Observed::Known(agent))]) };
+    let now = time(1_000);
+    let report = report(vec![]);
+    let status = RedisClusterStatus::from_report(
+        &report,
+        &Facts { observation: Some(&observation), ..facts(None, &now) },
+    );
+    let shard = &status.shards[&ShardName::nth(0)];
+    assert_eq!((shard.primary_node_id, shard.epoch), (Some(node), Some(9)));
+    let json = serde_json::to_value(&status.instances_status[&name(0)]).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "shard": "s0", "zone": "z0", "connected": true, "fenced": false, "role": "primary",
+            "address": "10.0.0.0:6379", "pid": 7, "version": "9.1.2", "nodeID": node.to_string(),
+            "replicationOffset": 77, "connectedReplicas": 0, "slotsServed": [{"start": 0, "end": 5460}],
+            "clusterState": "fail", "currentEpoch": 12,
+        })
+    );
+    assert_eq!(status.report(), Some(report));
+}
