@@ -141,6 +141,8 @@ mod tests {
         assert!(due_for_renewal(&issued.certificate, now + Duration::days(61)));
         assert!(due_for_renewal("nonsense", now));
         let next = authority.successor("test", now, life).unwrap();
-        assert!(next.trusted().contains(&authority.certificate) && next.trusted().contains(&next.certificate));
+        assert!(
+            next.trusted().contains(&authority.certificate) && next.trusted().contains(&next.certificate)
+        );
     }
 }

@@ -9,6 +9,7 @@
 //! | `authority.rs` | certificates for that |
 
 mod authority;
+mod objects;
 pub mod pod;
 mod wire;
 

@@ -125,7 +125,7 @@ impl Supervisor {
             platform: Arc::clone(&platform) as _,
             store: Arc::new(FileStore { dir }),
             record: Arc::clone(&record),
-            publish: Arc::new(move |_, new| _ = report.send_replace(Some(new))),
+            publish: Arc::new(move |_, _, new| _ = report.send_replace(Some(new))),
             nudge,
             // Ports do not change while a supervisor runs.
             moved: Arc::default(),

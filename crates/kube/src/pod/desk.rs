@@ -61,11 +61,7 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
         (Who::Controller, _)
         | (
             Who::Agent(_),
-            Ask::Report { .. }
-            | Ask::Replication
-            | Ask::Force { .. }
-            | Ask::Succeed { .. }
-            | Ask::Flush,
+            Ask::Report { .. } | Ask::Replication | Ask::Force { .. } | Ask::Succeed { .. } | Ask::Flush,
         ) => true,
         (
             Who::Agent(_),

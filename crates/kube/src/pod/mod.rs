@@ -22,7 +22,9 @@ mod server_log;
 mod setup;
 mod successor;
 
+pub(crate) use peers::ask_agent;
 pub use setup::{PodSetup, SetupError};
+pub(crate) use setup::{place, variable};
 pub use successor::install;
 
 use crate::wire::{self, Caller, Credentials, Who};
@@ -105,8 +107,10 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
         origin: Instant::now(),
     });
     let _ = own.set(agent.clone());
-    let listener = TcpListener::bind((setup.listen, crate::AGENT_PORT)).await.map_err(system("the agent's port"))?;
-    let probes = TcpListener::bind((setup.listen, crate::PROBE_PORT)).await.map_err(system("the probes' port"))?;
+    let listener =
+        TcpListener::bind((setup.listen, crate::AGENT_PORT)).await.map_err(system("the agent's port"))?;
+    let probes =
+        TcpListener::bind((setup.listen, crate::PROBE_PORT)).await.map_err(system("the probes' port"))?;
     let (replaced, mut replacement) = watch::channel(None);
     let desk = Arc::new(Desk {
         setup: Arc::clone(&setup),
@@ -149,15 +153,19 @@ fn read_password(path: &std::path::Path) -> std::io::Result<Password> {
 async fn renew(setup: Arc<PodSetup>, credentials: Arc<Credentials>, caller: Arc<Caller>) {
     loop {
         tokio::time::sleep(CREDENTIALS_EVERY).await;
-        match setup.identity().map_err(|error| error.to_string()).and_then(|identity| {
-            credentials.replace(identity).map_err(|error| error.to_string())
-        }) {
+        match setup
+            .identity()
+            .map_err(|error| error.to_string())
+            .and_then(|identity| credentials.replace(identity).map_err(|error| error.to_string()))
+        {
             Ok(true) => {
                 caller.forget();
                 tracing::info!("the certificate was renewed");
             }
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use"),
+            Err(error) => {
+                tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use")
+            }
         }
     }
 }

@@ -49,8 +49,7 @@ impl Peers for PodPeers {
                 }
             });
         }
-        let address =
-            self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(to).copied();
+        let address = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(to).copied();
         let (caller, to) = (Arc::clone(&self.caller), Who::Agent(to.clone()));
         Box::pin(async move {
             match address {

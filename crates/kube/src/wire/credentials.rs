@@ -65,10 +65,9 @@ impl TlsSettings {
             PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
                 .map_err(|error| CredentialsError::NotPem { what: "the key", why: error.to_string() })
         };
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| unfit(&error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| unfit(&error))?;
         let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| unfit(&error))?

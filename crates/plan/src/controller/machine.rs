@@ -193,6 +193,11 @@ impl Controller {
         self.layout.as_ref()
     }
 
+    /// What was seen last.
+    pub fn observation(&self) -> Option<&Observation> {
+        self.observation.as_ref()
+    }
+
     fn tick(&mut self, now: Millis) {
         match &self.stage {
             Stage::New => self.load(),
