@@ -247,7 +247,8 @@ inside() {
   cd "$run"; mkdir pids restart
   mkdir -p /run/netns /run/containerd; mount -t tmpfs bed /run/netns; mount -t tmpfs bed /run/containerd
   ip link set lo up; ip link add br0 type bridge; ip addr add $api/16 dev br0; ip link set br0 up
-  sysctl -qw net.ipv4.ip_forward=1
+  # A packet to a Service needs a way out before it is sent elsewhere.
+  sysctl -qw net.ipv4.ip_forward=1; ip route add 10.96.0.0/16 dev br0
   identities
   control_plane
   printf 'nameserver %s\noptions timeout:1\n' $api > resolv.conf; mount --bind resolv.conf /etc/resolv.conf
