@@ -100,19 +100,26 @@ control_plane() {
     --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true --profiling=false \
     --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=sa.pub --service-account-signing-key-file=sa.key
   until answers https://$api:6443/readyz; do within 60 "the apiserver is not ready" apiserver.log etcd.log; done
-  took "apiserver ready"
+  took "apiserver ready"; touch ready
   start controllers controllers.log kube-controller-manager --kubeconfig=controllers.kubeconfig --leader-elect=false --bind-address=127.0.0.1 \
     --root-ca-file=ca.crt --service-account-private-key-file=sa.key --cluster-signing-cert-file=ca.crt --cluster-signing-key-file=ca.key \
     --node-monitor-grace-period=10s
   start scheduler scheduler.log kube-scheduler --kubeconfig=scheduler.kubeconfig --leader-elect=false --bind-address=127.0.0.1
+  # Of other names it says that there are none, as a resolver of a real cluster does; refused, a client would ask again.
   cat > Corefile <<T
-.:53 {
+cluster.local:53 in-addr.arpa:53 {
   bind $api
   ready $api:8181
   kubernetes cluster.local in-addr.arpa {
     kubeconfig $run/dns.kubeconfig
     ttl 1
     pods insecure
+  }
+}
+.:53 {
+  bind $api
+  template ANY ANY {
+    rcode NXDOMAIN
   }
 }
 T
@@ -215,6 +222,7 @@ T
   start "node$i-containerd" "$dir/containerd.log" $host containerd -c "$dir/containerd.toml"
   until ctr -a "$dir/c.sock" version > /dev/null 2>&1; do within 60 "containerd of node$i does not answer" "$dir/containerd.log"; done
   for f in "$IMAGES"/*.tar; do ctr -a "$dir/c.sock" -n k8s.io image import "$f" >> "$dir/images.log" 2>&1; done
+  until [ -e ready ]; do sleep 0.1; done
   start "node$i-kubelet" "$dir/kubelet.log" $host kubelet --config="$dir/kubelet.yaml" --kubeconfig="$run/node$i.kubeconfig" \
     --hostname-override="node$i" --node-ip="$address" --root-dir="$dir/kubelet" --cert-dir="$dir/pki" --node-labels="topology.kubernetes.io/zone=z$i"
   proxy "node$i-proxy" "$dir/proxy.log" "node$i" $host
@@ -250,10 +258,10 @@ inside() {
   # A packet to a Service needs a way out before it is sent elsewhere.
   sysctl -qw net.ipv4.ip_forward=1; ip route add 10.96.0.0/16 dev br0
   identities
-  control_plane
-  printf 'nameserver %s\noptions timeout:1\n' $api > resolv.conf; mount --bind resolv.conf /etc/resolv.conf
   for i in $(seq "$nodes"); do ip netns add "node$i"; done # not side by side: its first use makes /run/netns a shared mount
   for i in $(seq "$nodes"); do node "$i" & jobs+=($!); done
+  control_plane
+  printf 'nameserver %s\noptions timeout:1\n' $api > resolv.conf; mount --bind resolv.conf /etc/resolv.conf
   volumes & jobs+=($!)
   proxy proxy proxy.log node1
   for job in "${jobs[@]}"; do wait "$job" || { say "did not come up"; tail -n 5 node*/images.log >&2; exit 1; }; done
