@@ -99,7 +99,7 @@ control_plane() {
     --kubelet-client-certificate=kubelet-client.crt --kubelet-client-key=kubelet-client.key --kubelet-preferred-address-types=InternalIP \
     --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true --profiling=false \
     --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=sa.pub --service-account-signing-key-file=sa.key
-  until answers https://$api:6443/readyz; do within 60 "the apiserver is not ready" apiserver.log etcd.log; done
+  until answers https://$api:6443/readyz; do within 120 "the apiserver is not ready" apiserver.log etcd.log; done
   took "apiserver ready"; touch ready
   start controllers controllers.log kube-controller-manager --kubeconfig=controllers.kubeconfig --leader-elect=false --bind-address=127.0.0.1 \
     --root-ca-file=ca.crt --service-account-private-key-file=sa.key --cluster-signing-cert-file=ca.crt --cluster-signing-key-file=ca.key \
@@ -220,7 +220,7 @@ evictionHard: {memory.available: "50Mi", nodefs.available: "1%", imagefs.availab
 imageGCHighThresholdPercent: 100
 T
   start "node$i-containerd" "$dir/containerd.log" $host containerd -c "$dir/containerd.toml"
-  until ctr -a "$dir/c.sock" version > /dev/null 2>&1; do within 60 "containerd of node$i does not answer" "$dir/containerd.log"; done
+  until ctr -a "$dir/c.sock" version > /dev/null 2>&1; do within 120 "containerd of node$i does not answer" "$dir/containerd.log"; done
   for f in "$IMAGES"/*.tar; do ctr -a "$dir/c.sock" -n k8s.io image import "$f" >> "$dir/images.log" 2>&1; done
   until [ -e ready ]; do sleep 0.1; done
   start "node$i-kubelet" "$dir/kubelet.log" $host kubelet --config="$dir/kubelet.yaml" --kubeconfig="$run/node$i.kubeconfig" \
@@ -265,8 +265,8 @@ inside() {
   volumes & jobs+=($!)
   proxy proxy proxy.log node1
   for job in "${jobs[@]}"; do wait "$job" || { say "did not come up"; tail -n 5 node*/images.log >&2; exit 1; }; done
-  until nodes_ready; do within 120 "nodes not ready" node*/kubelet.log node*/containerd.log; done
-  until services_answer; do within 130 "Services do not answer" dns.log proxy.log node*/proxy.log; done
+  until nodes_ready; do within 180 "nodes not ready" node*/kubelet.log node*/containerd.log; done
+  until services_answer; do within 200 "Services do not answer" dns.log proxy.log node*/proxy.log; done
   took "$nodes nodes ready"
   cd "$caller"
   env -u IN_BED -u RUN -u BIN -u IMAGES -u KEEP -u VOLUMES BED_RUN="$run" BED_ID="$id" BED_NODES="$nodes" "$@"

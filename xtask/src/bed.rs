@@ -19,7 +19,7 @@ pub(crate) struct Args {
     images: Option<PathBuf>,
     #[command(flatten)]
     product: images::Product,
-    /// PersistentVolumes on each node
+    /// How many local volumes on each node
     #[arg(long, default_value_t = 8)]
     volumes: u8,
     /// Leave logs, certificates and volumes behind
@@ -32,22 +32,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let programs = kube::provide()?;
-    let images = match &args.images {
-        Some(folder) => {
-            let folder =
-                fs::canonicalize(folder).with_context(|| format!("no folder {}", folder.display()))?;
-            ensure!(
-                folder.join("pause.tar").is_file(),
-                "{} has no pause.tar\nhint: cargo xtask images {0}",
-                folder.display()
-            );
-            folder
-        }
-        None => {
-            let folder = images::usual_folder()?;
-            images::write(&folder, &args.product)?;
-            folder
-        }
+    let images = if let Some(folder) = &args.images {
+        let folder = fs::canonicalize(folder).with_context(|| format!("no folder {}", folder.display()))?;
+        let hint = "hint: `cargo xtask images FOLDER` writes what the bed needs";
+        ensure!(folder.join("pause.tar").is_file(), "{} has no pause.tar\n{hint}", folder.display());
+        folder
+    } else {
+        let folder = images::usual_folder()?;
+        images::write(&folder, &args.product)?;
+        folder
     };
     let mut bed = Command::new(command::checkout()?.join("testkit/bed/bed.sh"));
     bed.env("BIN", programs).env("IMAGES", images).env("VOLUMES", args.volumes.to_string());

@@ -87,12 +87,7 @@ fn of_others() -> Result<PathBuf> {
 
 /// Writes the archive unless the stamp beside it says that it is there already.
 fn put(image: &Image, to: &Path) -> Result<()> {
-    let architecture = match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => bail!("no image is made for the architecture {other}"),
-    };
-    let (archive, hash) = image.archive(architecture)?;
+    let (archive, hash) = image.archive(architecture()?)?;
     let stamp = to.with_extension("sha256");
     if to.is_file() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == hash) {
         return Ok(());
@@ -103,6 +98,15 @@ fn put(image: &Image, to: &Path) -> Result<()> {
     fs::rename(&new, to)?;
     fs::write(&stamp, hash)?;
     Ok(())
+}
+
+/// As images name it.
+fn architecture() -> Result<&'static str> {
+    match env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("no image is made for the architecture {other}"),
+    }
 }
 
 /// The cached archive by another name; a copy where the cache is on another disk.
@@ -148,7 +152,7 @@ mod tests {
         assert_eq!(inode(), first);
         put(&image("two"), &to).unwrap();
         let archive = fs::read(&to).unwrap();
-        assert_eq!(archive, image("two").archive("amd64").unwrap().0);
+        assert_eq!(archive, image("two").archive(architecture().unwrap()).unwrap().0);
     }
 
     #[test]
