@@ -11,14 +11,13 @@ refuse() { say "$1"; echo "hint: $2" >&2; exit 1; }
 controllers=/sys/fs/cgroup
 # Frozen processes cannot be killed: whatever a test froze is let go first.
 thaw() { find "$controllers/freezer/$1" -name freezer.state -exec sh -c 'for state; do echo THAWED > "$state"; done' - {} + 2>/dev/null || true; }
-remove() { # FOLDER of a bed that has ended
+release() { # FOLDER of a bed that has ended: its cgroups
   local id; id=$(basename "$1"); thaw "$id"
   for _ in $(seq 50); do
     find "$controllers"/*/"$id" -depth -type d -exec rmdir {} + 2>/dev/null || true
     compgen -G "$controllers/*/$id" > /dev/null || break
     sleep 0.1
   done
-  rm -rf "$1"
 }
 
 # Outside: starts the bed, ends it when told to or when our parent is gone, and clears up after it.
@@ -30,7 +29,7 @@ outside() {
   # All of the bed holds this lock, so a folder whose lock is free is what a bed left that was killed by force.
   exec 9> "$run/.lock"; flock 9; mv "$run/.lock" "$run/lock"
   for other in "$shelf"/bed.*/lock; do
-    [ -e "${other%/*}/kept" ] || ( flock -n 8 && remove "${other%/*}" ) 8< "$other" || true
+    [ -e "${other%/*}/kept" ] || ( flock -n 8 && release "${other%/*}" && rm -rf "${other%/*}" ) 8< "$other" || true
   done
 
   # In the background, as a shell runs its traps between commands and in `wait` only. That takes away stdin and ^C: given back here.
@@ -50,7 +49,8 @@ outside() {
   wait $child || rc=$?
   trap '' INT TERM HUP
   kill $watch 2>/dev/null || true
-  if [ -n "${KEEP:-}" ]; then touch "$run/kept"; say "kept $run"; else remove "$run"; fi
+  release "$run"
+  if [ -n "${KEEP:-}" ]; then touch "$run/kept"; say "kept $run"; else rm -rf "$run"; fi
   exit $rc
 }
 
