@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT};
 use valkeeper_model::{
-    ClusterId, Generation, Instance, InstanceName, Layout, ServerConfig, Shard, ShardName, ZonePolicy,
+    ClusterId, ClusterSpec, Generation, Instance, InstanceName, Layout, ServerConfig, Shard, ShardName,
+    SlotSet,
 };
 
-/// What a volume claim says about where it belongs.
+/// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Piece {
@@ -22,33 +23,34 @@ pub(crate) struct Piece {
     pub(crate) generation: Generation,
     /// Was the cluster whole by then?
     pub(crate) formed: bool,
-    /// Whose volume it is.
-    pub(crate) name: InstanceName,
-    /// That instance.
-    pub(crate) instance: Instance,
-    /// The name of its shard is in there; this is the shard.
+    /// The name of the shard.
+    pub(crate) name: ShardName,
+    /// The shard.
     pub(crate) shard: Shard,
+    /// Its instances.
+    pub(crate) instances: BTreeMap<InstanceName, Instance>,
 }
 
 impl Piece {
-    pub(crate) fn of(layout: &Layout, name: &InstanceName, instance: &Instance) -> Option<Self> {
+    pub(crate) fn of(layout: &Layout, name: &ShardName) -> Option<Self> {
+        let instances = layout.instances_of(name).map(|(name, instance)| (name.clone(), instance.clone()));
         Some(Self {
             cluster: layout.id,
             generation: layout.generation,
             formed: layout.formed,
             name: name.clone(),
-            instance: instance.clone(),
-            shard: layout.shards.get(&instance.shard)?.clone(),
+            shard: layout.shards.get(name)?.clone(),
+            instances: instances.collect(),
         })
     }
 
-    /// The piece that a claim's annotations carry.
-    pub(crate) fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
-        serde_json::from_str(annotations.get(ANNOTATION_LAYOUT)?).ok()
+    /// The piece that a claim carries.
+    pub(crate) fn read(annotation: &str) -> Option<Self> {
+        serde_json::from_str(annotation).ok()
     }
 
-    /// Says this piece anything that the other, older one does not? Generations alone are no news: every claim would be written
-    /// at every change of the configuration.
+    /// Does it say anything that the older one does not? Generations alone are no news: every claim would be written at every
+    /// change of the configuration.
     pub(crate) fn is_news_to(&self, older: Option<&Self>) -> bool {
         older.is_none_or(|older| Self { generation: older.generation, ..self.clone() } != *older)
     }
@@ -57,47 +59,48 @@ impl Piece {
 /// Why pieces make no layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoLayout {
-    #[error("volumes of two clusters of this name: {0} and {1}")]
+    #[error("the volumes are of two clusters of this name, {0} and {1}: remove those that are not wanted")]
     TwoClusters(ClusterId, ClusterId),
-    #[error("no volume is left of {0}")]
+    #[error("the layout is gone, and no volume is left of {0} to rebuild it from")]
     ShardLost(ShardName),
 }
 
-/// The layout that these pieces are of. Instances whose piece is missing are not in it, so that whoever adds them again founds
-/// nothing: their volumes are lost ones.
+/// The layout that these pieces are of, with the newest word on each shard; none if there are no pieces.
 pub(crate) fn rebuild(
     pieces: &[Piece],
-    cluster: &valkeeper_model::ClusterName,
-    zones: ZonePolicy,
+    spec: &ClusterSpec,
     config: ServerConfig,
-    replicas_per_shard: u32,
-    wanted_shards: u32,
 ) -> Result<Option<Layout>, NoLayout> {
     let Some(first) = pieces.first() else { return Ok(None) };
     if let Some(other) = pieces.iter().find(|piece| piece.cluster != first.cluster) {
         return Err(NoLayout::TwoClusters(first.cluster, other.cluster));
     }
-    let newest = pieces.iter().max_by_key(|piece| piece.generation).unwrap_or(first);
-    let mut shards = BTreeMap::new();
-    let mut by_generation: Vec<&Piece> = pieces.iter().collect();
-    by_generation.sort_by_key(|piece| piece.generation);
-    for piece in by_generation {
-        shards.insert(piece.instance.shard.clone(), piece.shard.clone());
+    let mut newest: BTreeMap<&ShardName, &Piece> = BTreeMap::new();
+    for piece in pieces {
+        let known = newest.entry(&piece.name).or_insert(piece);
+        if piece.generation > known.generation {
+            *known = piece;
+        }
     }
-    let missing = (0..wanted_shards).map(ShardName::nth).find(|shard| !shards.contains_key(shard));
-    if let Some(missing) = missing {
-        return Err(NoLayout::ShardLost(missing));
+    let shards: BTreeMap<_, _> =
+        newest.iter().map(|(name, piece)| ((*name).clone(), piece.shard.clone())).collect();
+    let served = shards.values().fold(SlotSet::empty(), |all, shard| all.union(&shard.slots));
+    if served != SlotSet::all() {
+        // The slots that are missing are of a shard of which no volume is left: founding it anew would hide the loss.
+        let missing = (0..spec.shards).map(ShardName::nth).find(|name| !shards.contains_key(name));
+        return Err(NoLayout::ShardLost(missing.unwrap_or_else(|| ShardName::nth(spec.shards))));
     }
-    let instances: BTreeMap<_, _> =
-        pieces.iter().map(|piece| (piece.name.clone(), piece.instance.clone())).collect();
+    let instances: BTreeMap<_, _> = newest.values().flat_map(|piece| piece.instances.clone()).collect();
+    let generation = pieces.iter().map(|piece| piece.generation).max().unwrap_or(first.generation);
+    let widest = newest.values().map(|piece| piece.instances.len()).max().unwrap_or(1);
     Ok(Some(Layout {
-        cluster: cluster.clone(),
+        cluster: spec.name.clone(),
         id: first.cluster,
-        generation: newest.generation.next(),
+        generation: generation.next(),
         formed: pieces.iter().any(|piece| piece.formed),
-        zones,
+        zones: spec.zones,
         config,
-        replicas_per_shard,
+        replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),
         instances: Arc::new(instances),
     }))
@@ -117,7 +120,7 @@ pub(crate) fn claim(
         metadata["ownerReferences"] = json!([owner.reference()]);
     }
     label_instance(&mut metadata, name, instance);
-    let piece = serde_json::to_string(&Piece::of(layout, name, instance)?).ok()?;
+    let piece = serde_json::to_string(&Piece::of(layout, &instance.shard)?).ok()?;
     metadata["annotations"] = json!({ ANNOTATION_LAYOUT: piece });
     let mut spec = json!({
         "accessModes": ["ReadWriteOnce"],

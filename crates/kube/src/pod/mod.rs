@@ -134,7 +134,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
     tokio::select! {
         _ = ending.recv() => {}
         _ = interrupted.recv() => {}
-        _ = replacement.wait_for(Option::is_some) => {
+        _ = replacement.changed() => {
             let Some(program) = replacement.borrow().clone() else { return Ok(()) };
             return Err(successor::go_on_as(&program));
         }

@@ -14,9 +14,9 @@ mod message;
 mod serve;
 mod who;
 
-pub(crate) use call::{CallFailed, Caller};
+pub(crate) use call::Caller;
 pub use credentials::CredentialsError;
-pub(crate) use credentials::{Credentials, Identity, TlsSettings};
+pub(crate) use credentials::{Credentials, Identity};
 pub(crate) use message::{About, AskOf, News, path};
-pub(crate) use serve::{Answered, Handler, accept, converse, serve};
+pub(crate) use serve::{Answered, CONNECTIONS, HELLO_WITHIN, Handler, accept, converse, serve};
 pub(crate) use who::{Home, Who};
