@@ -2,7 +2,7 @@
 
 use super::check::{Findings, describe, similar, whole_number};
 use super::tree::{Meaning, Node, Value};
-use super::{Manifest, check};
+use super::{Manifest, Target, check, read_kubernetes};
 use crate::ClusterName;
 use crate::spec::{
     self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Persistence, ZonePolicy,
@@ -40,6 +40,8 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     // A stand-in lets the rest be checked although the name is wrong.
     let named = name.or_else(|| "unnamed".parse().ok())?;
     let (spec, wish) = cluster_spec(named, fields, findings);
+    let for_kubernetes = findings.target == Target::Kubernetes;
+    let kubernetes = read_kubernetes::spec(fields, for_kubernetes, findings);
     for problem in spec::validate(&spec) {
         if is_cluster || !CLUSTER_LAYOUT.contains(&problem.field.as_str()) {
             findings.problem(problem);
@@ -48,7 +50,7 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     for annotation in ANNOTATIONS_WITHOUT_EFFECT {
         if root.get("metadata").and_then(|m| m.get("annotations")).and_then(|a| a.get(annotation)).is_some() {
             let field = format!("metadata.annotations.{annotation}");
-            let note = findings.note(FieldProblem::new(field, "not supported yet"));
+            let note = findings.note(FieldProblem::new(field, check::NOT_YET));
             findings.without_effect.push(note);
         }
     }
@@ -56,11 +58,14 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     if !spec.directives.contains_key("maxmemory") {
         all_warnings.extend(wish.warnings(spec.max_memory));
     }
+    if for_kubernetes {
+        all_warnings.extend(kubernetes.warnings());
+    }
     let mut warnings: Vec<_> = all_warnings.into_iter().map(|warning| findings.note(warning)).collect();
     warnings.sort_by_key(|note| note.line);
     let mut without_effect = std::mem::take(&mut findings.without_effect);
     without_effect.sort_by_key(|note| note.line);
-    Some(Manifest { spec, without_effect, warnings })
+    Some(Manifest { spec, kubernetes, without_effect, warnings })
 }
 
 /// What only a cluster has, or counts in another way.
@@ -75,7 +80,7 @@ fn missing(field: &str, hint: &str, findings: &mut Findings) {
     findings.problem(FieldProblem::new(field, "missing").hint(hint));
 }
 
-fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+pub(super) fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     match &node.get(key)?.value {
         Value::Scalar(scalar) if scalar.meaning() == Meaning::Text => Some(&scalar.text),
         _ => None,
@@ -83,7 +88,7 @@ fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
 }
 
 /// The text of a value that was checked and may look like a number.
-fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+pub(super) fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     match &node.get(key)?.value {
         Value::Scalar(scalar) => Some(&scalar.text),
         _ => None,

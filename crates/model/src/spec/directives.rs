@@ -101,10 +101,8 @@ fn check_one(name: &str, value: &str, memory_set: bool) -> Option<FieldProblem> 
     let named_well = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     // `#` at the start would make it a comment, a blank would begin the value: only plain names may pass.
     if name.is_empty() || !name.chars().all(named_well) {
-        return problem(
-            format!("`{}` is not the name of a directive", printable(name)),
-            "names are lower-case letters, digits and '-', and the value stands after the colon",
-        );
+        let field = format!("spec.redis.{}", printable(name));
+        return Some(FieldProblem { field, ..rules::DIRECTIVE_NAME.broken(&[&printable(name)]) });
     }
     if let Some(hint) = owner_hint(name) {
         return problem(rules::DIRECTIVE_RESERVED.reason.to_owned(), hint);

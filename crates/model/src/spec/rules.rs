@@ -135,6 +135,12 @@ pub const AUTH_SECRET_NAME: Rule = Rule::new(
 /// `spec.authSecret` without a name.
 pub const AUTH_SECRET_NAME_MISSING: Rule =
     Rule::new("spec.authSecret.name", "missing", "name the Secret, or remove authSecret to get one made");
+/// Value: the name.
+pub const DIRECTIVE_NAME: Rule = Rule::new(
+    "spec.redis",
+    "`{}` is not the name of a directive",
+    "names are lower-case letters, digits and '-', and the value stands after the colon",
+);
 /// A directive that Valkeeper sets; the hint depends on which.
 pub const DIRECTIVE_RESERVED: Rule =
     Rule { field: "spec.redis", reason: "this directive is reserved for Valkeeper", hint: None };
