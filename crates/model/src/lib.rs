@@ -4,6 +4,7 @@
 mod agent;
 mod happened;
 mod ids;
+mod kubernetes;
 mod layout;
 pub mod manifest;
 pub mod nodes_conf;
@@ -20,6 +21,7 @@ pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
 };
+pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, ServerConfig, Shard};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};

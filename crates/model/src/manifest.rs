@@ -2,9 +2,11 @@
 
 mod check;
 mod read;
-mod schema;
+mod read_kubernetes;
+pub mod schema;
 mod tree;
 
+use crate::KubernetesSpec;
 use crate::spec::{ClusterSpec, FieldProblem, printable};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,7 +17,9 @@ use std::fmt;
 pub struct Manifest {
     /// The cluster it describes. [`crate::spec::validate`] finds nothing wrong with it.
     pub spec: ClusterSpec,
-    /// Fields that were understood and change nothing for local processes.
+    /// What it says of pods and volumes.
+    pub kubernetes: KubernetesSpec,
+    /// Fields that were understood and change nothing where the cluster is to run.
     pub without_effect: Vec<FieldNote>,
     /// Fields that may cost something the user does not expect.
     pub warnings: Vec<FieldNote>,

@@ -3,11 +3,12 @@
 
 mod directives;
 mod memory;
+pub mod rules;
 mod text;
 mod units;
 mod validate;
 
-pub use directives::normal_name;
+pub use directives::{normal_name, reserved_directives};
 pub use memory::MemoryWish;
 pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_quantity_bytes};

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use valkeeper_model::manifest::{ManifestErrors, parse};
+use valkeeper_model::manifest::{Manifest, ManifestErrors, Target, parse, parse_for, read_object};
 use valkeeper_model::spec;
 
 /// At the end of a line that has a mistake.
@@ -204,4 +204,64 @@ proptest! {
         let lines: Vec<_> = text.lines().zip(&kept).filter(|(_, keep)| **keep).map(|(line, _)| line).collect();
         check_any(&lines.join("\n"));
     }
+}
+
+#[test]
+fn on_kubernetes_the_same_manifest_means_more() {
+    let local = parse("everything.yaml", &everything()).unwrap();
+    let pods = parse_for(Target::Kubernetes, "everything.yaml", &everything()).unwrap();
+    assert_eq!(pods.spec, local.spec);
+    assert_eq!(pods.kubernetes, local.kubernetes);
+    let notes = |manifest: &Manifest| -> BTreeSet<String> {
+        manifest.without_effect.iter().map(|note| format!("{}: {}", note.field, note.reason)).collect()
+    };
+    assert!(notes(&local).iter().any(|note| note.starts_with("spec.storage:")));
+    let not_yet = [
+        "spec.backupCredentialsSecret: not supported yet",
+        "spec.connectionSecret: not supported yet",
+        "spec.primaryIsolation: not supported yet",
+        "spec.primaryUpdateStrategy: not supported yet",
+    ];
+    assert_eq!(notes(&pods), not_yet.map(str::to_owned).into());
+}
+
+#[test]
+fn what_kubernetes_cannot_do_is_refused_there_only() {
+    let head = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {name: demo}\n";
+    for (field, line) in [
+        ("spec.storage.storageClassName", "storage: {type: emptyDir, storageClassName: fast}"),
+        ("spec.storage.size", "storage: {size: 0}"),
+        ("spec.imageName", "imageName: \"\""),
+    ] {
+        let text = format!("{head}spec:\n  mode: cluster\n  {line}\n");
+        parse("a.yaml", &text).unwrap();
+        let errors = parse_for(Target::Kubernetes, "a.yaml", &text).unwrap_err();
+        let found: Vec<_> =
+            errors.problems.iter().map(|problem| (problem.field.as_str(), problem.line)).collect();
+        assert_eq!(found, [(field, 6)]);
+    }
+}
+
+/// An object has what a file says, and no lines.
+#[test]
+fn objects_are_read_as_files_are() {
+    for (path, text) in yaml_files("good").chain(yaml_files("bad")) {
+        // JSON is YAML; what is no JSON cannot be an object.
+        let Ok(object) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
+        let file = parse_for(Target::Kubernetes, &name(&path), &text);
+        assert_eq!(read_object(&object).map(|read| read.spec).ok(), file.map(|read| read.spec).ok());
+    }
+    let object = serde_json::json!({
+        "apiVersion": "redis.io/v1", "kind": "RedisCluster", "metadata": {"name": "demo"},
+        "spec": {"mode": "cluster", "shard": 3, "memory": null, "nodeTimeout": 15,
+                 "redis": {"a": "1", "A": "2"}, "storage": {"size": 1.5}}
+    });
+    let refused = read_object(&object).unwrap_err().to_string();
+    assert!(!refused.contains("line"), "{refused}");
+    assert_eq!(
+        refused,
+        "spec.nodeTimeout: `15` is not a duration\n  hint: write a number with a unit (ms, s, m, h), for example 15s or 500ms\n\
+         spec.shard: unknown field\n  hint: did you mean `shards`?\n\
+         spec.redis.a: the same directive as `A`\n  hint: remove one of them"
+    );
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 /// What was found while reading one file or object.
 pub(super) struct Findings {
-    target: Target,
+    pub(super) target: Target,
     /// Are there lines to name? Not in an object.
-    pub(super) has_lines: bool,
+    has_lines: bool,
     problems: Vec<(Place, FieldProblem)>,
     /// Where each field stands, by its dotted path.
     places: BTreeMap<String, Place>,
@@ -94,6 +94,9 @@ impl Findings {
     }
 }
 
+/// Of a field that is understood and nothing more.
+pub(super) const NOT_YET: &str = "not supported yet";
+
 /// Checks the whole document.
 pub(super) fn document(root: &Node, findings: &mut Findings) {
     fields("", root, ROOT, findings);
@@ -133,6 +136,17 @@ fn shape(path: &str, node: &Node, wanted: &Shape, findings: &mut Findings) {
             }
         }
         Shape::Integer => integer(path, node, findings),
+        Shape::IntegerIn(least, most) => {
+            integer(path, node, findings);
+            let number = match &node.value {
+                Value::Scalar(scalar) => whole_number(scalar),
+                _ => None,
+            };
+            if let Some(number) = number.filter(|number| !(*least..=*most).contains(number)) {
+                let reason = format!("{number} is not between {least} and {most}");
+                findings.problem_at(node.place, path, reason, None);
+            }
+        }
         Shape::Quantity => quantity(path, node, findings),
         Shape::Duration => duration(path, node, findings),
         Shape::TextMap => each_entry(path, node, text, findings),
@@ -292,12 +306,14 @@ fn fields(path: &str, node: &Node, known: &'static [Field], findings: &mut Findi
         match field.effect {
             Effect::Used => {}
             Effect::Kubernetes(_) if findings.target == Target::Kubernetes => {}
-            Effect::Kubernetes(why) => {
+            Effect::Kubernetes(why) | Effect::Unused(why) => {
+                let here = findings.target == Target::Local;
+                let why = if here { why } else { NOT_YET };
                 let useless = findings.note(FieldProblem::new(field_path, why));
                 findings.without_effect.push(useless);
             }
             Effect::Later(instead) => {
-                findings.problem_at(key.place, &field_path, "not supported yet", Some(instead.to_owned()));
+                findings.problem_at(key.place, &field_path, NOT_YET, Some(instead.to_owned()));
             }
         }
     }

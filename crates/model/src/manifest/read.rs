@@ -2,11 +2,11 @@
 
 use super::check::{Findings, describe, similar, whole_number};
 use super::tree::{Meaning, Node, Value};
-use super::{Manifest, check};
+use super::{Manifest, Target, check, read_kubernetes};
 use crate::ClusterName;
 use crate::spec::{
     self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Persistence, ZonePolicy,
-    normal_name, parse_duration_ms, parse_quantity_bytes, printable,
+    normal_name, parse_duration_ms, parse_quantity_bytes, printable, rules,
 };
 use std::collections::BTreeMap;
 
@@ -40,6 +40,8 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     // A stand-in lets the rest be checked although the name is wrong.
     let named = name.or_else(|| "unnamed".parse().ok())?;
     let (spec, wish) = cluster_spec(named, fields, findings);
+    let for_kubernetes = findings.target == Target::Kubernetes;
+    let kubernetes = read_kubernetes::spec(fields, for_kubernetes, findings);
     for problem in spec::validate(&spec) {
         if is_cluster || !CLUSTER_LAYOUT.contains(&problem.field.as_str()) {
             findings.problem(problem);
@@ -48,7 +50,7 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     for annotation in ANNOTATIONS_WITHOUT_EFFECT {
         if root.get("metadata").and_then(|m| m.get("annotations")).and_then(|a| a.get(annotation)).is_some() {
             let field = format!("metadata.annotations.{annotation}");
-            let note = findings.note(FieldProblem::new(field, "not supported yet"));
+            let note = findings.note(FieldProblem::new(field, check::NOT_YET));
             findings.without_effect.push(note);
         }
     }
@@ -56,11 +58,14 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     if !spec.directives.contains_key("maxmemory") {
         all_warnings.extend(wish.warnings(spec.max_memory));
     }
+    if for_kubernetes {
+        all_warnings.extend(kubernetes.warnings());
+    }
     let mut warnings: Vec<_> = all_warnings.into_iter().map(|warning| findings.note(warning)).collect();
     warnings.sort_by_key(|note| note.line);
     let mut without_effect = std::mem::take(&mut findings.without_effect);
     without_effect.sort_by_key(|note| note.line);
-    Some(Manifest { spec, without_effect, warnings })
+    Some(Manifest { spec, kubernetes, without_effect, warnings })
 }
 
 /// What only a cluster has, or counts in another way.
@@ -75,7 +80,7 @@ fn missing(field: &str, hint: &str, findings: &mut Findings) {
     findings.problem(FieldProblem::new(field, "missing").hint(hint));
 }
 
-fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+pub(super) fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     match &node.get(key)?.value {
         Value::Scalar(scalar) if scalar.meaning() == Meaning::Text => Some(&scalar.text),
         _ => None,
@@ -83,7 +88,7 @@ fn text_of<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
 }
 
 /// The text of a value that was checked and may look like a number.
-fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+pub(super) fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     match &node.get(key)?.value {
         Value::Scalar(scalar) => Some(&scalar.text),
         _ => None,
@@ -134,8 +139,7 @@ fn is_redis_cluster(root: &Node, findings: &mut Findings) -> bool {
 }
 
 fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
-    let field = "metadata.name";
-    let hint = "use lower-case letters, digits and '-' (neither first nor last), at most 40 characters";
+    let field = rules::CLUSTER_NAME.field;
     let Some(name) = root.get("metadata").and_then(|metadata| text_of(metadata, "name")) else {
         if findings.is_clean(field) && findings.is_clean("metadata") {
             missing(
@@ -148,8 +152,7 @@ fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
     };
     let parsed = name.parse().ok();
     if parsed.is_none() {
-        let reason = format!("`{}` cannot be the name of a cluster", printable(name));
-        findings.problem(FieldProblem::new(field, reason).hint(hint));
+        findings.problem(rules::CLUSTER_NAME.broken(&[&printable(name)]));
     }
     parsed
 }
@@ -157,32 +160,28 @@ fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
 /// Is it a cluster, as far as one can tell? The layout of another mode is not to be judged as one of a cluster.
 fn is_cluster_mode(fields: &Node, findings: &mut Findings) -> bool {
     let problem = match text_of(fields, "mode") {
-        Some(other @ ("standalone" | "sentinel")) => format!("`{other}` is not supported yet"),
-        None if fields.get("mode").is_none() => {
-            "missing, which means standalone, and that is not supported yet".to_owned()
-        }
+        Some(other @ ("standalone" | "sentinel")) => rules::MODE_UNSUPPORTED.broken(&[&other]),
+        None if fields.get("mode").is_none() => rules::MODE_MISSING.broken(&[]),
         _ => {
             if number_of(fields, "instances").is_some_and(|instances| instances > 0) {
-                let reason = "not for cluster mode, where spec.shards and spec.replicasPerShard say how many";
-                findings.problem(FieldProblem::new("spec.instances", reason).hint("remove it"));
+                findings.problem(rules::INSTANCES_IN_CLUSTER.broken(&[]));
             }
             return true;
         }
     };
-    findings.problem(FieldProblem::new("spec.mode", problem).hint("write mode: cluster"));
+    findings.problem(problem);
     false
 }
 
 fn replica_mode(fields: &Node, findings: &mut Findings) {
     let Some(replica_mode) = fields.get("replicaMode") else { return };
-    for key in ["enabled", "promote"] {
+    for (key, rule) in [("enabled", rules::REPLICA_MODE_ENABLED), ("promote", rules::REPLICA_MODE_PROMOTE)] {
         let set = matches!(
             replica_mode.get(key).map(|node| &node.value),
             Some(Value::Scalar(scalar)) if scalar.meaning() == Meaning::Bool(true)
         );
         if set {
-            let field = format!("spec.replicaMode.{key}");
-            findings.problem(FieldProblem::new(field, "not supported yet").hint("remove spec.replicaMode"));
+            findings.problem(rule.broken(&[]));
         }
     }
 }
@@ -263,7 +262,7 @@ fn auth_secret(fields: &Node, findings: &mut Findings) -> Option<String> {
     let reference = fields.get("authSecret")?;
     let name = text_of(reference, "name").map(str::to_owned);
     if name.is_none() && findings.is_clean("spec.authSecret") && findings.is_clean("spec.authSecret.name") {
-        missing("spec.authSecret.name", "name the Secret, or remove authSecret to get one made", findings);
+        findings.problem(rules::AUTH_SECRET_NAME_MISSING.broken(&[]));
     }
     name
 }

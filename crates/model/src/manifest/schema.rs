@@ -1,131 +1,263 @@
-//! Which fields a manifest may have: those of the `RedisCluster` of redis.io/v1, and Valkeeper's own.
+//! Which fields a manifest may have: those of the `RedisCluster` of redis.io/v1, and Valkeeper's own. The reader checks
+//! manifests by these tables, and the definition of the kind on Kubernetes is generated from them.
 
-use Effect::{Kubernetes, Later, Used};
+use Effect::{Kubernetes, Later, Unused, Used};
+use Preset::{Empty, No, Number, Word, Yes};
 use Shape::{
-    Anything, Bool, Duration, Fields, Integer, List, NamedFields, OneOf, Quantities, Quantity, Text, TextMap,
+    Anything, Bool, Duration, Fields, Integer, IntegerIn, List, NamedFields, OneOf, Quantities, Quantity,
+    Text, TextMap,
 };
 
 /// What a value must look like.
-pub(super) enum Shape {
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// Text.
     Text,
+    /// True or false.
     Bool,
     /// Not negative, and fitting into 32 bits with a sign.
     Integer,
+    /// An integer from the first to the second.
+    IntegerIn(u32, u32),
+    /// A quantity of bytes.
     Quantity,
+    /// A duration with units.
     Duration,
+    /// One of these words.
     OneOf(&'static [&'static str]),
     /// Any keys, each with a text.
     TextMap,
     /// Any keys, each with a quantity.
     Quantities,
+    /// These fields.
     Fields(&'static [Field]),
+    /// A list of this.
     List(&'static Shape),
     /// A mapping that only Kubernetes understands.
     NamedFields,
+    /// Anything at all.
     Anything,
 }
 
 /// What comes of a field.
-#[derive(Clone, Copy)]
-pub(super) enum Effect {
+#[derive(Debug, Clone, Copy)]
+pub enum Effect {
+    /// It is used.
     Used,
     /// Understood, and without effect on local processes because of this.
     Kubernetes(&'static str),
-    /// Not supported yet; what to do instead.
+    /// Understood, and without effect: on local processes because of this, on Kubernetes because it is not supported yet.
+    Unused(&'static str),
+    /// Refused: not supported yet. What to do instead.
     Later(&'static str),
 }
 
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) shape: Shape,
-    pub(super) effect: Effect,
+/// What a field is taken for when it is not there. It says what the reader does, which a test holds it to.
+#[derive(Debug, Clone, Copy)]
+pub enum Preset {
+    /// True.
+    Yes,
+    /// False.
+    No,
+    /// A number.
+    Number(u32),
+    /// A text.
+    Word(&'static str),
+    /// A mapping whose fields have their own.
+    Empty,
 }
 
-const fn field(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, effect: Used }
+/// A field.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub shape: Shape,
+    /// What comes of it.
+    pub effect: Effect,
+    /// What it is for, in a sentence.
+    pub about: &'static str,
+    /// What its absence means, where that depends on no other field.
+    pub preset: Option<Preset>,
 }
-const fn kubernetes(name: &'static str, shape: Shape, why: &'static str) -> Field {
-    Field { name, shape, effect: Kubernetes(why) }
+
+impl Field {
+    const fn preset(self, preset: Preset) -> Self {
+        Self { preset: Some(preset), ..self }
+    }
+    /// Without effect on local processes.
+    const fn on_kubernetes(self, why: &'static str) -> Self {
+        Self { effect: Kubernetes(why), ..self }
+    }
+    const fn unused(self, why: &'static str) -> Self {
+        Self { effect: Unused(why), ..self }
+    }
+    const fn later(self, instead: &'static str) -> Self {
+        Self { effect: Later(instead), ..self }
+    }
 }
-const fn later(name: &'static str, shape: Shape, instead: &'static str) -> Field {
-    Field { name, shape, effect: Later(instead) }
+
+const fn field(name: &'static str, shape: Shape, about: &'static str) -> Field {
+    Field { name, shape, effect: Used, about, preset: None }
 }
 
 /// A reference to an object in the same namespace.
-const NAME: &[Field] = &[field("name", Text)];
+const NAME: &[Field] = &[field("name", Text, "Its name, in the same namespace.")];
 
 const BY_KUBERNETES: &str = "written by Kubernetes";
 const SCHEDULING: &str = "places pods; local processes are spread over zones";
+const NO_PODS: &str = "there are no pods";
 
 pub(super) const ROOT: &[Field] = &[
-    field("apiVersion", Text),
-    field("kind", Text),
-    field("metadata", Fields(METADATA)),
-    field("spec", Fields(SPEC)),
-    kubernetes("status", Anything, BY_KUBERNETES),
+    field("apiVersion", Text, "redis.io/v1."),
+    field("kind", Text, "RedisCluster."),
+    field("metadata", Fields(METADATA), "Name and labels."),
+    field("spec", Fields(SPEC), "What is wanted."),
+    noted("status", Anything),
 ];
+
+const fn noted(name: &'static str, shape: Shape) -> Field {
+    field(name, shape, "Written by Kubernetes.").on_kubernetes(BY_KUBERNETES)
+}
 
 const METADATA: &[Field] = &[
-    field("name", Text),
-    kubernetes("namespace", Text, "local clusters are told apart by name only"),
-    field("labels", TextMap),
-    field("annotations", TextMap),
-    kubernetes("uid", Text, BY_KUBERNETES),
-    kubernetes("resourceVersion", Text, BY_KUBERNETES),
-    kubernetes("generation", Integer, BY_KUBERNETES),
-    kubernetes("creationTimestamp", Anything, BY_KUBERNETES),
-    kubernetes("deletionTimestamp", Anything, BY_KUBERNETES),
-    kubernetes("selfLink", Text, BY_KUBERNETES),
-    kubernetes("managedFields", List(&Anything), BY_KUBERNETES),
-    kubernetes("ownerReferences", List(&Anything), BY_KUBERNETES),
-    kubernetes("finalizers", List(&Text), BY_KUBERNETES),
+    field("name", Text, "The cluster's name."),
+    field("namespace", Text, "Where it is.").on_kubernetes("local clusters are told apart by name only"),
+    field("labels", TextMap, "Labels."),
+    field("annotations", TextMap, "Annotations."),
+    noted("uid", Text),
+    noted("resourceVersion", Text),
+    noted("generation", Integer),
+    noted("creationTimestamp", Anything),
+    noted("deletionTimestamp", Anything),
+    noted("selfLink", Text),
+    noted("managedFields", List(&Anything)),
+    noted("ownerReferences", List(&Anything)),
+    noted("finalizers", List(&Text)),
 ];
 
-pub(super) const SPEC: &[Field] = &[
-    field("mode", OneOf(&["standalone", "sentinel", "cluster"])),
-    field("shards", Integer),
-    field("replicasPerShard", Integer),
-    field("instances", Integer),
-    field("zones", OneOf(&["required", "besteffort"])),
-    field("nodeTimeout", Duration),
-    field("unresponsiveAfter", Duration),
-    field("persistence", OneOf(&["aof", "rdb", "none"])),
-    field("redis", TextMap),
-    field("memory", Fields(MEMORY)),
-    field("minSyncReplicas", Integer),
-    field("maxSyncReplicas", Integer),
-    field("authSecret", Fields(NAME)),
-    field("replicaMode", Fields(REPLICA_MODE)),
-    kubernetes("imageName", Text, "local processes run the server program of this machine"),
-    kubernetes("storage", Fields(STORAGE), "local processes keep their data in a directory"),
-    kubernetes("resources", Fields(RESOURCES), "limits pods; only maxMemoryPercent looks at limits.memory"),
-    kubernetes(
+/// The fields of `spec`.
+pub const SPEC: &[Field] = &[
+    field("mode", OneOf(&["standalone", "sentinel", "cluster"]), "The topology. Only cluster is supported yet."),
+    field("shards", Integer, "Primaries that own slots.").preset(Number(3)),
+    field("replicasPerShard", Integer, "Replicas of each primary.").preset(Number(0)),
+    field("instances", Integer, "For other modes: servers. 0 in cluster mode, where shards and replicas say how many."),
+    field(
+        "zones",
+        OneOf(&["required", "besteffort"]),
+        "What to do when there are too few zones to survive the loss of one: refuse, or accept the risk and say so.",
+    )
+    .preset(Word("required")),
+    field("nodeTimeout", Duration, "How long the engine waits before it suspects a silent node.")
+        .preset(Word("15s")),
+    field(
+        "unresponsiveAfter",
+        Duration,
+        "How long a running server may stay silent before its agent treats it as dead. Without: a third of nodeTimeout, \
+         from 1s to 5s.",
+    ),
+    field(
+        "persistence",
+        OneOf(&["aof", "rdb", "none"]),
+        "What survives when all instances of a shard stop: all writes, those up to the last snapshot, or nothing.",
+    )
+    .preset(Word("aof")),
+    field(
+        "redis",
+        TextMap,
+        "Directives for the servers' configuration. Those that Valkeeper sets itself are refused.",
+    ),
+    field("memory", Fields(MEMORY), "The memory limit of each server."),
+    field(
+        "minSyncReplicas",
+        Integer,
+        "A primary refuses writes with fewer replicas in sync than this. 0: never.",
+    )
+    .preset(Number(0)),
+    field("maxSyncReplicas", Integer, "The most replicas a write has to wait for. 0: not limited.")
+        .preset(Number(0)),
+    field(
+        "authSecret",
+        Fields(NAME),
+        "The Secret whose key password protects the servers. Without: one is made.",
+    ),
+    field("replicaMode", Fields(REPLICA_MODE), "Following another cluster. Not supported yet."),
+    field("imageName", Text, "The image of the servers: Valkey or Redis.")
+        .on_kubernetes("local processes run the server program of this machine")
+        .preset(Word(DEFAULT_IMAGE)),
+    field(
+        "imagePullPolicy",
+        OneOf(&["Always", "IfNotPresent", "Never"]),
+        "When the image is pulled. Without: what Kubernetes decides by the image's tag.",
+    )
+    .on_kubernetes("local processes run the server program of this machine"),
+    field("storage", Fields(STORAGE), "Where an instance keeps its data.")
+        .on_kubernetes("local processes keep their data in a directory")
+        .preset(Empty),
+    field(
+        "resources",
+        Fields(RESOURCES),
+        "Resources of each server. Without requests: 100m and 128Mi of what has no limit.",
+    )
+    .on_kubernetes("limits pods; only maxMemoryPercent looks at limits.memory"),
+    field(
         "primaryUpdateStrategy",
         OneOf(&["unsupervised", "supervised"]),
-        "decides about updates of pods; local updates are asked for on the command line",
-    ),
-    kubernetes("enablePodDisruptionBudget", Bool, "there are no pods to disrupt"),
-    kubernetes("nodeSelector", TextMap, SCHEDULING),
-    kubernetes("affinity", NamedFields, SCHEDULING),
-    kubernetes("tolerations", List(&NamedFields), SCHEDULING),
-    kubernetes("topologySpreadConstraints", List(&NamedFields), SCHEDULING),
-    kubernetes("nodeMaintenanceWindow", Fields(MAINTENANCE), "is about the machines of a Kubernetes cluster"),
-    kubernetes("connectionSecret", Fields(NAME), "there is no place to publish a Secret"),
-    kubernetes(
+        "Whether updates wait for an approval before they touch a primary. Not supported yet: they hand over first.",
+    )
+    .unused("decides about updates of pods; local updates are asked for on the command line"),
+    field("enablePodDisruptionBudget", Bool, "Whether drains of nodes take one pod at a time.")
+        .on_kubernetes("there are no pods to disrupt")
+        .preset(Yes),
+    field(
+        "deleteVolumes",
+        Bool,
+        "Whether the volumes, and so the data, are deleted with the RedisCluster. Without: they stay.",
+    )
+    .on_kubernetes("local data is deleted with `valkeeper down --purge` only")
+    .preset(No),
+    field("onePerHost", Bool, "Whether no two pods of the cluster may share a node. Without: they avoid it.")
+        .on_kubernetes(SCHEDULING)
+        .preset(No),
+    field("kernelTuning", Bool, "Whether a privileged init container sets net.core.somaxconn and turns transparent huge pages off.")
+        .on_kubernetes("local processes leave the kernel of this machine as it is")
+        .preset(No),
+    field("priorityClassName", Text, "The priority class of the pods.").on_kubernetes(NO_PODS),
+    field("nodeSelector", TextMap, "Labels of the nodes that pods may run on.").on_kubernetes(SCHEDULING),
+    field("affinity", NamedFields, "Affinity of the pods (core/v1 Affinity).").on_kubernetes(SCHEDULING),
+    field("tolerations", List(&NamedFields), "Tolerations of the pods (core/v1 Toleration).")
+        .on_kubernetes(SCHEDULING),
+    field(
+        "topologySpreadConstraints",
+        List(&NamedFields),
+        "How the pods are spread (core/v1 TopologySpreadConstraint), beside what zones ask for.",
+    )
+    .on_kubernetes(SCHEDULING),
+    field("nodeMaintenanceWindow", Fields(MAINTENANCE), "That nodes are being worked on.")
+        .on_kubernetes("is about the machines of a Kubernetes cluster"),
+    field("connectionSecret", Fields(NAME), "The Secret to publish connection data in. Not supported yet.")
+        .unused("there is no place to publish a Secret"),
+    field(
         "primaryIsolation",
         Fields(ISOLATION),
-        "local processes share one machine with their supervisor",
-    ),
-    kubernetes(
-        "backupCredentialsSecret",
-        Fields(NAME),
-        "credentials for object stores come from the environment",
-    ),
-    later("bootstrap", Fields(&[field("backupName", Text)]), "remove it; the cluster starts empty"),
-    later("tlsSecret", Fields(NAME), "remove it; connections are not encrypted"),
-    later("caSecret", Fields(NAME), "remove it; connections are not encrypted"),
-    later("aclConfigSecret", Fields(NAME), "remove it; the password is set with spec.authSecret.name"),
+        "How an isolated primary is found. Not supported yet: the engine refuses writes in a minority.",
+    )
+    .unused("local processes share one machine with their supervisor"),
+    field("backupCredentialsSecret", Fields(NAME), "Credentials of the object store. Not supported yet.")
+        .unused("credentials for object stores come from the environment"),
+    field("bootstrap", Fields(BOOTSTRAP), "What the cluster starts with. Not supported yet.")
+        .later("remove it; the cluster starts empty"),
+    field("tlsSecret", Fields(NAME), "Certificate and key of the servers. Not supported yet.").later(NO_TLS),
+    field("caSecret", Fields(NAME), "The authority of the certificates. Not supported yet.").later(NO_TLS),
+    field("aclConfigSecret", Fields(NAME), "Users and what they may. Not supported yet.")
+        .later("remove it; the password is set with spec.authSecret.name"),
 ];
+
+const NO_TLS: &str = "remove it; connections are not encrypted";
+
+/// The image of the servers when the manifest names none: the newest server that the tests run.
+pub const DEFAULT_IMAGE: &str = "valkey/valkey:9.1.2";
 
 pub(super) const POLICIES: &[&str] = &[
     "noeviction",
@@ -139,35 +271,59 @@ pub(super) const POLICIES: &[&str] = &[
 ];
 
 const MEMORY: &[Field] = &[
-    field("maxMemory", Quantity),
-    field("maxMemoryPercent", Integer),
-    field("maxMemoryPolicy", OneOf(POLICIES)),
+    field("maxMemory", Quantity, "An amount, such as 512Mi."),
+    field("maxMemoryPercent", Integer, "A percentage of resources.limits.memory."),
+    field("maxMemoryPolicy", OneOf(POLICIES), "What the server does when the limit is reached.")
+        .preset(Word("noeviction")),
 ];
 
 const REPLICA_MODE: &[Field] = &[
-    field("enabled", Bool),
-    field("promote", Bool),
+    field("enabled", Bool, "Whether the cluster follows the source.").preset(No),
+    field("promote", Bool, "Whether it stops to follow and takes writes.").preset(No),
     field(
         "source",
         Fields(&[
-            field("clusterName", Text),
-            field("host", Text),
-            field("port", Integer),
-            field("authSecretName", Text),
+            field("clusterName", Text, "The source's name, for people."),
+            field("host", Text, "Where it answers."),
+            field("port", IntegerIn(1, 65_535), "At which port."),
+            field("authSecretName", Text, "The Secret with its password."),
         ]),
+        "What is followed.",
     ),
 ];
 
-const STORAGE: &[Field] =
-    &[field("type", OneOf(&["pvc", "emptyDir"])), field("size", Quantity), field("storageClassName", Text)];
+const STORAGE: &[Field] = &[
+    field(
+        "type",
+        OneOf(&["pvc", "emptyDir"]),
+        "A volume of its own, or a directory that is lost with the pod.",
+    )
+    .preset(Word("pvc")),
+    field("size", Quantity, "How large it is.").preset(Word(DEFAULT_STORAGE)),
+    field("storageClassName", Text, "The class of the volume. Without: the default class."),
+];
 
-const RESOURCES: &[Field] =
-    &[field("limits", Quantities), field("requests", Quantities), field("claims", List(&NamedFields))];
+/// `spec.storage.size` when the manifest has none.
+pub(crate) const DEFAULT_STORAGE: &str = "1Gi";
 
-const MAINTENANCE: &[Field] = &[field("inProgress", Bool), field("reusePVC", Bool)];
+const RESOURCES: &[Field] = &[
+    field("limits", Quantities, "The most it may use."),
+    field("requests", Quantities, "What is set aside for it."),
+    field("claims", List(&NamedFields), "Claims (core/v1 ResourceClaim)."),
+];
 
-const ISOLATION: &[Field] =
-    &[field("enabled", Bool), field("apiServerTimeout", Duration), field("peerTimeout", Duration)];
+const MAINTENANCE: &[Field] = &[
+    field("inProgress", Bool, "Whether it is on.").preset(No),
+    field("reusePVC", Bool, "Whether pods wait for their volumes to come back.").preset(Yes),
+];
+
+const ISOLATION: &[Field] = &[
+    field("enabled", Bool, "Whether it is looked for."),
+    field("apiServerTimeout", Duration, "How long the API server may stay silent."),
+    field("peerTimeout", Duration, "How long the other pods may stay silent."),
+];
+
+const BOOTSTRAP: &[Field] = &[field("backupName", Text, "The RedisBackup to restore.")];
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,8 @@
 //! Which directives of the server's configuration a user may set. The others are Valkeeper's: set behind its back they
 //! would break the cluster or open it.
 
-use super::printable;
 use super::validate::FieldProblem;
+use super::{printable, rules};
 use std::collections::BTreeMap;
 
 /// Directives of Valkeeper (`*` stands for any ending), and what to do instead. The first match counts.
@@ -69,6 +69,12 @@ const TUNING: &[&str] = &[
     "cluster-message-gossip-perc",
 ];
 
+/// The directives that a user may not set, `*` standing for any ending, and those that fit such a pattern and may be set
+/// all the same. For checks in other languages.
+pub fn reserved_directives() -> (impl Iterator<Item = &'static str>, &'static [&'static str]) {
+    (OWNED.iter().map(|(pattern, _)| *pattern), TUNING)
+}
+
 /// The one spelling of a directive's name; the engine ignores case.
 pub fn normal_name(name: &str) -> String {
     name.trim().to_ascii_lowercase()
@@ -95,18 +101,16 @@ fn check_one(name: &str, value: &str, memory_set: bool) -> Option<FieldProblem> 
     let named_well = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     // `#` at the start would make it a comment, a blank would begin the value: only plain names may pass.
     if name.is_empty() || !name.chars().all(named_well) {
-        return problem(
-            format!("`{}` is not the name of a directive", printable(name)),
-            "names are lower-case letters, digits and '-', and the value stands after the colon",
-        );
+        let field = format!("spec.redis.{}", printable(name));
+        return Some(FieldProblem { field, ..rules::DIRECTIVE_NAME.broken(&[&printable(name)]) });
     }
     if let Some(hint) = owner_hint(name) {
-        return problem("this directive is reserved for Valkeeper".to_owned(), hint);
+        return problem(rules::DIRECTIVE_RESERVED.reason.to_owned(), hint);
     }
     if memory_set && matches!(name, "maxmemory" | "maxmemory-policy") {
         let field = if name == "maxmemory" { "maxMemory" } else { "maxMemoryPolicy" };
         return problem(
-            "spec.memory is set, and only one of the two may decide".to_owned(),
+            rules::DIRECTIVE_BESIDE_MEMORY.reason.to_owned(),
             &format!("set spec.memory.{field} and remove this, or remove spec.memory"),
         );
     }

@@ -1,6 +1,6 @@
 //! `spec.memory`: an amount, or a part of the memory limit of the container.
 
-use super::{FieldProblem, MaxMemory};
+use super::{FieldProblem, MaxMemory, rules};
 
 /// What the user wrote about memory, in bytes and percent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -21,33 +21,22 @@ impl MemoryWish {
     pub fn resolve(&self) -> Result<Option<MaxMemory>, Vec<FieldProblem>> {
         let mut problems = Vec::new();
         if self.max_memory.is_some() && self.max_memory_percent.is_some() {
-            let reason = "spec.memory.maxMemory is set too, and only one of the two may decide";
-            problems.push(FieldProblem::new(PERCENT, reason).hint("remove one of them"));
+            problems.push(rules::TWO_MEMORY_LIMITS.broken(&[]));
         }
         match (self.max_memory, self.limit) {
-            (Some(0), _) => {
-                let reason = "0 bytes; the engine would take it for no limit at all";
-                problems.push(FieldProblem::new(AMOUNT, reason).hint("remove it for no limit"));
-            }
+            (Some(0), _) => problems.push(rules::NO_MEMORY.broken(&[])),
             (Some(wanted), Some(limit)) if wanted > limit => {
-                let reason =
-                    format!("{wanted} bytes are more than spec.resources.limits.memory ({limit} bytes)");
-                let hint = "the server would be killed before it evicts; stay well below the limit";
-                problems.push(FieldProblem::new(AMOUNT, reason).hint(hint));
+                problems.push(rules::MEMORY_OVER_LIMIT.broken(&[&wanted, &limit]));
             }
             _ => {}
         }
         let share = self.max_memory_percent.and_then(|percent| match (percent, self.limit) {
             (0 | 101.., _) => {
-                let reason = format!("{percent} is not between 1 and 100");
-                problems.push(FieldProblem::new(PERCENT, reason));
+                problems.push(rules::PERCENT_RANGE.broken(&[&percent]));
                 None
             }
             (_, None) => {
-                let reason = "a percentage of spec.resources.limits.memory, which is not set";
-                problems.push(
-                    FieldProblem::new(PERCENT, reason).hint("set that limit, or write spec.memory.maxMemory"),
-                );
+                problems.push(rules::PERCENT_OF_NOTHING.broken(&[]));
                 None
             }
             (_, Some(limit)) => {

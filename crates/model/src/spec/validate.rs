@@ -1,6 +1,6 @@
 //! What is impossible or unwise in a spec, wherever it was read from.
 
-use super::{ClusterSpec, MaxMemory, Persistence, directives, printable};
+use super::{ClusterSpec, MaxMemory, Persistence, directives, printable, rules};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -58,15 +58,12 @@ pub fn validate(spec: &ClusterSpec) -> Vec<FieldProblem> {
     problems.extend(sync_replicas(spec));
     problems.extend(timeouts(spec));
     if spec.max_memory == Some(MaxMemory { bytes: 0 }) {
-        let reason = "0 bytes; the engine would take it for no limit at all";
-        problems.push(FieldProblem::new("spec.memory.maxMemory", reason).hint("remove it for no limit"));
+        problems.push(rules::NO_MEMORY.broken(&[]));
     }
     if let Some(name) = &spec.auth_secret
         && !is_dns_subdomain(name)
     {
-        let reason = format!("`{}` is not the name of a Secret", printable(name));
-        let hint = "use lower-case letters, digits, '-' and '.', at most 253 characters";
-        problems.push(FieldProblem::new("spec.authSecret.name", reason).hint(hint));
+        problems.push(rules::AUTH_SECRET_NAME.broken(&[&printable(name)]));
     }
     let memory_set = spec.max_memory.is_some() || spec.max_memory_policy.is_some();
     problems.extend(directives::check(&spec.directives, memory_set));
@@ -99,21 +96,13 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
     let shards = spec.shards;
     if shards < MIN_SHARDS {
-        let reason = format!("{shards} is fewer than {MIN_SHARDS} shards");
-        let hint = "a primary is replaced by a majority vote of the others, which takes three";
-        problems.push(FieldProblem::new("spec.shards", reason).hint(hint));
+        problems.push(rules::TOO_FEW_SHARDS.broken(&[&shards]));
     }
+    let all = u64::from(shards) * (u64::from(spec.replicas_per_shard) + 1);
     if shards > MAX_SHARDS {
-        let reason = format!("{shards} is more than {MAX_SHARDS} shards");
-        problems.push(FieldProblem::new("spec.shards", reason).hint("make several clusters"));
-    } else if u64::from(shards) * (u64::from(spec.replicas_per_shard) + 1) > MAX_INSTANCES {
-        let all = u64::from(shards) * (u64::from(spec.replicas_per_shard) + 1);
-        let reason = format!(
-            "{shards} shards with {} replicas each are {all} servers; a cluster has at most {MAX_INSTANCES}",
-            spec.replicas_per_shard
-        );
-        problems
-            .push(FieldProblem::new("spec.replicasPerShard", reason).hint("use fewer replicas or shards"));
+        problems.push(rules::TOO_MANY_SHARDS.broken(&[&shards]));
+    } else if all > MAX_INSTANCES {
+        problems.push(rules::TOO_MANY_INSTANCES.broken(&[&shards, &spec.replicas_per_shard, &all]));
     }
     problems
 }
@@ -122,36 +111,25 @@ fn sync_replicas(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let (replicas, min, max) = (spec.replicas_per_shard, spec.min_sync_replicas, spec.max_sync_replicas);
     let mut problems = Vec::new();
     if min > replicas {
-        let reason =
-            format!("{min} is more than spec.replicasPerShard ({replicas}): no write would ever be accepted");
-        problems.push(FieldProblem::new("spec.minSyncReplicas", reason).hint("lower it or add replicas"));
+        problems.push(rules::MIN_SYNC_OVER_REPLICAS.broken(&[&min, &replicas]));
     }
     if max > replicas {
-        let reason = format!("{max} is more than spec.replicasPerShard ({replicas})");
-        problems.push(FieldProblem::new("spec.maxSyncReplicas", reason).hint("lower it or add replicas"));
+        problems.push(rules::MAX_SYNC_OVER_REPLICAS.broken(&[&max, &replicas]));
     }
     if max != 0 && max < min {
-        let reason = format!("{max} is less than spec.minSyncReplicas ({min})");
-        problems.push(
-            FieldProblem::new("spec.maxSyncReplicas", reason).hint("raise it, or remove it for no limit"),
-        );
+        problems.push(rules::MAX_SYNC_UNDER_MIN.broken(&[&max, &min]));
     }
     problems
 }
 
 fn timeouts(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
-    let node_timeout = spec.node_timeout_ms;
-    if !NODE_TIMEOUT_MS.contains(&node_timeout) {
-        let reason = format!("{node_timeout} ms is not between 500ms and 10m");
-        let hint = "shorter, and a short pause of the machine looks like a death; the default is 15s";
-        problems.push(FieldProblem::new("spec.nodeTimeout", reason).hint(hint));
+    if !NODE_TIMEOUT_MS.contains(&spec.node_timeout_ms) {
+        problems.push(rules::NODE_TIMEOUT_RANGE.broken(&[&spec.node_timeout_ms]));
     }
     let unresponsive = spec.unresponsive_after_ms;
     if !(MIN_UNRESPONSIVE_AFTER_MS..=MAX_UNRESPONSIVE_AFTER_MS).contains(&unresponsive) {
-        let reason = format!("{unresponsive} ms is not between 1s and 10m");
-        let hint = "shorter, and a slow command looks like a death; the default is 5s";
-        problems.push(FieldProblem::new("spec.unresponsiveAfter", reason).hint(hint));
+        problems.push(rules::UNRESPONSIVE_AFTER_RANGE.broken(&[&unresponsive]));
     }
     problems
 }
