@@ -1,12 +1,12 @@
 //! An instance's pod: the stock server image with our agent as its first process.
 
-use super::template::{Template, Volume};
+use super::template::Template;
 use super::{Owner, label_instance, selector};
 use crate::pod::{place, variable};
 use crate::{AGENT_PORT, PROBE_PORT};
 use serde_json::{Value, json};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, BUS_PORT, CLIENT_PORT};
-use valkeeper_model::{Instance, InstanceName};
+use valkeeper_model::{Instance, InstanceName, Storage};
 
 /// The user of the server, as the stock images have it.
 const USER: u32 = 999;
@@ -35,23 +35,24 @@ pub(crate) fn pod(
     label_instance(&mut metadata, name, instance);
     let container = container(owner, name, template, operator);
     let mut init = Vec::new();
-    if template.kernel_tuning {
-        init.push(kernel_tuning(operator, template));
+    if template.kubernetes.kernel_tuning {
+        init.push(kernel_tuning(operator));
     }
     init.push(json!({
         "name": "install",
         "image": operator.image,
-        "imagePullPolicy": template.image_pull_policy,
+        "imagePullPolicy": "IfNotPresent",
         "command": ["/valkeeper", "install", place::PROGRAM],
         "volumeMounts": [{ "name": "bin", "mountPath": place::PROGRAM }],
         "resources": { "requests": { "cpu": "10m", "memory": "16Mi" } },
         "securityContext": container_security(),
     }));
-    let data = match &template.volume {
-        Volume::Claim { .. } => {
-            json!({ "name": "data", "persistentVolumeClaim": { "claimName": names::volume_claim(&home.cluster, name) } })
+    let data = match &template.kubernetes.storage {
+        Storage::Pvc { .. } => {
+            let claim = names::volume_claim(&home.cluster, name);
+            json!({ "name": "data", "persistentVolumeClaim": { "claimName": claim } })
         }
-        Volume::EmptyDir { size } => json!({ "name": "data", "emptyDir": { "sizeLimit": size } }),
+        Storage::EmptyDir { size } => json!({ "name": "data", "emptyDir": { "sizeLimit": size.text } }),
     };
     let mut spec = json!({
         "hostname": name,
@@ -88,17 +89,17 @@ pub(crate) fn pod(
         ],
         "affinity": affinity(owner, instance, template),
     });
-    let passed = [
-        ("nodeSelector", &template.node_selector),
-        ("tolerations", &template.tolerations),
-        ("topologySpreadConstraints", &template.topology_spread),
-    ];
-    for (field, value) in passed {
-        if let Some(value) = value {
-            spec[field] = value.clone();
-        }
+    let wanted = &template.kubernetes;
+    if !wanted.node_selector.is_empty() {
+        spec["nodeSelector"] = json!(wanted.node_selector);
     }
-    if let Some(class) = &template.priority_class {
+    if !wanted.tolerations.is_empty() {
+        spec["tolerations"] = json!(wanted.tolerations);
+    }
+    if !wanted.topology_spread.is_empty() {
+        spec["topologySpreadConstraints"] = json!(wanted.topology_spread);
+    }
+    if let Some(class) = &wanted.priority_class {
         spec["priorityClassName"] = json!(class);
     }
     metadata["annotations"] = json!({ ANNOTATION_SPEC_HASH: super::template::hash(&spec) });
@@ -117,8 +118,7 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
     };
     let mut container = json!({
         "name": "server",
-        "image": template.image,
-        "imagePullPolicy": template.image_pull_policy,
+        "image": template.kubernetes.image,
         "command": [format!("{}/valkeeper", place::PROGRAM), "agent"],
         "env": [
             { "name": variable::INSTANCE, "value": name },
@@ -149,9 +149,10 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
         ],
         "securityContext": container_security(),
     });
-    if let Some(resources) = &template.resources {
-        container["resources"] = resources.clone();
+    if let Some(policy) = template.kubernetes.image_pull_policy {
+        container["imagePullPolicy"] = json!(policy.as_str());
     }
+    container["resources"] = template.kubernetes.resources();
     container
 }
 
@@ -165,11 +166,11 @@ fn container_security() -> Value {
 }
 
 /// The only thing that needs privileges, and only when asked for: a queue of waiting connections as long as the server's.
-fn kernel_tuning(operator: &OperatorFacts, template: &Template) -> Value {
+fn kernel_tuning(operator: &OperatorFacts) -> Value {
     json!({
         "name": "kernel-tuning",
         "image": operator.image,
-        "imagePullPolicy": template.image_pull_policy,
+        "imagePullPolicy": "IfNotPresent",
         "command": ["/valkeeper", "tune-kernel"],
         "securityContext": { "privileged": true, "runAsUser": 0, "runAsNonRoot": false },
     })
@@ -177,7 +178,7 @@ fn kernel_tuning(operator: &OperatorFacts, template: &Template) -> Value {
 
 /// In its zone (law 7), beside the user's own wishes, and on a node of its own when asked.
 fn affinity(owner: &Owner, instance: &Instance, template: &Template) -> Value {
-    let mut affinity = template.affinity.clone().unwrap_or_else(|| json!({}));
+    let mut affinity = template.kubernetes.affinity.clone().unwrap_or_else(|| json!({}));
     let zone = json!({ "key": "topology.kubernetes.io/zone", "operator": "In", "values": [instance.zone] });
     let required = &mut affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     match required["nodeSelectorTerms"].as_array_mut() {
@@ -193,7 +194,7 @@ fn affinity(owner: &Owner, instance: &Instance, template: &Template) -> Value {
         _ => *required = json!({ "nodeSelectorTerms": [{ "matchExpressions": [zone] }] }),
     }
     let apart = json!({ "labelSelector": { "matchLabels": selector(&owner.home) }, "topologyKey": "kubernetes.io/hostname" });
-    let (kind, term) = if template.one_per_host {
+    let (kind, term) = if template.kubernetes.one_per_host {
         ("requiredDuringSchedulingIgnoredDuringExecution", apart)
     } else {
         ("preferredDuringSchedulingIgnoredDuringExecution", json!({ "weight": 50, "podAffinityTerm": apart }))

@@ -1,7 +1,7 @@
 //! Volume claims. They outlive their cluster, and each carries its piece of the layout: a cluster that is made again on its old
 //! volumes, or whose layout was taken away, is put together from them.
 
-use super::template::{Template, Volume};
+use super::template::Template;
 use super::{Owner, label_instance};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT};
 use valkeeper_model::{
     ClusterId, ClusterSpec, Generation, Instance, InstanceName, Layout, ServerConfig, Shard, ShardName,
-    SlotSet,
+    SlotSet, Storage,
 };
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
@@ -114,9 +114,9 @@ pub(crate) fn claim(
     layout: &Layout,
     template: &Template,
 ) -> Option<Value> {
-    let Volume::Claim { size, class } = &template.volume else { return None };
+    let Storage::Pvc { size, class } = &template.kubernetes.storage else { return None };
     let mut metadata = owner.lasting_metadata(&names::volume_claim(&owner.home.cluster, name));
-    if template.delete_volumes {
+    if template.kubernetes.delete_volumes {
         metadata["ownerReferences"] = json!([owner.reference()]);
     }
     label_instance(&mut metadata, name, instance);
@@ -124,7 +124,7 @@ pub(crate) fn claim(
     metadata["annotations"] = json!({ ANNOTATION_LAYOUT: piece });
     let mut spec = json!({
         "accessModes": ["ReadWriteOnce"],
-        "resources": { "requests": { "storage": size } },
+        "resources": { "requests": { "storage": size.text } },
     });
     if let Some(class) = class {
         spec["storageClassName"] = json!(class);

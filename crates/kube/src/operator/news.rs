@@ -1,7 +1,9 @@
 //! Taking agents' news, for all clusters on one port: by the name under which the operator is called it knows which cluster is
 //! meant, and proves itself with that cluster's certificate.
 
-use crate::wire::{Answered, CONNECTIONS, Credentials, HELLO_WITHIN, Handler, Home, News, Who, accept, converse, path};
+use crate::wire::{
+    Answered, CONNECTIONS, Credentials, HELLO_WITHIN, Handler, Home, News, Who, accept, converse, path,
+};
 use bytes::Bytes;
 use hyper::StatusCode;
 use std::collections::BTreeMap;

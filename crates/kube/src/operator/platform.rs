@@ -123,10 +123,6 @@ impl PodPlatform {
         changed
     }
 
-    pub(crate) fn template(&self) -> Template {
-        self.shared.template.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Sends an agent a request of another kind.
     pub(crate) async fn send(
         &self,
@@ -158,9 +154,10 @@ impl Shared {
         self.secrets(layout, &template, &mut done).await?;
         self.apply_if_changed("Service", &network::headless(&self.owner)).await?;
         self.apply_if_changed("Service", &network::any(&self.owner)).await?;
-        self.apply_if_changed("NetworkPolicy", &network::policy(&self.owner, &self.operator_namespace)).await?;
+        self.apply_if_changed("NetworkPolicy", &network::policy(&self.owner, &self.operator_namespace))
+            .await?;
         let budget = network::disruption_budget(&self.owner);
-        if template.disruption_budget {
+        if template.kubernetes.pod_disruption_budget {
             self.apply_if_changed("PodDisruptionBudget", &budget).await?;
         } else if self.seen.object("PodDisruptionBudget", name_of(&budget)).is_some() {
             let budgets = self.dynamic(&budget);
@@ -212,9 +209,10 @@ impl Shared {
         }
         let now = OffsetDateTime::now_utc();
         let authority_gone = self.seen.object("Secret", &names::ca_secret(cluster)).is_none();
-        let ending = done.authority.as_ref().is_none_or(|authority| {
-            crate::authority::due_for_renewal(&authority.certificate, now)
-        });
+        let ending = done
+            .authority
+            .as_ref()
+            .is_none_or(|authority| crate::authority::due_for_renewal(&authority.certificate, now));
         if authority_gone || ending {
             let authority = ensure_authority(&self.client, &self.owner, now, self.life).await?;
             if done.authority.as_ref() != Some(&authority) {
@@ -230,7 +228,9 @@ impl Shared {
             done.agents = api.get_opt(&name).await?.map(|secret| text_of(&secret)).unwrap_or_default();
         }
         let instances = layout.instances.keys().cloned();
-        if let Some(secret) = secrets::agents(&self.owner, authority, instances, &done.agents, now, self.life)? {
+        if let Some(secret) =
+            secrets::agents(&self.owner, authority, instances, &done.agents, now, self.life)?
+        {
             self.apply(&secret).await?;
             done.agents = serde_json::from_value(secret["stringData"].clone())?;
         }
@@ -238,14 +238,22 @@ impl Shared {
     }
 
     /// Makes the claim, or brings the piece of layout on it up to date.
-    async fn claim(&self, layout: &Layout, name: &InstanceName, template: &Template) -> Result<(), PlatformError> {
+    async fn claim(
+        &self,
+        layout: &Layout,
+        name: &InstanceName,
+        template: &Template,
+    ) -> Result<(), PlatformError> {
         let Some(instance) = layout.instances.get(name) else { return Ok(()) };
-        let Some(claim) = storage::claim(&self.owner, name, instance, layout, template) else { return Ok(()) };
+        let Some(claim) = storage::claim(&self.owner, name, instance, layout, template) else {
+            return Ok(());
+        };
         match self.seen.object("PersistentVolumeClaim", name_of(&claim)) {
             None => self.create(&claim).await,
             Some(there) => {
                 let older = there.layout_piece.as_deref().and_then(Piece::read);
-                let news = Piece::of(layout, &instance.shard).is_some_and(|piece| piece.is_news_to(older.as_ref()));
+                let news =
+                    Piece::of(layout, &instance.shard).is_some_and(|piece| piece.is_news_to(older.as_ref()));
                 // A claim of another cluster keeps its word: who is made again on it must not overwrite what it says.
                 if !news || older.is_some_and(|older| older.cluster != layout.id) {
                     return Ok(());

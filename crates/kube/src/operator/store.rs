@@ -75,7 +75,8 @@ impl LayoutStore {
         let pieces: Vec<Piece> =
             claims.values().filter_map(|claim| Piece::read(claim.layout_piece.as_deref()?)).collect();
         let spec = &self.spec;
-        let rebuilt = storage::rebuild(&pieces, spec, server_config(spec)).map_err(|error| error.to_string())?;
+        let rebuilt =
+            storage::rebuild(&pieces, spec, server_config(spec)).map_err(|error| error.to_string())?;
         let Some(layout) = rebuilt else { return Ok(None) };
         if self.create(&layout).await? {
             tracing::info!(home = %self.owner.home, "the layout was put together from the volumes");
@@ -124,7 +125,8 @@ impl LayoutStore {
     pub(crate) async fn keep_addresses(&self, addresses: &Kept) -> Result<(), String> {
         let text = serde_json::to_string(addresses).map_err(|error| error.to_string())?;
         let patch = Patch::Merge(json!({ "data": { ADDRESSES_KEY: text } }));
-        let params = PatchParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PatchParams::default() };
         self.api().patch(&self.name(), &params, &patch).await.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Se
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event, metadata_watcher, watcher};
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,11 +97,11 @@ impl Watches {
             + Sync
             + 'static,
     {
-        let apis = self.scope.apis::<K>(&self.client);
+        let apis = self.scope.apis::<PartialObjectMeta<K>>(&self.client);
         let count = apis.len();
         for api in apis {
             let world = Arc::clone(&self.world);
-            let stream = metadata_watcher(api, watcher::Config::default().labels(LABEL_CLUSTER));
+            let stream = watcher(api, watcher::Config::default().labels(LABEL_CLUSTER));
             let read = |object: PartialObjectMeta<K>| {
                 let metadata = &object.metadata;
                 let home = home_of(metadata.namespace.as_deref(), metadata.labels.as_ref())?;
@@ -123,7 +123,8 @@ impl Watches {
     fn nodes(&self, complete: mpsc::UnboundedSender<()>) {
         let zones = self.zones.clone();
         let mut of_nodes: BTreeMap<String, ZoneName> = BTreeMap::new();
-        let stream = metadata_watcher(Api::<Node>::all(self.client.clone()), watcher::Config::default());
+        let stream =
+            watcher(Api::<PartialObjectMeta<Node>>::all(self.client.clone()), watcher::Config::default());
         let read = |node: PartialObjectMeta<Node>| {
             let zone: Option<ZoneName> = node.labels().get(ZONE_LABEL).and_then(|zone| zone.parse().ok());
             Some((node.name_any(), zone))
@@ -214,7 +215,9 @@ fn follow<K, S, Id, Value>(
                         saw(id, None);
                     }
                 }
-                Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again"),
+                Err(error) => {
+                    tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again")
+                }
             }
         }
     });

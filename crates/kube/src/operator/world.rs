@@ -191,14 +191,17 @@ pub(crate) fn pod_seen(pod: &Pod) -> Option<(Home, InstanceName, PodSeen)> {
 /// Why a pod does not run: not scheduled, an image that cannot be had, a container that ends at once.
 fn trouble(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let unscheduled = status.conditions.iter().flatten().find(|condition| {
-        condition.type_ == "PodScheduled" && condition.status == "False"
-    });
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
         let why = condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or("not scheduled");
         return Some(format!("cannot be scheduled: {why}"));
     }
-    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let containers =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
     let mut reasons = waiting.filter_map(|waiting| {
         let reason = waiting.reason.as_deref()?;

@@ -26,6 +26,7 @@ pub(crate) use peers::ask_agent;
 pub use setup::{PodSetup, SetupError};
 pub(crate) use setup::{place, variable};
 pub use successor::install;
+pub(crate) use successor::{digest, own_digest};
 
 use crate::wire::{self, Caller, Credentials, Who};
 use desk::Desk;

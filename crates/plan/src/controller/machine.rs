@@ -150,6 +150,13 @@ impl Controller {
         Self { pace, ..self }
     }
 
+    /// The same, but a stored layout is kept as it is: its spec cannot be read, or was refused, and the cluster must be looked
+    /// after all the same.
+    #[must_use]
+    pub fn keeping_layout(self) -> Self {
+        Self { followed: true, ..self }
+    }
+
     /// Takes an event, gives what is to be done about it.
     pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
         match event {
