@@ -3,6 +3,7 @@
 mod cache;
 mod clients;
 mod command;
+mod crds;
 mod files;
 mod layers;
 mod rust_text;
@@ -31,6 +32,8 @@ enum Command {
     Layers,
     /// Check the text of the repository: sizes, names, lint exceptions, paths of one machine
     Files,
+    /// Write the definitions of our kinds on Kubernetes, or check those that lie in the repository
+    Crds(crds::Args),
     /// Run seeds through the simulator, or one with its transcript
     Sim(sim::Args),
     /// Run everything `make test` stands for and print one total
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Clients(args) => clients::run(&args),
         Command::Layers => layers::run(),
         Command::Files => files::run(),
+        Command::Crds(args) => crds::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Test(args) => test::run(&args),
     };
