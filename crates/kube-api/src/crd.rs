@@ -1,10 +1,17 @@
 //! The definitions of our kinds, generated from the tables that the reader of manifests checks by.
 //!
 //! The API server answers a wrong object at once with the schema and the rules of [`rules`]. What neither can say is left
-//! to the webhook, which asks the reader ([`RedisCluster::manifest`]), and to the operator, which does so again: the quotes
-//! and control characters in a directive's value; two spellings of one directive; why each directive is reserved; numbers
-//! that are too long, and durations with parts of a millisecond; a percentage of memory that comes to nothing; whether an
-//! update shrinks a volume; whether the zones that exist suffice; and all that costs something and is allowed (warnings).
+//! to the webhook, which asks the reader ([`RedisCluster::manifest`]), and to the operator, which does so again:
+//!
+//! - the quotes and control characters in a directive's value, and two spellings of one directive;
+//! - why each directive is reserved, and what to do instead;
+//! - numbers that are too long, and durations with parts of a millisecond;
+//! - a percentage of memory that comes to nothing;
+//! - whether an update shrinks a volume: the volumes that exist decide, not the old spec;
+//! - whether the zones that exist suffice;
+//! - all that is allowed and costs something (warnings), and all that has no effect.
+//!
+//! It is stricter than the reader in one thing: a key without a value where one of some words belongs is refused.
 
 mod fields;
 mod rules;
@@ -27,32 +34,32 @@ pub fn definitions() -> [(&'static str, Value); 2] {
 }
 
 /// What tells the kinds apart.
-struct Kind {
+struct Definition {
     kind: &'static str,
     plural: &'static str,
     singular: &'static str,
-    short: &'static str,
+    short: &'static [&'static str],
     columns: Value,
     schema: Value,
 }
 
-fn definition(kind: &Kind) -> Value {
+fn definition(of: &Definition) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": format!("{}.{GROUP}", kind.plural),
+            "name": format!("{}.{GROUP}", of.plural),
             "labels": {"app.kubernetes.io/name": "valkeeper"},
         },
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": kind.kind,
-                "listKind": format!("{}List", kind.kind),
-                "plural": kind.plural,
-                "singular": kind.singular,
-                "shortNames": [kind.short],
+                "kind": of.kind,
+                "listKind": format!("{}List", of.kind),
+                "plural": of.plural,
+                "singular": of.singular,
+                "shortNames": of.short,
                 "categories": ["valkeeper"],
             },
             "versions": [{
@@ -60,8 +67,8 @@ fn definition(kind: &Kind) -> Value {
                 "served": true,
                 "storage": true,
                 "subresources": {"status": {}},
-                "additionalPrinterColumns": kind.columns,
-                "schema": {"openAPIV3Schema": kind.schema},
+                "additionalPrinterColumns": of.columns,
+                "schema": {"openAPIV3Schema": of.schema},
             }],
         },
     })
@@ -75,11 +82,12 @@ fn redis_cluster() -> Value {
     let mut spec = fields::object(SPEC);
     spec["description"] = "What is wanted.".into();
     spec["x-kubernetes-validations"] = rules::of_spec().into();
-    definition(&Kind {
+    definition(&Definition {
         kind: RedisCluster::KIND,
         plural: RedisCluster::PLURAL,
         singular: "rediscluster",
-        short: "rc",
+        // `rc` belongs to this API, but kubectl takes it for core's ReplicationController.
+        short: &["rc", "rcl"],
         columns: json!([
             column("Shards", "integer", ".spec.shards"),
             column("Instances", "integer", ".status.instances"),
@@ -105,11 +113,11 @@ fn redis_cluster() -> Value {
 }
 
 fn redis_cluster_request() -> Value {
-    definition(&Kind {
+    definition(&Definition {
         kind: RedisClusterRequest::KIND,
         plural: RedisClusterRequest::PLURAL,
         singular: "redisclusterrequest",
-        short: "rcq",
+        short: &["rcq"],
         columns: json!([
             column("Cluster", "string", ".spec.cluster"),
             column("Request", "string", ".spec.request.request"),

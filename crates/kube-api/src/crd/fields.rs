@@ -1,4 +1,4 @@
-//! From the reader's tables to an OpenAPI schema.
+//! From the reader's tables to an `OpenAPI` schema.
 
 use serde_json::{Map, Value, json};
 use valkeeper_model::manifest::schema::{Field, Preset, Shape};
@@ -30,6 +30,8 @@ fn property(field: &Field) -> Value {
         Some(Preset::Word(word)) => schema["default"] = word.into(),
         Some(Preset::Empty) => schema["default"] = json!({}),
         // A key without a value is an absent one, as for Kubernetes' own kinds. With a default it is so by itself.
+        // Among words the API server takes no null.
+        None if schema["enum"].is_array() => {}
         None => schema["nullable"] = true.into(),
     }
     schema
