@@ -4,6 +4,7 @@ mod bed;
 mod cache;
 mod clients;
 mod command;
+mod crds;
 mod files;
 mod images;
 mod kube;
@@ -41,6 +42,8 @@ enum Command {
     Layers,
     /// Check the text of the repository: sizes, names, lint exceptions, paths of one machine
     Files,
+    /// Write the definitions of our kinds on Kubernetes, or check those that lie in the repository
+    Crds(crds::Args),
     /// Run seeds through the simulator, or one with its transcript
     Sim(sim::Args),
     /// Run everything `make test` stands for and print one total
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bed(args) => bed::run(&args),
         Command::Layers => layers::run(),
         Command::Files => files::run(),
+        Command::Crds(args) => crds::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Test(args) => test::run(&args),
     };

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{clients, command, files, layers, servers};
+use crate::{clients, command, crds, files, layers, servers};
 use tally::Tally;
 
 #[derive(clap::Args)]
@@ -42,6 +42,7 @@ const CHECKS: &[Check] = &[
     }),
     ("layers", |_| layers::run()),
     ("files", |_| files::run()),
+    ("generated files", |root| crds::check(root)),
     ("servers", |_| servers::run(&servers::Args::default())),
 ];
 

@@ -1,6 +1,7 @@
 //! What Valkeeper's objects on Kubernetes look like and are called. Whoever talks to Kubernetes agrees with the others
 //! through this crate: operator, webhook, agent and command line. No client, no I/O.
 
+pub mod crd;
 pub mod names;
 mod object;
 mod redis_cluster;

@@ -56,7 +56,12 @@ impl RedisClusterRequest {
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         };
-        let spec = RequestSpec { cluster: cluster.to_owned(), request: serde_json::to_value(request)? };
+        let mut request = serde_json::to_value(request)?;
+        // Its definition knows no nothings: what is not named is not there.
+        if let Some(fields) = request.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        let spec = RequestSpec { cluster: cluster.to_owned(), request };
         Ok(Self { metadata, spec, status: None })
     }
 

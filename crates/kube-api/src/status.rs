@@ -386,4 +386,4 @@ fn slots_served(report: &Report) -> u16 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -43,19 +43,7 @@ pub fn manifests(install: &Install) -> Vec<Value> {
 
 /// The definitions of our kinds.
 pub fn crds() -> Vec<Value> {
-    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    [("RedisCluster", "redisclusters", "rc"), ("RedisClusterRequest", "redisclusterrequests", "rcq")]
-        .map(|(kind, plural, short)| {
-            json!({
-                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-                "metadata": { "name": format!("{plural}.redis.io") },
-                "spec": { "group": "redis.io", "scope": "Namespaced",
-                    "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "shortNames": [short] },
-                    "versions": [{ "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
-                        "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": any, "status": any } } } }] },
-            })
-        })
-        .into()
+    valkeeper_kube_api::crd::definitions().into_iter().map(|(_, definition)| definition).collect()
 }
 
 fn metadata(install: &Install) -> Value {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 /// handed on to it as they are stay JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the switches of the manifest, each with its own meaning")]
 pub struct KubernetesSpec {
     /// The servers' image.
     pub image: String,

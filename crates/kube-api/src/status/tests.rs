@@ -11,7 +11,7 @@ fn name(n: u32) -> InstanceName {
     InstanceName::nth(&"demo".parse().unwrap(), n)
 }
 
-fn report(waiting: Vec<Waiting>) -> Report {
+pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
     let instance = |n: u32| InstanceReport {
         name: name(n),
         shard: ShardName::nth(n % 3),
@@ -38,7 +38,7 @@ fn report(waiting: Vec<Waiting>) -> Report {
     }
 }
 
-fn facts<'a>(before: Option<&'a RedisClusterStatus>, now: &'a Time) -> Facts<'a> {
+pub(crate) fn facts<'a>(before: Option<&'a RedisClusterStatus>, now: &'a Time) -> Facts<'a> {
     static NO_SECRETS: BTreeMap<String, String> = BTreeMap::new();
     Facts {
         generation: Some(4),
@@ -53,7 +53,7 @@ fn facts<'a>(before: Option<&'a RedisClusterStatus>, now: &'a Time) -> Facts<'a>
 }
 
 /// One of each shape of detail.
-fn reasons() -> Vec<Waiting> {
+pub(crate) fn reasons() -> Vec<Waiting> {
     let mut all = vec![
         Waiting::AgentUnknown { instance: name(5), why: Unseen::Timeout.into() },
         Waiting::StartFailed { instance: name(5), failure: StartFailure::PortTaken { port: 6379 } },

@@ -293,7 +293,8 @@ fn fields(path: &str, node: &Node, known: &'static [Field], findings: &mut Findi
         let field_path = join(path, &key.text);
         findings.remember(field_path.clone(), key.place);
         let Some(field) = known.iter().find(|field| field.name == key.text) else {
-            let hint = (!findings.is_full()).then(|| unknown_field_hint(path, &key.text, known));
+            let hint =
+                (!findings.is_full()).then(|| unknown_field_hint(path, &key.text, known, findings.target));
             let reason = if key.text == "<<" { "merge keys are not supported" } else { "unknown field" };
             findings.problem_at(key.place, &field_path, reason, hint);
             continue;
@@ -337,7 +338,7 @@ fn duplicates(path: &str, entries: &[(Key, Node)], findings: &mut Findings) {
     }
 }
 
-fn unknown_field_hint(path: &str, name: &str, known: &'static [Field]) -> String {
+fn unknown_field_hint(path: &str, name: &str, known: &'static [Field], target: Target) -> String {
     if name == "<<" {
         return "write the fields out".to_owned();
     }
@@ -347,7 +348,12 @@ fn unknown_field_hint(path: &str, name: &str, known: &'static [Field]) -> String
     if let Some(word) = similar(name, known.iter().map(|field| field.name)) {
         return format!("did you mean `{word}`?");
     }
-    let used = known.iter().filter(|field| matches!(field.effect, Effect::Used));
+    let is_used = |field: &&Field| match field.effect {
+        Effect::Used => true,
+        Effect::Kubernetes(_) => target == Target::Kubernetes,
+        Effect::Unused(_) | Effect::Later(_) => false,
+    };
+    let used = known.iter().filter(is_used);
     let names: Vec<_> = used.map(|field| field.name).collect();
     format!("known here: {}", names.join(", "))
 }

@@ -1,0 +1,238 @@
+//! The rules of [`valkeeper_model::spec::rules`] in CEL, the language of the API server. `self` is the spec.
+
+use super::fields::{DURATION, QUANTITY};
+use serde_json::{Value, json};
+use valkeeper_model::Refusal;
+use valkeeper_model::manifest::schema::{Effect, SPEC};
+use valkeeper_model::spec::reserved_directives;
+use valkeeper_model::spec::rules::{self as said, Rule};
+
+/// The field's value is there.
+const MAX_MEMORY: &str = "has(self.memory) && has(self.memory.maxMemory)";
+const PERCENT: &str = "has(self.memory) && has(self.memory.maxMemoryPercent)";
+const LIMIT: &str = "has(self.resources) && has(self.resources.limits) && 'memory' in self.resources.limits";
+/// RFC 1123, as Kubernetes names objects.
+const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// What the layout of a cluster must be is no matter of another mode.
+const CLUSTER: &str = "!(has(self.mode) && self.mode == 'cluster')";
+
+/// All rules about a spec by itself, and those about its changes that need no look at the status.
+pub(super) fn of_spec() -> Vec<Value> {
+    let mut rules = layout();
+    rules.extend(timeouts());
+    rules.extend(memory());
+    rules.extend(directives());
+    rules.extend(others());
+    rules.extend(not_yet());
+    rules.push(cannot_change(
+        "spec.storage.type",
+        "self.storage.type == oldSelf.storage.type",
+        ".storage.type",
+    ));
+    rules
+}
+
+/// Rules about the whole object.
+pub(super) fn of_object() -> Vec<Value> {
+    let name = "self.metadata.name";
+    let held = format!("size({name}) <= 40 && {name}.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')");
+    let mut naming = rule(&said::CLUSTER_NAME, &held, &[name]);
+    // The API server lets no rule point deeper into metadata.
+    naming["fieldPath"] = ".metadata".into();
+    // Until there is a layout, nothing is lost by another wish.
+    let founded = "has(oldSelf.status) && has(oldSelf.status.shards) && size(oldSelf.status.shards) > 0";
+    let fixed = |field: &str| {
+        let held = format!("!({founded}) || self.spec.{field} == oldSelf.spec.{field}");
+        cannot_change(&format!("spec.{field}"), &held, &format!(".spec.{field}"))
+    };
+    vec![naming, fixed("shards"), fixed("replicasPerShard")]
+}
+
+/// A CEL literal.
+fn literal(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A message with values. Formatting is the only way to put them in whose cost the API server can estimate.
+fn message(text: &str, values: &[&str]) -> String {
+    let format = literal(&text.replace('%', "%%").replace("{}", "%s"));
+    format!("{format}.format([{}])", values.join(", "))
+}
+
+fn rule(of: &Rule, holds: &str, values: &[&str]) -> Value {
+    let path = of.field.strip_prefix("spec").map_or_else(|| format!(".{}", of.field), str::to_owned);
+    let hint = of.hint.map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+    let mut rule = json!({
+        "rule": holds,
+        "message": format!("{}{hint}", of.reason.replace("{}", "this value")),
+        "fieldPath": path,
+    });
+    if !values.is_empty() {
+        rule["messageExpression"] = message(&format!("{}{hint}", of.reason), values).into();
+    }
+    rule
+}
+
+fn cannot_change(field: &str, holds: &str, path: &str) -> Value {
+    let refusal = Refusal::CannotChange { field: field.to_owned() };
+    let hint = refusal.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+    json!({"rule": holds, "message": format!("{refusal}{hint}"), "fieldPath": path, "reason": "FieldValueForbidden"})
+}
+
+fn layout() -> Vec<Value> {
+    let of_cluster = |of: &Rule, holds: &str, values: &[&str]| {
+        let values: Vec<&str> = values.to_vec();
+        rule(of, &format!("{CLUSTER} || {holds}"), &values)
+    };
+    let (shards, replicas) = ("self.shards", "self.replicasPerShard");
+    let servers = "self.shards * (self.replicasPerShard + 1)";
+    let (min, max) = ("self.minSyncReplicas", "self.maxSyncReplicas");
+    vec![
+        rule(&said::MODE_MISSING, "has(self.mode)", &[]),
+        rule(&said::MODE_UNSUPPORTED, "!has(self.mode) || self.mode == 'cluster'", &["self.mode"]),
+        of_cluster(&said::INSTANCES_IN_CLUSTER, "!has(self.instances) || self.instances == 0", &[]),
+        of_cluster(&said::TOO_FEW_SHARDS, &format!("{shards} >= 3"), &[shards]),
+        of_cluster(&said::TOO_MANY_SHARDS, &format!("{shards} <= 1000"), &[shards]),
+        of_cluster(
+            &said::TOO_MANY_INSTANCES,
+            &format!("{shards} > 1000 || {servers} <= 2000"),
+            &[shards, replicas, servers],
+        ),
+        of_cluster(&said::MIN_SYNC_OVER_REPLICAS, &format!("{min} <= {replicas}"), &[min, replicas]),
+        of_cluster(&said::MAX_SYNC_OVER_REPLICAS, &format!("{max} <= {replicas}"), &[max, replicas]),
+        of_cluster(&said::MAX_SYNC_UNDER_MIN, &format!("{max} == 0 || {max} >= {min}"), &[max, min]),
+    ]
+}
+
+/// Is the text anything but of this pattern? The API server says that by itself, and asks the rules all the same.
+fn no_match(text: &str, pattern: &str) -> String {
+    format!("!{text}.matches({})", literal(pattern))
+}
+
+fn timeouts() -> Vec<Value> {
+    let within = |of: &Rule, field: &str, least: &str| {
+        let value = format!("duration({field})");
+        let no_duration = no_match(field, DURATION);
+        let held = format!(
+            "!has({field}) || {no_duration} || ({value} >= duration('{least}') && {value} <= duration('10m'))"
+        );
+        rule(of, &held, &[&format!("{value}.getMilliseconds()")])
+    };
+    vec![
+        within(&said::NODE_TIMEOUT_RANGE, "self.nodeTimeout", "500ms"),
+        within(&said::UNRESPONSIVE_AFTER_RANGE, "self.unresponsiveAfter", "1s"),
+    ]
+}
+
+/// The rule that a quantity, where it is one, is not nothing.
+fn something(of: &Rule, field: &str) -> Value {
+    let no_quantity = no_match(&format!("string({field})"), QUANTITY);
+    rule(of, &format!("{no_quantity} || quantity(string({field})).isGreaterThan(quantity('0'))"), &[])
+}
+
+fn memory() -> Vec<Value> {
+    let (amount, percent) = ("self.memory.maxMemory", "self.memory.maxMemoryPercent");
+    let limit = "self.resources.limits['memory']";
+    let no_amounts = format!(
+        "{} || {}",
+        no_match(&format!("string({amount})"), QUANTITY),
+        no_match(&format!("string({limit})"), QUANTITY)
+    );
+    let bytes = |field: &str| format!("quantity(string({field}))");
+    let in_range = format!("({percent} >= 1 && {percent} <= 100)");
+    let mut no_memory = something(&said::NO_MEMORY, amount);
+    no_memory["rule"] =
+        format!("!({MAX_MEMORY}) || {}", no_memory["rule"].as_str().unwrap_or_default()).into();
+    vec![
+        no_memory,
+        rule(&said::TWO_MEMORY_LIMITS, &format!("!({MAX_MEMORY} && {PERCENT})"), &[]),
+        rule(
+            &said::MEMORY_OVER_LIMIT,
+            &format!(
+                "!({MAX_MEMORY} && {LIMIT}) || {no_amounts} || {}.compareTo({}) <= 0",
+                bytes(amount),
+                bytes(limit)
+            ),
+            &[&format!("{}.asInteger()", bytes(amount)), &format!("{}.asInteger()", bytes(limit))],
+        ),
+        rule(&said::PERCENT_RANGE, &format!("!({PERCENT}) || {in_range}"), &[percent]),
+        rule(&said::PERCENT_OF_NOTHING, &format!("!({PERCENT} && {in_range}) || ({LIMIT})"), &[]),
+    ]
+}
+
+/// A name of a directive that fits one of the patterns, whatever its case and the blanks around it.
+fn fits(patterns: impl Iterator<Item = &'static str>) -> String {
+    let pattern = |text: &str| text.replace('*', ".*");
+    let all: Vec<String> = patterns.map(pattern).collect();
+    format!("k.matches('(?i)^\\\\s*({})\\\\s*$')", all.join("|"))
+}
+
+fn directives() -> Vec<Value> {
+    let (owned, tuning) = reserved_directives();
+    let reserved = format!("({} && !{})", fits(owned), fits(tuning.iter().copied()));
+    let of_memory = fits(["maxmemory", "maxmemory-policy"].into_iter());
+    let named = "k.matches('^\\\\s*[A-Za-z0-9_.-]+\\\\s*$')";
+    let listed = |wrong: &str| format!("self.redis.filter(k, {wrong})");
+    let mut of_reserved =
+        rule(&said::DIRECTIVE_RESERVED, &format!("!has(self.redis) || self.redis.all(k, !{reserved})"), &[]);
+    // The reader points at each of them; here one message is about all.
+    let reason = format!("{}: {{}}", said::DIRECTIVE_RESERVED.reason);
+    of_reserved["messageExpression"] = message(&reason, &[&listed(&reserved)]).into();
+    vec![
+        rule(
+            &said::DIRECTIVE_NAME,
+            &format!("!has(self.redis) || self.redis.all(k, {named})"),
+            &[&listed(&format!("!{named}"))],
+        ),
+        of_reserved,
+        rule(
+            &said::DIRECTIVE_BESIDE_MEMORY,
+            &format!("!has(self.redis) || !has(self.memory) || self.redis.all(k, !{of_memory})"),
+            &[],
+        ),
+    ]
+}
+
+fn others() -> Vec<Value> {
+    let secret = "self.authSecret.name";
+    let off = |of: &Rule, flag: &str| {
+        let held =
+            format!("!has(self.replicaMode) || !has(self.replicaMode.{flag}) || !self.replicaMode.{flag}");
+        rule(of, &held, &[])
+    };
+    vec![
+        rule(&said::AUTH_SECRET_NAME_MISSING, &format!("!has(self.authSecret) || has({secret})"), &[]),
+        rule(
+            &said::AUTH_SECRET_NAME,
+            &format!(
+                "!has(self.authSecret) || !has({secret}) || \
+                 (size({secret}) <= 253 && {secret}.matches('{SUBDOMAIN}'))"
+            ),
+            &[secret],
+        ),
+        off(&said::REPLICA_MODE_ENABLED, "enabled"),
+        off(&said::REPLICA_MODE_PROMOTE, "promote"),
+        rule(
+            &said::CLASS_OF_EMPTY_DIR,
+            "self.storage.type != 'emptyDir' || !has(self.storage.storageClassName)",
+            &[],
+        ),
+        something(&said::NO_STORAGE, "self.storage.size"),
+        rule(&said::NO_IMAGE, "self.imageName != ''", &[]),
+    ]
+}
+
+/// Fields that are known and refused.
+fn not_yet() -> Vec<Value> {
+    SPEC.iter()
+        .filter_map(|field| match field.effect {
+            Effect::Later(instead) => Some(json!({
+                "rule": format!("!has(self.{})", field.name),
+                "message": format!("not supported yet; hint: {instead}"),
+                "fieldPath": format!(".{}", field.name),
+                "reason": "FieldValueForbidden",
+            })),
+            _ => None,
+        })
+        .collect()
+}
