@@ -1,11 +1,15 @@
 //! Developer commands, started as `cargo xtask COMMAND`. One file per command.
 
+mod bed;
 mod cache;
 mod clients;
 mod command;
 mod crds;
 mod files;
+mod images;
+mod kube;
 mod layers;
+mod packages;
 mod rust_text;
 mod servers;
 mod sim;
@@ -28,6 +32,12 @@ enum Command {
     Servers(servers::Args),
     /// Put the clients that scenarios run beside an event into .clients/
     Clients(clients::Args),
+    /// Build the programs of the Kubernetes that scenarios run on and print their folder
+    Kube,
+    /// Write the images that the Kubernetes bed runs into a folder
+    Images(images::Args),
+    /// Run a command in a Kubernetes of its own, which ends with it
+    Bed(bed::Args),
     /// Prove that crates depend on each other downwards only and that the pure ones are pure
     Layers,
     /// Check the text of the repository: sizes, names, lint exceptions, paths of one machine
@@ -44,6 +54,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Servers(args) => servers::run(&args),
         Command::Clients(args) => clients::run(&args),
+        Command::Kube => kube::run(),
+        Command::Images(args) => images::run(&args),
+        Command::Bed(args) => bed::run(&args),
         Command::Layers => layers::run(),
         Command::Files => files::run(),
         Command::Crds(args) => crds::run(&args),

@@ -14,7 +14,8 @@ use serde::Deserialize;
 
 use crate::{cache, command};
 
-const LOCK: &str = include_str!("../servers.lock");
+/// What pins them: whoever makes something from a server names it after this as well.
+pub(crate) const LOCK: &str = include_str!("../servers.lock");
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -69,6 +70,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     ensure!(failed.is_empty(), "no {}", failed.join(", no "));
     Ok(())
+}
+
+/// The folder of one server, fetched if need be.
+pub(crate) fn folder(name: &str) -> Result<PathBuf> {
+    let lock: Lock = serde_json::from_str(LOCK).context("xtask/servers.lock")?;
+    let only = [name.to_owned()];
+    let cache = cache::folder("servers")?;
+    let shelf = cache.join(&cache::sha256(LOCK.as_bytes())[..16]);
+    let links = command::checkout()?.join(".servers");
+    for server in choose(&lock.servers, &only)? {
+        provide(server, &cache, &shelf, &links)?;
+    }
+    Ok(shelf.join(name))
 }
 
 fn choose<'a>(servers: &'a [Server], only: &[String]) -> Result<Vec<&'a Server>> {

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use valkeeper_client::{AdminConnection, Password};
 use valkeeper_model::{
-    Activity, AgentOrder, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, Process, Role,
-    Unseen,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis,
+    Process, Role, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
@@ -57,6 +57,7 @@ enum Input {
     Event(Event),
     Ask(Ask, oneshot::Sender<Result<Answer, AskFailed>>),
     Stop(oneshot::Sender<()>),
+    Retire(oneshot::Sender<()>),
 }
 
 /// The way to a running agent.
@@ -84,11 +85,28 @@ impl AgentHandle {
         }
     }
 
-    /// Stops its server in an orderly way and ends it.
+    /// Stops its server in an orderly way and ends it. For when all servers stop.
     pub async fn stop(&self) {
+        self.end(Input::Stop).await;
+    }
+
+    /// Stops its server and ends it; a primary hands over first, and sends its clients on for a while.
+    pub async fn retire(&self) {
+        self.end(Input::Retire).await;
+    }
+
+    async fn end(&self, how: impl FnOnce(oneshot::Sender<()>) -> Input) {
         let (done, stopped) = oneshot::channel();
-        if self.input.send(Input::Stop(done)).is_ok() {
+        if self.input.send(how(done)).is_ok() {
             let _ = stopped.await;
+        }
+    }
+
+    /// What it knows, without a look at the server. `None` before its first order.
+    pub async fn report(&self, within: Duration) -> Option<AgentReport> {
+        match self.ask(Ask::Report { fresh: false }, within).await {
+            Ok(Answer::Report(report)) => Some(*report),
+            _ => None,
         }
     }
 }
@@ -168,6 +186,10 @@ impl Runner {
                     Some(Input::Stop(done)) => {
                         self.stopped = Some(done);
                         Event::Stop
+                    }
+                    Some(Input::Retire(done)) => {
+                        self.stopped = Some(done);
+                        Event::Retire
                     }
                 },
                 () = sleep => Event::Tick,

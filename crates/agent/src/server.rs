@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use valkeeper_client::Password;
 use valkeeper_model::{Address, Incarnation, StartFailure};
 use valkeeper_plan::agent::StartPlan;
+use valkeeper_plan::config::Directive;
 
 /// What is known of a server's process, kept on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,7 @@ pub struct ProcessRecord {
 #[derive(Debug, Clone)]
 pub struct ServerHome {
     root: PathBuf,
+    own: Vec<Directive>,
 }
 
 /// Lines of the log that tell why a server ended.
@@ -40,7 +42,12 @@ const LAST_WORDS: usize = 3;
 impl ServerHome {
     /// At that place; it need not exist.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, own: Vec::new() }
+    }
+    /// With directives that come from where the server runs, not from the cluster's spec: what it binds to, what it announces.
+    #[must_use]
+    pub fn with_own(self, own: Vec<Directive>) -> Self {
+        Self { own, ..self }
     }
     /// Its data directory.
     pub fn data(&self) -> DataDir {
@@ -122,7 +129,7 @@ impl ServerHome {
         let log = self.log();
         let places = Places { data: data.path(), log: &log };
         let knows = |name: &str| program.knows(name);
-        let mut text = server_file::render(&plan.config, &plan.address, &places, password, knows);
+        let mut text = server_file::render(&plan.config, &self.own, &plan.address, &places, password, knows);
         let _ = writeln!(text, "pidfile \"{}\"", self.root.join("server.pid").display());
         let file = self.root.join("server.conf");
         replace(&file, text.as_bytes()).map_err(unusable)?;

@@ -16,6 +16,7 @@ pub(crate) struct Places<'a> {
 /// The text of the file. Directives of the cluster come first, then what is the instance's own and nobody may change.
 pub(crate) fn render(
     directives: &[Directive],
+    own: &[Directive],
     address: &Address,
     places: &Places<'_>,
     password: &Password,
@@ -39,6 +40,10 @@ pub(crate) fn render(
     }
     line("port", &address.port.to_string());
     line("bind", &address.ip.to_string());
+    // Of two lines of one name the engine takes the last.
+    for (name, value) in own.iter().filter(|(name, _)| knows(name)) {
+        line(name, value);
+    }
     if address.bus_port != address.port.wrapping_add(Address::BUS_OFFSET) {
         line("cluster-port", &address.bus_port.to_string());
     }

@@ -162,6 +162,38 @@ pub(crate) enum Command {
     /// The supervisor itself, in the foreground
     #[command(hide = true)]
     Supervise(Supervise),
+    /// Look after the clusters of a Kubernetes
+    #[cfg(feature = "kubernetes")]
+    Operator(Operator),
+    /// What an install on Kubernetes consists of
+    #[cfg(feature = "kubernetes")]
+    #[command(subcommand)]
+    Kube(Kube),
+    /// The agent in a pod, its first process
+    #[cfg(feature = "kubernetes")]
+    #[command(hide = true)]
+    Agent,
+    /// Copy this program into a folder, for the pod's other container
+    #[cfg(feature = "kubernetes")]
+    #[command(hide = true)]
+    Install {
+        /// The folder
+        folder: PathBuf,
+    },
+    /// Raise the node's limit of waiting connections to the server's
+    #[cfg(feature = "kubernetes")]
+    #[command(hide = true)]
+    TuneKernel,
+}
+
+impl Command {
+    /// Runs for long where nobody looks on, so that its log is all there is to see.
+    pub(crate) fn talks(&self) -> bool {
+        #[cfg(feature = "kubernetes")]
+        return matches!(self, Self::Operator(_) | Self::Agent);
+        #[cfg(not(feature = "kubernetes"))]
+        false
+    }
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -177,6 +209,44 @@ pub(crate) struct Supervise {
     /// Put the instances on free ports from here on; moves those of a cluster that exists and is down
     #[arg(long, value_name = "PORT")]
     pub(crate) base_port: Option<u16>,
+}
+
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Operator {
+    /// Only clusters of this namespace; may be given again [default: of all]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) watch: Vec<String>,
+    /// The operator's own name, which no other has: its pod's
+    #[arg(long, env = "VALKEEPER_OPERATOR_NAME", value_name = "NAME")]
+    pub(crate) name: String,
+    /// The namespace it runs in
+    #[arg(long, env = "VALKEEPER_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
+    pub(crate) own_namespace: String,
+    /// The image it runs from; agents come from it too
+    #[arg(long, env = "VALKEEPER_IMAGE", value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Kube {
+    /// Print the whole install: definitions, permissions, webhook, operator
+    #[command(after_help = "Example:\n  valkeeper kube manifests | kubectl apply --server-side -f -")]
+    Manifests {
+        /// Where the operator is to run
+        #[arg(long, default_value = "valkeeper-system", value_name = "NAMESPACE")]
+        namespace: String,
+        /// Its image
+        #[arg(long, default_value = "valkeeper/valkeeper:dev", value_name = "IMAGE")]
+        image: String,
+        /// How many operators; one acts, the others stand by
+        #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+        replicas: u32,
+        /// Only clusters of this namespace; may be given again [default: of all]
+        #[arg(long, value_name = "NAMESPACE")]
+        watch: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, ClapArgs)]

@@ -16,7 +16,11 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("VALKEEPER_LOG").unwrap_or_else(|_| {
-            tracing_subscriber::EnvFilter::new(if args.verbose { "info" } else { "warn" })
+            tracing_subscriber::EnvFilter::new(if args.verbose || args.command.talks() {
+                "info"
+            } else {
+                "warn"
+            })
         }))
         .with_writer(std::io::stderr)
         .with_target(false)

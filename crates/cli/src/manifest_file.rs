@@ -4,7 +4,8 @@
 use crate::failure::{Failure, Kind};
 use std::path::Path;
 use valkeeper_agent::Program;
-use valkeeper_local::{ClusterDir, RandomIds};
+use valkeeper_engine::RandomIds;
+use valkeeper_local::ClusterDir;
 use valkeeper_model::manifest::Manifest;
 use valkeeper_model::{ClusterSpec, Refusal, ZoneName};
 use valkeeper_plan::controller::change;
@@ -20,7 +21,7 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
             "give the path of a manifest, like examples/cluster.yaml",
         )
     })?;
-    let Manifest { spec, without_effect, warnings } = match valkeeper_model::manifest::parse(&name, &text) {
+    let Manifest { spec, without_effect, warnings, .. } = match valkeeper_model::manifest::parse(&name, &text) {
         Ok(manifest) => manifest,
         Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
     };

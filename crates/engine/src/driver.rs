@@ -19,8 +19,8 @@ const REPORT_WITHIN: Duration = Duration::from_secs(2);
 /// What a user asks, and where the answer goes.
 pub type Requests = mpsc::UnboundedReceiver<(Request, oneshot::Sender<Result<(), Refusal>>)>;
 
-/// Takes explanations.
-pub type Publish = Arc<dyn Fn(&Layout, Report) + Send + Sync>;
+/// Takes explanations, with the layout and the observation they are of.
+pub type Publish = Arc<dyn Fn(&Layout, Option<&Observation>, Report) + Send + Sync>;
 
 /// A controller with its surroundings.
 pub struct Driver {
@@ -32,10 +32,12 @@ pub struct Driver {
     pub store: Arc<dyn Store>,
     /// Takes what happens.
     pub record: Arc<dyn Fn(Happened) + Send + Sync>,
-    /// Takes the explanation and the layout it explains.
+    /// Takes the explanation, the layout it explains and what it was made from.
     pub publish: Publish,
     /// Rung by whoever has news.
     pub nudge: Arc<Notify>,
+    /// Rung when instances have got other addresses.
+    pub moved: Arc<Notify>,
     /// Time.
     pub clock: Clock,
 }
@@ -62,6 +64,7 @@ impl Driver {
                     asked.insert(token, reply);
                     Event::Asked { token, request }
                 }
+                () = self.moved.notified() => Event::Moved,
                 () = self.nudge.notified() => Event::Nudged,
                 () = sleep => Event::Tick,
             };
@@ -75,7 +78,7 @@ impl Driver {
                     Command::GiveUp(refusal) => return refusal,
                     Command::Publish(report) => {
                         if let Some(layout) = self.controller.layout() {
-                            (self.publish)(layout, *report);
+                            (self.publish)(layout, self.controller.observation(), *report);
                         }
                     }
                     other => self.carry_out(other, &sender),

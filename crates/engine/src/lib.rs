@@ -3,6 +3,8 @@
 
 mod driver;
 mod ports;
+mod random;
 
 pub use driver::{Driver, Publish, Requests};
 pub use ports::{Boxed, Clock, Platform, Store};
+pub use random::{RandomIds, password};

@@ -5,13 +5,11 @@ mod control;
 mod event_log;
 mod platform;
 mod ports;
-mod random;
 mod state_dir;
 mod store;
 mod supervisor;
 
 pub use control::{Control, ControlAnswer, ControlError, ControlRequest, Seen};
 pub use event_log::{EventLine, EventLog};
-pub use random::RandomIds;
 pub use state_dir::{ClusterDir, StateDir, StateError};
 pub use supervisor::{Supervisor, SupervisorError, SupervisorSetup, Watching};

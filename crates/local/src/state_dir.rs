@@ -247,7 +247,7 @@ impl ClusterDir {
                     .to_owned();
             return Err(StateError::Damaged { path, why });
         }
-        replace(&path, crate::random::password().reveal().as_bytes()).map_err(StateError::io(&path))
+        replace(&path, valkeeper_engine::password().reveal().as_bytes()).map_err(StateError::io(&path))
     }
 
     /// Removes the folder with all data in it.

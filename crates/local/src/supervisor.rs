@@ -3,7 +3,6 @@
 use crate::control::{self, ControlAnswer, ControlRequest, Seen};
 use crate::event_log::{EventLine, EventLog};
 use crate::platform::LocalPlatform;
-use crate::random::RandomIds;
 use crate::state_dir::{ClusterDir, Lock, StateDir, StateError};
 use crate::store::FileStore;
 use std::sync::{Arc, Mutex};
@@ -12,7 +11,7 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use valkeeper_agent::Program;
-use valkeeper_engine::{Clock, Driver};
+use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_model::{ClusterSpec, Happened, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
 
@@ -126,8 +125,10 @@ impl Supervisor {
             platform: Arc::clone(&platform) as _,
             store: Arc::new(FileStore { dir }),
             record: Arc::clone(&record),
-            publish: Arc::new(move |_, new| _ = report.send_replace(Some(new))),
+            publish: Arc::new(move |_, _, new| _ = report.send_replace(Some(new))),
             nudge,
+            // Ports do not change while a supervisor runs.
+            moved: Arc::default(),
             clock: Clock(origin),
         };
         let mut driving = tokio::spawn(driver.run(requests));

@@ -15,6 +15,13 @@ pub enum Waiting {
         /// Why.
         why: UnseenWord,
     },
+    /// Kubernetes does not run its pod.
+    PodNotRunning {
+        /// Whose.
+        instance: InstanceName,
+        /// What Kubernetes says.
+        why: String,
+    },
     /// The server is down.
     InstanceDown {
         /// Which.
@@ -246,6 +253,7 @@ impl fmt::Display for Waiting {
             |list: &[InstanceName]| list.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
         match self {
             Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent is {}", why.0),
+            Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
             Self::Loading { instance } => write!(f, "{instance}: the server is loading its data"),

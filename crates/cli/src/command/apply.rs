@@ -8,7 +8,7 @@ use crate::{manifest_file, output, target};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
-use valkeeper_local::RandomIds;
+use valkeeper_engine::RandomIds;
 use valkeeper_model::{InstanceName, Request, Role, ShardName, ZoneName};
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement;

@@ -6,6 +6,8 @@ mod connect;
 mod down;
 mod drill;
 mod events;
+#[cfg(feature = "kubernetes")]
+mod kube;
 mod logs;
 mod up;
 
@@ -51,6 +53,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             cli::cli(&args, command, Duration::from_secs(*timeout), output.format).await
         }
         Command::Drill(event) => drill::drill(&args, event).await,
+        #[cfg(feature = "kubernetes")]
+        Command::Operator(operator) => kube::operator(operator).await,
+        #[cfg(feature = "kubernetes")]
+        Command::Kube(command) => kube::kube(command),
+        #[cfg(feature = "kubernetes")]
+        Command::Agent => kube::agent().await,
+        #[cfg(feature = "kubernetes")]
+        Command::Install { folder } => kube::install(folder),
+        #[cfg(feature = "kubernetes")]
+        Command::TuneKernel => kube::tune_kernel(),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "valkeeper", &mut std::io::stdout());
             Ok(())

@@ -162,6 +162,10 @@ impl Agent {
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),
             Event::Stop => self.stop(now),
+            Event::Retire => {
+                self.resting = true;
+                self.come_down(now);
+            }
             Event::Tick => {}
         }
         self.tick(now);

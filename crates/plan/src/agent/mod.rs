@@ -83,8 +83,10 @@ pub enum Event {
         /// What.
         ask: Ask,
     },
-    /// Stop the server and stay down: the supervisor goes down.
+    /// Stop the server and stay down: the supervisor goes down, and all servers with it.
     Stop,
+    /// Stop the server and stay down, alone: a primary hands over first (law 2).
+    Retire,
     /// Time has passed.
     Tick,
 }

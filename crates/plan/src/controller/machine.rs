@@ -1,7 +1,7 @@
 //! The controller's state, and the order of things: load, found, commit, provision, order, observe, act.
 
 use super::steps::{self, Step};
-use super::{Command, CommitError, Event, change, orders};
+use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
 use crate::health;
 use crate::placement::{self, Ids};
@@ -9,13 +9,9 @@ use crate::sight::Sight;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Address, Answer, Ask, AskFailed, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis,
-    Observation, Refusal, Report, ShardName, Waiting, ZoneName,
+    Observation, Refusal, Report, ShardName, ZoneName,
 };
 
-/// Between observations of a cluster that is whole.
-const AT_REST_MS: u64 = 1_000;
-/// Between observations of one that is not.
-const UNSETTLED_MS: u64 = 50;
 /// Observations that follow a nudge are not closer than this.
 const NUDGED_MS: u64 = 5;
 /// Before the next try after the store or the platform failed.
@@ -32,10 +28,15 @@ pub struct Controller {
     ids: Box<dyn Ids + Send>,
     pub(super) layout: Option<Layout>,
     pub(super) observation: Option<Observation>,
-    report: Option<Report>,
+    pub(super) report: Option<Report>,
     addresses: BTreeMap<InstanceName, Address>,
+    pace: Pace,
+    /// When the report last changed.
+    pub(super) changed_at: Millis,
+    /// Instances have moved since the addresses were asked for.
+    moved: bool,
     stage: Stage,
-    store_failed: Option<String>,
+    pub(super) store_failed: Option<String>,
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when the shard's primary is another than that one.
     pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
@@ -54,7 +55,7 @@ pub struct Controller {
     seen_since: BTreeMap<String, Millis>,
     taken_at: BTreeMap<String, Millis>,
     last_token: u64,
-    out: Vec<Command>,
+    pub(super) out: Vec<Command>,
 }
 
 /// What an answer of an agent is for.
@@ -123,6 +124,9 @@ impl Controller {
             observation: None,
             report: None,
             addresses: BTreeMap::new(),
+            pace: Pace::default(),
+            changed_at: Millis(0),
+            moved: false,
             stage: Stage::New,
             store_failed: None,
             pending: BTreeMap::new(),
@@ -140,6 +144,19 @@ impl Controller {
         }
     }
 
+    /// The same at another pace.
+    #[must_use]
+    pub fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// The same, but a stored layout is kept as it is: its spec cannot be read, or was refused, and the cluster must be looked
+    /// after all the same.
+    #[must_use]
+    pub fn keeping_layout(self) -> Self {
+        Self { followed: true, ..self }
+    }
+
     /// Takes an event, gives what is to be done about it.
     pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
         match event {
@@ -155,6 +172,13 @@ impl Controller {
                 }
             }
             Event::Nudged => self.nudged(now),
+            Event::Moved => {
+                self.moved = true;
+                self.changed_at = now;
+                if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
+                    *until = now;
+                }
+            }
             Event::Tick => {}
         }
         self.tick(now);
@@ -176,12 +200,18 @@ impl Controller {
         self.layout.as_ref()
     }
 
+    /// What was seen last.
+    pub fn observation(&self) -> Option<&Observation> {
+        self.observation.as_ref()
+    }
+
     fn tick(&mut self, now: Millis) {
         match &self.stage {
             Stage::New => self.load(),
             Stage::Resting { until, then } if *until <= now => match then {
                 Then::Load => self.load(),
                 Then::Provision => self.provision(),
+                Then::Observe if self.moved => self.provision(),
                 Then::Observe => self.observe(),
             },
             _ => {}
@@ -204,11 +234,13 @@ impl Controller {
     fn provision(&mut self) {
         if let Some(layout) = &self.layout {
             self.stage = Stage::Provisioning;
+            self.moved = false;
             self.out.push(Command::Provision(Box::new(layout.clone())));
         }
     }
 
     fn nudged(&mut self, now: Millis) {
+        self.changed_at = now;
         match &mut self.stage {
             Stage::Observing { nudged, .. } => *nudged = true,
             Stage::Resting { until, then: Then::Observe } => *until = (*until).min(now.plus(NUDGED_MS)),
@@ -267,7 +299,7 @@ impl Controller {
     fn store_fails(&mut self, now: Millis, why: String, then: Then) {
         self.store_failed = Some(why);
         self.stage = Stage::Resting { until: now.plus(FAILED_MS), then };
-        self.publish_again();
+        self.publish_again(now);
     }
 
     pub(super) fn commit(&mut self, layout: Layout, request: Option<Wish>) {
@@ -323,7 +355,8 @@ impl Controller {
     fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
         match result {
             Ok(addresses) => {
-                self.addresses = addresses;
+                // Where somebody was last is better than nothing for who is not there now: the others still know it by that.
+                self.addresses.extend(addresses);
                 self.order_all(None);
                 self.observe();
             }
@@ -368,16 +401,17 @@ impl Controller {
         self.settle_until_changed(&report);
         let pause = match (nudged, report.healthy) {
             _ if self.queued.len() > self.ready => 0,
+            _ if self.moved => 0,
             (true, _) => NUDGED_MS,
-            (false, true) => AT_REST_MS,
-            (false, false) => UNSETTLED_MS,
+            (false, true) => self.pace.at_rest_ms,
+            (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
         // A store that failed is looked at again, in turn with the cluster: what could not be told may be stored all the same.
         let (pause, then) =
             if self.store_failed.is_some() { (FAILED_MS, Then::Load) } else { (pause, Then::Observe) };
         self.stage = Stage::Resting { until: now.plus(pause), then };
         let formed = report.healthy && !layout.formed;
-        self.publish(report);
+        self.publish(now, report);
         for token in std::mem::take(&mut self.until_observed) {
             self.answer(token, Ok(()));
         }
@@ -397,32 +431,6 @@ impl Controller {
                 Some(new) if Some(&new) != from.as_ref() => self.answer(token, Ok(())),
                 _ => self.until_changed.push((token, shard, from)),
             }
-        }
-    }
-
-    fn publish_again(&mut self) {
-        if let Some(report) = self.report.clone() {
-            self.publish(report);
-        }
-    }
-
-    fn publish(&mut self, mut report: Report) {
-        report.waiting.retain(|waiting| !matches!(waiting, Waiting::StoreFailed { .. }));
-        if let Some(why) = &self.store_failed {
-            report.waiting.push(Waiting::StoreFailed { why: why.clone() });
-            report.healthy = false;
-        }
-        let was = self.report.as_ref().map(|before| before.healthy);
-        match (was, report.healthy, report.waiting.first()) {
-            (Some(false) | None, true, _) => self.out.push(Command::Record(Happened::BecameHealthy)),
-            (Some(true), false, Some(waiting)) => {
-                self.out.push(Command::Record(Happened::BecameUnhealthy { waiting: waiting.clone() }));
-            }
-            _ => {}
-        }
-        if self.report.as_ref() != Some(&report) {
-            self.out.push(Command::Publish(Box::new(report.clone())));
-            self.report = Some(report);
         }
     }
 

@@ -9,16 +9,21 @@
 //! | [`orders`] | what agents are told |
 //! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
 //! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
+//! | `pace.rs` | how often it looks |
+//! | `telling.rs` | what people are told, and when it has changed |
 //! | `requests.rs` | what users may ask, and why not |
 
 pub mod change;
 mod disturbing;
 mod machine;
 pub mod orders;
+mod pace;
 mod requests;
 pub mod steps;
+mod telling;
 
 pub use machine::Controller;
+pub use pace::Pace;
 
 use crate::agent::Token;
 use std::collections::BTreeMap;
@@ -54,6 +59,8 @@ pub enum Event {
     },
     /// Some agent has news: look at once.
     Nudged,
+    /// Instances have other addresses than they had, or have one now: provision again.
+    Moved,
     /// Time has passed.
     Tick,
 }

@@ -18,7 +18,7 @@ impl Ids for RandomIds {
 }
 
 /// A password of 32 letters and digits: 190 bits.
-pub(crate) fn password() -> Password {
+pub fn password() -> Password {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = String::with_capacity(32);
     while text.len() < 32 {

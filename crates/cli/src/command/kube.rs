@@ -1,0 +1,54 @@
+//! What runs on Kubernetes, and what installs it there.
+
+use crate::args::{Kube, Operator};
+use crate::output;
+use anyhow::Context as _;
+use std::net::Ipv6Addr;
+use std::path::Path;
+use valkeeper_kube::install::{Install, manifests};
+use valkeeper_kube::operator::{OperatorSetup, Scope};
+use valkeeper_kube::pod::{self, PodSetup};
+use valkeeper_kube::{Lifetimes, operator};
+
+/// As many waiting connections as the servers ask for (`tcp-backlog` 511) and some more.
+const SOMAXCONN: &str = "1024";
+
+pub(super) async fn operator(asked: &Operator) -> anyhow::Result<()> {
+    let scope = if asked.watch.is_empty() { Scope::All } else { Scope::Only(asked.watch.clone()) };
+    let setup = OperatorSetup {
+        namespace: asked.own_namespace.clone(),
+        name: asked.name.clone(),
+        image: asked.image.clone(),
+        news: operator::news_address(&asked.own_namespace),
+        scope,
+        // Both families, where the pod has both.
+        listen: Ipv6Addr::UNSPECIFIED.into(),
+        lifetimes: Lifetimes::default(),
+    };
+    operator::run(setup).await.context("the operator ended")
+}
+
+pub(super) async fn agent() -> anyhow::Result<()> {
+    pod::run(PodSetup::read()?).await.context("the agent ended")
+}
+
+pub(super) fn install(folder: &Path) -> anyhow::Result<()> {
+    pod::install(folder).with_context(|| format!("cannot copy this program to {}", folder.display()))
+}
+
+pub(super) fn tune_kernel() -> anyhow::Result<()> {
+    let file = "/proc/sys/net/core/somaxconn";
+    std::fs::write(file, SOMAXCONN).with_context(|| file.to_owned())
+}
+
+pub(super) fn kube(command: &Kube) -> anyhow::Result<()> {
+    let Kube::Manifests { namespace, image, replicas, watch } = command;
+    let install = Install {
+        namespace: namespace.clone(),
+        image: image.clone(),
+        replicas: *replicas,
+        namespaces: watch.clone(),
+    };
+    let texts: Result<Vec<String>, _> = manifests(&install).iter().map(serde_saphyr::to_string).collect();
+    output::text(&texts?.iter().map(|text| format!("---\n{text}")).collect::<String>())
+}

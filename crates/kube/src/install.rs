@@ -1,0 +1,160 @@
+//! The whole install as one stream of objects, for `kubectl apply --server-side -f -`.
+
+use crate::operator::{LABEL_LEADING, LEASE};
+use crate::{METRICS_PORT, NEWS_PORT};
+use serde_json::{Value, json};
+
+/// What may be chosen of an install.
+#[derive(Debug, Clone)]
+pub struct Install {
+    /// Where the operator runs.
+    pub namespace: String,
+    /// Its image.
+    pub image: String,
+    /// How many run; one acts, the others stand by.
+    pub replicas: u32,
+    /// Only clusters of these namespaces; all if there are none.
+    pub namespaces: Vec<String>,
+}
+
+const NAME: &str = "valkeeper-operator";
+
+/// All objects, in the order in which they can be applied.
+pub fn manifests(install: &Install) -> Vec<Value> {
+    let mut objects = vec![json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": install.namespace, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
+    })];
+    objects.extend(crds());
+    objects.extend(rbac(install));
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata(install),
+        "spec": {
+            // Only the one that acts takes agents' news. It has this label as long as it holds the lease.
+            "selector": { "app.kubernetes.io/name": NAME, LABEL_LEADING: "true" },
+            "ports": [{ "name": "news", "port": NEWS_PORT, "protocol": "TCP" }],
+            // An operator that has just been elected need not wait for its probe.
+            "publishNotReadyAddresses": true,
+        },
+    }));
+    objects.push(deployment(install));
+    objects
+}
+
+/// The definitions of our kinds.
+pub fn crds() -> Vec<Value> {
+    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    [("RedisCluster", "redisclusters", "rc"), ("RedisClusterRequest", "redisclusterrequests", "rcq")]
+        .map(|(kind, plural, short)| {
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": { "name": format!("{plural}.redis.io") },
+                "spec": { "group": "redis.io", "scope": "Namespaced",
+                    "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "shortNames": [short] },
+                    "versions": [{ "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
+                        "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": any, "status": any } } } }] },
+            })
+        })
+        .into()
+}
+
+fn metadata(install: &Install) -> Value {
+    json!({ "name": NAME, "namespace": install.namespace, "labels": labels() })
+}
+
+fn labels() -> Value {
+    json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "valkeeper" })
+}
+
+/// What the operator may do. Each verb has its reason in docs/kubernetes.md.
+fn rbac(install: &Install) -> Vec<Value> {
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let in_namespaces = json!([
+        rule(&["redis.io"], &["redisclusters", "redisclusterrequests"], &["get", "list", "watch"]),
+        rule(&["redis.io"], &["redisclusters/status", "redisclusterrequests/status"], &["patch"]),
+        // Owner references that hold up deletion ask for it where that admission is on.
+        rule(&["redis.io"], &["redisclusters/finalizers"], &["update"]),
+        rule(&[""], &["pods"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule(&[""], &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch"]),
+        rule(&[""], &["configmaps"], &["get", "list", "watch", "create", "update", "patch"]),
+        rule(&[""], &["secrets"], &["get", "list", "watch", "create", "update", "patch"]),
+        rule(&[""], &["services"], &["get", "list", "watch", "create", "patch"]),
+        rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "watch", "create", "patch"]),
+        rule(&["events.k8s.io"], &["events"], &["create", "patch"]),
+    ]);
+    let everywhere = json!([rule(&[""], &["nodes"], &["get", "list", "watch"])]);
+    let own = json!([
+        rule(&["coordination.k8s.io"], &["leases"], &["get", "create", "update"]),
+        // The label by which agents find the one that acts.
+        rule(&[""], &["pods"], &["get", "patch"]),
+    ]);
+    let account = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": install.namespace }]);
+    let role = |kind: &str, name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
+    let api = "rbac.authorization.k8s.io/v1";
+    let mut objects = vec![
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(install) }),
+        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": NAME, "labels": labels() }, "rules": in_namespaces }),
+        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": format!("{NAME}-nodes"), "labels": labels() }, "rules": everywhere }),
+        json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": format!("{NAME}-nodes"), "labels": labels() }, "roleRef": role("ClusterRole", &format!("{NAME}-nodes")), "subjects": account }),
+        json!({ "apiVersion": api, "kind": "Role", "metadata": metadata(install), "rules": own }),
+        json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": metadata(install), "roleRef": role("Role", NAME), "subjects": account }),
+    ];
+    if install.namespaces.is_empty() {
+        objects.push(json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": NAME, "labels": labels() }, "roleRef": role("ClusterRole", NAME), "subjects": account }));
+    }
+    for namespace in &install.namespaces {
+        objects.push(json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": { "name": NAME, "namespace": namespace, "labels": labels() }, "roleRef": role("ClusterRole", NAME), "subjects": account }));
+    }
+    objects
+}
+
+fn deployment(install: &Install) -> Value {
+    let field =
+        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let mut args = vec!["operator".to_owned()];
+    args.extend(install.namespaces.iter().map(|namespace| format!("--watch={namespace}")));
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(install),
+        "spec": {
+            "replicas": install.replicas,
+            "selector": { "matchLabels": { "app.kubernetes.io/name": NAME } },
+            "template": {
+                "metadata": { "labels": labels() },
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "terminationGracePeriodSeconds": 10,
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                    "containers": [{
+                        "name": "operator",
+                        "image": install.image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["/valkeeper"],
+                        "args": args,
+                        "env": [
+                            field("VALKEEPER_OPERATOR_NAME", "metadata.name"),
+                            field("VALKEEPER_OPERATOR_NAMESPACE", "metadata.namespace"),
+                            { "name": "VALKEEPER_IMAGE", "value": install.image },
+                        ],
+                        "ports": [
+                            { "name": "news", "containerPort": NEWS_PORT },
+                            { "name": "metrics", "containerPort": METRICS_PORT },
+                        ],
+                        "readinessProbe": { "httpGet": { "path": "/readyz", "port": METRICS_PORT }, "periodSeconds": 2 },
+                        "livenessProbe": { "httpGet": { "path": "/livez", "port": METRICS_PORT }, "periodSeconds": 10, "failureThreshold": 6 },
+                        "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "512Mi" } },
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+                        },
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// The name of the lease, for those who want to know who acts.
+pub const LEASE_NAME: &str = LEASE;

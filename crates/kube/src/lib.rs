@@ -1,0 +1,28 @@
+//! The platform of pods: the same controller and agents as locally, with pods instead of processes.
+//!
+//! | folder | what |
+//! | --- | --- |
+//! | `operator/` | one process for many clusters: watches, leads, explains |
+//! | `objects/` | what a cluster consists of in Kubernetes, rendered from its layout |
+//! | `pod/` | the agent in a pod |
+//! | `wire/` | how the two talk |
+//! | `authority.rs` | certificates for that |
+
+mod authority;
+pub mod install;
+mod objects;
+pub mod operator;
+pub mod pod;
+mod wire;
+
+pub use authority::Lifetimes;
+use valkeeper_kube_api::names::{BUS_PORT, CLIENT_PORT};
+
+/// Where an agent answers its controller and the other agents.
+pub(crate) const AGENT_PORT: u16 = 9180;
+/// Where it answers the kubelet.
+pub(crate) const PROBE_PORT: u16 = 9181;
+/// Where an operator takes its agents' news.
+pub(crate) const NEWS_PORT: u16 = 9180;
+/// Where it answers the kubelet and Prometheus.
+pub(crate) const METRICS_PORT: u16 = 9182;

@@ -1,0 +1,74 @@
+//! Services, disruption budget, network policy.
+
+use super::{Owner, selector};
+use crate::AGENT_PORT;
+use serde_json::{Value, json};
+use valkeeper_kube_api::names::{self, BUS_PORT, CLIENT_PORT};
+
+/// One DNS name for each pod, whether it is ready or not: agents and servers find each other while none is.
+pub(crate) fn headless(owner: &Owner) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": owner.metadata(&names::headless_service(&owner.home.cluster)),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": true,
+            "selector": selector(&owner.home),
+            "ports": [
+                { "name": "redis", "port": CLIENT_PORT, "protocol": "TCP" },
+                { "name": "cluster-bus", "port": BUS_PORT, "protocol": "TCP" },
+            ],
+        },
+    })
+}
+
+/// Where clients begin: any pod that is ready tells them of the others.
+pub(crate) fn any(owner: &Owner) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": owner.metadata(&names::any_service(&owner.home.cluster)),
+        "spec": {
+            "selector": selector(&owner.home),
+            "ports": [{ "name": "redis", "port": CLIENT_PORT, "protocol": "TCP" }],
+        },
+    })
+}
+
+/// One pod at a time, and only while all others are ready (law 6): a ready pod serves its slots or is in sync, so that a primary
+/// whose only replica is not is not evicted. A budget for each shard would let a drain take two primaries at once, and Kubernetes
+/// takes no second budget for the same pod.
+pub(crate) fn disruption_budget(owner: &Owner) -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": owner.metadata(&names::disruption_budget(&owner.home.cluster)),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": { "matchLabels": selector(&owner.home) },
+            // One that does not run well cannot be made worse by moving it.
+            "unhealthyPodEvictionPolicy": "IfHealthyBudget",
+        },
+    })
+}
+
+/// Clients from everywhere; the bus among the pods; agents from the pods and from the operator. What agents are asked is protected
+/// by their certificates too.
+pub(crate) fn policy(owner: &Owner, operator_namespace: &str) -> Value {
+    let pods = json!({ "podSelector": { "matchLabels": selector(&owner.home) } });
+    let operator = json!({
+        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": operator_namespace } },
+        "podSelector": { "matchLabels": { "app.kubernetes.io/name": "valkeeper-operator" } },
+    });
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": owner.metadata(&names::network_policy(&owner.home.cluster)),
+        "spec": {
+            "podSelector": { "matchLabels": selector(&owner.home) },
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                { "ports": [{ "port": CLIENT_PORT, "protocol": "TCP" }] },
+                { "from": [pods.clone()], "ports": [{ "port": BUS_PORT, "protocol": "TCP" }] },
+                { "from": [pods, operator], "ports": [{ "port": AGENT_PORT, "protocol": "TCP" }] },
+            ],
+        },
+    })
+}

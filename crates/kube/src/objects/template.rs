@@ -1,0 +1,37 @@
+//! How pods are made: what the manifest says for Kubernetes alone, and whose password they use.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use valkeeper_model::{KubernetesSpec, manifest::Manifest};
+
+/// How pods are made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Template {
+    pub(crate) kubernetes: KubernetesSpec,
+    /// The Secret with the password; ours if none is named.
+    pub(crate) auth_secret: Option<String>,
+}
+
+impl Template {
+    /// Of a manifest.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self { kubernetes: manifest.kubernetes.clone(), auth_secret: manifest.spec.auth_secret.clone() }
+    }
+}
+
+impl Template {
+    /// For a cluster whose manifest cannot be read now: its pods are there, and none is made that would differ from them.
+    pub(crate) fn unknown() -> Self {
+        Self { kubernetes: KubernetesSpec::default(), auth_secret: None }
+    }
+}
+
+/// Tells one object from another.
+pub(crate) fn hash(object: &Value) -> String {
+    let digest = Sha256::digest(object.to_string());
+    digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

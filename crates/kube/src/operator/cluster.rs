@@ -1,0 +1,502 @@
+//! One cluster: a task that runs its controller, hands it what users want and what agents say, and tells people. It depends on no
+//! other cluster's task.
+
+use super::news::{Listener, Listeners};
+use super::platform::{PlatformSetup, PodPlatform};
+use super::store::LayoutStore;
+use super::telling::{self, Told};
+use super::watches::Wished;
+use super::world::{Seen, World};
+use super::{requests, successors};
+use crate::authority::Lifetimes;
+use crate::objects::Owner;
+use crate::objects::pod::OperatorFacts;
+use crate::objects::template::Template;
+use crate::wire::{Home, News};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::runtime::events::Recorder;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use valkeeper_engine::{Clock, Driver, RandomIds};
+use valkeeper_kube_api::names::API_VERSION;
+use valkeeper_kube_api::{Facts, RedisCluster, RedisClusterRequest, RedisClusterStatus, Verdict};
+use valkeeper_model::manifest::Refused;
+use valkeeper_model::{
+    ClusterSpec, Happened, InstanceName, Layout, Observation, Refusal, Report, Request, Waiting, ZoneName,
+};
+use valkeeper_plan::controller::{Controller, Pace};
+
+/// Agents say when something has changed: looks without news are for what got lost, and rare.
+const PACE: Pace = Pace { at_rest_ms: 30_000, unsettled_ms: 50, stuck_ms: 10_000 };
+/// Before the next try when the cluster's platform cannot be set up, doubled up to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// Certificates and objects are looked after this often although nobody says that they have changed.
+const REVIEW: Duration = Duration::from_secs(600);
+/// Events that wait for an API server that is away.
+const EVENTS_KEPT: usize = 256;
+
+/// What all clusters share.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) world: Arc<World>,
+    pub(crate) zones: watch::Receiver<BTreeSet<ZoneName>>,
+    pub(crate) operator: OperatorFacts,
+    pub(crate) operator_namespace: String,
+    pub(crate) life: Lifetimes,
+    pub(crate) listeners: Arc<Listeners>,
+    pub(crate) recorder: Recorder,
+    /// Clusters that may be set up at a time.
+    pub(crate) setting_up: Semaphore,
+    pub(crate) phases: Arc<super::metrics::Phases>,
+}
+
+/// The way to a cluster's task.
+pub(crate) struct ClusterHandle {
+    object: watch::Sender<Arc<RedisCluster>>,
+    requests: mpsc::UnboundedSender<RedisClusterRequest>,
+    task: JoinHandle<()>,
+}
+
+impl ClusterHandle {
+    pub(crate) fn start(context: Arc<Context>, home: Home, object: RedisCluster) -> Self {
+        let (sender, receiver) = watch::channel(Arc::new(object));
+        let (requests, requested) = mpsc::unbounded_channel();
+        let seen = context.world.of(&home);
+        let task = Task { context, home, seen, object: receiver, requests: requested, status: None };
+        Self { object: sender, requests, task: tokio::spawn(task.run()) }
+    }
+
+    /// The object has changed.
+    pub(crate) fn changed(&self, object: RedisCluster) {
+        self.object.send_replace(Arc::new(object));
+    }
+
+    pub(crate) fn asked(&self, request: RedisClusterRequest) {
+        let _ = self.requests.send(request);
+    }
+}
+
+impl Drop for ClusterHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Ends a task with its owner.
+struct Aborting(AbortHandle);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Aborting {
+    Aborting(tokio::spawn(task).abort_handle())
+}
+
+struct Task {
+    context: Arc<Context>,
+    home: Home,
+    seen: Arc<Seen>,
+    object: watch::Receiver<Arc<RedisCluster>>,
+    requests: mpsc::UnboundedReceiver<RedisClusterRequest>,
+    status: Option<RedisClusterStatus>,
+}
+
+/// What became of the spec.
+#[derive(Debug, Clone)]
+enum Judged {
+    Followed,
+    Invalid(Refused),
+    Unfit(Refusal),
+}
+
+impl Judged {
+    fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Followed => Verdict::Followed,
+            Self::Invalid(refused) => Verdict::Invalid(refused),
+            Self::Unfit(refusal) => Verdict::Unfit(refusal),
+        }
+    }
+}
+
+/// How a round with one controller ended.
+enum Ended {
+    /// The spec cannot be followed.
+    Refused(Refusal),
+    /// The object is another one, or is going.
+    Replaced,
+}
+
+/// A published explanation.
+type Explained = (Layout, Option<Observation>, Report);
+
+impl Task {
+    async fn run(mut self) {
+        let uid = self.object.borrow().metadata.uid.clone().unwrap_or_default();
+        let owner = Owner { home: self.home.clone(), uid };
+        self.status = self.object.borrow().status.clone();
+        let (tell, told) = watch::channel(Told::default());
+        let _writing = spawn(telling::write(
+            self.context.client.clone(),
+            self.home.clone(),
+            Arc::clone(&self.seen),
+            self.status.clone(),
+            told,
+        ));
+        let (events, happened) = mpsc::channel(EVENTS_KEPT);
+        let about = ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(RedisCluster::KIND.to_owned()),
+            name: Some(self.home.cluster.to_string()),
+            namespace: Some(self.home.namespace.clone()),
+            uid: Some(owner.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let _publishing = spawn(telling::publish(self.context.recorder.clone(), about, happened));
+        // What was refused once is not tried again with the same spec and the same zones.
+        let mut refused: Option<Refusal> = None;
+        loop {
+            let object = Arc::clone(&self.object.borrow_and_update());
+            if object.metadata.deletion_timestamp.is_some() {
+                return;
+            }
+            let (spec, template, judged) = match (object.manifest(), refused.take()) {
+                (Ok(manifest), None) => {
+                    (manifest.spec.clone(), Some(Template::of(&manifest)), Judged::Followed)
+                }
+                (Ok(manifest), Some(refusal)) => {
+                    (manifest.spec.clone(), Some(Template::of(&manifest)), Judged::Unfit(refusal))
+                }
+                (Err(problems), _) => {
+                    (ClusterSpec::new(self.home.cluster.clone()), None, Judged::Invalid(problems))
+                }
+            };
+            match self.set_up(&owner, &spec, template, &judged, &tell).await {
+                Some(platform) => {
+                    let round = Round { spec, judged, events: events.clone() };
+                    match self.look_after(&owner, platform, round, &tell).await {
+                        Ended::Refused(refusal) => refused = Some(refusal),
+                        Ended::Replaced => return,
+                    }
+                }
+                // Nothing exists, and nothing can be made of this spec: wait for another one, or other zones.
+                None => {
+                    self.tell_of_spec(&judged, &tell);
+                    let mut zones = self.context.zones.clone();
+                    zones.borrow_and_update();
+                    tokio::select! {
+                        changed = self.object.changed() => if changed.is_err() { return },
+                        _ = zones.changed() => {}
+                        Some(request) = self.requests.recv() => {
+                            let refusal = Refusal::Failed { why: "the cluster does not exist yet".to_owned() };
+                            requests::answer(&self.context.client, &request, &Err(refusal)).await;
+                            refused = match judged { Judged::Unfit(refusal) => Some(refusal), _ => None };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_of_spec(&mut self, judged: &Judged, tell: &watch::Sender<Told>) {
+        let generation = self.object.borrow().metadata.generation;
+        let status = RedisClusterStatus::of_spec(judged.verdict(), generation, self.status.as_ref(), &now());
+        self.status = Some(status.clone());
+        tell.send_modify(|told| told.status = Some(status));
+    }
+
+    /// The cluster's platform; `None` if there is nothing to run and nothing to make. Tries until Kubernetes answers.
+    async fn set_up(
+        &mut self,
+        owner: &Owner,
+        spec: &ClusterSpec,
+        template: Option<Template>,
+        judged: &Judged,
+        tell: &watch::Sender<Told>,
+    ) -> Option<PodPlatform> {
+        let mut pause = AGAIN.0;
+        loop {
+            let permit = self.context.setting_up.acquire().await;
+            let store = self.store(owner, spec);
+            let attempt = async {
+                if !matches!(judged, Judged::Followed) && store.read().await?.is_none() {
+                    return Ok(None);
+                }
+                let setup = PlatformSetup {
+                    client: self.context.client.clone(),
+                    owner: owner.clone(),
+                    seen: Arc::clone(&self.seen),
+                    store: store.clone(),
+                    template: template.clone().unwrap_or_else(|| Template::unknown()),
+                    operator: self.context.operator.clone(),
+                    operator_namespace: self.context.operator_namespace.clone(),
+                    life: self.context.life,
+                };
+                PodPlatform::new(setup).await.map(Some).map_err(|error| error.to_string())
+            };
+            let error = match attempt.await {
+                Ok(platform) => return platform,
+                Err(error) => error,
+            };
+            drop(permit);
+            tracing::warn!(home = %self.home, %error, "a cluster cannot be set up");
+            let report = Report {
+                phase: valkeeper_model::Phase::Creating,
+                healthy: false,
+                shards: Vec::new(),
+                instances: Vec::new(),
+                waiting: vec![Waiting::StoreFailed { why: error }],
+            };
+            self.tell_report(None, &report, judged, tell);
+            // Many clusters that fail for one reason must not come back all at once.
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(AGAIN.1);
+        }
+    }
+
+    fn store(&self, owner: &Owner, spec: &ClusterSpec) -> LayoutStore {
+        LayoutStore {
+            client: self.context.client.clone(),
+            owner: owner.clone(),
+            seen: Arc::clone(&self.seen),
+            spec: spec.clone(),
+        }
+    }
+
+    /// Runs a controller until its spec cannot be followed or the object is another.
+    async fn look_after(
+        &mut self,
+        owner: &Owner,
+        platform: PodPlatform,
+        round: Round,
+        tell: &watch::Sender<Told>,
+    ) -> Ended {
+        let Round { spec: mut followed, mut judged, events } = round;
+        let nudge = Arc::new(Notify::new());
+        let (explain, mut explained) = mpsc::unbounded_channel::<Explained>();
+        let (wish, wishes) = mpsc::unbounded_channel::<(Request, oneshot::Sender<Result<(), Refusal>>)>();
+        let (heard, mut news) = mpsc::unbounded_channel::<(InstanceName, News)>();
+        let listener = Listener { credentials: Arc::clone(platform.credentials()), heard };
+        self.context.listeners.add(self.home.clone(), listener);
+        let record: Arc<dyn Fn(Happened) + Send + Sync> = {
+            let (home, events) = (self.home.clone(), events);
+            Arc::new(move |happened| {
+                tracing::info!(%home, "{happened}");
+                // Full while the API server is away: the log has it.
+                let _ = events.try_send(happened);
+            })
+        };
+        let zones: Vec<ZoneName> = self.context.zones.borrow().iter().cloned().collect();
+        let mut controller = Controller::new(followed.clone(), zones, Box::new(RandomIds)).at_pace(PACE);
+        if !matches!(judged, Judged::Followed) {
+            controller = controller.keeping_layout();
+        }
+        let driver = Driver {
+            controller,
+            platform: Arc::new(platform.clone()),
+            store: Arc::new(self.store(owner, &followed)),
+            record: Arc::clone(&record),
+            publish: Arc::new(move |layout, observation, report| {
+                let _ = explain.send((layout.clone(), observation.cloned(), report));
+            }),
+            nudge: Arc::clone(&nudge),
+            moved: Arc::clone(&self.seen.moved),
+            clock: Clock(Instant::now()),
+        };
+        let mut driving = tokio::spawn(driver.run(wishes));
+        let _driving = Aborting(driving.abort_handle());
+        let (answer, mut answers) = mpsc::unbounded_channel::<(ClusterSpec, Result<(), Refusal>)>();
+        let mut latest: Option<Explained> = None;
+        let mut replacing: Option<Aborting> = None;
+        let mut review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
+        let ended = loop {
+            tokio::select! {
+                refusal = &mut driving => {
+                    let why = |error: tokio::task::JoinError| format!("the controller failed: {error}");
+                    break Ended::Refused(refusal.unwrap_or_else(|error| Refusal::Failed { why: why(error) }));
+                }
+                changed = self.object.changed() => {
+                    let object = Arc::clone(&self.object.borrow_and_update());
+                    let another = object.metadata.uid.as_deref() != Some(owner.uid.as_str());
+                    if changed.is_err() || another || object.metadata.deletion_timestamp.is_some() {
+                        break Ended::Replaced;
+                    }
+                    match object.manifest() {
+                        Err(problems) => judged = Judged::Invalid(problems),
+                        Ok(manifest) => {
+                            if platform.set_template(Template::of(&manifest)) {
+                                self.seen.moved.notify_one();
+                            }
+                            if manifest.spec == followed && matches!(judged, Judged::Followed) {
+                                continue;
+                            }
+                            apply(&wish, &answer, manifest.spec);
+                        }
+                    }
+                    self.tell_latest(latest.as_ref(), &judged, tell);
+                }
+                Some((spec, result)) = answers.recv() => {
+                    judged = match result {
+                        Ok(()) => { followed = spec; Judged::Followed }
+                        Err(refusal) => Judged::Unfit(refusal),
+                    };
+                    self.tell_latest(latest.as_ref(), &judged, tell);
+                }
+                Some(explanation) = explained.recv() => {
+                    let healthy = explanation.2.healthy;
+                    latest = Some(explanation);
+                    // Newer ones may wait behind it.
+                    while let Ok(newer) = explained.try_recv() { latest = Some(newer); }
+                    self.tell_latest(latest.as_ref(), &judged, tell);
+                    if healthy && replacing.is_none() {
+                        let names = latest.iter().flat_map(|(layout, ..)| layout.instances.keys().cloned());
+                        replacing = Some(spawn(successors::replace(platform.clone(), names.collect())));
+                    }
+                }
+                Some((name, news)) = news.recv() => {
+                    self.seen.hear(&name, &news.pod_uid, news.ip);
+                    for happened in news.happened { record(happened); }
+                    nudge.notify_one();
+                }
+                Some(request) = self.requests.recv() => {
+                    requests::carry_out(self.context.client.clone(), request, &wish);
+                }
+                () = self.seen.told.notified() => self.tell_latest(latest.as_ref(), &judged, tell),
+                _ = review.tick() => self.seen.moved.notify_one(),
+            }
+        };
+        self.context.listeners.remove(&self.home);
+        ended
+    }
+
+    fn tell_latest(&mut self, latest: Option<&Explained>, judged: &Judged, tell: &watch::Sender<Told>) {
+        if let Some((_, observation, report)) = latest {
+            self.tell_report(observation.as_ref(), report, judged, tell);
+        }
+    }
+
+    fn tell_report(
+        &mut self,
+        observation: Option<&Observation>,
+        report: &Report,
+        judged: &Judged,
+        tell: &watch::Sender<Told>,
+    ) {
+        let mut report = report.clone();
+        let pods = self.seen.pods();
+        let troubles = pods.iter().filter_map(|(instance, pod)| {
+            let why = pod.trouble.clone()?;
+            Some(Waiting::PodNotRunning { instance: instance.clone(), why })
+        });
+        report.waiting.extend(troubles);
+        let claims = self.seen.objects_of("PersistentVolumeClaim");
+        let used = |claim: &str| {
+            report.instances.iter().any(|instance| {
+                valkeeper_kube_api::names::volume_claim(&self.home.cluster, &instance.name) == claim
+            })
+        };
+        let dangling: Vec<String> = claims.keys().filter(|claim| !used(claim)).cloned().collect();
+        let secrets: BTreeMap<String, String> = self
+            .seen
+            .objects_of("Secret")
+            .into_iter()
+            .filter(|(name, _)| *name == valkeeper_kube_api::names::auth_secret(&self.home.cluster))
+            .map(|(name, secret)| (name, secret.version))
+            .collect();
+        let facts = Facts {
+            generation: self.object.borrow().metadata.generation,
+            verdict: judged.verdict(),
+            observation,
+            volumes: u32::try_from(claims.len() - dangling.len()).unwrap_or(u32::MAX),
+            dangling_volumes: &dangling,
+            secrets: &secrets,
+            before: self.status.as_ref(),
+            now: &now(),
+        };
+        let status = RedisClusterStatus::from_report(&report, &facts);
+        self.context.phases.set(&self.home, report.phase);
+        self.status = Some(status.clone());
+        let roles = report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
+        tell.send_if_modified(|told| {
+            let next = Told { status: Some(status), roles };
+            let changed = *told != next;
+            *told = next;
+            changed
+        });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.context.listeners.remove(&self.home);
+        self.context.phases.forget(&self.home);
+    }
+}
+
+/// What a round begins with.
+struct Round {
+    spec: ClusterSpec,
+    judged: Judged,
+    events: mpsc::Sender<Happened>,
+}
+
+/// Asks the controller to follow another spec.
+fn apply(
+    wish: &mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
+    answer: &mpsc::UnboundedSender<(ClusterSpec, Result<(), Refusal>)>,
+    spec: ClusterSpec,
+) {
+    let (reply, replied) = oneshot::channel();
+    let _ = wish.send((Request::Apply { spec: Box::new(spec.clone()) }, reply));
+    let answer = answer.clone();
+    tokio::spawn(async move {
+        if let Ok(result) = replied.await {
+            let _ = answer.send((spec, result));
+        }
+    });
+}
+
+fn now() -> Time {
+    Time(jiff::Timestamp::now())
+}
+
+/// That long, give or take a quarter.
+fn jittered(pause: Duration) -> Duration {
+    let mut bytes = [0; 20];
+    valkeeper_plan::placement::Ids::draw(&mut RandomIds).clone_into(&mut bytes);
+    pause.mul_f64(0.75 + f64::from(bytes[0]) / 512.0)
+}
+
+/// What the watches bring, for the one who keeps the clusters.
+pub(crate) fn dispatch(context: &Arc<Context>, clusters: &mut BTreeMap<Home, ClusterHandle>, wished: Wished) {
+    match wished {
+        Wished::Cluster(home, object) => match clusters.get(&home) {
+            Some(handle) if !handle.task.is_finished() => handle.changed(*object),
+            _ if object.metadata.deletion_timestamp.is_some() => {
+                clusters.remove(&home);
+            }
+            _ => {
+                let handle = ClusterHandle::start(Arc::clone(context), home.clone(), *object);
+                clusters.insert(home, handle);
+            }
+        },
+        Wished::Gone(home) => {
+            clusters.remove(&home);
+        }
+        Wished::Request(request) => {
+            let home = requests::home_of(&request);
+            match home.and_then(|home| clusters.get(&home)) {
+                Some(handle) => handle.asked(*request),
+                None => requests::nobody(context.client.clone(), *request),
+            }
+        }
+    }
+}

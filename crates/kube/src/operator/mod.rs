@@ -1,0 +1,157 @@
+//! The operator: one process for the clusters of all namespaces, or of some.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `lead.rs` | which of several operators acts |
+//! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
+//! | `cluster.rs` | one cluster's task |
+//! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
+//! | `news.rs` | what agents say unasked |
+//! | `requests.rs` | what users ask |
+//! | `telling.rs` | status, role labels, events |
+//! | `successors.rs` | agents go on as the operator's version |
+//! | `metrics.rs` | metrics and health |
+
+mod cluster;
+mod lead;
+mod metrics;
+mod news;
+mod platform;
+mod requests;
+mod store;
+mod successors;
+mod telling;
+mod watches;
+mod world;
+
+pub(crate) use lead::{LABEL_LEADING, LEASE};
+pub use watches::Scope;
+
+use crate::authority::Lifetimes;
+use crate::objects::pod::OperatorFacts;
+use crate::{METRICS_PORT, NEWS_PORT};
+use cluster::{ClusterHandle, Context, dispatch};
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use lead::Candidate;
+use metrics::Phases;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use watches::Watches;
+use world::World;
+
+/// Clusters that are set up at a time.
+const SETTING_UP: usize = 8;
+
+/// What an operator needs to know.
+#[derive(Debug, Clone)]
+pub struct OperatorSetup {
+    /// Its own namespace.
+    pub namespace: String,
+    /// Its pod's name, or any that no other operator has.
+    pub name: String,
+    /// The image that it runs from: agents come from it too.
+    pub image: String,
+    /// Where agents find it: host and port.
+    pub news: String,
+    /// Whose clusters it looks after.
+    pub scope: Scope,
+    /// Where it listens.
+    pub listen: IpAddr,
+    /// How long certificates are valid.
+    pub lifetimes: Lifetimes,
+}
+
+/// Why an operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Kubernetes cannot be talked to.
+    #[error("Kubernetes: {0}")]
+    Kubernetes(#[from] kube::Error),
+    /// Its configuration cannot be found.
+    #[error("Kubernetes: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another operator leads now.
+    #[error("the lease was lost: another operator acts now; started again, this one stands by")]
+    Deposed,
+}
+
+/// Runs until it is told to end or loses its lease.
+pub async fn run(setup: OperatorSetup) -> Result<(), OperatorError> {
+    let system = |what| move |source| OperatorError::System { what, source };
+    let mut ending = signal(SignalKind::terminate()).map_err(system("SIGTERM"))?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("SIGINT"))?;
+    let client = Client::try_from(kube::Config::infer().await?)?;
+    let phases = Arc::new(Phases::new());
+    let probes =
+        TcpListener::bind((setup.listen, METRICS_PORT)).await.map_err(system("the metrics' port"))?;
+    tokio::spawn(metrics::serve(probes, Arc::clone(&phases)));
+    let news = TcpListener::bind((setup.listen, NEWS_PORT)).await.map_err(system("the news' port"))?;
+    phases.ready.store(true, Ordering::Relaxed);
+    let candidate =
+        Candidate { client: client.clone(), namespace: setup.namespace.clone(), name: setup.name.clone() };
+    tokio::select! {
+        () = candidate.elected() => {}
+        _ = ending.recv() => return Ok(()),
+        _ = interrupted.recv() => return Ok(()),
+    }
+    phases.leading.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = lead(&client, &setup, news, phases) => {}
+        () = candidate.keep() => return Err(OperatorError::Deposed),
+        _ = ending.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    candidate.resign().await;
+    Ok(())
+}
+
+async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
+    let world = Arc::new(World::default());
+    let (zones, known_zones) = watch::channel(BTreeSet::new());
+    let watches =
+        Watches { client: client.clone(), scope: setup.scope.clone(), world: Arc::clone(&world), zones };
+    let (count, mut completed) = watches.observe();
+    for _ in 0..count {
+        if completed.recv().await.is_none() {
+            break;
+        }
+    }
+    let reporter = Reporter { controller: "valkeeper".to_owned(), instance: Some(setup.name.clone()) };
+    let context = Arc::new(Context {
+        client: client.clone(),
+        world,
+        zones: known_zones,
+        operator: OperatorFacts { image: setup.image.clone(), news: setup.news.clone() },
+        operator_namespace: setup.namespace.clone(),
+        life: setup.lifetimes,
+        listeners: Arc::default(),
+        recorder: Recorder::new(client.clone(), reporter),
+        setting_up: Semaphore::new(SETTING_UP),
+        phases,
+    });
+    tokio::spawn(news::serve(news, Arc::clone(&context.listeners)));
+    let mut wished = watches.listen();
+    let mut clusters: BTreeMap<crate::wire::Home, ClusterHandle> = BTreeMap::new();
+    while let Some(wish) = wished.recv().await {
+        dispatch(&context, &mut clusters, wish);
+    }
+}
+
+/// Where agents find the operator of that namespace.
+pub fn news_address(namespace: &str) -> String {
+    format!("{LEASE}.{namespace}.svc:{NEWS_PORT}")
+}

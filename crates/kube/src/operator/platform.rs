@@ -1,0 +1,430 @@
+//! Instances as pods, agents across the network. [`Platform::provision`] makes what is missing and says what has an address; a pod
+//! that is still on its way has none, and whoever waits for it is told when it has (`Seen::moved`).
+
+use super::store::{Kept, LayoutStore};
+use super::world::{PodState, Seen};
+use crate::authority::{Authority, Lifetimes};
+use crate::objects::pod::OperatorFacts;
+use crate::objects::secrets::{self, Data};
+use crate::objects::storage::{self, Piece};
+use crate::objects::template::{Template, hash};
+use crate::objects::{Owner, network, pod};
+use crate::pod::ask_agent;
+use crate::wire::{Caller, Credentials, CredentialsError, Identity, Who, path};
+use crate::{AGENT_PORT, BUS_PORT, CLIENT_PORT};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+use valkeeper_engine::{Boxed, Platform, password};
+use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, field_managers};
+use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, Unseen};
+
+/// How long an order may take; the next look shows whether it was obeyed.
+const ORDER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The platform of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PodPlatform {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    owner: Owner,
+    seen: Arc<Seen>,
+    store: LayoutStore,
+    operator: OperatorFacts,
+    operator_namespace: String,
+    life: Lifetimes,
+    template: Mutex<Template>,
+    caller: Caller,
+    credentials: Arc<Credentials>,
+    /// One at a time: two would make everything twice.
+    provisioning: tokio::sync::Mutex<Provisioned>,
+    addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
+}
+
+#[derive(Default)]
+struct Provisioned {
+    authority: Option<Authority>,
+    agents: Data,
+    kept: Option<Kept>,
+}
+
+/// Why a cluster's platform cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlatformError {
+    #[error(transparent)]
+    Kubernetes(#[from] kube::Error),
+    #[error(transparent)]
+    Authority(#[from] crate::authority::AuthorityError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("an object of ours cannot be written: {0}")]
+    Object(#[from] serde_json::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a platform is made from.
+pub(crate) struct PlatformSetup {
+    pub(crate) client: Client,
+    pub(crate) owner: Owner,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) store: LayoutStore,
+    pub(crate) template: Template,
+    pub(crate) operator: OperatorFacts,
+    pub(crate) operator_namespace: String,
+    pub(crate) life: Lifetimes,
+}
+
+impl PodPlatform {
+    /// Reads or makes the cluster's authority, and a certificate for the controller, which only lives in memory.
+    pub(crate) async fn new(setup: PlatformSetup) -> Result<Self, PlatformError> {
+        let now = OffsetDateTime::now_utc();
+        let authority = ensure_authority(&setup.client, &setup.owner, now, setup.life).await?;
+        let identity = controller_identity(&setup.owner, &authority, now, setup.life)?;
+        let credentials = Arc::new(Credentials::new(identity)?);
+        let caller = Caller::new(setup.owner.home.clone(), Who::Controller, Arc::clone(&credentials));
+        let provisioned = Provisioned { authority: Some(authority), ..Provisioned::default() };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client: setup.client,
+                owner: setup.owner,
+                seen: setup.seen,
+                store: setup.store,
+                operator: setup.operator,
+                operator_namespace: setup.operator_namespace,
+                life: setup.life,
+                template: Mutex::new(setup.template),
+                caller,
+                credentials,
+                provisioning: tokio::sync::Mutex::new(provisioned),
+                addresses: Mutex::default(),
+            }),
+        })
+    }
+
+    pub(crate) fn credentials(&self) -> &Arc<Credentials> {
+        &self.shared.credentials
+    }
+
+    /// Makes objects by this template from now on; true if it is another.
+    pub(crate) fn set_template(&self, template: Template) -> bool {
+        let mut current = self.shared.template.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *current != template;
+        *current = template;
+        changed
+    }
+
+    /// Sends an agent a request of another kind.
+    pub(crate) async fn send(
+        &self,
+        to: &InstanceName,
+        path: &str,
+        body: bytes::Bytes,
+        within: Duration,
+    ) -> Result<bytes::Bytes, String> {
+        let at = self.shared.address(to).ok_or("its pod has no address")?;
+        let to = Who::Agent(to.clone());
+        self.shared.caller.send(&to, at, path, body, within).await.map_err(|error| error.to_string())
+    }
+}
+
+impl Shared {
+    fn address(&self, name: &InstanceName) -> Option<SocketAddr> {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.get(name).map(|ip| (*ip, AGENT_PORT).into())
+    }
+
+    fn namespace(&self) -> &str {
+        &self.owner.home.namespace
+    }
+
+    async fn provision(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, PlatformError> {
+        let mut done = self.provisioning.lock().await;
+        let template = self.template.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.store.ensure(layout).await.map_err(PlatformError::Other)?;
+        self.secrets(layout, &template, &mut done).await?;
+        self.apply_if_changed("Service", &network::headless(&self.owner)).await?;
+        self.apply_if_changed("Service", &network::any(&self.owner)).await?;
+        self.apply_if_changed("NetworkPolicy", &network::policy(&self.owner, &self.operator_namespace))
+            .await?;
+        let budget = network::disruption_budget(&self.owner);
+        if template.kubernetes.pod_disruption_budget {
+            self.apply_if_changed("PodDisruptionBudget", &budget).await?;
+        } else if self.seen.object("PodDisruptionBudget", name_of(&budget)).is_some() {
+            let budgets = self.dynamic(&budget);
+            ignore_missing(budgets.delete(name_of(&budget), &DeleteParams::default()).await.map(drop))?;
+        }
+        let pods = self.seen.pods();
+        for (name, instance) in layout.instances.iter() {
+            self.claim(layout, name, &template).await?;
+            match pods.get(name) {
+                None => {
+                    let pod = pod::pod(&self.owner, name, instance, &template, &self.operator);
+                    self.create(&pod).await?;
+                }
+                Some(pod) if pod.state == PodState::Over => self.remove(name, &pod.uid).await?,
+                Some(_) => {}
+            }
+        }
+        let seen = self.seen.addresses();
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
+        // Who is not there now is told of by where it was last, if that is known: the others still have it under that address.
+        if done.kept.is_none() {
+            done.kept = Some(self.store.addresses().await.map_err(PlatformError::Other)?);
+        }
+        let mut known = done.kept.clone().unwrap_or_default();
+        known.extend(seen);
+        known.retain(|name, _| layout.instances.contains_key(name));
+        if done.kept.as_ref() != Some(&known) && known.len() == layout.instances.len() {
+            self.store.keep_addresses(&known).await.map_err(PlatformError::Other)?;
+            done.kept = Some(known.clone());
+        }
+        let address = |ip| Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
+        Ok(known.into_iter().map(|(name, ip)| (name, address(ip))).collect())
+    }
+
+    async fn secrets(
+        &self,
+        layout: &Layout,
+        template: &Template,
+        done: &mut Provisioned,
+    ) -> Result<(), PlatformError> {
+        let cluster = &self.owner.home.cluster;
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace());
+        let own = names::auth_secret(cluster);
+        if template.auth_secret.as_ref().is_none_or(|named| *named == own)
+            && self.seen.object("Secret", &own).is_none()
+            && api.get_opt(&own).await?.is_none()
+        {
+            self.create(&secrets::auth(&self.owner, &password())).await?;
+        }
+        let now = OffsetDateTime::now_utc();
+        let authority_gone = self.seen.object("Secret", &names::ca_secret(cluster)).is_none();
+        let ending = done
+            .authority
+            .as_ref()
+            .is_none_or(|authority| crate::authority::due_for_renewal(&authority.certificate, now));
+        if authority_gone || ending {
+            let authority = ensure_authority(&self.client, &self.owner, now, self.life).await?;
+            if done.authority.as_ref() != Some(&authority) {
+                let identity = controller_identity(&self.owner, &authority, now, self.life)?;
+                self.credentials.replace(identity)?;
+                self.caller.forget();
+            }
+            done.authority = Some(authority);
+        }
+        let Some(authority) = &done.authority else { return Ok(()) };
+        let name = names::agent_tls_secret(cluster);
+        if done.agents.is_empty() || self.seen.object("Secret", &name).is_none() {
+            done.agents = api.get_opt(&name).await?.map(|secret| text_of(&secret)).unwrap_or_default();
+        }
+        let instances = layout.instances.keys().cloned();
+        if let Some(secret) =
+            secrets::agents(&self.owner, authority, instances, &done.agents, now, self.life)?
+        {
+            self.apply(&secret).await?;
+            done.agents = serde_json::from_value(secret["stringData"].clone())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the claim, or brings the piece of layout on it up to date.
+    async fn claim(
+        &self,
+        layout: &Layout,
+        name: &InstanceName,
+        template: &Template,
+    ) -> Result<(), PlatformError> {
+        let Some(instance) = layout.instances.get(name) else { return Ok(()) };
+        let Some(claim) = storage::claim(&self.owner, name, instance, layout, template) else {
+            return Ok(());
+        };
+        match self.seen.object("PersistentVolumeClaim", name_of(&claim)) {
+            None => self.create(&claim).await,
+            Some(there) => {
+                let older = there.layout_piece.as_deref().and_then(Piece::read);
+                let news =
+                    Piece::of(layout, &instance.shard).is_some_and(|piece| piece.is_news_to(older.as_ref()));
+                // A claim of another cluster keeps its word: who is made again on it must not overwrite what it says.
+                if !news || older.is_some_and(|older| older.cluster != layout.id) {
+                    return Ok(());
+                }
+                let patch = json!({ "metadata": { "annotations": claim["metadata"]["annotations"] } });
+                let params = PatchParams {
+                    field_manager: Some(field_managers::OBJECTS.to_owned()),
+                    ..PatchParams::default()
+                };
+                let claims = self.dynamic(&claim);
+                ignore_missing(claims.patch(name_of(&claim), &params, &Patch::Merge(patch)).await.map(drop))
+            }
+        }
+    }
+
+    fn dynamic(&self, object: &Value) -> Api<DynamicObject> {
+        let resource = resource_of(object);
+        Api::namespaced_with(self.client.clone(), self.namespace(), &resource)
+    }
+
+    /// Creates it unless it is there.
+    async fn create(&self, object: &Value) -> Result<(), PlatformError> {
+        let new: DynamicObject = serde_json::from_value(object.clone())?;
+        let params =
+            PostParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PostParams::default() };
+        match self.dynamic(object).create(&params, &new).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(error)) if error.code == 409 && error.reason == "AlreadyExists" => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn apply(&self, object: &Value) -> Result<(), PlatformError> {
+        let params = PatchParams::apply(field_managers::OBJECTS).force();
+        self.dynamic(object).patch(name_of(object), &params, &Patch::Apply(object)).await?;
+        Ok(())
+    }
+
+    /// Applies it unless what is there was made from the same.
+    async fn apply_if_changed(&self, kind: &'static str, object: &Value) -> Result<(), PlatformError> {
+        let made_from = hash(object);
+        let there = self.seen.object(kind, name_of(object)).and_then(|there| there.made_from);
+        if there.as_ref() == Some(&made_from) {
+            return Ok(());
+        }
+        let mut object = object.clone();
+        object["metadata"]["annotations"][ANNOTATION_SPEC_HASH] = json!(made_from);
+        self.apply(&object).await
+    }
+
+    /// Removes a pod that has ended for good: this very one.
+    async fn remove(&self, name: &InstanceName, uid: &str) -> Result<(), PlatformError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace());
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match pods.delete(&names::pod(name), &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn ignore_missing(result: Result<(), kube::Error>) -> Result<(), PlatformError> {
+    match result {
+        Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+        other => other.map_err(Into::into),
+    }
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// Where objects of its kind are; those we make have regular plurals.
+fn resource_of(object: &Value) -> ApiResource {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let lower = kind.to_lowercase();
+    let plural = match lower.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{lower}s"),
+    };
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        plural,
+    }
+}
+
+fn text_of(secret: &Secret) -> Data {
+    let text = |bytes: &k8s_openapi::ByteString| String::from_utf8_lossy(&bytes.0).into_owned();
+    secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
+/// The authority of the Secret, made or followed by another if it must be. Two operators agree on one: who comes second reads it.
+async fn ensure_authority(
+    client: &Client,
+    owner: &Owner,
+    now: OffsetDateTime,
+    life: Lifetimes,
+) -> Result<Authority, PlatformError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &owner.home.namespace);
+    let name = names::ca_secret(&owner.home.cluster);
+    loop {
+        let there = api.get_opt(&name).await?;
+        let read = there.as_ref().and_then(|secret| secrets::read_authority(&text_of(secret)));
+        let authority = secrets::authority(owner, read.clone(), now, life)?;
+        if read.as_ref() == Some(&authority) {
+            return Ok(authority);
+        }
+        let mut object: Secret = serde_json::from_value(secrets::authority_secret(owner, &authority))?;
+        let written = match there {
+            None => api.create(&PostParams::default(), &object).await,
+            Some(there) => {
+                object.metadata.resource_version = there.metadata.resource_version;
+                api.replace(&name, &PostParams::default(), &object).await
+            }
+        };
+        match written {
+            Ok(_) => return Ok(authority),
+            Err(kube::Error::Api(error)) if error.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn controller_identity(
+    owner: &Owner,
+    authority: &Authority,
+    now: OffsetDateTime,
+    life: Lifetimes,
+) -> Result<Identity, PlatformError> {
+    let issued = authority.issue(vec![Who::Controller.name(&owner.home)], now, life)?;
+    Ok(Identity { authorities: authority.trusted(), certificate: issued.certificate, key: issued.key })
+}
+
+impl Platform for PodPlatform {
+    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>> {
+        let (shared, layout) = (Arc::clone(&self.shared), layout.clone());
+        Box::pin(async move {
+            let result = shared.provision(&layout).await;
+            result.map_err(|error| {
+                tracing::warn!(home = %shared.owner.home, %error, "cannot provision");
+                error.to_string()
+            })
+        })
+    }
+
+    fn order(&self, order: AgentOrder) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let Some(at) = shared.address(&order.instance) else { return };
+            let to = Who::Agent(order.instance.clone());
+            let sent: Result<(), _> = shared.caller.call(&to, at, path::ORDER, &order, ORDER_WITHIN).await;
+            if let Err(error) = sent {
+                tracing::debug!(home = %shared.owner.home, to = to.claim(), %error, "an order did not arrive");
+            }
+        });
+    }
+
+    fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>> {
+        let (shared, to) = (Arc::clone(&self.shared), to.clone());
+        Box::pin(async move {
+            match shared.address(&to) {
+                Some(at) => ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await,
+                None => Err(AskFailed::Unseen(Unseen::NotAsked)),
+            }
+        })
+    }
+}

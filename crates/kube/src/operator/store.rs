@@ -1,0 +1,144 @@
+//! The layout in a `ConfigMap` of its own, changed by compare-and-set on its version. When it was taken away, or the cluster is
+//! made again on its old volumes, it is put together from the pieces that these carry.
+
+use super::world::Seen;
+use crate::objects::Owner;
+use crate::objects::storage::{self, Piece};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use valkeeper_engine::{Boxed, Store};
+use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
+use valkeeper_model::{ClusterSpec, Generation, InstanceName, Layout};
+use valkeeper_plan::controller::CommitError;
+use valkeeper_plan::placement::server_config;
+
+/// The key of the addresses that instances were last seen at.
+const ADDRESSES_KEY: &str = "addresses.json";
+
+#[derive(Clone)]
+pub(crate) struct LayoutStore {
+    pub(crate) client: Client,
+    pub(crate) owner: Owner,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) spec: ClusterSpec,
+}
+
+/// Addresses by instance, as they are kept.
+pub(crate) type Kept = BTreeMap<InstanceName, IpAddr>;
+
+impl LayoutStore {
+    fn api(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.owner.home.namespace)
+    }
+
+    fn name(&self) -> String {
+        names::layout_config_map(&self.owner.home.cluster)
+    }
+
+    async fn stored(&self) -> Result<Option<(ConfigMap, Layout)>, String> {
+        let Some(object) = self.api().get_opt(&self.name()).await.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let text = object.data.as_ref().and_then(|data| data.get(LAYOUT_KEY));
+        let damaged = |why: String| format!("ConfigMap {} is damaged: {why}", self.name());
+        let text = text.ok_or_else(|| damaged(format!("{LAYOUT_KEY} is missing")))?;
+        let layout = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        Ok(Some((object, layout)))
+    }
+
+    /// Creates it; `false` if there is one.
+    async fn create(&self, layout: &Layout) -> Result<bool, String> {
+        let text = serde_json::to_string(layout).map_err(|error| error.to_string())?;
+        let object = serde_json::from_value(json!({
+            "metadata": self.owner.metadata(&self.name()),
+            "data": { LAYOUT_KEY: text },
+        }));
+        let object: ConfigMap = object.map_err(|error| error.to_string())?;
+        match self.api().create(&PostParams::default(), &object).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The layout in force, put together from the volumes if it is not there.
+    pub(crate) async fn read(&self) -> Result<Option<Layout>, String> {
+        if let Some((_, layout)) = self.stored().await? {
+            return Ok(Some(layout));
+        }
+        let claims = self.seen.objects_of("PersistentVolumeClaim");
+        let pieces: Vec<Piece> =
+            claims.values().filter_map(|claim| Piece::read(claim.layout_piece.as_deref()?)).collect();
+        let spec = &self.spec;
+        let rebuilt =
+            storage::rebuild(&pieces, spec, server_config(spec)).map_err(|error| error.to_string())?;
+        let Some(layout) = rebuilt else { return Ok(None) };
+        if self.create(&layout).await? {
+            tracing::info!(home = %self.owner.home, "the layout was put together from the volumes");
+            return Ok(Some(layout));
+        }
+        Ok(self.stored().await?.map(|(_, layout)| layout))
+    }
+
+    async fn write(&self, layout: Layout, after: Option<Generation>) -> Result<(), CommitError> {
+        let failed = CommitError::Failed;
+        let Some((mut object, stored)) = self.stored().await.map_err(failed)? else {
+            // Taken away while we hold the newest: it is made again. Should another have been faster, that one counts.
+            let created = self.create(&layout).await.map_err(CommitError::Failed)?;
+            return if created { Ok(()) } else { Err(CommitError::Conflict) };
+        };
+        if Some(stored.generation) != after {
+            return Err(CommitError::Conflict);
+        }
+        let text = serde_json::to_string(&layout).map_err(|error| CommitError::Failed(error.to_string()))?;
+        object.data.get_or_insert_default().insert(LAYOUT_KEY.to_owned(), text);
+        // The object has the version it was read with: who has written it since is not overwritten.
+        match self.api().replace(&self.name(), &PostParams::default(), &object).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(error)) if error.code == 409 => Err(CommitError::Conflict),
+            Err(error) => Err(CommitError::Failed(error.to_string())),
+        }
+    }
+
+    /// Makes it again if it was taken away.
+    pub(crate) async fn ensure(&self, layout: &Layout) -> Result<(), String> {
+        if self.seen.object("ConfigMap", &self.name()).is_none() {
+            self.create(layout).await?;
+        }
+        Ok(())
+    }
+
+    /// Where instances were last.
+    pub(crate) async fn addresses(&self) -> Result<Kept, String> {
+        let object = self.api().get_opt(&self.name()).await.map_err(|error| error.to_string())?;
+        let text = object.and_then(|object| object.data?.remove(ADDRESSES_KEY));
+        // They are a help for those that cannot be seen, and nothing depends on them.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// Keeps where they are.
+    pub(crate) async fn keep_addresses(&self, addresses: &Kept) -> Result<(), String> {
+        let text = serde_json::to_string(addresses).map_err(|error| error.to_string())?;
+        let patch = Patch::Merge(json!({ "data": { ADDRESSES_KEY: text } }));
+        let params =
+            PatchParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PatchParams::default() };
+        self.api().patch(&self.name(), &params, &patch).await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+impl Store for LayoutStore {
+    fn load(&self) -> Boxed<Result<Option<Layout>, String>> {
+        let store = self.clone();
+        Box::pin(async move { store.read().await })
+    }
+
+    fn commit(&self, layout: Layout, after: Option<Generation>) -> Boxed<Result<(), CommitError>> {
+        let store = self.clone();
+        Box::pin(async move { store.write(layout, after).await })
+    }
+}

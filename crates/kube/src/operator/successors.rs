@@ -1,0 +1,42 @@
+//! After an upgrade of the operator: agents go on as its program, one after the other, while their servers run on.
+
+use super::platform::PodPlatform;
+use crate::pod::{digest, own_digest};
+use crate::wire::{About, path};
+use bytes::Bytes;
+use std::time::Duration;
+use valkeeper_model::InstanceName;
+
+/// A program of ten megabytes over a slow network.
+const SEND_WITHIN: Duration = Duration::from_secs(60);
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+/// Between two agents: the first has to show that it is well.
+const APART: Duration = Duration::from_secs(2);
+
+/// Replaces those that run another program than we do, and ends.
+pub(super) async fn replace(platform: PodPlatform, instances: Vec<InstanceName>) {
+    let Ok(own) = own_digest() else { return };
+    let mut program: Option<Bytes> = None;
+    for name in instances {
+        let about = platform.send(&name, path::ABOUT, Bytes::new(), ASK_WITHIN).await;
+        let Ok(about) =
+            about.and_then(|body| serde_json::from_slice::<About>(&body).map_err(|error| error.to_string()))
+        else {
+            continue;
+        };
+        if about.program == own {
+            continue;
+        }
+        if program.is_none() {
+            // What the digest was made of: the file may have been replaced under us.
+            program =
+                std::fs::read("/proc/self/exe").ok().filter(|bytes| digest(bytes) == own).map(Bytes::from);
+        }
+        let Some(program) = program.clone() else { return };
+        tracing::info!(%name, from = about.version, "the agent goes on as this version");
+        if let Err(error) = platform.send(&name, path::PROGRAM, program, SEND_WITHIN).await {
+            tracing::warn!(%name, %error, "the agent could not be replaced; it goes on as it is");
+        }
+        tokio::time::sleep(APART).await;
+    }
+}

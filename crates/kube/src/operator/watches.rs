@@ -1,0 +1,224 @@
+//! The watches: whatever changes in Kubernetes is known within milliseconds, and nothing is asked again and again.
+
+use super::world::{ObjectSeen, World, home_of, pod_seen};
+use crate::wire::Home;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH, LABEL_CLUSTER};
+use valkeeper_kube_api::{RedisCluster, RedisClusterRequest};
+use valkeeper_model::ZoneName;
+
+/// Where a node says in which zone it is.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// Which namespaces are looked after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl Scope {
+    fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        match self {
+            Self::All => vec![Api::all(client.clone())],
+            Self::Only(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
+        }
+    }
+}
+
+/// A change of what users write.
+#[derive(Debug)]
+pub(crate) enum Wished {
+    /// A cluster, new or changed.
+    Cluster(Home, Box<RedisCluster>),
+    /// It is gone.
+    Gone(Home),
+    /// Something asked of a cluster.
+    Request(Box<RedisClusterRequest>),
+}
+
+/// What the watches fill.
+pub(crate) struct Watches {
+    pub(crate) client: Client,
+    pub(crate) scope: Scope,
+    pub(crate) world: Arc<World>,
+    pub(crate) zones: watch::Sender<BTreeSet<ZoneName>>,
+}
+
+impl Watches {
+    /// Starts all that say what is there; each of the receivers gets a message when the first look of one of them is complete.
+    pub(crate) fn observe(&self) -> (usize, mpsc::UnboundedReceiver<()>) {
+        let (complete, completed) = mpsc::unbounded_channel();
+        let mut count = 0;
+        let labelled = || watcher::Config::default().labels(LABEL_CLUSTER);
+        for api in self.scope.apis::<Pod>(&self.client) {
+            count += 1;
+            let world = Arc::clone(&self.world);
+            let read = |pod: Pod| pod_seen(&pod).map(|(home, name, seen)| ((home, name), seen));
+            follow(watcher(api, labelled()), complete.clone(), read, move |(home, name), seen| {
+                world.of(&home).saw_pod(name, seen);
+            });
+        }
+        count += self.objects::<PersistentVolumeClaim>("PersistentVolumeClaim", &complete);
+        count += self.objects::<Secret>("Secret", &complete);
+        count += self.objects::<ConfigMap>("ConfigMap", &complete);
+        count += self.objects::<Service>("Service", &complete);
+        count += self.objects::<PodDisruptionBudget>("PodDisruptionBudget", &complete);
+        count += self.objects::<NetworkPolicy>("NetworkPolicy", &complete);
+        self.nodes(complete);
+        (count + 1, completed)
+    }
+
+    /// Their metadata alone: a Secret's content is not kept.
+    fn objects<K>(&self, kind: &'static str, complete: &mpsc::UnboundedSender<()>) -> usize
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let apis = self.scope.apis::<PartialObjectMeta<K>>(&self.client);
+        let count = apis.len();
+        for api in apis {
+            let world = Arc::clone(&self.world);
+            let stream = watcher(api, watcher::Config::default().labels(LABEL_CLUSTER));
+            let read = |object: PartialObjectMeta<K>| {
+                let metadata = &object.metadata;
+                let home = home_of(metadata.namespace.as_deref(), metadata.labels.as_ref())?;
+                let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
+                let seen = ObjectSeen {
+                    version: metadata.resource_version.clone().unwrap_or_default(),
+                    made_from: annotation(ANNOTATION_SPEC_HASH),
+                    layout_piece: annotation(ANNOTATION_LAYOUT),
+                };
+                Some(((home, object.name_any()), seen))
+            };
+            follow(stream, complete.clone(), read, move |(home, name), seen| {
+                world.of(&home).saw_object((kind, name), seen);
+            });
+        }
+        count
+    }
+
+    fn nodes(&self, complete: mpsc::UnboundedSender<()>) {
+        let zones = self.zones.clone();
+        let mut of_nodes: BTreeMap<String, ZoneName> = BTreeMap::new();
+        let stream =
+            watcher(Api::<PartialObjectMeta<Node>>::all(self.client.clone()), watcher::Config::default());
+        let read = |node: PartialObjectMeta<Node>| {
+            let zone: Option<ZoneName> = node.labels().get(ZONE_LABEL).and_then(|zone| zone.parse().ok());
+            Some((node.name_any(), zone))
+        };
+        follow(stream, complete, read, move |node, zone| {
+            match zone.flatten() {
+                Some(zone) => of_nodes.insert(node, zone),
+                None => of_nodes.remove(&node),
+            };
+            let now: BTreeSet<ZoneName> = of_nodes.values().cloned().collect();
+            zones.send_if_modified(|zones| {
+                let changed = *zones != now;
+                *zones = now;
+                changed
+            });
+        });
+    }
+
+    /// Starts those that say what users want.
+    pub(crate) fn listen(&self) -> mpsc::UnboundedReceiver<Wished> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // Nobody waits for the first look of these.
+        let (complete, _) = mpsc::unbounded_channel();
+        for api in self.scope.apis::<RedisCluster>(&self.client) {
+            let sender = sender.clone();
+            let read = |cluster: RedisCluster| Some((home_of_cluster(&cluster)?, cluster));
+            follow(watcher(api, watcher::Config::default()), complete.clone(), read, move |home, cluster| {
+                let _ = sender.send(match cluster {
+                    Some(cluster) => Wished::Cluster(home, Box::new(cluster)),
+                    None => Wished::Gone(home),
+                });
+            });
+        }
+        for api in self.scope.apis::<RedisClusterRequest>(&self.client) {
+            let sender = sender.clone();
+            let read = |request: RedisClusterRequest| Some((request.metadata.uid.clone()?, request));
+            follow(watcher(api, watcher::Config::default()), complete.clone(), read, move |_, request| {
+                if let Some(request) = request.filter(|request| !request.is_done()) {
+                    let _ = sender.send(Wished::Request(Box::new(request)));
+                }
+            });
+        }
+        receiver
+    }
+}
+
+/// Where a cluster lives.
+pub(crate) fn home_of_cluster(cluster: &RedisCluster) -> Option<Home> {
+    let metadata = &cluster.metadata;
+    Some(Home { namespace: metadata.namespace.clone()?, cluster: metadata.name.as_deref()?.parse().ok()? })
+}
+
+/// Follows one kind for ever. Of what is there only its identity is kept: what was there before a break of the watch and is not
+/// there after it has been deleted meanwhile.
+fn follow<K, S, Id, Value>(
+    stream: S,
+    complete: mpsc::UnboundedSender<()>,
+    read: impl Fn(K) -> Option<(Id, Value)> + Send + 'static,
+    mut saw: impl FnMut(Id, Option<Value>) + Send + 'static,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    S: Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+    Id: Ord + Clone + Send + 'static,
+    Value: Send + 'static,
+{
+    tokio::spawn(async move {
+        let mut stream = std::pin::pin!(stream.default_backoff());
+        let (mut known, mut before) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(Event::Init) => before = std::mem::take(&mut known),
+                Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                    if let Some((id, value)) = read(object) {
+                        before.remove(&id);
+                        known.insert(id.clone());
+                        saw(id, Some(value));
+                    }
+                }
+                Ok(Event::InitDone) => {
+                    for gone in std::mem::take(&mut before) {
+                        saw(gone, None);
+                    }
+                    let _ = complete.send(());
+                }
+                Ok(Event::Delete(object)) => {
+                    if let Some((id, _)) = read(object) {
+                        known.remove(&id);
+                        saw(id, None);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again")
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,172 @@
+//! The agent in a pod, process 1 of the server's container.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `setup.rs` | what the pod says: names, addresses, files |
+//! | `desk.rs` | what others may ask of it, and who |
+//! | `peers.rs` | asking the other agents |
+//! | `order_file.rs` | the last order, kept beside the data |
+//! | `news.rs` | telling the operator what has changed |
+//! | `probe.rs` | liveness and readiness, all that is told to strangers |
+//! | `server_log.rs` | the server's log as the container's |
+//! | `orphans.rs` | what process 1 owes to processes without a parent |
+//! | `successor.rs` | going on as another program, the server running on |
+
+mod desk;
+mod news;
+mod order_file;
+mod orphans;
+mod peers;
+mod probe;
+mod server_log;
+mod setup;
+mod successor;
+
+pub(crate) use peers::ask_agent;
+pub use setup::{PodSetup, SetupError};
+pub(crate) use setup::{place, variable};
+pub use successor::install;
+pub(crate) use successor::{digest, own_digest};
+
+use crate::wire::{self, Caller, Credentials, Who};
+use desk::Desk;
+use order_file::OrderFile;
+use peers::{OwnAgent, PodPeers};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use valkeeper_agent::{AgentSetup, Program, ServerHome};
+use valkeeper_client::Password;
+
+/// Certificates are looked at this often: the kubelet brings new ones within a minute or two.
+const CREDENTIALS_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    /// The pod is not as an operator makes it.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The server program cannot be used.
+    #[error(transparent)]
+    Program(#[from] valkeeper_agent::ProgramError),
+    /// Its certificate cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] wire::CredentialsError),
+    /// The system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+pub(super) fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> PodError {
+    move |source| PodError::System { what: what.into(), source }
+}
+
+/// Runs the agent until it is told to end (SIGTERM); then the server has handed over, if it could, and has ended.
+pub async fn run(setup: PodSetup) -> Result<(), PodError> {
+    let setup = Arc::new(setup);
+    // Asked of the system before anything else: a pod that is deleted right away must not wait for its grace period.
+    let mut ending = signal(SignalKind::terminate()).map_err(system("SIGTERM"))?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("SIGINT"))?;
+    orphans::reap().map_err(system("SIGCHLD"))?;
+    let program = Arc::new(Program::probe(&setup.server)?);
+    let credentials = Arc::new(Credentials::new(setup.identity()?)?);
+    let me = Who::Agent(setup.instance.clone());
+    let caller = Arc::new(Caller::new(setup.home.clone(), me, Arc::clone(&credentials)));
+    let order_file = Arc::new(OrderFile::new(setup.data.join("order.json")));
+    let peers = Arc::new(PodPeers::new(Arc::clone(&caller), setup.instance.clone()));
+    let nudge = Arc::new(Notify::new());
+    let kept = Arc::new(news::Kept::default());
+    let record: Arc<dyn Fn(valkeeper_model::Happened) + Send + Sync> = {
+        let (kept, nudge) = (Arc::clone(&kept), Arc::clone(&nudge));
+        Arc::new(move |happened| {
+            tracing::info!("{happened}");
+            kept.add(happened);
+            nudge.notify_one();
+        })
+    };
+    let home = ServerHome::new(setup.data.clone()).with_own(setup.own_directives());
+    let log = home.log();
+    let password_file = setup.password_file();
+    let own: OwnAgent = Arc::new(OnceLock::new());
+    peers.know_oneself(&own);
+    let agent = valkeeper_agent::spawn(AgentSetup {
+        name: setup.instance.clone(),
+        home,
+        program,
+        passwords: Arc::new(move || read_password(&password_file)),
+        peers: Arc::clone(&peers) as _,
+        record,
+        nudge: Arc::clone(&nudge),
+        origin: Instant::now(),
+    });
+    let _ = own.set(agent.clone());
+    let listener =
+        TcpListener::bind((setup.listen, crate::AGENT_PORT)).await.map_err(system("the agent's port"))?;
+    let probes =
+        TcpListener::bind((setup.listen, crate::PROBE_PORT)).await.map_err(system("the probes' port"))?;
+    let (replaced, mut replacement) = watch::channel(None);
+    let desk = Arc::new(Desk {
+        setup: Arc::clone(&setup),
+        agent: agent.clone(),
+        peers: Arc::clone(&peers),
+        order_file: Arc::clone(&order_file),
+        replaced,
+        ordering: Mutex::default(),
+    });
+    // What was last ordered holds until somebody orders something newer: a container that is started again while no operator
+    // runs takes up its server by it.
+    if let Some(order) = order_file.read() {
+        desk.take_order(order);
+    }
+    tokio::spawn(wire::serve(listener, setup.home.clone(), Arc::clone(&credentials), desk));
+    tokio::spawn(probe::serve(probes, agent.clone()));
+    tokio::spawn(server_log::follow(log));
+    tokio::spawn(news::tell(Arc::clone(&setup), Arc::clone(&caller), kept, Arc::clone(&nudge)));
+    tokio::spawn(renew(Arc::clone(&setup), credentials, caller));
+    nudge.notify_one();
+    tokio::select! {
+        _ = ending.recv() => {}
+        _ = interrupted.recv() => {}
+        _ = replacement.changed() => {
+            let Some(program) = replacement.borrow().clone() else { return Ok(()) };
+            return Err(successor::go_on_as(&program));
+        }
+    }
+    tracing::info!("told to end: handing over, then stopping");
+    agent.retire().await;
+    Ok(())
+}
+
+fn read_password(path: &std::path::Path) -> std::io::Result<Password> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(Password::new(text.trim_end_matches(['\n', '\r'])))
+}
+
+/// Uses new certificates when the kubelet has brought them.
+async fn renew(setup: Arc<PodSetup>, credentials: Arc<Credentials>, caller: Arc<Caller>) {
+    loop {
+        tokio::time::sleep(CREDENTIALS_EVERY).await;
+        match setup
+            .identity()
+            .map_err(|error| error.to_string())
+            .and_then(|identity| credentials.replace(identity).map_err(|error| error.to_string()))
+        {
+            Ok(true) => {
+                caller.forget();
+                tracing::info!("the certificate was renewed");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use")
+            }
+        }
+    }
+}

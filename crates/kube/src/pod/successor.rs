@@ -1,0 +1,66 @@
+//! Going on as another program in the same process: the server is our child before and after, and does not notice.
+
+use super::setup::place;
+use super::{PodError, system};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The program's name in its folder.
+const NAME: &str = "valkeeper";
+
+/// Copies this program into a folder, for the container beside (`valkeeper install`, run by the pod's init container).
+pub fn install(folder: &Path) -> io::Result<()> {
+    let program = fs::read(std::env::current_exe()?)?;
+    write(&folder.join(NAME), &program)
+}
+
+/// SHA-256 of the program that runs, hex.
+pub(crate) fn own_digest() -> io::Result<String> {
+    fs::read("/proc/self/exe").map(|program| digest(&program))
+}
+
+/// SHA-256, hex.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Puts a program that was sent in place of ours, once it has shown that it runs here.
+pub(super) fn place(program: &[u8]) -> io::Result<PathBuf> {
+    let folder = Path::new(place::PROGRAM);
+    let tried = folder.join(format!("{NAME}.next"));
+    write(&tried, program)?;
+    let ran = Command::new(&tried).arg("--version").stdin(Stdio::null()).output();
+    let works = ran.as_ref().is_ok_and(|ran| ran.status.success());
+    if !works {
+        let _ = fs::remove_file(&tried);
+        let why = ran.map_or_else(|error| error.to_string(), |ran| ran.status.to_string());
+        return Err(io::Error::other(format!("it does not run here: {why}")));
+    }
+    // A container that is started again later starts as this one.
+    let path = folder.join(NAME);
+    fs::rename(&tried, &path)?;
+    Ok(path)
+}
+
+fn write(path: &Path, program: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("part");
+    fs::write(&temporary, program)?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&temporary, path)
+}
+
+/// Becomes that program. Returns only if that fails.
+pub(super) fn go_on_as(program: &Path) -> PodError {
+    tracing::info!("going on as another program");
+    let error = Command::new(program).args(std::env::args_os().skip(1)).exec();
+    system(format!("{}", program.display()))(error)
+}
