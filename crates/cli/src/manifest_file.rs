@@ -21,7 +21,8 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
             "give the path of a manifest, like examples/cluster.yaml",
         )
     })?;
-    let Manifest { spec, without_effect, warnings, .. } = match valkeeper_model::manifest::parse(&name, &text) {
+    let Manifest { spec, without_effect, warnings, .. } = match valkeeper_model::manifest::parse(&name, &text)
+    {
         Ok(manifest) => manifest,
         Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
     };
