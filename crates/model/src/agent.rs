@@ -233,6 +233,16 @@ pub enum Ask {
         /// Its address.
         address: Address,
     },
+    /// I live, and my server is its shard's primary. Between agents on hosts of their own, several times a second.
+    Beat {
+        /// Who says so.
+        from: InstanceName,
+    },
+    /// How long have you not heard of this primary? Who answers that it was long promises to let it have no lease for a while.
+    Testify {
+        /// The one that is not heard.
+        against: InstanceName,
+    },
 }
 
 /// An agent's answer.
@@ -249,6 +259,22 @@ pub enum Answer {
         incarnation: Incarnation,
         /// What it said.
         replication: Replication,
+    },
+    /// A beat came.
+    Beat {
+        /// Does the answering agent, as that of a slot-owning primary, let the sender be one? Not while it has promised that it
+        /// does not, nor when it knows a successor.
+        counts: bool,
+        /// Is the answering agent let be one itself, by a majority? Its word renews a lease only then.
+        stands: bool,
+        /// Has it been there for longer than any promise lasts? One that has not may have made one and forgotten it: what it
+        /// says prolongs a lease, and gives none.
+        remembers: bool,
+    },
+    /// How long the accused has not been heard.
+    Testimony {
+        /// Milliseconds.
+        silent_ms: u64,
     },
 }
 

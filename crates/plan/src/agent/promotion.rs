@@ -5,7 +5,7 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Answer, Ask, AskFailed, Incarnation, InstanceName, Link, Millis, ReplicationId, ServerView,
+    Activity, Answer, Ask, AskFailed, Incarnation, InstanceName, Link, Millis, ReplicationId, ServerView,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -33,6 +33,8 @@ pub struct Promotion {
     pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
     asked: BTreeSet<InstanceName>,
+    /// FORCE may be sent until then only; `None`: the death is certain, for ever.
+    permit: Option<Millis>,
     stage: Stage,
 }
 
@@ -102,7 +104,34 @@ impl Promotion {
             began: now,
             without_votes: None,
             asked: BTreeSet::new(),
+            permit: None,
             stage,
+        }
+    }
+
+    /// Somebody may be promoted until then, and after that only with another permit: the primary is not dead for certain, but
+    /// takes no writes for a while (see [`crate::safety::isolation`]).
+    pub fn permit(&mut self, until: Millis) {
+        self.permit = Some(until);
+    }
+
+    /// Has the permit run out?
+    pub fn lacks_permit(&self, now: Millis) -> bool {
+        self.permit.is_some_and(|until| until < now)
+    }
+
+    /// Was somebody told to ask for votes?
+    pub fn has_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// As what it shows in a report.
+    pub fn activity(&self) -> Activity {
+        match &self.without_votes {
+            Some((successor, incarnation)) => {
+                Activity::WithoutVotes { successor: successor.clone(), incarnation: *incarnation }
+            }
+            None => Activity::FailingOver,
         }
     }
 
@@ -213,6 +242,7 @@ impl Promotion {
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
+            Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone());
                 let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
@@ -241,6 +271,8 @@ pub(super) fn candidate(
         Answer::Replication { incarnation, replication } => {
             Ok(Candidate { instance, incarnation, replication })
         }
-        Answer::Done | Answer::Report(_) => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
+        Answer::Done | Answer::Report(_) | Answer::Beat { .. } | Answer::Testimony { .. } => {
+            Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled))
+        }
     }
 }
