@@ -217,18 +217,7 @@ impl Fleet {
                     self.clock.after(ms, Happening::Thaw { server, run });
                 }
             }
-            Fault::Wipe(whom) => {
-                let formed = self.store.layout.as_ref().is_some_and(|layout| layout.formed);
-                if !formed && !self.setup.wipes_young {
-                    return;
-                }
-                let server = self.resolve(whom);
-                self.servers[server].disk = Disk::default();
-                self.servers[server].appending = false;
-                let shard = self.members.shard_of[server];
-                self.law_of_deaths(server, shard);
-                self.law_of_young_clusters(shard);
-            }
+            Fault::Wipe(whom) => self.wipe(self.resolve(whom)),
             Fault::Tear(whom) => {
                 let server = self.resolve(whom);
                 if self.servers[server].disk.conf != NodesFileState::Missing {
@@ -309,6 +298,18 @@ impl Fleet {
                 self.calm_since = Some(now);
             }
         }
+    }
+
+    fn wipe(&mut self, server: usize) {
+        let formed = self.store.layout.as_ref().is_some_and(|layout| layout.formed);
+        if !formed && !self.setup.wipes_young {
+            return;
+        }
+        self.servers[server].disk = Disk::default();
+        self.servers[server].appending = false;
+        let shard = self.members.shard_of[server];
+        self.law_of_deaths(server, shard);
+        self.law_of_young_clusters(shard);
     }
 
     fn crash(&mut self, server: usize) {

@@ -252,7 +252,7 @@ impl Agent {
         result: &Result<Answer, AskFailed>,
     ) -> bool {
         let Some(neighbours) = &mut self.neighbours else { return false };
-        let Some((seat, sent)) = neighbours.beats.remove(&token) else { return false };
+        let Some((seat, beat_at)) = neighbours.beats.remove(&token) else { return false };
         let word = match result {
             Ok(Answer::Beat { counts, stands, remembers }) => {
                 Word { counts: *counts, stands: *stands, remembers: *remembers }
@@ -264,7 +264,7 @@ impl Agent {
             _ => return true,
         };
         let held = neighbours.holds(now);
-        neighbours.lease.answered(&seat, sent, word, held);
+        neighbours.lease.answered(&seat, beat_at, word, held);
         true
     }
 

@@ -59,7 +59,7 @@ impl Agent {
         match neighbours.refusing {
             Refusing::No => self.refuse_writes(now, now),
             Refusing::Again { since, .. } if now.since(since) >= CONFIRM_MS => {
-                self.kill_silent(now, CONFIRM_MS)
+                self.kill_silent(now, CONFIRM_MS);
             }
             Refusing::Again { since, at } if at <= now => self.refuse_writes(now, since),
             Refusing::Again { .. } | Refusing::Told { .. } | Refusing::Yes => {}

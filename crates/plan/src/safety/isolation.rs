@@ -97,11 +97,11 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A beat that was sent to this seat then was answered. `held`: is the lease held now?
-    pub fn answered(&mut self, seat: &ShardName, sent: Millis, word: Word, held: bool) {
+    /// A beat that was sent to this seat at `beat_at` was answered. `held`: is the lease held now?
+    pub fn answered(&mut self, seat: &ShardName, beat_at: Millis, word: Word, held: bool) {
         let note = |times: &mut BTreeMap<ShardName, Millis>| {
-            let newest = times.entry(seat.clone()).or_insert(sent);
-            *newest = sent.max(*newest);
+            let newest = times.entry(seat.clone()).or_insert(beat_at);
+            *newest = beat_at.max(*newest);
         };
         if word.counts && (word.remembers || held) {
             note(&mut self.counted);
