@@ -177,12 +177,19 @@ pub fn comeback(
     siblings: &[(InstanceName, Sibling)],
 ) -> Comeback {
     let find = |wanted: fn(&Sibling) -> bool| siblings.iter().find(|(_, sibling)| wanted(sibling));
-    let newest = siblings.iter().filter_map(|(_, sibling)| match sibling {
-        Sibling::Primary(view) => Some(view),
+    let claim = |view: &ServerView| view.myself().map(|node| node.config_epoch);
+    let serving = siblings.iter().filter_map(|(name, sibling)| match sibling {
+        Sibling::Primary(view) => Some((name, view)),
         _ => None,
     });
-    if let Some(view) = newest.max_by_key(|view| view.myself().map(|node| node.config_epoch)) {
-        return Comeback::AsReplicaOf(view.clone());
+    // One whose claim is older than ours was replaced by us and has not heard of it: what we took since, it does not have.
+    let newest = serving.max_by_key(|(_, view)| claim(view));
+    let replaced = newest.filter(|(_, view)| whole && claim(view).is_some_and(|epoch| epoch < own_epoch));
+    match (newest, replaced) {
+        (Some((_, view)), None) => return Comeback::AsReplicaOf(view.clone()),
+        // The others will tell it; then it is a replica that can be promoted.
+        (_, Some((name, _))) if !has_data => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        _ => {}
     }
     // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers
     // that follow each other never serve.
