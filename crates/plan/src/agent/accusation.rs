@@ -6,7 +6,7 @@ use super::promotion::{Progress, Promotion};
 use super::{Outbox, Token, sooner};
 use crate::safety::isolation::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS, may_force};
 use std::collections::{BTreeMap, BTreeSet};
-use valkeeper_model::{Answer, Ask, AskFailed, Happened, InstanceName, Millis, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Epoch, Happened, InstanceName, Millis, Unseen};
 
 /// How long the others may take to testify.
 const TESTIFY_MS: u64 = 300;
@@ -166,6 +166,11 @@ impl Agent {
         (since.plus(self.patience(&primary)) <= now).then_some((primary, since))
     }
 
+    fn claim_of_followed(&self) -> Option<Epoch> {
+        let view = self.last_view.as_ref()?;
+        view.topology.get(&view.primary()?).map(|node| node.config_epoch)
+    }
+
     fn patience(&self, primary: &InstanceName) -> u64 {
         let before = self.siblings().iter().filter(|name| *name != primary && **name < self.name).count();
         FORCE_AFTER_MS + STAGGER_MS * u64::try_from(before).unwrap_or(u64::MAX / STAGGER_MS / 2)
@@ -208,6 +213,7 @@ impl Agent {
     /// A majority testified to questions that were put then.
     fn granted(&mut self, now: Millis, began: Millis) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
+        let claim = self.claim_of_followed();
         let (mut candidates, own) = (self.siblings(), self.name.clone());
         let Some(accusation) = self.neighbours.as_mut().and_then(|n| n.accusation.as_mut()) else { return };
         accusation.granted = Some(now);
@@ -217,7 +223,7 @@ impl Agent {
         let (heard, out) = (accusation.heard, &mut self.out);
         let promotion = accusation
             .promotion
-            .get_or_insert_with(|| Promotion::begin(candidates, history, false, heard, now, out));
+            .get_or_insert_with(|| Promotion::begin(candidates, (history, claim), false, heard, now, out));
         promotion.permit(began.plus(PERMIT_MS));
     }
 

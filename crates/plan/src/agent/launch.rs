@@ -92,8 +92,15 @@ impl Agent {
 
     fn promote(&mut self, now: Millis, cold: bool) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
+        let seen = self.last_view.as_ref().and_then(ServerView::myself).map(|node| node.config_epoch);
+        let kept = self.disk.as_ref().and_then(|disk| match disk.role() {
+            DiskRole::Primary { config_epoch, .. } => Some(config_epoch),
+            DiskRole::Replica { .. } | DiskRole::Lost => None,
+        });
+        let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
-        let promotion = Promotion::begin(self.siblings(), history, cold, died_at, now, &mut self.out);
+        let promotion =
+            Promotion::begin(self.siblings(), (history, claim), cold, died_at, now, &mut self.out);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 

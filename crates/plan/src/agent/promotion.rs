@@ -5,7 +5,8 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Activity, Answer, Ask, AskFailed, Incarnation, InstanceName, Link, Millis, ReplicationId, ServerView,
+    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
+    ServerView,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -20,11 +21,17 @@ const UNSEEN_MS: u64 = 300;
 /// Between rounds after a vote that was not won, or with nobody to see.
 const AGAIN_MS: u64 = 250;
 
+/// A primary with an older claim than the lost one's hears of that within seconds. One that does not is right: the lost one may
+/// have raised its epoch last without telling anybody.
+const STALE_MS: u64 = 10_000;
+
 /// A promotion under way.
 #[derive(Debug)]
 pub struct Promotion {
     siblings: Vec<InstanceName>,
     history: Option<ReplicationId>,
+    /// The epoch of the lost primary's claim.
+    claim: Option<Epoch>,
     cold: bool,
     /// When the primary died.
     pub died_at: Millis,
@@ -85,11 +92,11 @@ pub enum Progress {
 }
 
 impl Promotion {
-    /// Begins one. `history` is the replication id of the dead primary; `cold` as in
+    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim; `cold` as in
     /// [`crate::safety::succession::may_follow_dead`].
     pub fn begin(
         siblings: Vec<InstanceName>,
-        history: Option<ReplicationId>,
+        (history, claim): (Option<ReplicationId>, Option<Epoch>),
         cold: bool,
         died_at: Millis,
         now: Millis,
@@ -99,6 +106,7 @@ impl Promotion {
         Self {
             siblings,
             history,
+            claim,
             cold,
             died_at,
             began: now,
@@ -183,7 +191,13 @@ impl Promotion {
                     && let Some(view) = report.view()
                     && view.owns_slots()
                 {
-                    return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
+                    // One that was replaced long before and has not heard of it is about to.
+                    let newer = view.myself().map(|node| node.config_epoch) > self.claim;
+                    if newer || now.since(self.began) >= STALE_MS {
+                        return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
+                    }
+                    self.stage = Stage::Rest { until: now.plus(AGAIN_MS) };
+                    return Progress::Going;
                 }
                 self.stage = Stage::Rest { until: now.plus(20) };
             }

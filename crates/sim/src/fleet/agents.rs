@@ -194,6 +194,10 @@ impl Fleet {
             return;
         }
         let life = self.agents[agent].life;
+        if self.agents[agent].frozen.is_some() {
+            // It lies in a socket.
+            return self.clock.after(100, Happening::Order { controller, agent, order: Box::new(order) });
+        }
         let Some(machine) = &self.agents[agent].agent else { return };
         let obeyed = machine.generation().unwrap_or(Generation(0));
         if self.agents[agent].newest.as_ref().is_none_or(|newest| newest.generation <= order.generation) {

@@ -104,12 +104,15 @@ impl Fleet {
         let cut =
             self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| self.now() < at + window);
         let cut = cut && !self.must_not_write(server, reign, window);
-        let thawed = self.agents[server].thawed_at.is_some_and(|at| self.now() < at + THAW_MS);
-        if reign.how == Rise::Natural || cut || thawed {
+        if reign.how == Rise::Natural || cut || self.is_thawing(server) {
             return self.history.excuse(tip);
         }
         let names = (self.name(server).clone(), self.name(reign.primary).clone());
         self.break_law(3, format!("{} takes writes although {} is the primary", names.0, names.1));
+    }
+
+    fn is_thawing(&self, host: usize) -> bool {
+        self.agents[host].thawed_at.is_some_and(|at| self.now() < at + THAW_MS)
     }
 
     /// On hosts of their own, whoever was replaced by vote refused writes before, whether it knows of that or not.
@@ -188,8 +191,10 @@ impl Fleet {
         let shard = self.servers[chosen].shard();
         let Some(reign) = self.laws.reigns[shard].filter(|reign| reign.primary != chosen) else { return };
         let old = &self.servers[reign.primary];
-        let harmless =
-            self.setup.own_hosts && (old.refuses_writes() || self.agents[reign.primary].frozen.is_some());
+        let harmless = self.setup.own_hosts
+            && (old.refuses_writes()
+                || self.agents[reign.primary].frozen.is_some()
+                || self.is_thawing(reign.primary));
         if old.process != Process::Down && old.run == reign.run && old.is_primary() && !harmless {
             let names = (self.name(chosen).clone(), self.name(reign.primary).clone());
             let what = format!("{} is promoted while the process of {} lives", names.0, names.1);
