@@ -109,8 +109,12 @@ fn a_primary_replaced_although_others_hear_it() {
 
 /// A host is cut off until its primary has just been replaced.
 fn healed_just_after(seed: u64) -> Setup {
-    let mut setup =
-        Setup { own_hosts: true, node_timeout_ms: 15_000, unresponsive_after_ms: 5_000, ..Setup::quiet(seed) };
+    let mut setup = Setup {
+        own_hosts: true,
+        node_timeout_ms: 15_000,
+        unresponsive_after_ms: 5_000,
+        ..Setup::quiet(seed)
+    };
     let planned = [
         (5_000, Fault::CutHost(Target::PrimaryOf(0))),
         (6_700 + seed % 10 * 50, Fault::Mend),

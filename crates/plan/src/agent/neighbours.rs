@@ -200,7 +200,8 @@ impl Agent {
         self.guard(now);
         let sits = self.sits();
         if let Some(neighbours) = &mut self.neighbours {
-            neighbours.witness.sits(sits, now);
+            let stands = neighbours.stands(now);
+            neighbours.witness.sits(sits, stands, now);
         }
         self.send_beats(now);
         self.suspect(now);
@@ -292,7 +293,7 @@ impl Agent {
     /// Another agent asks how long this primary has not been heard.
     pub(super) fn testify(&mut self, now: Millis, against: &InstanceName) -> Result<Answer, AskFailed> {
         let own = *against == self.name;
-        let no_seat = || AskFailed::Refused("its server is no primary".to_owned());
+        let no_seat = || AskFailed::Refused("it is no primary, or cut off itself".to_owned());
         let Some(neighbours) = &mut self.neighbours else { return Err(no_seat()) };
         let silent_ms = if own {
             // Our own word on ourselves: since when do we have no lease?

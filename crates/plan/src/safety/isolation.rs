@@ -152,6 +152,8 @@ pub struct Witness {
     /// Who was one, and is none any more.
     former: BTreeSet<InstanceName>,
     seat_since: Option<Millis>,
+    /// Since when we are let be primary by a majority ourselves.
+    stands_since: Option<Millis>,
     remembers_from: Millis,
 }
 
@@ -165,6 +167,7 @@ impl Witness {
             primaries: BTreeMap::new(),
             former: BTreeSet::new(),
             seat_since: None,
+            stands_since: None,
         }
     }
 
@@ -197,9 +200,10 @@ impl Witness {
         }
     }
 
-    /// Is our own server a slot-owning primary, and going to stay one?
-    pub fn sits(&mut self, sits: bool, now: Millis) {
+    /// Is our own server a slot-owning primary, and going to stay one? Is it let be one by a majority?
+    pub fn sits(&mut self, sits: bool, stands: bool, now: Millis) {
         self.seat_since = sits.then(|| self.seat_since.unwrap_or(now));
+        self.stands_since = (sits && stands).then(|| self.stands_since.unwrap_or(now));
     }
 
     /// Do its beats count?
@@ -219,10 +223,11 @@ impl Witness {
         Some(self.heard.get(primary).map_or(known, |heard| known.max(*heard)))
     }
 
-    /// For how long it has not been heard. To say that it was long is a promise. `None`: we have no seat.
+    /// For how long it has not been heard. To say that it was long is a promise. `None`: we have no seat, or are cut off ourselves:
+    /// then it is no wonder that we hear nobody, nor just after.
     pub fn testify(&mut self, against: &InstanceName, now: Millis) -> Option<u64> {
-        let seat_since = self.seat_since?;
-        let since = self.silent_since(against).map_or(now, |since| since.max(seat_since));
+        let stands_since = self.stands_since?;
+        let since = self.silent_since(against).map_or(now, |since| since.max(stands_since));
         let silent_ms = now.since(since);
         if silent_ms >= FORCE_AFTER_MS {
             self.promised_until.insert(against.clone(), now.plus(PROMISE_MS));
