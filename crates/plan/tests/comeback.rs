@@ -98,6 +98,21 @@ fn who_serves_already_is_followed() {
     assert_eq!(verdict, Comeback::AsReplicaOf(Box::new(primary)));
 }
 
+/// Cut off when it was replaced, it has not heard of us: what we took since is not there.
+#[test]
+fn who_was_replaced_by_us_is_not_followed() {
+    let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
+    let serving = judge(&name(1), &running(Observed::Known(primary.clone()), true));
+    let back = |epoch, whole, has_data| {
+        let siblings = [(name(1), serving.clone())];
+        comeback(Epoch(epoch), whole, has_data, Persistence::Aof, false, &siblings)
+    };
+    assert_eq!(back(8, true, true), Comeback::AsPrimary);
+    assert_eq!(back(8, true, false), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(8, false, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
+    assert_eq!(back(7, true, true), Comeback::AsReplicaOf(Box::new(primary)));
+}
+
 #[test]
 fn unknown_is_waited_for() {
     let silent = running(Observed::Unknown(Unseen::Timeout), true);

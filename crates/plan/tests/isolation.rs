@@ -278,3 +278,23 @@ fn a_known_successor_outlasts_the_promise() {
     witness.saw(&BTreeSet::from([old.clone()]), Millis(60_001));
     assert!(witness.lets(&old, Millis(60_001)));
 }
+
+/// Nobody has missed beats before there was one to send them, or before one could have heard them.
+#[test]
+fn silence_counts_from_when_there_was_something_to_hear() {
+    let primary: InstanceName = "c-0".parse().unwrap();
+    let only = BTreeSet::from([primary.clone()]);
+    let mut witness = Witness::new(Millis(0));
+    witness.heard(&primary, Millis(0));
+    witness.sits(true, true, Millis(0));
+    assert_eq!(witness.testify(&primary, Millis(5_000)), Some(0), "it is no primary as far as is known");
+    witness.saw(&only, Millis(5_000));
+    assert_eq!(witness.testify(&primary, Millis(6_000)), Some(1_000));
+    witness.sits(true, false, Millis(6_000));
+    assert_eq!(witness.testify(&primary, Millis(9_000)), None, "cut off itself");
+    witness.sits(true, true, Millis(9_000));
+    assert_eq!(witness.testify(&primary, Millis(9_500)), Some(500));
+    witness.sits(false, true, Millis(9_500));
+    assert_eq!(witness.testify(&primary, Millis(12_000)), None, "it has no seat");
+    assert!(!witness.lets(&primary, Millis(12_000)));
+}

@@ -1,5 +1,5 @@
 //! Runs seeds: `seeds FIRST COUNT`; one with its transcript: `seeds SEED transcript`; one with only those faults that are needed
-//! to break the law: `seeds SEED minimise`; a script of tests/scenarios: `seeds FILE.txt`. Started by `cargo xtask sim`.
+//! to break the law: `seeds SEED minimise`; a script of tests/scenarios: `seeds play FILE`. Started by `cargo xtask sim`.
 
 use std::time::Instant;
 use valkeeper_sim::faults::Fault;
@@ -8,7 +8,9 @@ use valkeeper_sim::{Fleet, Setup};
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u64>().ok());
-    if let Some(script) = args.first().filter(|arg| arg.ends_with(".txt")) {
+    if let [word, script] = args.as_slice()
+        && word == "play"
+    {
         return play(script);
     }
     let first = number(0).unwrap_or(1);
