@@ -12,7 +12,7 @@ use valkeeper_plan::config::MIN_REPLICAS;
 use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 
 fn name(n: u8) -> InstanceName {
-    format!("c-{n}").parse().unwrap()
+    format!("c-{n}").parse().expect("a name")
 }
 
 fn id(n: u8) -> NodeId {

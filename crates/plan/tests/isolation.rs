@@ -67,7 +67,7 @@ impl World {
             chance: Chance(seed | 1),
             weather,
             seats: Vec::new(),
-            accused: "c-0".parse().unwrap(),
+            accused: "c-0".parse().expect("a name"),
             cut_until: vec![0; others],
             cut_from: vec![0; others],
             under_way: BTreeMap::new(),
@@ -110,7 +110,7 @@ impl World {
 }
 
 fn seat_name(seat: usize) -> ShardName {
-    ShardName::nth(u32::try_from(seat).unwrap() + 1)
+    ShardName::nth(u32::try_from(seat).expect("few") + 1)
 }
 
 /// What happened in a run.
@@ -127,7 +127,7 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
     let all: Vec<ShardName> = (0..others).map(seat_name).collect();
     let own_ahead = world.chance.draw(1_000_000);
     let (phase, first) = (world.chance.draw(BEAT_MS), world.chance.draw(ASK_MS));
-    let mut seen = Seen::default();
+    let mut outcome = Seen::default();
     // The oracle's own account: what was answered, by seat, and rounds of testimonies.
     let mut renewals: Vec<(usize, u64)> = Vec::new();
     let mut rounds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -144,16 +144,16 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
                     let at = Millis(now + sitting.ahead);
                     sitting.witness.heard(&accused, at);
                     let counts = sitting.witness.lets(&accused, at);
-                    let word = Word { counts, stands: true, remembers: sitting.witness.remembers(at) };
+                    let said = Word { counts, stands: true, remembers: sitting.witness.remembers(at) };
                     if !world.cut(to, now) {
-                        world.send(now, Message::Answer { seat: to, sent, word });
+                        world.send(now, Message::Answer { seat: to, sent, word: said });
                     }
                 }
-                Message::Answer { seat, sent, word } => {
+                Message::Answer { seat, sent, word: said } => {
                     let at = Millis(now + own_ahead);
                     let held = lease.held_until(all.iter(), of).is_some_and(|until| at < until);
-                    lease.answered(&seat_name(seat), Millis(sent + own_ahead), word, held);
-                    if word.counts && (word.remembers || held) {
+                    lease.answered(&seat_name(seat), Millis(sent + own_ahead), said, held);
+                    if said.counts && (said.remembers || held) {
                         renewals.push((seat, sent));
                     }
                 }
@@ -169,7 +169,7 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
                     let testimonies = rounds.entry(round).or_default();
                     testimonies.push(silent);
                     if now < round + 500 && may_force(testimonies.iter().copied(), of) {
-                        seen.grants += 1;
+                        outcome.grants += 1;
                         let margin = now.saturating_sub(held_last);
                         prop_assert!(margin >= CONFIRM_MS, "held {margin} ms before the testimony of {now}");
                         forbidden_until = forbidden_until.max(round + PROMISE_MS);
@@ -190,7 +190,7 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
             }
         }
         if weather.change > 0 && world.chance.draw(weather.change) == 0 {
-            let seat = usize::try_from(world.chance.draw(others as u64)).unwrap();
+            let seat = usize::try_from(world.chance.draw(others as u64)).expect("few");
             let anew = world.sitting(now);
             world.seats[seat] = anew;
         }
@@ -214,10 +214,10 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
             );
             held_last = now;
         } else if now > 1_000 {
-            seen.unheld += 1;
+            outcome.unheld += 1;
         }
     }
-    Ok(seen)
+    Ok(outcome)
 }
 
 fn weather() -> impl Strategy<Value = Weather> {
