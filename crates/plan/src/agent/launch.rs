@@ -274,6 +274,11 @@ impl Agent {
                 "yes".clone_into(&mut directive.1);
             }
         }
+        if self.neighbours.is_some()
+            && let Some(conf) = conf.cloned()
+        {
+            self.neighbours_read(now, &conf);
+        }
         if self.starts_as(now, !replica) {
             config = config::refusing_writes(config);
         }

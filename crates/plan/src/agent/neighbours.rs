@@ -8,8 +8,10 @@ use super::{Token, sooner};
 use crate::config;
 use crate::safety::isolation::{ADOPTED_MS, BEAT_MS, FENCE_AFTER_MS, Lease, SUSPECT_MS, Witness, Word};
 use std::collections::{BTreeMap, BTreeSet};
+use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, InstanceName, Millis, Process, Role, ServerView, ShardName, Unseen, Waiting,
+    Answer, Ask, AskFailed, InstanceName, Millis, NodeId, Process, Role, ServerView, ShardName, Unseen,
+    Waiting,
 };
 
 /// An answer to a beat that takes longer is of no use: the next beat is under way.
@@ -156,22 +158,10 @@ impl Agent {
 
     /// What our server says of itself and of the others.
     pub(super) fn neighbours_seen(&mut self, now: Millis, view: &mut ServerView) {
-        let Some(order) = self.order.clone() else { return };
+        let owners = view.topology.iter().filter(|(_, node)| node.role == Role::Primary);
+        let owners = owners.filter(|(_, node)| !node.slots.is_empty()).map(|(id, _)| *id).collect();
+        self.learn_seats(now, owners);
         let Some(neighbours) = &mut self.neighbours else { return };
-        let own = order.myself().map(|member| &member.shard);
-        let owners =
-            view.topology.iter().filter(|(_, node)| node.role == Role::Primary && !node.slots.is_empty());
-        let members: Vec<_> = owners.map(|(id, _)| order.member_with(*id)).collect();
-        let primaries: BTreeSet<InstanceName> =
-            members.iter().flatten().map(|(name, _)| (*name).clone()).collect();
-        neighbours.seats = members.len();
-        neighbours.others = members
-            .iter()
-            .flatten()
-            .filter(|(_, member)| Some(&member.shard) != own)
-            .map(|(name, member)| (member.shard.clone(), (*name).clone()))
-            .collect();
-        neighbours.witness.saw(&primaries, now);
         if view.replication.role() == Role::Replica {
             neighbours.replica_at = Some(now);
         }
@@ -183,6 +173,28 @@ impl Agent {
         if neighbours.refuses() || neighbours.lifting.is_some() {
             view.config_drift.retain(|name| !config::refuses_writes(name));
         }
+    }
+
+    /// What the file says that our server starts with: while it loads its data the others are to hear of it.
+    pub(super) fn neighbours_read(&mut self, now: Millis, conf: &NodesConf) {
+        if self.neighbours.as_ref().is_some_and(|neighbours| neighbours.seats == 0) {
+            let owners = conf.nodes.iter().filter(|line| line.flags.role == Some(Role::Primary));
+            let owners = owners.filter(|line| !line.slots.is_empty()).map(|line| line.id).collect();
+            self.learn_seats(now, owners);
+        }
+    }
+
+    /// These own slots.
+    fn learn_seats(&mut self, now: Millis, owners: Vec<NodeId>) {
+        let Some(order) = self.order.clone() else { return };
+        let Some(neighbours) = &mut self.neighbours else { return };
+        let own = order.myself().map(|member| &member.shard);
+        neighbours.seats = owners.len();
+        let members: Vec<_> = owners.into_iter().filter_map(|id| order.member_with(id)).collect();
+        let others = members.iter().filter(|(_, member)| Some(&member.shard) != own);
+        neighbours.others = others.map(|(name, member)| (member.shard.clone(), (*name).clone())).collect();
+        let primaries: BTreeSet<_> = members.iter().map(|(name, _)| (*name).clone()).collect();
+        neighbours.witness.saw(&primaries, now);
     }
 
     /// The member whose replica our server is.
