@@ -286,6 +286,8 @@ impl Fleet {
             Fault::MoveAll => {
                 (0..self.servers.len()).for_each(|server| self.crash(server));
                 self.supervisor_dies();
+                // Nobody is left at the old port, nor any order that names it.
+                self.agents.iter_mut().for_each(|host| host.left = None);
                 self.laws.moved_by = self.laws.moved_by.wrapping_add(100) % 1_000;
             }
             Fault::CutHost(whom) => self.cut_host(self.resolve(whom)),

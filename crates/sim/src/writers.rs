@@ -98,6 +98,7 @@ impl Fleet {
         if target.appending && target.disk.owner.is_some() {
             target.disk.aof = Some(tip);
         }
+        self.laws.note_served(shard);
         self.law_of_writes(server, shard, tip);
         self.replicate(server);
         tip

@@ -33,7 +33,7 @@ pub(crate) struct AgentHost {
     /// Its host is gone.
     pub(crate) lost: bool,
     /// It replaces itself by another program: the order that it leaves to that one.
-    left: Option<AgentOrder>,
+    pub(crate) left: Option<AgentOrder>,
     /// Wakes in a row that asked to be woken at once again.
     restless: u32,
 }
