@@ -30,6 +30,10 @@ impl Agent {
             Ask::Takeover { incarnation } => {
                 self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover);
             }
+            // Two that both are about to stop would hand over to each other for ever.
+            Ask::Succeed { .. } if matches!(self.phase, Phase::Parting(..)) => {
+                self.refuse(token, "it is about to be stopped itself");
+            }
             Ask::Succeed { incarnation } => {
                 self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverPlanned);
             }
