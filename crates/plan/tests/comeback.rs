@@ -113,6 +113,30 @@ fn who_was_replaced_by_us_is_not_followed() {
     assert_eq!(back(7, true, true), Comeback::AsReplicaOf(Box::new(primary)));
 }
 
+/// It follows somebody whose agent does not answer just now, and whose claim is newer than ours.
+#[test]
+fn a_live_copy_of_an_unknown_successor_is_not_promoted() {
+    let successor = NodeId::from_bytes([3; 20]);
+    let mut seen = view(Part::Replica { link: Link::Up }, 5, &SlotSet::empty());
+    let mut topology = (*seen.topology).clone();
+    if let Some(me) = topology.get_mut(&seen.node_id) {
+        me.primary = Some(successor);
+    }
+    let role = Role::Primary;
+    let slots = SlotSet::all();
+    let node = TopologyNode { role, primary: None, slots, config_epoch: Epoch(7), address: None };
+    topology.insert(successor, node);
+    seen.topology = Arc::new(topology);
+    let live = judge(&name(1), &running(Observed::Known(seen), true));
+    let decide = |own_epoch, other: Sibling| {
+        let siblings = [(name(1), live.clone()), (name(2), other)];
+        comeback(Epoch(own_epoch), true, true, Persistence::Rdb, false, &siblings)
+    };
+    assert_eq!(decide(6, Sibling::Unknown), Comeback::Wait(Hold::Unknown(vec![name(2)])));
+    assert_eq!(decide(7, Sibling::Unknown), Comeback::FailOver { cold: false });
+    assert_eq!(decide(6, Sibling::DownWithData), Comeback::FailOver { cold: false });
+}
+
 #[test]
 fn unknown_is_waited_for() {
     let silent = running(Observed::Unknown(Unseen::Timeout), true);

@@ -269,3 +269,17 @@ fn who_was_replaced_is_no_successor() {
         ],
     );
 }
+
+/// Seed 30308: a primary that could not be started was succeeded; when the successor's agent did not answer for a moment, its other
+/// replica was promoted over it.
+#[test]
+fn a_successor_that_is_not_seen_is_not_passed_over() {
+    holds(
+        &shape(2, Persistence::Rdb, 5_000),
+        &[
+            (12_725, Fault::StartsFail(Target::PrimaryOf(2), 6)),
+            (12_939, Fault::Crash(Target::PrimaryOf(2))),
+            (17_238, Fault::AgentDies(Target::PrimaryOf(2), 1)),
+        ],
+    );
+}
