@@ -283,3 +283,17 @@ fn a_successor_that_is_not_seen_is_not_passed_over() {
         ],
     );
 }
+
+/// Seed 33999, on hosts of their own: a new primary was cut off before a second replica and the witnesses had looked again, and was
+/// replaced on what they said of the one before.
+#[test]
+fn a_testimony_is_against_the_primary_there_is() {
+    holds(
+        &Setup { own_hosts: true, ..shape(2, Persistence::Aof, 5_000) },
+        &[
+            (14_565, Fault::LoseHost(Target::PrimaryOf(1), 3_475)),
+            (16_402, Fault::CutHost(Target::PrimaryOf(1))),
+            (18_800, Fault::Mend),
+        ],
+    );
+}

@@ -16,6 +16,8 @@ use valkeeper_model::{
 
 /// An answer to a beat that takes longer is of no use: the next beat is under way.
 const BEAT_WITHIN_MS: u64 = 400;
+/// Between looks at our server while a primary is not heard.
+const MISSING_LOOK_MS: u64 = 50;
 /// Between beats while there is no lease: writes wait for it.
 const EAGER_BEAT_MS: u64 = 100;
 
@@ -324,6 +326,12 @@ impl Agent {
             let since = neighbours.witness.silent_since(primary);
             since.is_some_and(|since| now.since(since) >= SUSPECT_MS)
         });
+        // Who is not heard may have a successor by now: nobody is to testify against, or to replace, the one before.
+        if neighbours.witness.misses_one(&self.name, SUSPECT_MS, now)
+            && let Phase::Watching(watch) = &mut self.phase
+        {
+            watch.look_within(now, MISSING_LOOK_MS);
+        }
     }
 
     /// What there is to say of all this in the report.

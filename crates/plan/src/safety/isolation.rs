@@ -39,6 +39,9 @@
 //! *Agents start anew.* One that does may have promised what it does not remember. For [`PROMISE_MS`] its answers prolong the leases
 //! of those who hold one, against whom there is no majority, and give none to those who do not.
 //!
+//! *Who is it against?* A testimony is about a primary that the witness's own server knows as one: while somebody is not heard, each agent
+//! looks at its server every 50 ms, so that nobody testifies against, or replaces, one that has a successor already.
+//!
 //! *After a promise.* P is back and has not heard of its successor yet. Who promised knows of the successor, by its own server, before
 //! the promise ends, and lets P not be primary any more until it sees it become one again.
 //!
@@ -224,6 +227,12 @@ impl Witness {
     pub fn silent_since(&self, primary: &InstanceName) -> Option<Millis> {
         let known = *self.primaries.get(primary)?;
         Some(self.heard.get(primary).map_or(known, |heard| known.max(*heard)))
+    }
+
+    /// Is there a primary, but for this one, that has not been heard for so long?
+    pub fn misses_one(&self, but: &InstanceName, ms: u64, now: Millis) -> bool {
+        let mut others = self.primaries.keys().filter(|primary| *primary != but);
+        others.any(|primary| self.silent_since(primary).is_some_and(|since| now.since(since) >= ms))
     }
 
     /// For how long it has not been heard. To say that it was long is a promise. `None`: we have no seat, or are cut off ourselves:
