@@ -6,6 +6,7 @@
 //! | `objects/` | what a cluster consists of in Kubernetes, rendered from its layout |
 //! | `pod/` | the agent in a pod |
 //! | `wire/` | how the two talk |
+//! | `remote/` | what the command line needs of all that |
 //! | `authority.rs` | certificates for that |
 
 mod authority;
@@ -13,6 +14,7 @@ pub mod install;
 mod objects;
 pub mod operator;
 pub mod pod;
+pub mod remote;
 mod wire;
 
 pub use authority::Lifetimes;
