@@ -18,6 +18,7 @@ pub mod remote;
 mod wire;
 
 pub use authority::Lifetimes;
+pub use valkeeper_kube_api as api;
 use valkeeper_kube_api::names::{BUS_PORT, CLIENT_PORT};
 
 /// Where an agent answers its controller and the other agents.

@@ -55,8 +55,7 @@ impl Remote {
         within: Duration,
         ended: impl Future<Output = ()>,
     ) -> Result<(), AskError> {
-        let api: Api<RedisClusterRequest> =
-            Api::namespaced(self.reach.client.clone(), &self.reach.namespace);
+        let api: Api<RedisClusterRequest> = Api::namespaced(self.reach.client.clone(), &self.reach.namespace);
         let object = RedisClusterRequest::new(self.name.as_str(), &self.reach.namespace, request)
             .map_err(|error| RemoteError::Other(error.to_string()))?;
         let made = api.create(&PostParams::default(), &object).await.map_err(|error| self.failed(error))?;

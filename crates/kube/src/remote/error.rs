@@ -157,7 +157,9 @@ impl RemoteError {
             403 if message.starts_with("admission webhook") => Self::Invalid(message),
             403 => Self::Forbidden(message),
             // A path that is not there is answered by the router, in plain text; an object that is not there, with its name.
-            404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) => Self::NotInstalled,
+            404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) => {
+                Self::NotInstalled
+            }
             409 => Self::Conflict(message),
             422 => Self::Invalid(message),
             _ => Self::Other(if message.is_empty() { status.reason.clone() } else { message }),
@@ -204,10 +206,7 @@ mod tests {
     fn the_innermost_cause_of_a_broken_connection_is_told() {
         let refused = std::io::Error::other(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         let error = RemoteError::of("https://a:1", kube::Error::Service(Box::new(refused)));
-        assert_eq!(
-            error.to_string(),
-            "the API server https://a:1 cannot be reached: connection refused"
-        );
+        assert_eq!(error.to_string(), "the API server https://a:1 cannot be reached: connection refused");
         assert!(error.passes());
     }
 }

@@ -18,7 +18,7 @@ const BUFFER: usize = 64 << 10;
 
 /// A program that runs in a pod.
 pub struct Process {
-    /// What it reads; closed when dropped.
+    /// What it reads; it ends when this is shut down.
     pub stdin: WriteHalf<SimplexStream>,
     /// What it says. It goes on only as far as this is read.
     pub stdout: ReadHalf<SimplexStream>,
@@ -30,7 +30,7 @@ pub struct Process {
 
 /// The end of a program that runs in a pod. Dropped, the connection to the program is.
 pub struct Ending {
-    process: AttachedProcess,
+    process: Option<AttachedProcess>,
     status: Pin<Box<dyn Future<Output = Option<Status>> + Send>>,
     pod: String,
 }
@@ -67,7 +67,7 @@ impl Remote {
             stderr: process.stderr().ok_or_else(missing)?,
             ending: Ending {
                 status: Box::pin(process.take_status().ok_or_else(missing)?),
-                process,
+                process: Some(process),
                 pod: pod.to_owned(),
             },
         })
@@ -81,15 +81,19 @@ impl Remote {
 }
 
 impl Ending {
-    /// Its exit code, once it has ended and all that it has said is read.
-    pub async fn code(self) -> Result<u8, RemoteError> {
-        let status = self.status.await;
+    /// Its exit code, once it has ended.
+    pub async fn code(&mut self) -> Result<u8, RemoteError> {
         let failed = |why: String| RemoteError::Exec { pod: self.pod.clone(), why };
-        match (status, self.process.join().await) {
-            (Some(status), _) => exit_code(&status).map_err(failed),
-            (None, Ok(())) => Err(failed("the connection was closed".to_owned())),
-            (None, Err(error)) => Err(failed(error.to_string())),
+        if let Some(status) = self.status.as_mut().await {
+            return exit_code(&status).map_err(failed);
         }
+        let closed = "the connection was closed";
+        Err(failed(match self.process.take() {
+            Some(process) => {
+                process.join().await.err().map_or_else(|| closed.to_owned(), |error| error.to_string())
+            }
+            None => closed.to_owned(),
+        }))
     }
 }
 

@@ -3,8 +3,8 @@
 use super::error::RemoteError;
 use super::reach::Reach;
 use crate::operator::LEASE;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
 use kube::api::ListParams;
 use std::time::Duration;
