@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
 
 use super::*;
+use proptest::prelude::*;
 use valkeeper_model::{StartFailure, Unseen};
 
 fn time(seconds: i64) -> Time {
@@ -217,4 +218,63 @@ fn what_only_the_servers_say_is_told_too() {
         })
     );
     assert_eq!(status.report(), Some(report));
+}
+
+prop_compose! {
+    fn any_report()(
+        cells in prop::collection::vec((any::<bool>(), any::<Option<u64>>(), any::<Option<u32>>(), 0..4_u8), 1..40),
+        shards in 1..9_u32,
+        chosen in any::<u16>(),
+        healthy in any::<bool>(),
+        phase in 0..6_usize,
+    ) -> Report {
+        let phases = [
+            Phase::Creating, Phase::Healthy, Phase::Degraded, Phase::Failing, Phase::Unsupervised, Phase::Down,
+        ];
+        let instances: BTreeMap<_, _> = (0..).zip(cells).map(|(n, (fenced, lag_bytes, pid, role))| {
+            let one = InstanceReport {
+                name: name(n),
+                shard: ShardName::nth(n % shards),
+                zone: format!("z{}", n % 3).parse().unwrap(),
+                role: [None, Some(Role::Primary), Some(Role::Replica), None][usize::from(role)],
+                address: pid.map(|pid| format!("10.0.0.1:{pid}")),
+                pid,
+                version: (role > 0).then(|| "9.1.2".to_owned()),
+                lag_bytes,
+                fenced,
+            };
+            (name(n), one)
+        }).collect();
+        let of = |shard: u32, role| {
+            instances.values().filter(move |one| one.shard == ShardName::nth(shard) && one.role == Some(role))
+        };
+        let reports: BTreeMap<_, _> = (0..shards).map(|n| {
+            let one = ShardReport {
+                name: ShardName::nth(n),
+                slots: if n % 4 == 3 { SlotSet::empty() } else { SlotSet::part(n, shards) },
+                primary: of(n, Role::Primary).next().map(|one| one.name.clone()),
+                replicas: of(n, Role::Replica).map(|one| one.name.clone()).collect(),
+            };
+            (one.name.clone(), one)
+        }).collect();
+        Report {
+            phase: phases[phase],
+            healthy,
+            shards: reports.into_values().collect(),
+            instances: instances.into_values().collect(),
+            waiting: reasons().into_iter().enumerate().filter(|(i, _)| chosen >> i & 1 == 1).map(|(_, one)| one).collect(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_report_survives_the_status(report in any_report()) {
+        let now = time(1_000);
+        let status = RedisClusterStatus::from_report(&report, &facts(None, &now));
+        let json = serde_json::to_value(&status).unwrap();
+        let read: RedisClusterStatus = serde_json::from_value(json).unwrap();
+        prop_assert!(!read.differs_materially(&status));
+        prop_assert_eq!(read.report(), Some(report));
+    }
 }

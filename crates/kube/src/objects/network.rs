@@ -37,12 +37,13 @@ pub(crate) fn any(owner: &Owner) -> Value {
 /// One pod at a time, and only while all others are ready (law 6): a ready pod serves its slots or is in sync, so that a primary
 /// whose only replica is not is not evicted. A budget for each shard would let a drain take two primaries at once, and Kubernetes
 /// takes no second budget for the same pod.
-pub(crate) fn disruption_budget(owner: &Owner) -> Value {
+pub(crate) fn disruption_budget(owner: &Owner, instances: usize) -> Value {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
         "metadata": owner.metadata(&names::disruption_budget(&owner.home.cluster)),
         "spec": {
-            "maxUnavailable": 1,
+            // Said this way, as Kubernetes can count unavailable pods only of owners that have a scale.
+            "minAvailable": instances.saturating_sub(1),
             "selector": { "matchLabels": selector(&owner.home) },
             // One that does not run well cannot be made worse by moving it.
             "unhealthyPodEvictionPolicy": "IfHealthyBudget",

@@ -16,7 +16,6 @@ use crate::wire::{Home, News};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
-use kube::runtime::events::Recorder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +48,8 @@ pub(crate) struct Context {
     pub(crate) operator_namespace: String,
     pub(crate) life: Lifetimes,
     pub(crate) listeners: Arc<Listeners>,
-    pub(crate) recorder: Recorder,
+    /// This operator, as events name it.
+    pub(crate) reporter: String,
     /// Clusters that may be set up at a time.
     pub(crate) setting_up: Semaphore,
     pub(crate) phases: Arc<super::metrics::Phases>,
@@ -160,7 +160,12 @@ impl Task {
             uid: Some(owner.uid.clone()),
             ..ObjectReference::default()
         };
-        let _publishing = spawn(telling::publish(self.context.recorder.clone(), about, happened));
+        let _publishing = spawn(telling::publish(
+            self.context.client.clone(),
+            self.context.reporter.clone(),
+            about,
+            happened,
+        ));
         // What was refused once is not tried again with the same spec and the same zones.
         let mut refused: Option<Refusal> = None;
         loop {

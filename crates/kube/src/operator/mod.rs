@@ -32,7 +32,6 @@ use crate::objects::pod::OperatorFacts;
 use crate::{METRICS_PORT, NEWS_PORT};
 use cluster::{ClusterHandle, Context, dispatch};
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use lead::Candidate;
 use metrics::Phases;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +129,6 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
             break;
         }
     }
-    let reporter = Reporter { controller: "valkeeper".to_owned(), instance: Some(setup.name.clone()) };
     let context = Arc::new(Context {
         client: client.clone(),
         world,
@@ -139,7 +137,7 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
         operator_namespace: setup.namespace.clone(),
         life: setup.lifetimes,
         listeners: Arc::default(),
-        recorder: Recorder::new(client.clone(), reporter),
+        reporter: setup.name.clone(),
         setting_up: Semaphore::new(SETTING_UP),
         phases,
     });

@@ -12,6 +12,7 @@ use crate::objects::{Owner, network, pod};
 use crate::pod::ask_agent;
 use crate::wire::{Caller, Credentials, CredentialsError, Identity, Who, path};
 use crate::{AGENT_PORT, BUS_PORT, CLIENT_PORT};
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
@@ -156,25 +157,15 @@ impl Shared {
         self.apply_if_changed("Service", &network::any(&self.owner)).await?;
         self.apply_if_changed("NetworkPolicy", &network::policy(&self.owner, &self.operator_namespace))
             .await?;
-        let budget = network::disruption_budget(&self.owner);
+        let budget = network::disruption_budget(&self.owner, layout.instances.len());
         if template.kubernetes.pod_disruption_budget {
             self.apply_if_changed("PodDisruptionBudget", &budget).await?;
         } else if self.seen.object("PodDisruptionBudget", name_of(&budget)).is_some() {
             let budgets = self.dynamic(&budget);
             ignore_missing(budgets.delete(name_of(&budget), &DeleteParams::default()).await.map(drop))?;
         }
-        let pods = self.seen.pods();
-        for (name, instance) in layout.instances.iter() {
-            self.claim(layout, name, &template).await?;
-            match pods.get(name) {
-                None => {
-                    let pod = pod::pod(&self.owner, name, instance, &template, &self.operator);
-                    self.create(&pod).await?;
-                }
-                Some(pod) if pod.state == PodState::Over => self.remove(name, &pod.uid).await?,
-                Some(_) => {}
-            }
-        }
+        try_join_all(layout.instances.keys().map(|name| self.claim(layout, name, &template))).await?;
+        try_join_all(layout.instances.keys().map(|name| self.pod(layout, name, &template))).await?;
         let seen = self.seen.addresses();
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
         // Who is not there now is told of by where it was last, if that is known: the others still have it under that address.
@@ -235,6 +226,21 @@ impl Shared {
             done.agents = serde_json::from_value(secret["stringData"].clone())?;
         }
         Ok(())
+    }
+
+    /// Makes the pod, unless it is there and alive.
+    async fn pod(
+        &self,
+        layout: &Layout,
+        name: &InstanceName,
+        template: &Template,
+    ) -> Result<(), PlatformError> {
+        let Some(instance) = layout.instances.get(name) else { return Ok(()) };
+        match self.seen.pods().get(name) {
+            None => self.create(&pod::pod(&self.owner, name, instance, template, &self.operator)).await,
+            Some(pod) if pod.state == PodState::Over => self.remove(name, &pod.uid).await,
+            Some(_) => Ok(()),
+        }
     }
 
     /// Makes the claim, or brings the piece of layout on it up to date.

@@ -4,13 +4,14 @@
 use super::world::Seen;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Api, Client};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use valkeeper_kube_api::names::{API_VERSION, LABEL_ROLE, field_managers};
 use valkeeper_kube_api::{RedisCluster, RedisClusterStatus};
@@ -109,15 +110,36 @@ async fn roles(
     Ok(())
 }
 
-/// Publishes events, one after the other; equal ones become a series. An event that cannot be published is in the log.
+/// Equal events within this time are one, with a count.
+const SERIES: Duration = Duration::from_secs(300);
+
+/// Publishes events, one after the other. The client's own recorder takes two events of one reason for the same, so that of six
+/// servers that start only one would be told.
 pub(crate) async fn publish(
-    recorder: Recorder,
+    client: Client,
+    reporter: String,
     about: ObjectReference,
     mut happened: mpsc::Receiver<Happened>,
 ) {
+    let namespace = about.namespace.clone().unwrap_or_default();
+    let events: Api<Event> = Api::namespaced(client, &namespace);
+    let mut series: BTreeMap<String, (String, i32, Instant)> = BTreeMap::new();
     while let Some(happened) = happened.recv().await {
-        let event = event(&happened);
-        match tokio::time::timeout(WITHIN, recorder.publish(&event, &about)).await {
+        let event = event(&happened, &about, &reporter);
+        let note = event.note.clone().unwrap_or_default();
+        series.retain(|_, (_, _, last)| last.elapsed() < SERIES);
+        let published = async {
+            if let Some((name, count, last)) = series.get_mut(&note) {
+                (*count, *last) = (count.saturating_add(1), Instant::now());
+                let observed = MicroTime(jiff::Timestamp::now());
+                let patch = json!({ "series": { "count": *count, "lastObservedTime": observed } });
+                return events.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop);
+            }
+            let name = events.create(&PostParams::default(), &event).await?.name_any();
+            series.insert(note, (name, 1, Instant::now()));
+            Ok(())
+        };
+        match tokio::time::timeout(WITHIN, published).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "an event cannot be published"),
             Err(_) => tracing::warn!("an event cannot be published in time"),
@@ -125,7 +147,7 @@ pub(crate) async fn publish(
     }
 }
 
-fn event(happened: &Happened) -> Event {
+fn event(happened: &Happened, about: &ObjectReference, reporter: &str) -> Event {
     let reason = serde_json::to_value(happened)
         .ok()
         .and_then(|value| value["event"].as_str().map(str::to_owned))
@@ -136,11 +158,20 @@ fn event(happened: &Happened) -> Event {
         note.pop();
     }
     Event {
-        type_: if is_trouble(happened) { EventType::Warning } else { EventType::Normal },
-        action: reason.clone(),
-        reason,
+        metadata: ObjectMeta {
+            generate_name: about.name.as_ref().map(|name| format!("{name}.")),
+            namespace: about.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        type_: Some(if is_trouble(happened) { "Warning" } else { "Normal" }.to_owned()),
+        action: Some(reason.clone()),
+        reason: Some(reason),
         note: Some(note),
-        secondary: None,
+        event_time: Some(MicroTime(jiff::Timestamp::now())),
+        regarding: Some(about.clone()),
+        reporting_controller: Some("valkeeper.io/operator".to_owned()),
+        reporting_instance: Some(reporter.to_owned()),
+        ..Event::default()
     }
 }
 

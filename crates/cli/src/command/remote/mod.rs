@@ -18,7 +18,9 @@ use valkeeper_kube::remote::{Reach, ReachOptions, Remote};
 pub(super) async fn run(args: &Args) -> anyhow::Result<bool> {
     match &args.command {
         Command::Up(_) => {
-            return Err(not_here("up", "`valkeeper apply -f FILE --wait`, or kubectl apply, makes one").into());
+            return Err(
+                not_here("up", "`valkeeper apply -f FILE --wait`, or kubectl apply, makes one").into()
+            );
         }
         Command::Down(_) => {
             let hint = "`valkeeper fence INSTANCE` stops one server; `kubectl delete rediscluster NAME` removes the cluster, \
