@@ -1,9 +1,10 @@
 //! The command line. Parsed here, meant by `command`.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use valkeeper_model::{ClusterName, InstanceName, ShardName, ZoneName};
+use valkeeper_model::{ClusterName, InstanceName, Request, ShardName, ZoneName};
 
 /// Runs Valkey and Redis clusters from one manifest, and keeps them running.
 #[derive(Debug, Parser)]
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// Say more on stderr
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub(crate) kubernetes: Kubernetes,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -184,15 +188,66 @@ pub(crate) enum Command {
     #[cfg(feature = "kubernetes")]
     #[command(hide = true)]
     TuneKernel,
+    /// In a pod: what the command line outside wants done there; it says so on stdin
+    #[cfg(feature = "kubernetes")]
+    #[command(hide = true)]
+    Inside,
 }
 
 impl Command {
+    /// What it asks of a running cluster, if that is all there is to it.
+    pub(crate) fn request(&self) -> Option<Request> {
+        Some(match self {
+            Self::Switchover { shard, to } => Request::Switchover { shard: shard.clone(), to: to.clone() },
+            Self::Failover { shard, force, accept_data_loss } => {
+                Request::Failover { shard: shard.clone(), force: *force, accept_data_loss: *accept_data_loss }
+            }
+            Self::Fence { instance, force } => Request::Fence { instance: instance.clone(), force: *force },
+            Self::Unfence { instance } => Request::Unfence { instance: instance.clone() },
+            Self::Restart { instance } => Request::Restart { instance: instance.clone() },
+            _ => return None,
+        })
+    }
+
     /// Runs for long where nobody looks on, so that its log is all there is to see.
     pub(crate) fn talks(&self) -> bool {
         #[cfg(feature = "kubernetes")]
         return matches!(self, Self::Operator(_) | Self::Agent);
         #[cfg(not(feature = "kubernetes"))]
         false
+    }
+}
+
+/// Where in which Kubernetes.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Kubernetes {
+    /// The cluster is on Kubernetes; so it is as `kubectl valkeeper`, and with any of the options below
+    #[arg(
+        id = "kubernetes",
+        long = "kubernetes",
+        global = true,
+        env = "VALKEEPER_KUBERNETES",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        help_heading = "Kubernetes"
+    )]
+    pub(crate) asked: bool,
+    /// Its namespace [default: that of the context]
+    #[arg(long, short = 'N', global = true, value_name = "NAMESPACE", help_heading = "Kubernetes")]
+    pub(crate) namespace: Option<String>,
+    /// The context of the kubeconfig [default: the current one]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Kubernetes")]
+    pub(crate) context: Option<String>,
+    /// The kubeconfig [default: as kubectl does]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Kubernetes")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[cfg(feature = "kubernetes")]
+impl Kubernetes {
+    /// Is the cluster there?
+    pub(crate) fn is_meant(&self) -> bool {
+        self.asked || self.namespace.is_some() || self.context.is_some() || self.kubeconfig.is_some()
     }
 }
 
@@ -274,7 +329,7 @@ pub(crate) struct Output {
     pub(crate) format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Format {
     /// For people
     Table,

@@ -41,8 +41,48 @@ impl From<valkeeper_model::Refusal> for Failure {
     }
 }
 
+/// A program elsewhere has failed and has said why: its exit code is this one's.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+pub(crate) struct ToldAlready(pub(crate) u8);
+
+#[cfg(feature = "kubernetes")]
+impl From<valkeeper_kube::remote::RemoteError> for Failure {
+    fn from(error: valkeeper_kube::remote::RemoteError) -> Self {
+        let kind = if error.is_usage() { Kind::Usage } else { Kind::Failed };
+        Self { kind, what: error.to_string(), hint: error.hint() }
+    }
+}
+
+#[cfg(feature = "kubernetes")]
+impl From<valkeeper_kube::remote::AskError> for Failure {
+    fn from(error: valkeeper_kube::remote::AskError) -> Self {
+        use valkeeper_kube::remote::AskError;
+        let (kind, hint) = match error {
+            AskError::Refused(refusal) => return refusal.into(),
+            AskError::Remote(error) => return error.into(),
+            AskError::NobodyLeads { .. } => (
+                Kind::Failed,
+                "nothing was done; `kubectl get pods -A -l app.kubernetes.io/name=valkeeper-operator` shows why",
+            ),
+            AskError::TimedOut(_) => {
+                (Kind::TimedOut, "what was begun goes on: see `valkeeper status` and `valkeeper events`")
+            }
+            AskError::Interrupted | AskError::TakenAway => {
+                (Kind::Failed, "what was begun goes on: see `valkeeper status`")
+            }
+        };
+        Self::new(kind, error.to_string(), hint)
+    }
+}
+
 /// Prints an error and its causes, and gives the exit code.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
+    #[cfg(feature = "kubernetes")]
+    if let Some(ToldAlready(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // Some errors already tell their cause.

@@ -5,6 +5,7 @@ mod command;
 mod failure;
 mod manifest_file;
 mod output;
+mod patience;
 mod program;
 mod status;
 mod target;
@@ -13,7 +14,7 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = parse();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("VALKEEPER_LOG").unwrap_or_else(|_| {
             tracing_subscriber::EnvFilter::new(if args.verbose || args.command.talks() {
@@ -41,4 +42,26 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::tell(&error),
     }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn parse() -> args::Args {
+    args::Args::parse()
+}
+
+/// Called as a plugin of kubectl, it is about Kubernetes.
+#[cfg(feature = "kubernetes")]
+fn parse() -> args::Args {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+    let called = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = called.as_deref().and_then(std::path::Path::file_stem);
+    if name.is_none_or(|name| name != "kubectl-valkeeper") {
+        return args::Args::parse();
+    }
+    let mut command = args::Args::command().bin_name("kubectl valkeeper");
+    let matches = command.clone().get_matches();
+    let mut args =
+        args::Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    args.kubernetes.asked = true;
+    args
 }

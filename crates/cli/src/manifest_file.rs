@@ -6,13 +6,18 @@ use std::path::Path;
 use valkeeper_agent::Program;
 use valkeeper_engine::RandomIds;
 use valkeeper_local::ClusterDir;
-use valkeeper_model::manifest::Manifest;
+use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{ClusterSpec, Refusal, ZoneName};
 use valkeeper_plan::controller::change;
 use valkeeper_plan::placement;
 
-/// Reads a manifest; says what in it has no effect here.
+/// Reads a manifest for this machine; says what in it has no effect here.
 pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
+    Ok(read_for(Target::Local, file)?.spec)
+}
+
+/// The same for any place.
+pub(crate) fn read_for(target: Target, file: &Path) -> anyhow::Result<Manifest> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(
@@ -21,15 +26,14 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
             "give the path of a manifest, like examples/cluster.yaml",
         )
     })?;
-    let Manifest { spec, without_effect, warnings, .. } = match valkeeper_model::manifest::parse(&name, &text)
-    {
+    let manifest = match valkeeper_model::manifest::parse_for(target, &name, &text) {
         Ok(manifest) => manifest,
         Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
     };
-    for note in without_effect.iter().chain(&warnings) {
+    for note in manifest.without_effect.iter().chain(&manifest.warnings) {
         eprintln!("note: {name}:{}: {}: {}", note.line, note.field, note.reason);
     }
-    Ok(spec)
+    Ok(manifest)
 }
 
 /// Would the controller follow this spec? The same functions that it uses itself.

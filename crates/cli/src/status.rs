@@ -18,6 +18,28 @@ pub(crate) struct Status {
     pub(crate) shards: Vec<ShardReport>,
     pub(crate) instances: Vec<InstanceReport>,
     pub(crate) waiting: Vec<WaitingFor>,
+    /// On Kubernetes: who looks after it instead of a supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) operator: Option<OperatorSeen>,
+    /// On Kubernetes: why the object's spec is not what is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
+}
+
+/// Who looks after clusters on Kubernetes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+#[cfg_attr(
+    not(feature = "kubernetes"),
+    expect(dead_code, reason = "there is no operator without Kubernetes")
+)]
+pub(crate) enum OperatorSeen {
+    /// This one.
+    Acts { name: String },
+    /// None does.
+    Absent { since: Option<String> },
+    /// That may not be known.
+    Unknown,
 }
 
 /// A reason, with the same in words.
@@ -33,7 +55,7 @@ impl Status {
     pub(crate) async fn of(dir: &ClusterDir) -> anyhow::Result<Self> {
         match Control::new(dir.clone()).ask(&ControlRequest::Status, Duration::from_secs(5)).await {
             Ok(ControlAnswer::Status(seen)) => match seen.report {
-                Some(report) => Ok(Self::new(dir, report, Some(seen.supervisor_pid))),
+                Some(report) => Ok(Self::new(dir.name().clone(), report, Some(seen.supervisor_pid))),
                 None => Self::from_disk(dir, Some(seen.supervisor_pid)),
             },
             Ok(_) => anyhow::bail!("the supervisor answered something else"),
@@ -42,16 +64,18 @@ impl Status {
         }
     }
 
-    fn new(dir: &ClusterDir, report: Report, supervisor_pid: Option<u32>) -> Self {
+    pub(crate) fn new(cluster: ClusterName, report: Report, supervisor_pid: Option<u32>) -> Self {
         let told = |what: Waiting| WaitingFor { message: what.to_string(), what };
         Self {
-            cluster: dir.name().clone(),
+            cluster,
             phase: report.phase,
             healthy: report.healthy,
             supervisor_pid,
             shards: report.shards,
             instances: report.instances,
             waiting: report.waiting.into_iter().map(told).collect(),
+            operator: None,
+            refused: None,
         }
     }
 
@@ -90,19 +114,24 @@ impl Status {
         if supervisor_pid.is_none() {
             report.waiting.push(Waiting::NoSupervisor);
         }
-        Ok(Self::new(dir, report, supervisor_pid))
+        Ok(Self::new(dir.name().clone(), report, supervisor_pid))
     }
 
     /// For people.
     pub(crate) fn page(&self) -> String {
-        let supervisor =
-            self.supervisor_pid.map_or_else(|| "no supervisor".to_owned(), |pid| format!("supervisor {pid}"));
+        let keeper = match (&self.operator, self.supervisor_pid) {
+            (Some(OperatorSeen::Acts { name }), _) => format!("operator {name}"),
+            (Some(OperatorSeen::Absent { .. }), _) => "no operator".to_owned(),
+            (Some(OperatorSeen::Unknown), _) => "on Kubernetes".to_owned(),
+            (None, Some(pid)) => format!("supervisor {pid}"),
+            (None, None) => "no supervisor".to_owned(),
+        };
         let health = if self.healthy { "healthy" } else { "not healthy" };
         let phase = match self.phase {
             Phase::Healthy => String::new(),
             other => format!(" ({})", format!("{other:?}").to_lowercase()),
         };
-        let mut page = format!("cluster {}: {health}{phase}, {supervisor}\n\n", self.cluster);
+        let mut page = format!("cluster {}: {health}{phase}, {keeper}\n\n", self.cluster);
         let cell = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let head = ["SHARD", "INSTANCE", "ROLE", "ZONE", "ADDRESS", "SLOTS", "LAG", "VERSION", "PID"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -132,6 +161,9 @@ impl Status {
             }
         }
         page.push_str(&columns(&rows));
+        if let Some(why) = &self.refused {
+            let _ = writeln!(page, "\nits new spec is not followed: {why}");
+        }
         if !self.waiting.is_empty() {
             page.push_str("\nwaiting for:\n");
             for waiting in &self.waiting {

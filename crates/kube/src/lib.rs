@@ -6,6 +6,7 @@
 //! | `objects/` | what a cluster consists of in Kubernetes, rendered from its layout |
 //! | `pod/` | the agent in a pod |
 //! | `wire/` | how the two talk |
+//! | `remote/` | what the command line needs of all that |
 //! | `authority.rs` | certificates for that |
 
 mod authority;
@@ -13,9 +14,11 @@ pub mod install;
 mod objects;
 pub mod operator;
 pub mod pod;
+pub mod remote;
 mod wire;
 
 pub use authority::Lifetimes;
+pub use valkeeper_kube_api as api;
 use valkeeper_kube_api::names::{BUS_PORT, CLIENT_PORT};
 
 /// Where an agent answers its controller and the other agents.

@@ -9,13 +9,13 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 use valkeeper_engine::RandomIds;
-use valkeeper_model::{InstanceName, Request, Role, ShardName, ZoneName};
+use valkeeper_model::{ClusterSpec, InstanceName, Layout, Refusal, Request, Role, ShardName, ZoneName};
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Plan {
+pub(super) struct Plan {
     creates: Vec<Creation>,
     changes: Vec<Difference>,
 }
@@ -33,12 +33,23 @@ struct Creation {
 pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
     let spec = manifest_file::read(file)?;
     let dir = target::state_dir(args)?.cluster(&spec.name);
-    let plan = if let Some(layout) = dir.layout()? {
-        let next = change::follow(&layout, &spec).map_err(|refusal| manifest_file::refused(file, refusal))?;
-        Plan { creates: Vec::new(), changes: change::differences(&layout, &next) }
-    } else {
-        let layout = placement::found(&spec, zones, &mut RandomIds)
-            .map_err(|impossible| manifest_file::refused(file, impossible.into()))?;
+    let plan = Plan::of(dir.layout()?.as_ref(), &spec, zones)
+        .map_err(|refusal| manifest_file::refused(file, refusal))?;
+    output::value(format, &plan, || plan.page())
+}
+
+impl Plan {
+    /// What the controller would make of the spec: by the same functions that it uses itself.
+    pub(super) fn of(
+        layout: Option<&Layout>,
+        spec: &ClusterSpec,
+        zones: &[ZoneName],
+    ) -> Result<Self, Refusal> {
+        if let Some(layout) = layout {
+            let next = change::follow(layout, spec)?;
+            return Ok(Self { creates: Vec::new(), changes: change::differences(layout, &next) });
+        }
+        let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {
             let shard = layout.shards.get(&instance.shard);
             let founder = shard.is_some_and(|shard| shard.founder == *name);
@@ -50,9 +61,19 @@ pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format)
                 slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
             }
         });
-        Plan { creates: creates.collect(), changes: Vec::new() }
-    };
-    output::value(format, &plan, || page(&plan))
+        Ok(Self { creates: creates.collect(), changes: Vec::new() })
+    }
+
+    /// For people.
+    pub(super) fn page(&self) -> String {
+        page(self)
+    }
+
+    /// Would it change nothing?
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.creates.is_empty() && self.changes.is_empty()
+    }
 }
 
 fn page(plan: &Plan) -> String {

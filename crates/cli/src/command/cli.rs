@@ -7,12 +7,13 @@ mod words;
 use crate::args::{Args, Format};
 use crate::failure::{Failure, Kind};
 use crate::{output, target};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use valkeeper_client::{ClusterClient, ClusterError, Endpoint, Value};
-use valkeeper_local::ClusterDir;
+use valkeeper_model::ClusterName;
 
 /// Lines read ahead of the command that is being answered.
 const AHEAD: usize = 64;
@@ -43,19 +44,47 @@ pub(crate) async fn cli(
         let what = format!("cluster {} has no addresses yet", dir.name());
         return Err(Failure::new(Kind::Failed, what, "`valkeeper up FILE` starts it").into());
     }
+    let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
     let client = ClusterClient::new(seeds, Some(dir.password()?));
-    let typed = std::io::stdout().is_terminal();
-    let show = match format {
-        Format::Table if typed => Show::Typed,
+    converse(dir.name(), &client, &words, within, Manner::here(format)).await
+}
+
+/// Who reads the replies, and how they want them.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Manner {
+    format: Format,
+    /// A person reads them.
+    typed: bool,
+    /// A person gives the commands.
+    prompted: bool,
+}
+
+impl Manner {
+    /// Of whoever has called this program.
+    pub(super) fn here(format: Format) -> Self {
+        Self { format, typed: std::io::stdout().is_terminal(), prompted: std::io::stdin().is_terminal() }
+    }
+}
+
+/// Sends the command, or those that come on stdin.
+pub(super) async fn converse(
+    cluster: &ClusterName,
+    client: &ClusterClient,
+    words: &[&[u8]],
+    within: Duration,
+    manner: Manner,
+) -> anyhow::Result<()> {
+    let show = match manner.format {
+        Format::Table if manner.typed => Show::Typed,
         Format::Table => Show::Raw,
-        Format::Json => Show::Json { lines: command.is_empty() },
+        Format::Json => Show::Json { lines: words.is_empty() },
         Format::Yaml => Show::Yaml,
     };
-    if command.is_empty() {
-        return lines(&dir, &client, within, show).await;
+    if words.is_empty() {
+        let prompt = manner.prompted.then(|| format!("{cluster}> "));
+        return lines(prompt, client, within, show).await;
     }
-    let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
-    match client.command(&words, within).await {
+    match client.command(words, within).await {
         Ok(value) => print(&value, show),
         Err(error) => Err(failure(&error).into()),
     }
@@ -88,11 +117,15 @@ fn print(value: &Value, show: Show) -> anyhow::Result<()> {
 }
 
 /// One command a line. An error does not end it, but fails it in the end, unless a person sits there and has seen it.
-async fn lines(dir: &ClusterDir, client: &ClusterClient, within: Duration, show: Show) -> anyhow::Result<()> {
-    let person = std::io::stdin().is_terminal();
-    let prompt = person.then(|| format!("{}> ", dir.name()));
+async fn lines(
+    prompt: Option<String>,
+    client: &ClusterClient,
+    within: Duration,
+    show: Show,
+) -> anyhow::Result<()> {
+    let person = prompt.is_some();
     let (mut given, mut failed) = (0_u64, 0_u64);
-    let mut input = read_lines(prompt.clone());
+    let mut input = read_lines(prompt);
     while let Some(line) = input.next().await {
         let line = line?;
         let answer = match words::split(&line) {

@@ -9,6 +9,8 @@ mod events;
 #[cfg(feature = "kubernetes")]
 mod kube;
 mod logs;
+#[cfg(feature = "kubernetes")]
+mod remote;
 mod up;
 
 use crate::args::{Args, Command};
@@ -16,16 +18,15 @@ use crate::status::Status;
 use crate::{output, target};
 use clap::CommandFactory as _;
 use std::time::Duration;
-use valkeeper_model::Request;
 
 /// A switchover waits for a near moment, a restart for the server to be in sync again.
 const REQUEST_WITHIN: Duration = Duration::from_secs(130);
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let asked = |request| async {
-        let dir = target::cluster(&args)?;
-        target::request(&dir, request, REQUEST_WITHIN).await
-    };
+    #[cfg(feature = "kubernetes")]
+    if args.kubernetes.is_meant() && remote::run(&args).await? {
+        return Ok(());
+    }
     match &args.command {
         Command::Up(up) => up::up(&args, up).await,
         Command::Supervise(supervise) => up::supervise(&args, supervise).await,
@@ -34,18 +35,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Status { watch, output } => status(&args, *watch, output.format).await,
         Command::Plan { file, zones, output } => apply::plan(&args, file, zones, output.format),
         Command::Apply { file, wait, within } => apply::apply(&args, file, *wait, *within).await,
-        Command::Switchover { shard, to } => {
-            asked(Request::Switchover { shard: shard.clone(), to: to.clone() }).await
-        }
-        Command::Failover { shard, force, accept_data_loss } => {
-            let (shard, force, accept_data_loss) = (shard.clone(), *force, *accept_data_loss);
-            asked(Request::Failover { shard, force, accept_data_loss }).await
-        }
-        Command::Fence { instance, force } => {
-            asked(Request::Fence { instance: instance.clone(), force: *force }).await
-        }
-        Command::Unfence { instance } => asked(Request::Unfence { instance: instance.clone() }).await,
-        Command::Restart { instance } => asked(Request::Restart { instance: instance.clone() }).await,
+        Command::Switchover { .. }
+        | Command::Failover { .. }
+        | Command::Fence { .. }
+        | Command::Unfence { .. }
+        | Command::Restart { .. } => request(&args).await,
         Command::Events { follow, output } => events::events(&args, *follow, output.format).await,
         Command::Logs { instance, follow, lines } => logs::logs(&args, instance, *follow, *lines).await,
         Command::Connect { output } => connect::connect(&args, output.format),
@@ -63,11 +57,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Install { folder } => kube::install(folder),
         #[cfg(feature = "kubernetes")]
         Command::TuneKernel => kube::tune_kernel(),
+        #[cfg(feature = "kubernetes")]
+        Command::Inside => remote::inside::inside().await,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "valkeeper", &mut std::io::stdout());
             Ok(())
         }
     }
+}
+
+async fn request(args: &Args) -> anyhow::Result<()> {
+    let Some(request) = args.command.request() else { return Ok(()) };
+    let dir = target::cluster(args)?;
+    target::request(&dir, request, REQUEST_WITHIN).await
 }
 
 async fn status(args: &Args, watch: bool, format: crate::args::Format) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::args::{Args, Supervise, Up, Within};
 use crate::failure::{Failure, Kind};
+use crate::patience::Patience;
 use crate::status::Status;
 use crate::{manifest_file, output, program, target};
 use anyhow::Context as _;
@@ -196,30 +197,12 @@ pub(crate) async fn wait(
     within: Within,
     mut alive: impl FnMut() -> Result<(), Failure>,
 ) -> anyhow::Result<Status> {
-    let begun = Instant::now();
-    let mut said = (Instant::now(), String::new());
+    let mut patience = Patience::new(within);
     loop {
         alive()?;
         let status = Status::of(dir).await?;
-        if status.healthy {
+        if patience.is_over(&status)? {
             return Ok(status);
-        }
-        let first = status.waiting.first().map(|waiting| waiting.message.clone()).unwrap_or_default();
-        if said.0.elapsed() >= Duration::from_secs(1) && first != said.1 && !first.is_empty() {
-            let more = status.waiting.len().saturating_sub(1);
-            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-            eprintln!("{:>6.1}s  waiting: {first}{more}", begun.elapsed().as_secs_f64());
-            said = (Instant::now(), first);
-        }
-        if begun.elapsed() >= Duration::from_secs(within.timeout) {
-            let reasons: Vec<String> = status.waiting.into_iter().map(|waiting| waiting.message).collect();
-            let what = format!("not healthy after {} s: {}", within.timeout, reasons.join("; "));
-            return Err(Failure::new(
-                Kind::TimedOut,
-                what,
-                "it goes on in the background: `valkeeper status --watch`",
-            )
-            .into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,0 +1,45 @@
+//! `events` and `logs` of a cluster on Kubernetes.
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::output;
+use valkeeper_kube::remote::{EventSeen, Remote};
+use valkeeper_model::InstanceName;
+
+pub(super) async fn events(remote: &Remote, follow: bool, format: Format) -> anyhow::Result<()> {
+    if !follow {
+        let all = remote.events().await.map_err(Failure::from)?;
+        return output::value(format, &all, || page(&all));
+    }
+    let mut followed = remote.follow_events().await.map_err(Failure::from)?;
+    loop {
+        let new = followed.next().await.map_err(Failure::from)?;
+        if format == Format::Table {
+            output::text(&page(&new))?;
+            continue;
+        }
+        // A stream of documents, one a line: an array would never end.
+        for event in &new {
+            output::text(&format!("{}\n", serde_json::to_string(event)?))?;
+        }
+    }
+}
+
+fn page(events: &[EventSeen]) -> String {
+    let times = |count: i32| if count > 1 { format!(" ({count} times)") } else { String::new() };
+    let line = |event: &EventSeen| format!("{:.3}  {}{}", event.at, event.message, times(event.count));
+    output::lines(&events.iter().map(line).collect::<Vec<_>>())
+}
+
+pub(super) async fn logs(
+    remote: &Remote,
+    instance: &InstanceName,
+    follow: bool,
+    lines: usize,
+) -> anyhow::Result<()> {
+    let mut log = remote.logs(instance, follow, lines).await.map_err(Failure::from)?;
+    while let Some(bytes) = log.next().await.map_err(Failure::from)? {
+        output::bytes(&bytes)?;
+    }
+    Ok(())
+}

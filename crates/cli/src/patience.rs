@@ -1,0 +1,47 @@
+//! Waiting for a healthy cluster, and saying what it waits for.
+
+use crate::args::Within;
+use crate::failure::{Failure, Kind};
+use crate::status::Status;
+use std::time::{Duration, Instant};
+
+/// A reason that is gone in a moment is not told.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
+/// Somebody waits.
+pub(crate) struct Patience {
+    within: Duration,
+    begun: Instant,
+    said: (Instant, String),
+}
+
+impl Patience {
+    pub(crate) fn new(within: Within) -> Self {
+        let now = Instant::now();
+        Self { within: Duration::from_secs(within.timeout), begun: now, said: (now, String::new()) }
+    }
+
+    /// Is it healthy? Says what it waits for when that is another thing; an error when the time is over.
+    pub(crate) fn is_over(&mut self, status: &Status) -> Result<bool, Failure> {
+        if status.healthy {
+            return Ok(true);
+        }
+        let first = status.waiting.first().map(|waiting| waiting.message.clone()).unwrap_or_default();
+        if self.said.0.elapsed() >= WORTH_TELLING && first != self.said.1 && !first.is_empty() {
+            let more = status.waiting.len().saturating_sub(1);
+            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            eprintln!("{:>6.1}s  waiting: {first}{more}", self.begun.elapsed().as_secs_f64());
+            self.said = (Instant::now(), first);
+        }
+        if self.begun.elapsed() >= self.within {
+            let reasons: Vec<&str> = status.waiting.iter().map(|waiting| waiting.message.as_str()).collect();
+            let what = format!("not healthy after {} s: {}", self.within.as_secs(), reasons.join("; "));
+            return Err(Failure::new(
+                Kind::TimedOut,
+                what,
+                "it goes on in the background: `valkeeper status --watch`",
+            ));
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,127 @@
+//! A manifest, beside what is there: the stored layout, the zones, the object.
+
+use super::error::RemoteError;
+use super::reach::{Reach, Remote};
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use valkeeper_kube_api::RedisCluster;
+use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
+use valkeeper_model::{KubernetesSpec, Layout, ZoneName};
+
+/// Where a node says in which zone it is.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// A change of what pods and volumes are to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodChange {
+    /// What.
+    pub what: String,
+    /// Now; `None` if it is new.
+    pub from: Option<String>,
+    /// Then; `None` if it is dropped.
+    pub to: Option<String>,
+    /// Where it shows.
+    pub applies_to: &'static str,
+}
+
+impl Remote {
+    /// The layout in force; `None` if the cluster does not exist yet.
+    pub async fn layout(&self) -> Result<Option<Layout>, RemoteError> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.reach.client.clone(), &self.reach.namespace);
+        let name = names::layout_config_map(&self.name);
+        let map = maps.get_opt(&name).await.map_err(|error| self.failed(error))?;
+        let Some(text) = map.and_then(|map| map.data?.remove(LAYOUT_KEY)) else { return Ok(None) };
+        let layout = serde_json::from_str(&text);
+        layout.map(Some).map_err(|error| RemoteError::Other(format!("ConfigMap {name} is damaged: {error}")))
+    }
+
+    /// The object, if there is one.
+    pub async fn object_if_any(&self) -> Result<Option<RedisCluster>, RemoteError> {
+        self.reach.clusters().get_opt(self.name.as_str()).await.map_err(|error| self.failed(error))
+    }
+
+    /// Makes the object what the manifest says; what it says nothing about stays.
+    pub async fn apply(&self, manifest: &Value) -> Result<RedisCluster, RemoteError> {
+        let params = PatchParams::apply(field_managers::CLI);
+        let patch = Patch::Apply(manifest);
+        let applied = self.reach.clusters().patch(self.name.as_str(), &params, &patch).await;
+        applied.map_err(|error| self.failed(error))
+    }
+}
+
+impl Reach {
+    /// The zones of all nodes; `None` if the user may not see nodes.
+    pub async fn zones(&self) -> Result<Option<Vec<ZoneName>>, RemoteError> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        match nodes.list_metadata(&ListParams::default()).await.map_err(|error| self.failed(error)) {
+            Ok(nodes) => {
+                let zone = |labels: &std::collections::BTreeMap<String, String>| {
+                    labels.get(ZONE_LABEL).and_then(|zone| zone.parse().ok())
+                };
+                let zones: BTreeSet<ZoneName> =
+                    nodes.items.iter().filter_map(|node| zone(node.labels())).collect();
+                Ok(Some(zones.into_iter().collect()))
+            }
+            Err(RemoteError::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What differs for pods and volumes.
+pub fn pod_changes(from: &KubernetesSpec, to: &KubernetesSpec) -> Vec<PodChange> {
+    let fields = |spec: &KubernetesSpec| match serde_json::to_value(spec) {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (before, after) = (fields(from), fields(to));
+    let told = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(value) => Some(value.to_string()),
+    };
+    let differing = after.keys().filter(|what| before.get(*what) != after.get(*what));
+    differing
+        .map(|what| PodChange {
+            what: what.clone(),
+            from: told(before.get(what)),
+            to: told(after.get(what)),
+            applies_to: applies_to(what),
+        })
+        .collect()
+}
+
+fn applies_to(field: &str) -> &'static str {
+    match field {
+        "podDisruptionBudget" | "maintenance" => "the cluster, at once",
+        "deleteVolumes" => "volumes",
+        "storage" => "new volumes",
+        _ => "new pods",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_applies_to_new_pods_only_is_told_as_such() {
+        let before = KubernetesSpec::default();
+        let after = KubernetesSpec {
+            image: "valkey/valkey:9.9".to_owned(),
+            pod_disruption_budget: !before.pod_disruption_budget,
+            ..before.clone()
+        };
+        assert_eq!(pod_changes(&before, &before), []);
+        let changes = pod_changes(&before, &after);
+        let told: Vec<_> = changes.iter().map(|one| (one.what.as_str(), one.applies_to)).collect();
+        assert_eq!(told, [("image", "new pods"), ("podDisruptionBudget", "the cluster, at once")]);
+        assert_eq!(changes[0].from.as_deref(), Some(before.image.as_str()));
+        assert_eq!(changes[0].to.as_deref(), Some("valkey/valkey:9.9"));
+    }
+}
