@@ -1,20 +1,22 @@
 //! The controller's loop: one task owns the state machine; everything that takes time comes back as an event.
 
 use crate::ports::{Clock, Platform, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use valkeeper_model::{
     Answer, Ask, AskFailed, Happened, InstanceName, Layout, Millis, Observation, Observed, Refusal, Report,
-    Request, Topology, Unseen,
+    Request, Topology, Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, Controller, Event};
 
 /// An agent that does not report within this is unknown.
 const REPORT_WITHIN: Duration = Duration::from_secs(2);
+/// One that the agents beside it do not hear either gets so much longer than they.
+const UNHEARD_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a user asks, and where the answer goes.
 pub type Requests = mpsc::UnboundedReceiver<(Request, oneshot::Sender<Result<(), Refusal>>)>;
@@ -139,8 +141,26 @@ async fn observe(
         asking.spawn(async move { (name, answer.await) });
     }
     let mut topologies: Vec<Arc<Topology>> = Vec::new();
-    while let Some(joined) = asking.join_next().await {
+    // Who is unheard by others will not be heard here either: people are told of it sooner than its time is up.
+    let mut unheard: BTreeSet<InstanceName> = BTreeSet::new();
+    let mut pending: BTreeSet<InstanceName> = instances.keys().cloned().collect();
+    loop {
+        let joined = if !pending.is_empty() && pending.is_subset(&unheard) {
+            match tokio::time::timeout(UNHEARD_WITHIN, asking.join_next()).await {
+                Ok(joined) => joined,
+                Err(_) => break,
+            }
+        } else {
+            asking.join_next().await
+        };
+        let Some(joined) = joined else { break };
         let Ok((name, answer)) = joined else { continue };
+        pending.remove(&name);
+        if let Ok(Answer::Report(report)) = &answer
+            && let Some(Waiting::PrimaryUnheard { instance }) = &report.waiting
+        {
+            unheard.insert(instance.clone());
+        }
         let seen = match answer {
             Ok(Answer::Report(mut report)) => {
                 if let Observed::Known(view) = &mut report.server {

@@ -246,10 +246,23 @@ impl<'a> KubeCluster<'a> {
         panic!("{what}\n{status}\n{logs}\n{}", self.bed.told());
     }
 
+    /// A scenario that failed must not use up the machine for those after it.
+    fn force_away(&self) {
+        let _ = self.try_kubectl(&["delete", "redisclusters", "--all", "--wait=false"]);
+        let _ = self.try_kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false"]);
+        let _ = self.try_kubectl(&["delete", "pvc", "--all", "--wait=false"]);
+    }
+
     /// Removes it with its volumes, so that the next scenario has room.
     pub fn remove(self) {
-        self.kubectl(&["delete", "redisclusters", "--all", "--wait=true"]);
-        let _ = self.try_kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"]);
-        self.kubectl(&["delete", "pvc", "--all", "--wait=false"]);
+        self.force_away();
+    }
+}
+
+impl Drop for KubeCluster<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.force_away();
+        }
     }
 }

@@ -110,10 +110,10 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
     let home = &owner.home;
     let field =
         |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
-    let probe = |path: &str, every: u32, failures: u32| {
+    let probe = |path: &str, every: u32, within: u32, failures: u32| {
         json!({
             "httpGet": { "path": path, "port": PROBE_PORT },
-            "periodSeconds": every, "timeoutSeconds": 4, "failureThreshold": failures,
+            "periodSeconds": every, "timeoutSeconds": within, "failureThreshold": failures,
         })
     };
     let mut container = json!({
@@ -137,9 +137,10 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
             { "name": "agent", "containerPort": AGENT_PORT },
             { "name": "probes", "containerPort": PROBE_PORT },
         ],
-        "readinessProbe": probe("/readyz", 1, 2),
-        // An agent that hangs is started again, its server with it. It is never about the server: the agent sees to that.
-        "livenessProbe": probe("/livez", 10, 6),
+        "readinessProbe": probe("/readyz", 1, 2, 2),
+        // An agent that hangs for minutes is started again, its server with it. Not sooner: a node that has no time for the probe
+        // has none for a restart either, and would be busier after it.
+        "livenessProbe": probe("/livez", 20, 15, 9),
         "volumeMounts": [
             { "name": "data", "mountPath": place::DATA },
             { "name": "bin", "mountPath": place::PROGRAM },

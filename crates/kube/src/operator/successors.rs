@@ -10,8 +10,8 @@ use valkeeper_model::InstanceName;
 /// A program of ten megabytes over a slow network.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 const ASK_WITHIN: Duration = Duration::from_secs(5);
-/// Between two agents: the first has to show that it is well.
-const APART: Duration = Duration::from_secs(2);
+/// Between two agents: one that has just begun does not give others a lease for six seconds (`plan::safety::isolation`).
+const APART: Duration = Duration::from_secs(8);
 
 /// Replaces those that run another program than we do, and ends.
 pub(super) async fn replace(platform: PodPlatform, instances: Vec<InstanceName>) {

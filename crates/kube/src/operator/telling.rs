@@ -159,7 +159,7 @@ fn event(happened: &Happened, about: &ObjectReference, reporter: &str) -> Event 
     }
     Event {
         metadata: ObjectMeta {
-            generate_name: about.name.as_ref().map(|name| format!("{name}.")),
+            generate_name: about.name.as_ref().map(|name| format!("{name}-")),
             namespace: about.namespace.clone(),
             ..ObjectMeta::default()
         },

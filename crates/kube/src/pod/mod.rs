@@ -7,6 +7,7 @@
 //! | `peers.rs` | asking the other agents |
 //! | `order_file.rs` | the last order, kept beside the data |
 //! | `news.rs` | telling the operator what has changed |
+//! | `program_file.rs` | what the server program knows, asked once |
 //! | `probe.rs` | liveness and readiness, all that is told to strangers |
 //! | `server_log.rs` | the server's log as the container's |
 //! | `orphans.rs` | what process 1 owes to processes without a parent |
@@ -18,6 +19,7 @@ mod order_file;
 mod orphans;
 mod peers;
 mod probe;
+mod program_file;
 mod server_log;
 mod setup;
 mod successor;
@@ -76,7 +78,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
     let mut ending = signal(SignalKind::terminate()).map_err(system("SIGTERM"))?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(system("SIGINT"))?;
     orphans::reap().map_err(system("SIGCHLD"))?;
-    let program = Arc::new(Program::probe(&setup.server)?);
+    let program = Arc::new(program_file::probe(&setup.server)?);
     let credentials = Arc::new(Credentials::new(setup.identity()?)?);
     let me = Who::Agent(setup.instance.clone());
     let caller = Arc::new(Caller::new(setup.home.clone(), me, Arc::clone(&credentials)));
