@@ -13,9 +13,11 @@
 //! | [`process`] | processes: which there are, and signals to them |
 //! | [`traffic`] | writers, and the reading back of what they wrote |
 //! | [`waiting`] | conditions instead of times, and what is told when one does not come true |
+//! | [`kube`] | clusters on a real Kubernetes, and its faults |
 //! | [`mounts`] | full and read-only file systems |
 
 pub mod cluster;
+pub mod kube;
 pub mod manifest;
 pub mod mounts;
 pub mod oracle;

@@ -11,5 +11,5 @@ mod serving;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use program::{Program, ProgramError};
-pub use runtime::{AgentHandle, AgentSetup, Boxed, Passwords, Peers, spawn};
+pub use runtime::{AgentHandle, AgentSetup, Boxed, Neighbours, Passwords, Peers, spawn};
 pub use server::{ProcessRecord, ServerHome};

@@ -51,6 +51,17 @@ pub struct AgentSetup {
     pub nudge: Arc<Notify>,
     /// The origin of time.
     pub origin: Instant,
+    /// Where the other agents are.
+    pub neighbours: Neighbours,
+}
+
+/// Where the other agents of a cluster are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Neighbours {
+    /// In the same process: what ends it ends all of them.
+    SameProcess,
+    /// Each on a host of its own: they watch each other, since nobody is left to say so when a host is lost.
+    OwnHosts,
 }
 
 enum Input {
@@ -145,6 +156,10 @@ impl Runner {
         let running = setup.home.running();
         let adopted = running.map(|(incarnation, process)| (incarnation, Some(process.pid)));
         let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin));
+        let agent = match setup.neighbours {
+            Neighbours::SameProcess => agent,
+            Neighbours::OwnHosts => agent.watching_hosts(now(setup.origin)),
+        };
         let runner = Self {
             setup,
             agent,

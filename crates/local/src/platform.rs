@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use valkeeper_agent::{AgentHandle, AgentSetup, Peers, Program};
+use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Program};
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, Unseen};
 
@@ -63,6 +63,7 @@ impl LocalPlatform {
             record: Arc::clone(&self.record),
             nudge: Arc::clone(&self.nudge),
             origin: self.origin,
+            neighbours: Neighbours::SameProcess,
         })
     }
 

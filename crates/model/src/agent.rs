@@ -233,6 +233,16 @@ pub enum Ask {
         /// Its address.
         address: Address,
     },
+    /// I live, and my server is its shard's primary. Between agents on hosts of their own, several times a second.
+    Beat {
+        /// Who says so.
+        from: InstanceName,
+    },
+    /// How long have you not heard of this primary? Who answers that it was long promises to let it have no lease for a while.
+    Testify {
+        /// The one that is not heard.
+        against: InstanceName,
+    },
 }
 
 /// An agent's answer.
@@ -249,6 +259,22 @@ pub enum Answer {
         incarnation: Incarnation,
         /// What it said.
         replication: Replication,
+    },
+    /// A beat came.
+    Beat {
+        /// Does the answering agent, as that of a slot-owning primary, let the sender be one? Not while it has promised that it
+        /// does not, nor when it knows a successor.
+        counts: bool,
+        /// Is the answering agent let be one itself, by a majority? Its word renews a lease only then.
+        stands: bool,
+        /// Has it been there for longer than any promise lasts? One that has not may have made one and forgotten it: what it
+        /// says prolongs a lease, and gives none.
+        remembers: bool,
+    },
+    /// How long the accused has not been heard.
+    Testimony {
+        /// Milliseconds.
+        silent_ms: u64,
     },
 }
 
@@ -268,4 +294,32 @@ pub enum AskFailed {
     /// The server or the agent refused.
     #[error("refused: {0}")]
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_between_hosts_survives_the_way() {
+        let name: InstanceName = "c-0".parse().unwrap();
+        for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }] {
+            let json = serde_json::to_string(&ask).unwrap();
+            assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
+        }
+        let beat = Answer::Beat { counts: true, stands: false, remembers: true };
+        for answer in [beat, Answer::Testimony { silent_ms: 1_700 }] {
+            let json = serde_json::to_string(&answer).unwrap();
+            assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
+        }
+        let missing = Waiting::TestimonyMissing { instance: name.clone(), of: vec![name.clone()] };
+        for waiting in [
+            Waiting::Isolated { instance: name.clone() },
+            Waiting::PrimaryUnheard { instance: name },
+            missing,
+        ] {
+            let json = serde_json::to_string(&waiting).unwrap();
+            assert_eq!(serde_json::from_str::<Waiting>(&json).unwrap(), waiting);
+        }
+    }
 }

@@ -96,6 +96,20 @@ pub enum Happened {
         /// From which.
         instance: InstanceName,
     },
+    /// A primary does not reach the majority of primaries, which may replace it: it refuses writes.
+    Isolated {
+        /// Which.
+        instance: InstanceName,
+        /// Of which shard.
+        shard: ShardName,
+    },
+    /// It reaches the majority again, or follows its successor.
+    IsolationEnded {
+        /// Which.
+        instance: InstanceName,
+        /// Of which shard.
+        shard: ShardName,
+    },
     /// The user accepted that a shard comes back empty.
     LossAccepted {
         /// Which.
@@ -162,6 +176,15 @@ impl fmt::Display for Happened {
             }
             Self::Fenced { instance } => write!(f, "{instance} fenced"),
             Self::Unfenced { instance } => write!(f, "{instance} unfenced"),
+            Self::Isolated { instance, shard } => {
+                write!(
+                    f,
+                    "{instance} does not reach a majority of the primaries, which may replace it: it refuses writes to {shard}"
+                )
+            }
+            Self::IsolationEnded { instance, shard } => {
+                write!(f, "{instance} ({shard}) is not isolated any more")
+            }
             Self::LossAccepted { shard } => write!(f, "{shard}: the loss of its data was accepted"),
             Self::StartFailed { instance, failure } => write!(f, "{instance} could not start: {failure}"),
             Self::ConfigChanged { directives } => {

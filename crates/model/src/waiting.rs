@@ -44,6 +44,23 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// The primary does not reach the majority of primaries and refuses writes: it may have been replaced.
+    Isolated {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// A replica does not hear of its primary any more: its host may be lost.
+    PrimaryUnheard {
+        /// The primary.
+        instance: InstanceName,
+    },
+    /// A primary is not heard, and is not replaced as long as a majority of the others has not said so too.
+    TestimonyMissing {
+        /// The primary.
+        instance: InstanceName,
+        /// Who has not said so, or not yet.
+        of: Vec<InstanceName>,
+    },
     /// The server could not be started.
     StartFailed {
         /// Which.
@@ -260,6 +277,19 @@ impl fmt::Display for Waiting {
             Self::Fenced { instance } => {
                 write!(f, "{instance}: fenced; `valkeeper unfence {instance}` lets it run again")
             }
+            Self::Isolated { instance } => write!(
+                f,
+                "{instance}: does not reach a majority of the primaries and refuses writes: it may have been replaced"
+            ),
+            Self::PrimaryUnheard { instance } => {
+                write!(f, "{instance}: its replicas do not hear of it; its host may be lost")
+            }
+            Self::TestimonyMissing { instance, of } => write!(
+                f,
+                "{instance}: not heard, but not replaced either: whether it still serves is known only when a majority of \
+                 the primaries has not heard of it, and nothing is known of {}",
+                names(of)
+            ),
             Self::StartFailed { instance, failure } => write!(f, "{instance}: {failure}"),
             Self::SiblingsUnknown { instance, siblings } => write!(
                 f,

@@ -49,7 +49,7 @@ pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     if let Some(policy) = config.max_memory_policy {
         set("maxmemory-policy", policy.to_string());
     }
-    set("min-replicas-to-write", config.min_sync_replicas.to_string());
+    set(MIN_REPLICAS, config.min_sync_replicas.to_string());
     for (name, value) in &config.directives {
         set(name, value.clone());
     }
@@ -71,3 +71,28 @@ fn backlog_bytes(config: &ServerConfig) -> u64 {
 pub const APPENDONLY: &str = "appendonly";
 /// See [`APPENDONLY`].
 pub const NO_FAILOVER: &str = "cluster-replica-no-failover";
+
+/// Refuses writes while fewer replicas are in sync.
+pub const MIN_REPLICAS: &str = "min-replicas-to-write";
+/// How late a replica may be to count as in sync; `0` turns [`MIN_REPLICAS`] off.
+const MAX_LAG: &str = "min-replicas-max-lag";
+/// A value of [`MIN_REPLICAS`] that no shard reaches.
+const NEVER_ENOUGH: &str = "1000000";
+
+/// The same directives for a server that is to refuse writes: an error to clients rather than a silence, effective for scripts and
+/// transactions too, and taken back without a restart.
+pub fn refusing_writes(mut directives: Vec<Directive>) -> Vec<Directive> {
+    for (name, value) in &mut directives {
+        match (name.as_str(), value.as_str()) {
+            (MIN_REPLICAS, _) => NEVER_ENOUGH.clone_into(value),
+            (MAX_LAG, "0") => "10".clone_into(value),
+            _ => {}
+        }
+    }
+    directives
+}
+
+/// Has this directive a part in [`refusing_writes`]?
+pub fn refuses_writes(name: &str) -> bool {
+    name == MIN_REPLICAS || name == MAX_LAG
+}

@@ -33,7 +33,7 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     }
     waiting.sort();
     waiting.dedup();
-    let serving = sight.shards.values().all(|shard| shard.primary().is_some());
+    let serving = sight.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
     // Zones that hold what they should not after a failover or a switchover are told, and mended by the controller; the
     // cluster is whole all the same.
     let of_zones =
@@ -260,6 +260,11 @@ fn instance_report(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Inst
         lag_bytes,
         fenced: instance.instance.fenced,
     }
+}
+
+/// Does it refuse writes because it may have been replaced?
+pub fn isolated(instance: &InstanceSight<'_>) -> bool {
+    instance.report.is_some_and(|report| matches!(report.waiting, Some(Waiting::Isolated { .. })))
 }
 
 /// Is the instance's agent at peace: nothing going on?

@@ -98,6 +98,45 @@ fn who_serves_already_is_followed() {
     assert_eq!(verdict, Comeback::AsReplicaOf(Box::new(primary)));
 }
 
+/// Cut off when it was replaced, it has not heard of us: what we took since is not there.
+#[test]
+fn who_was_replaced_by_us_is_not_followed() {
+    let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
+    let serving = judge(&name(1), &running(Observed::Known(primary.clone()), true));
+    let back = |epoch, whole, has_data| {
+        let siblings = [(name(1), serving.clone())];
+        comeback(Epoch(epoch), whole, has_data, Persistence::Aof, false, &siblings)
+    };
+    assert_eq!(back(8, true, true), Comeback::AsPrimary);
+    assert_eq!(back(8, true, false), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(8, false, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
+    assert_eq!(back(7, true, true), Comeback::AsReplicaOf(Box::new(primary)));
+}
+
+/// It follows somebody whose agent does not answer just now, and whose claim is newer than ours.
+#[test]
+fn a_live_copy_of_an_unknown_successor_is_not_promoted() {
+    let successor = NodeId::from_bytes([3; 20]);
+    let mut seen = view(Part::Replica { link: Link::Up }, 5, &SlotSet::empty());
+    let mut topology = (*seen.topology).clone();
+    if let Some(me) = topology.get_mut(&seen.node_id) {
+        me.primary = Some(successor);
+    }
+    let role = Role::Primary;
+    let slots = SlotSet::all();
+    let node = TopologyNode { role, primary: None, slots, config_epoch: Epoch(7), address: None };
+    topology.insert(successor, node);
+    seen.topology = Arc::new(topology);
+    let live = judge(&name(1), &running(Observed::Known(seen), true));
+    let decide = |own_epoch, other: Sibling| {
+        let siblings = [(name(1), live.clone()), (name(2), other)];
+        comeback(Epoch(own_epoch), true, true, Persistence::Rdb, false, &siblings)
+    };
+    assert_eq!(decide(6, Sibling::Unknown), Comeback::Wait(Hold::Unknown(vec![name(2)])));
+    assert_eq!(decide(7, Sibling::Unknown), Comeback::FailOver { cold: false });
+    assert_eq!(decide(6, Sibling::DownWithData), Comeback::FailOver { cold: false });
+}
+
 #[test]
 fn unknown_is_waited_for() {
     let silent = running(Observed::Unknown(Unseen::Timeout), true);

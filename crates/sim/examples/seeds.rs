@@ -1,5 +1,5 @@
 //! Runs seeds: `seeds FIRST COUNT`; one with its transcript: `seeds SEED transcript`; one with only those faults that are needed
-//! to break the law: `seeds SEED minimise`. Started by `cargo xtask sim`.
+//! to break the law: `seeds SEED minimise`; a script of tests/scenarios: `seeds play FILE`. Started by `cargo xtask sim`.
 
 use std::time::Instant;
 use valkeeper_sim::faults::Fault;
@@ -8,12 +8,26 @@ use valkeeper_sim::{Fleet, Setup};
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u64>().ok());
+    if let [word, script] = args.as_slice()
+        && word == "play"
+    {
+        return play(script);
+    }
     let first = number(0).unwrap_or(1);
     match args.get(1).map(String::as_str) {
         Some("transcript") => show(Setup { transcript: true, ..Setup::random(first) }),
         Some("minimise") => show(Setup { transcript: true, ..minimised(Setup::random(first)) }),
         _ => many(first, number(1).unwrap_or(1)),
     }
+}
+
+/// A script as in tests/scenarios.
+fn play(script: &str) -> std::process::ExitCode {
+    let text = std::fs::read_to_string(script).unwrap_or_else(|error| panic!("{script}: {error}"));
+    let scenario = valkeeper_sim::scenario::parse(&text).unwrap_or_else(|error| panic!("{script}: {error}"));
+    let (outcome, unmet) = scenario.play();
+    outcome.transcript.iter().chain(&unmet).for_each(|line| println!("{line}"));
+    if unmet.is_empty() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
 }
 
 /// Leaves out one fault after the other as long as the same law is broken.

@@ -85,6 +85,12 @@ pub enum Fault {
     SupervisorDies,
     /// Everything ends, and all instances come back at other ports.
     MoveAll,
+    /// A host is cut off: server, agent and the clients beside it from all others.
+    CutHost(Target),
+    /// A host is frozen: server and agent, for so many milliseconds.
+    FreezeHost(Target, u64),
+    /// A host is gone with all that runs on it, and back after so many milliseconds.
+    LoseHost(Target, u64),
     /// A user asks for something.
     User(Wish, Target),
     /// From here on nothing goes wrong any more.
@@ -106,7 +112,7 @@ impl fmt::Display for Fault {
     }
 }
 
-fn target(random: &mut Random, setup: &Setup) -> Target {
+pub(crate) fn target(random: &mut Random, setup: &Setup) -> Target {
     let shards = usize::try_from(setup.shards).unwrap_or(1);
     let shard = random.index(shards);
     match random.index(10) {
@@ -211,18 +217,7 @@ impl Fleet {
                     self.clock.after(ms, Happening::Thaw { server, run });
                 }
             }
-            Fault::Wipe(whom) => {
-                let formed = self.store.layout.as_ref().is_some_and(|layout| layout.formed);
-                if !formed && !self.setup.wipes_young {
-                    return;
-                }
-                let server = self.resolve(whom);
-                self.servers[server].disk = Disk::default();
-                self.servers[server].appending = false;
-                let shard = self.members.shard_of[server];
-                self.law_of_deaths(server, shard);
-                self.law_of_young_clusters(shard);
-            }
+            Fault::Wipe(whom) => self.wipe(self.resolve(whom)),
             Fault::Tear(whom) => {
                 let server = self.resolve(whom);
                 if self.servers[server].disk.conf != NodesFileState::Missing {
@@ -291,8 +286,13 @@ impl Fleet {
             Fault::MoveAll => {
                 (0..self.servers.len()).for_each(|server| self.crash(server));
                 self.supervisor_dies();
+                // Nobody is left at the old port, nor any order that names it.
+                self.agents.iter_mut().for_each(|host| host.left = None);
                 self.laws.moved_by = self.laws.moved_by.wrapping_add(100) % 1_000;
             }
+            Fault::CutHost(whom) => self.cut_host(self.resolve(whom)),
+            Fault::FreezeHost(whom, ms) => self.freeze_host(self.resolve(whom), ms),
+            Fault::LoseHost(whom, ms) => self.lose_host(self.resolve(whom), ms),
             Fault::User(wish, whom) => self.wish(wish, self.resolve(whom)),
             Fault::Calm => {
                 self.mend();
@@ -300,6 +300,18 @@ impl Fleet {
                 self.calm_since = Some(now);
             }
         }
+    }
+
+    fn wipe(&mut self, server: usize) {
+        let formed = self.store.layout.as_ref().is_some_and(|layout| layout.formed);
+        if !formed && !self.setup.wipes_young {
+            return;
+        }
+        self.servers[server].disk = Disk::default();
+        self.servers[server].appending = false;
+        let shard = self.members.shard_of[server];
+        self.law_of_deaths(server, shard);
+        self.law_of_young_clusters(shard);
     }
 
     fn crash(&mut self, server: usize) {
@@ -353,7 +365,7 @@ impl Fleet {
             }
         }
         for agent in 0..self.agents.len() {
-            if self.agents[agent].agent.is_some() {
+            if self.agents[agent].agent.is_some() && self.agents[agent].frozen.is_none() {
                 self.agent_dies(agent);
             }
         }
@@ -362,6 +374,8 @@ impl Fleet {
     fn calm_down(&mut self) {
         self.store.fails = 0;
         for server in 0..self.servers.len() {
+            self.thaw_host(server);
+            self.host_back(server);
             self.agents[server].starts_fail = 0;
             let run = self.servers[server].run;
             self.thaw(server, run);

@@ -9,7 +9,7 @@
 //! | [`history`] | what was written, as a tree: copies, prefixes, forks |
 //! | [`network`], [`clock`], [`random`] | what is lost, when things happen, chance |
 //! | [`writers`] | clients with a ledger of what was acknowledged |
-//! | [`faults`] | what goes wrong |
+//! | [`faults`], [`hosts`] | what goes wrong, with single parts and with whole hosts |
 //! | [`laws`] | what must hold all the same |
 //! | [`sabotage`] | the laws broken on purpose |
 //! | [`scenario`] | short scripts that double as documentation |
@@ -19,6 +19,7 @@ pub mod clock;
 pub mod faults;
 pub mod fleet;
 pub mod history;
+pub mod hosts;
 pub mod laws;
 pub mod network;
 pub mod random;

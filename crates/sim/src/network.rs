@@ -18,6 +18,8 @@ pub enum Way {
 #[derive(Debug)]
 pub struct Network {
     cut: BTreeSet<(Way, usize, usize)>,
+    /// Hosts that nothing gets to or from.
+    pub hosts_cut: BTreeSet<usize>,
     /// Of a thousand messages between agents and controllers, so many are lost; half of these on the way back, when what was
     /// asked for has been done.
     pub lost_in_thousand: u64,
@@ -29,6 +31,8 @@ pub struct Network {
     nodes: usize,
     /// When a cut was last in force.
     pub last_cut: Option<u64>,
+    /// When a cut of single ways was last in force.
+    pub last_cut_in_part: Option<u64>,
 }
 
 impl Network {
@@ -36,12 +40,14 @@ impl Network {
     pub fn new(nodes: usize) -> Self {
         Self {
             cut: BTreeSet::new(),
+            hosts_cut: BTreeSet::new(),
             lost_in_thousand: 0,
             slowness_ms: 0,
             lag_ms: vec![0; nodes],
             arrivals: vec![0; nodes * nodes],
             nodes,
             last_cut: None,
+            last_cut_in_part: None,
         }
     }
 
@@ -56,9 +62,13 @@ impl Network {
     /// Mends everything.
     pub fn mend(&mut self, now: u64) {
         if !self.cut.is_empty() {
+            self.last_cut_in_part = Some(now);
+        }
+        if !self.cut.is_empty() || !self.hosts_cut.is_empty() {
             self.last_cut = Some(now);
         }
         self.cut.clear();
+        self.hosts_cut.clear();
         self.lost_in_thousand = 0;
         self.slowness_ms = 0;
         self.lag_ms.fill(0);
@@ -66,11 +76,20 @@ impl Network {
 
     /// Does a message get from one to the other?
     pub fn open(&self, way: Way, from: usize, to: usize) -> bool {
-        self.cut.is_empty() || !self.cut.contains(&(way, from, to))
+        let host_cut = |host: &usize| !self.hosts_cut.is_empty() && self.hosts_cut.contains(host);
+        // A controller is on no host of an instance.
+        let apart = host_cut(&to) && (way == Way::Control || from != to)
+            || way != Way::Control && from != to && host_cut(&from);
+        !apart && (self.cut.is_empty() || !self.cut.contains(&(way, from, to)))
     }
 
     /// Is anything of that kind cut?
     pub fn is_cut(&self, way: Way) -> bool {
+        !self.hosts_cut.is_empty() || self.is_cut_in_part(way)
+    }
+
+    /// Is anything of that kind cut for some and not for the whole host?
+    pub fn is_cut_in_part(&self, way: Way) -> bool {
         self.cut.iter().any(|(cut, ..)| *cut == way)
     }
 

@@ -33,13 +33,19 @@ pub enum Sabotage {
     ShareZones,
     /// All primaries hand over at once (law 6).
     DisturbEverybody,
+    /// A primary that has no lease does not refuse writes.
+    NeverRefuseWrites,
+    /// Beats count for whoever sends them, whatever was promised.
+    ForgetPromises,
+    /// Every primary is said not to have been heard for long.
+    ForceWithoutTestimony,
     /// Agents do not hear of deaths: nothing is done about them (liveness).
     MissDeaths,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::RestartInPlace,
         Self::ChooseLowestOffset,
         Self::TakeOverWithQuorum,
@@ -53,6 +59,9 @@ impl Sabotage {
         Self::GiveNoReason,
         Self::ShareZones,
         Self::DisturbEverybody,
+        Self::NeverRefuseWrites,
+        Self::ForgetPromises,
+        Self::ForceWithoutTestimony,
         Self::MissDeaths,
     ];
 }

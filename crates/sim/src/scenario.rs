@@ -61,6 +61,7 @@ impl Scenario {
         match name {
             "shards" => self.setup.shards = u32::try_from(number()?).ok()?,
             "replicas" => self.setup.replicas = u32::try_from(number()?).ok()?,
+            "hosts" => self.setup.own_hosts = value == "own",
             "seed" => self.setup.seed = number()?,
             "node-timeout" => self.setup.node_timeout_ms = number()?,
             "unresponsive-after" => self.setup.unresponsive_after_ms = number()?,
@@ -149,6 +150,9 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["power", "loss"] => Fault::PowerLoss,
         ["shard", "loss", shard] => Fault::ShardLoss(shard_index(shard)?),
         ["majority", "loss"] => Fault::MajorityLoss,
+        ["cut", "host", whom @ ..] => Fault::CutHost(target(whom)?),
+        ["freeze", "host", whom @ .., "for", ms] => Fault::FreezeHost(target(whom)?, number(ms)?),
+        ["lose", "host", whom @ .., "for", ms] => Fault::LoseHost(target(whom)?, number(ms)?),
         ["cut", "bus", whom @ ..] => Fault::CutBus(target(whom)?),
         ["cut", "agent", whom @ ..] => Fault::CutAgent(target(whom)?),
         ["cut", "control", whom @ ..] => Fault::CutControl(0, target(whom)?),

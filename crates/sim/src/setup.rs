@@ -1,6 +1,7 @@
 //! What a run is made of: the cluster's shape, the faults, and a sabotage.
 
 use crate::faults::{self, Planned};
+use crate::hosts;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use valkeeper_model::{ClusterName, ClusterSpec, Persistence, ZoneName};
@@ -24,6 +25,8 @@ pub struct Setup {
     pub backlog_gaps: u64,
     /// May a directory be emptied before the cluster has been whole? It is taken for a new one then (docs/safety.md).
     pub wipes_young: bool,
+    /// Does each agent live on a host of its own? Otherwise all live in one process.
+    pub own_hosts: bool,
     /// What goes wrong, and when.
     pub faults: Vec<Planned>,
     /// A law to break on purpose.
@@ -44,6 +47,7 @@ impl Setup {
             unresponsive_after_ms: 1_600,
             backlog_gaps: 0,
             wipes_young: true,
+            own_hosts: false,
             faults: Vec::new(),
             sabotage: None,
             transcript: false,
@@ -70,6 +74,12 @@ impl Setup {
         setup.wipes_young = false;
         setup.backlog_gaps = [0, 0, 100, 500][random.index(4)];
         setup.faults = faults::schedule(&mut random, &setup);
+        // From a source of its own: seeds that were drawn before there were hosts stay what they were.
+        let mut random = Random::new(seed ^ 0x0507_0051_0000_0000);
+        setup.own_hosts = random.in_thousand(500);
+        if setup.own_hosts {
+            hosts::add_faults(&mut random, &mut setup);
+        }
         setup
     }
 

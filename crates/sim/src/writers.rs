@@ -9,6 +9,8 @@ use crate::server::Process;
 pub(crate) struct Writer {
     shard: usize,
     believes: usize,
+    /// Is it cut off with a host of its shard, and not from it?
+    beside: bool,
     /// Writes without a reply yet.
     open: Vec<u64>,
 }
@@ -25,8 +27,14 @@ pub(crate) enum Wrote {
 }
 
 impl Writer {
-    pub(crate) fn new(shard: usize) -> Self {
-        Self { shard, believes: shard, open: Vec::new() }
+    /// One for each shard, and where hosts are cut off one more beside each.
+    pub(crate) fn of(shards: usize, own_hosts: bool) -> Vec<Self> {
+        let one = |shard, beside| Self { shard, believes: shard, beside, open: Vec::new() };
+        let mut writers: Vec<_> = (0..shards).map(|shard| one(shard, false)).collect();
+        if own_hosts {
+            writers.extend((0..shards).map(|shard| one(shard, true)));
+        }
+        writers
     }
 }
 
@@ -35,6 +43,9 @@ impl Fleet {
         let pause = self.random.within(20..=150);
         self.clock.after(pause, Happening::WriterTick { writer });
         let id = self.id();
+        if let Some(host) = self.cut_off_with(writer) {
+            self.writers[writer].believes = host;
+        }
         let server = self.writers[writer].believes;
         self.writers[writer].open.push(id);
         let delay = self.random.within(0..=1);
@@ -42,8 +53,25 @@ impl Fleet {
         self.clock.after(1_500, Happening::WriteTimeout { writer, id });
     }
 
+    /// The cut host that a writer is beside.
+    fn cut_off_with(&self, writer: usize) -> Option<usize> {
+        let Writer { shard, beside, .. } = self.writers[writer];
+        let mut cut = self.network.hosts_cut.iter();
+        cut.find(|host| beside && self.members.shard_of[**host] == shard).copied()
+    }
+
+    fn reaches(&self, writer: usize, server: usize) -> bool {
+        match self.cut_off_with(writer) {
+            Some(host) => host == server,
+            None => !self.network.hosts_cut.contains(&server),
+        }
+    }
+
     pub(crate) fn write_arrives(&mut self, writer: usize, server: usize, id: u64) {
         let now = self.now();
+        if !self.reaches(writer, server) {
+            return;
+        }
         let shard = self.writers[writer].shard;
         let target = &self.servers[server];
         let result = match target.process {
@@ -51,7 +79,7 @@ impl Fleet {
             Process::Hung => return self.waiting[server].push(Held::Write { writer, id }),
             Process::Running | Process::Leaving => match target.owners[shard] {
                 Some(owner) if owner != server => Wrote::Moved(owner),
-                Some(_) if !target.ok => Wrote::Refused,
+                Some(_) if !target.ok || target.refuses_writes() => Wrote::Refused,
                 Some(_) if target.pauses(now) => {
                     return self.waiting[server].push(Held::Write { writer, id });
                 }
@@ -70,6 +98,7 @@ impl Fleet {
         if target.appending && target.disk.owner.is_some() {
             target.disk.aof = Some(tip);
         }
+        self.laws.note_served(shard);
         self.law_of_writes(server, shard, tip);
         self.replicate(server);
         tip
@@ -81,6 +110,9 @@ impl Fleet {
     }
 
     pub(crate) fn wrote(&mut self, writer: usize, id: u64, from: usize, result: Wrote) {
+        if !self.reaches(writer, from) {
+            return;
+        }
         if let Wrote::Done(tip) = result {
             self.history.acknowledge(tip);
             self.law_of_acknowledgement(from, tip);

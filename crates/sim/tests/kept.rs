@@ -225,3 +225,75 @@ fn an_older_claim_is_void() {
         ],
     );
 }
+
+/// Seed 23173: a primary that was to restart handed over to a replica whose directory had been emptied, which handed back to restart
+/// too, and so on for ever.
+#[test]
+fn two_that_are_to_restart_do_not_hand_over_to_each_other() {
+    holds(
+        &shape(1, Persistence::Aof, 2_000),
+        &[
+            (8_719, Fault::Wipe(Target::ReplicaOf(1))),
+            (9_013, Fault::User(Wish::Restart, Target::PrimaryOf(1))),
+            (17_500, Fault::Mend),
+        ],
+    );
+}
+
+/// Seeds 184 and 485, on hosts of their own: a new primary was lost before the old one, cut off, had heard of it, and followed that one
+/// when it came back.
+#[test]
+fn who_was_replaced_is_not_followed_by_its_successor() {
+    for node_timeout_ms in [2_000, 15_000] {
+        holds(
+            &Setup { own_hosts: true, ..shape(1, Persistence::Aof, node_timeout_ms) },
+            &[
+                (11_166, Fault::CutHost(Target::PrimaryOf(0))),
+                (13_739, Fault::LoseHost(Target::PrimaryOf(0), 1_142)),
+                (17_800, Fault::Mend),
+            ],
+        );
+    }
+}
+
+/// Seed 1423, on hosts of their own: a new primary died just after the old one was back, and its agent took that one, which had not
+/// heard yet, for its successor.
+#[test]
+fn who_was_replaced_is_no_successor() {
+    holds(
+        &Setup { own_hosts: true, ..shape(1, Persistence::Aof, 2_000) },
+        &[
+            (14_199, Fault::CutHost(Target::PrimaryOf(1))),
+            (18_455, Fault::Mend),
+            (18_659, Fault::MajorityLoss),
+        ],
+    );
+}
+
+/// Seed 30308: a primary that could not be started was succeeded; when the successor's agent did not answer for a moment, its other
+/// replica was promoted over it.
+#[test]
+fn a_successor_that_is_not_seen_is_not_passed_over() {
+    holds(
+        &shape(2, Persistence::Rdb, 5_000),
+        &[
+            (12_725, Fault::StartsFail(Target::PrimaryOf(2), 6)),
+            (12_939, Fault::Crash(Target::PrimaryOf(2))),
+            (17_238, Fault::AgentDies(Target::PrimaryOf(2), 1)),
+        ],
+    );
+}
+
+/// Seed 33999, on hosts of their own: a new primary was cut off before a second replica and the witnesses had looked again, and was
+/// replaced on what they said of the one before.
+#[test]
+fn a_testimony_is_against_the_primary_there_is() {
+    holds(
+        &Setup { own_hosts: true, ..shape(2, Persistence::Aof, 5_000) },
+        &[
+            (14_565, Fault::LoseHost(Target::PrimaryOf(1), 3_475)),
+            (16_402, Fault::CutHost(Target::PrimaryOf(1))),
+            (18_800, Fault::Mend),
+        ],
+    );
+}

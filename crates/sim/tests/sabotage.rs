@@ -92,6 +92,55 @@ fn deaths_that_nobody_hears_of() {
     caught(Sabotage::MissDeaths, &[0]);
 }
 
+#[test]
+fn a_primary_without_a_lease_that_goes_on() {
+    caught(Sabotage::NeverRefuseWrites, &[3]);
+}
+
+#[test]
+fn promises_forgotten() {
+    caught_in(Sabotage::ForgetPromises, &[3], healed_just_after);
+}
+
+#[test]
+fn a_primary_replaced_although_others_hear_it() {
+    caught_in(Sabotage::ForceWithoutTestimony, &[3], unheard_by_its_replica);
+}
+
+/// A host is cut off until its primary has just been replaced.
+fn healed_just_after(seed: u64) -> Setup {
+    let mut setup = Setup {
+        own_hosts: true,
+        node_timeout_ms: 15_000,
+        unresponsive_after_ms: 5_000,
+        ..Setup::quiet(seed)
+    };
+    let planned = [
+        (5_000, Fault::CutHost(Target::PrimaryOf(0))),
+        (6_700 + seed % 10 * 50, Fault::Mend),
+        (12_000, Fault::Calm),
+    ];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+/// A replica's agent does not hear its primary's, and its server is as well connected as ever.
+fn unheard_by_its_replica(seed: u64) -> Setup {
+    let mut setup = Setup { own_hosts: true, ..Setup::quiet(seed) };
+    let planned =
+        [(5_000, Fault::CutAgent(Target::ReplicaOf(0))), (10_000, Fault::Mend), (11_000, Fault::Calm)];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+#[test]
+fn what_the_rule_for_lost_hosts_is_broken_with_breaks_nothing_by_itself() {
+    for seed in 1..=50 {
+        assert_eq!(Fleet::new(healed_just_after(seed)).run().broken, None, "seed {seed}");
+        assert_eq!(Fleet::new(unheard_by_its_replica(seed)).run().broken, None, "seed {seed}");
+    }
+}
+
 /// One of two replicas is behind when their primary dies.
 fn lagging(seed: u64) -> Setup {
     let mut setup = Setup { replicas: 2, ..Setup::quiet(seed) };

@@ -61,8 +61,15 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
         (Who::Controller, _)
         | (
             Who::Agent(_),
-            Ask::Report { .. } | Ask::Replication | Ask::Force { .. } | Ask::Succeed { .. } | Ask::Flush,
+            Ask::Report { .. }
+            | Ask::Replication
+            | Ask::Force { .. }
+            | Ask::Succeed { .. }
+            | Ask::Flush
+            | Ask::Testify { .. },
         ) => true,
+        // A beat renews a lease: nobody sends one for somebody else.
+        (Who::Agent(name), Ask::Beat { from }) => name == from,
         (
             Who::Agent(_),
             Ask::Takeover { .. }

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use valkeeper_agent::{AgentSetup, Program, ServerHome};
+use valkeeper_agent::{AgentSetup, Neighbours, Program, ServerHome};
 use valkeeper_client::Password;
 
 /// Certificates are looked at this often: the kubelet brings new ones within a minute or two.
@@ -106,6 +106,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
         record,
         nudge: Arc::clone(&nudge),
         origin: Instant::now(),
+        neighbours: Neighbours::OwnHosts,
     });
     let _ = own.set(agent.clone());
     let listener =

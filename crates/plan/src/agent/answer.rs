@@ -2,7 +2,6 @@
 
 use super::machine::{Agent, Phase, Relay, Then};
 use super::{Command, Reply, ServerCommand, ServerError, Token};
-use crate::config;
 use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
@@ -20,8 +19,8 @@ impl Agent {
             Ask::Report { fresh: true } if self.incarnation().is_none() => self.answer_report(token),
             Ask::Report { fresh: true } => {
                 // Compared like the watch's own looks: what differs must not vanish from the report meanwhile.
-                let wanted = self.order.as_ref().map(|order| config::directives(&order.config));
-                let sent = self.out.serve(ServerCommand::Look(wanted.unwrap_or_default()), SERVE_MS);
+                let wanted = self.wanted_config().unwrap_or_default();
+                let sent = self.out.serve(ServerCommand::Look(wanted), SERVE_MS);
                 self.relayed.insert(sent, Relay::Report(token));
             }
             Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
@@ -30,6 +29,10 @@ impl Agent {
             }
             Ask::Takeover { incarnation } => {
                 self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover);
+            }
+            // Two that both are about to stop would hand over to each other for ever.
+            Ask::Succeed { .. } if matches!(self.phase, Phase::Parting(..)) => {
+                self.refuse(token, "it is about to be stopped itself");
             }
             Ask::Succeed { incarnation } => {
                 self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverPlanned);
@@ -66,6 +69,14 @@ impl Agent {
                 }
                 None => self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) }),
             },
+            Ask::Beat { from } => {
+                let result = self.beat_came(now, &from);
+                self.out.push(Command::Answer { token, result });
+            }
+            Ask::Testify { against } => {
+                let result = self.testify(now, &against);
+                self.out.push(Command::Answer { token, result });
+            }
             Ask::AcceptLoss => {
                 self.accept_loss = true;
                 if let Phase::Held { until } = &mut self.phase {

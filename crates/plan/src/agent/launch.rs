@@ -44,17 +44,18 @@ impl Agent {
                 self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() });
             }
             (Owner::Nobody, _) if !order.formed && !self.has_served => {
-                self.start(Some(nodes_conf::founding(&order)));
+                self.founds(now);
+                self.start(now, Some(nodes_conf::founding(&order)));
             }
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
                 // A replica does no harm: it follows whoever serves the slots.
                 DiskRole::Replica { .. } if self.wanted_up() => {
-                    self.start(nodes_conf::readdressed(conf, &order));
+                    self.start(now, nodes_conf::readdressed(conf, &order));
                 }
                 DiskRole::Primary { slots, .. } if slots.is_empty() && self.wanted_up() => {
-                    self.start(nodes_conf::readdressed(conf, &order));
+                    self.start(now, nodes_conf::readdressed(conf, &order));
                 }
                 DiskRole::Primary { slots, .. } if !slots.is_empty() => self.bereaved(now),
                 _ => self.phase = Phase::Idle,
@@ -91,8 +92,15 @@ impl Agent {
 
     fn promote(&mut self, now: Millis, cold: bool) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
+        let seen = self.last_view.as_ref().and_then(ServerView::myself).map(|node| node.config_epoch);
+        let kept = self.disk.as_ref().and_then(|disk| match disk.role() {
+            DiskRole::Primary { config_epoch, .. } => Some(config_epoch),
+            DiskRole::Replica { .. } | DiskRole::Lost => None,
+        });
+        let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
-        let promotion = Promotion::begin(self.siblings(), history, cold, died_at, now, &mut self.out);
+        let promotion =
+            Promotion::begin(self.siblings(), (history, claim), cold, died_at, now, &mut self.out);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 
@@ -120,7 +128,7 @@ impl Agent {
         // Who we are: by our own file, or, if that is lost, by what the others know of us.
         let (own_epoch, whole, slots) = match disk.role() {
             DiskRole::Primary { config_epoch, slots } => (config_epoch, true, slots),
-            DiskRole::Replica { .. } => return self.start_as_replica_of_whoever_serves(&consultation),
+            DiskRole::Replica { .. } => return self.start_as_replica_of_whoever_serves(now, &consultation),
             DiskRole::Lost => match newest
                 .and_then(|view| view.topology.get(&me.node_id).map(|node| (view, node)))
             {
@@ -131,7 +139,7 @@ impl Agent {
                     let conf =
                         nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, Part::AsKnown);
                     self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
-                    return self.start(Some(conf));
+                    return self.start(now, Some(conf));
                 }
                 Some((_, node)) => (node.config_epoch, false, node.slots.clone()),
                 None => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
@@ -144,7 +152,7 @@ impl Agent {
         let has_data = disk.counts(self.persistence(), &siblings);
         let verdict = comeback(own_epoch, whole, has_data, self.persistence(), self.accept_loss, &siblings);
         match verdict {
-            Comeback::AsReplicaOf(view) => self.start_as_replica_of(&view),
+            Comeback::AsReplicaOf(view) => self.start_as_replica_of(now, &view),
             Comeback::BehindClaim(name) => {
                 let (Some(view), Some(claimant)) = (newest, order.members.get(&name)) else {
                     return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() });
@@ -153,7 +161,7 @@ impl Agent {
                     let part = Part::ReplicaOf(claimant.node_id);
                     let conf = nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part);
                     self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
-                    self.start(Some(conf));
+                    self.start(now, Some(conf));
                 }
             }
             Comeback::FailOver { cold } => self.promote(now, cold),
@@ -173,7 +181,7 @@ impl Agent {
                     _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
                 };
                 if self.wanted_up() {
-                    self.start(conf);
+                    self.start(now, conf);
                 }
             }
             Comeback::Wait(hold) => {
@@ -190,7 +198,7 @@ impl Agent {
 
     /// Starts as a replica of the one that serves our shard: with a nodes.conf that says so, so that there is no moment in
     /// which the server takes itself for a primary.
-    pub(super) fn start_as_replica_of(&mut self, primary: &ServerView) {
+    pub(super) fn start_as_replica_of(&mut self, now: Millis, primary: &ServerView) {
         let Some(order) = self.order.clone() else { return };
         if !self.wanted_up() {
             self.phase = Phase::Idle;
@@ -205,7 +213,7 @@ impl Agent {
         }
         let part = Part::ReplicaOf(primary.node_id);
         let conf = nodes_conf::rebuilt(&order, &primary.topology, primary.current_epoch, own, part);
-        self.start_beside(Some(conf), true);
+        self.start_beside(now, Some(conf), true);
     }
 
     /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from?
@@ -214,7 +222,7 @@ impl Agent {
             && self.disk.as_ref().is_some_and(|disk| disk.has_aof && disk.has_rdb)
     }
 
-    fn start_as_replica_of_whoever_serves(&mut self, consultation: &Consultation) {
+    fn start_as_replica_of_whoever_serves(&mut self, now: Millis, consultation: &Consultation) {
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
         let judged = order.siblings().map(|(name, _)| judge(name, &consultation.answer(name)));
         let serving = judged.filter_map(|sibling| match sibling {
@@ -222,20 +230,20 @@ impl Agent {
             _ => None,
         });
         match (serving.max_by_key(|view| view.myself().map(|node| node.config_epoch)), &disk.nodes_conf) {
-            (Some(view), _) => self.start_as_replica_of(&view),
+            (Some(view), _) => self.start_as_replica_of(now, &view),
             (None, NodesFile::Intact(conf)) if self.wanted_up() => {
-                self.start(nodes_conf::readdressed(conf, &order));
+                self.start(now, nodes_conf::readdressed(conf, &order));
             }
             _ => self.phase = Phase::Idle,
         }
     }
 
-    fn start(&mut self, nodes_conf: Option<NodesConf>) {
-        self.start_beside(nodes_conf, false);
+    fn start(&mut self, now: Millis, nodes_conf: Option<NodesConf>) {
+        self.start_beside(now, nodes_conf, false);
     }
 
     /// Starts our server; `served` if its shard's primary is known to serve.
-    fn start_beside(&mut self, nodes_conf: Option<NodesConf>, served: bool) {
+    fn start_beside(&mut self, now: Millis, nodes_conf: Option<NodesConf>, served: bool) {
         let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
         if !self.wanted_up() {
             // Whatever led here: a fence holds.
@@ -265,6 +273,14 @@ impl Agent {
             for directive in config.iter_mut().filter(|(name, _)| name == config::NO_FAILOVER) {
                 "yes".clone_into(&mut directive.1);
             }
+        }
+        if self.neighbours.is_some()
+            && let Some(conf) = conf.cloned()
+        {
+            self.neighbours_read(now, &conf);
+        }
+        if self.starts_as(now, !replica) {
+            config = config::refusing_writes(config);
         }
         self.waiting = None;
         self.phase = Phase::Launching;

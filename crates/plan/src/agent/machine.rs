@@ -2,18 +2,18 @@
 
 use super::consultation::Consultation;
 use super::handover::Handover;
+use super::neighbours::Neighbours;
 use super::promotion::Promotion;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
 use super::{Command, Event, Outbox, Token, sooner};
-use crate::config;
 use crate::safety::start::Disk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Answer, AskFailed, ClusterId, DiskRole, Generation, Happened,
-    Incarnation, InstanceName, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
-    StartFailure, Unseen, Waiting,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, Generation, Happened, Incarnation, InstanceName,
+    Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure, Unseen,
+    Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -50,6 +50,8 @@ pub struct Agent {
     pub(super) snapshot: Snapshot,
     /// The run that an earlier supervisor began.
     pub(super) adopted: Option<Incarnation>,
+    /// Present on a host of its own only.
+    pub(super) neighbours: Option<Box<Neighbours>>,
 }
 
 /// What a question of somebody else's became.
@@ -147,11 +149,13 @@ impl Agent {
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
             adopted: running.map(|(incarnation, _)| incarnation),
+            neighbours: None,
         }
     }
 
     /// Takes an event, gives what is to be done about it.
     pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
+        self.guard(now);
         match event {
             Event::Order(order) => self.take_order(now, *order),
             Event::Inspected(result) => self.inspected(now, result),
@@ -169,13 +173,16 @@ impl Agent {
             Event::Tick => {}
         }
         self.tick(now);
+        self.watch_neighbours(now);
         self.out.take()
     }
 
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Millis> {
         // Without an order there is nothing to be done at any time: an adopted server is not even looked at.
-        self.order.as_ref()?;
+        if self.order.is_none() {
+            return self.neighbours_wake_at();
+        }
         let disk = matches!(self.phase, Phase::Watching(_)).then_some(self.next_disk_look);
         let phase = match &self.phase {
             Phase::Idle | Phase::Inspecting | Phase::Launching => None,
@@ -187,58 +194,7 @@ impl Agent {
             Phase::Stopping { since, .. } => Some(since.plus(STOP_MS)),
             Phase::Held { until } => Some(*until),
         };
-        sooner(disk, phase)
-    }
-
-    /// What we know. `None` before the first order: we do not even know where we are.
-    pub fn report(&self) -> Option<AgentReport> {
-        let order = self.order.as_ref()?;
-        let process = match self.process {
-            Process::Running { incarnation, .. } => Process::Running { incarnation, pid: self.pid },
-            Process::Down => Process::Down,
-        };
-        // An order is obeyed when the server has been compared with it: until then nobody knows whether it has what is wanted.
-        let compared = match &self.phase {
-            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.is_current(),
-            _ => true,
-        };
-        let behind = u64::from(!compared);
-        Some(AgentReport {
-            generation: Generation(order.generation.0.saturating_sub(behind)),
-            address: order.myself()?.address.clone(),
-            server: if process == Process::Down {
-                Observed::Unknown(Unseen::NotRunning)
-            } else {
-                self.server.clone()
-            },
-            process,
-            disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
-            has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
-            activity: self.activity(),
-            waiting: self.waiting.clone(),
-        })
-    }
-
-    fn activity(&self) -> Activity {
-        match &self.phase {
-            Phase::Idle if self.wanted_up() => Activity::Starting,
-            Phase::Idle => Activity::Resting,
-            Phase::Inspecting | Phase::Consulting(_) | Phase::Launching | Phase::Held { .. } => {
-                Activity::Starting
-            }
-            Phase::Watching(_) if self.server.known().is_none() && self.last_view.is_none() => {
-                Activity::Starting
-            }
-            Phase::Watching(_) => Activity::Watching,
-            Phase::Promoting(promotion) => match &promotion.without_votes {
-                Some((successor, incarnation)) => {
-                    Activity::WithoutVotes { successor: successor.clone(), incarnation: *incarnation }
-                }
-                None => Activity::FailingOver,
-            },
-            Phase::HandingOver(..) => Activity::HandingOver,
-            Phase::Parting(..) | Phase::Stopping { .. } => Activity::Stopping,
-        }
+        sooner(sooner(disk, phase), self.neighbours_wake_at())
     }
 
     pub(super) fn wanted_up(&self) -> bool {
@@ -292,6 +248,9 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
+        if self.beat_answered(now, token, &result) || self.accusation_told(now, token, &result) {
+            return;
+        }
         match &mut self.phase {
             Phase::Promoting(promotion) => {
                 let progress = promotion.told(now, token, result, &mut self.out);
@@ -329,9 +288,10 @@ impl Agent {
             _ => {}
         }
         let Some(order) = self.order.clone() else { return };
+        let config = self.wanted_config();
         if let Some(watch) = self.phase.watch_mut() {
             let limit = order.config.unresponsive_after_ms;
-            let wanted = || config::directives(&order.config);
+            let wanted = || config.unwrap_or_default();
             if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
                 self.kill_silent(now, silent_ms);
             }
@@ -344,7 +304,7 @@ impl Agent {
 
     /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
     /// (law 3's fence). What follows is its death like any other.
-    fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
+    pub(super) fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
         let Some(incarnation) = self.incarnation() else { return };
         self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
         self.out.push(Command::Kill(incarnation));
@@ -453,6 +413,7 @@ impl Agent {
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
         self.relayed.clear();
+        self.refuses_no_more();
         self.died_at = Some(now);
         let unasked = !matches!(self.phase, Phase::Stopping { .. });
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {

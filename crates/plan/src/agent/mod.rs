@@ -3,7 +3,7 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
-//! | `machine.rs` | the state, which event goes where, what the agent reports |
+//! | `machine.rs` | the state, which event goes where |
 //! | `running.rs` | what a running server's replies mean |
 //! | `role_change.rs` | what follows a promotion or a handover |
 //! | `launch.rs` | whether and as what a server starts |
@@ -12,14 +12,22 @@
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
 //! | `snapshot.rs` | when a server writes a snapshot of its data |
+//! | `neighbours.rs` | on hosts of their own: beats, and what they say of others |
+//! | `refusal.rs` | on hosts of their own: a primary without a lease refuses writes |
+//! | `accusation.rs` | on hosts of their own: a primary that nobody hears is replaced |
+//! | `report.rs` | what it tells of itself |
 //! | `answer.rs` | what others may ask |
 
+mod accusation;
 mod answer;
 mod consultation;
 pub mod handover;
 mod launch;
 mod machine;
+mod neighbours;
 pub mod promotion;
+mod refusal;
+mod report;
 mod role_change;
 mod running;
 mod snapshot;

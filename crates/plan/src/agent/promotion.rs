@@ -5,7 +5,8 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Answer, Ask, AskFailed, Incarnation, InstanceName, Link, Millis, ReplicationId, ServerView,
+    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
+    ServerView,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -20,11 +21,17 @@ const UNSEEN_MS: u64 = 300;
 /// Between rounds after a vote that was not won, or with nobody to see.
 const AGAIN_MS: u64 = 250;
 
+/// A primary with an older claim than the lost one's hears of that within seconds. One that does not is right: the lost one may
+/// have raised its epoch last without telling anybody.
+const STALE_MS: u64 = 10_000;
+
 /// A promotion under way.
 #[derive(Debug)]
 pub struct Promotion {
     siblings: Vec<InstanceName>,
     history: Option<ReplicationId>,
+    /// The epoch of the lost primary's claim.
+    claim: Option<Epoch>,
     cold: bool,
     /// When the primary died.
     pub died_at: Millis,
@@ -33,6 +40,8 @@ pub struct Promotion {
     pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
     asked: BTreeSet<InstanceName>,
+    /// FORCE may be sent until then only; `None`: the death is certain, for ever.
+    permit: Option<Millis>,
     stage: Stage,
 }
 
@@ -83,11 +92,11 @@ pub enum Progress {
 }
 
 impl Promotion {
-    /// Begins one. `history` is the replication id of the dead primary; `cold` as in
+    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim; `cold` as in
     /// [`crate::safety::succession::may_follow_dead`].
     pub fn begin(
         siblings: Vec<InstanceName>,
-        history: Option<ReplicationId>,
+        (history, claim): (Option<ReplicationId>, Option<Epoch>),
         cold: bool,
         died_at: Millis,
         now: Millis,
@@ -97,12 +106,40 @@ impl Promotion {
         Self {
             siblings,
             history,
+            claim,
             cold,
             died_at,
             began: now,
             without_votes: None,
             asked: BTreeSet::new(),
+            permit: None,
             stage,
+        }
+    }
+
+    /// Somebody may be promoted until then, and after that only with another permit: the primary is not dead for certain, but
+    /// takes no writes for a while (see [`crate::safety::isolation`]).
+    pub fn permit(&mut self, until: Millis) {
+        self.permit = Some(until);
+    }
+
+    /// Has the permit run out?
+    pub fn lacks_permit(&self, now: Millis) -> bool {
+        self.permit.is_some_and(|until| until < now)
+    }
+
+    /// Was somebody told to ask for votes?
+    pub fn has_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// As what it shows in a report.
+    pub fn activity(&self) -> Activity {
+        match &self.without_votes {
+            Some((successor, incarnation)) => {
+                Activity::WithoutVotes { successor: successor.clone(), incarnation: *incarnation }
+            }
+            None => Activity::FailingOver,
         }
     }
 
@@ -154,7 +191,13 @@ impl Promotion {
                     && let Some(view) = report.view()
                     && view.owns_slots()
                 {
-                    return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
+                    // One that was replaced long before and has not heard of it is about to.
+                    let newer = view.myself().map(|node| node.config_epoch) > self.claim;
+                    if newer || now.since(self.began) >= STALE_MS {
+                        return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
+                    }
+                    self.stage = Stage::Rest { until: now.plus(AGAIN_MS) };
+                    return Progress::Going;
                 }
                 self.stage = Stage::Rest { until: now.plus(20) };
             }
@@ -213,6 +256,7 @@ impl Promotion {
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
+            Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone());
                 let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
@@ -241,6 +285,8 @@ pub(super) fn candidate(
         Answer::Replication { incarnation, replication } => {
             Ok(Candidate { instance, incarnation, replication })
         }
-        Answer::Done | Answer::Report(_) => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
+        Answer::Done | Answer::Report(_) | Answer::Beat { .. } | Answer::Testimony { .. } => {
+            Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled))
+        }
     }
 }

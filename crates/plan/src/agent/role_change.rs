@@ -21,7 +21,8 @@ impl Agent {
                     self.out.record(Happened::FailedOver { shard, from, to, took_ms });
                 }
                 self.last_view = None;
-                self.start_as_replica_of(&view);
+                self.was_succeeded(now);
+                self.start_as_replica_of(now, &view);
             }
             promotion::Progress::Nobody => {
                 self.last_view = None;

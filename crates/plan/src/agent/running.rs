@@ -13,6 +13,7 @@ impl Agent {
         if self.process == Process::Down {
             return;
         }
+        self.refusal_served(now, token, &result);
         if let Ok(Reply::View(view)) = &result {
             self.saw(now, (**view).clone());
         } else if let Err(error) = &result {
@@ -56,7 +57,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn saw(&mut self, now: Millis, view: ServerView) {
+    pub(super) fn saw(&mut self, now: Millis, mut view: ServerView) {
         let first = self.last_view.is_none();
         if self.node_id().is_some_and(|id| id != view.node_id) {
             // Law 10: whatever this is, it is not our server. Nothing is told to it, and nothing believed.
@@ -73,6 +74,7 @@ impl Agent {
             }
         }
         self.waiting = None;
+        self.neighbours_seen(now, &mut view);
         self.set_live(&view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);
         if self.persistence() != Persistence::None && self.snapshot.due(now, &view, quiet) {
@@ -87,12 +89,11 @@ impl Agent {
 
     /// Sets what differs from the order and can be set while the server runs.
     pub(super) fn set_live(&mut self, view: &ServerView) {
-        let Some(order) = &self.order else { return };
-        let wanted = config::directives(&order.config);
+        let Some(wanted) = self.wanted_config() else { return };
         let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
         let drifted: Vec<Directive> = wanted
             .into_iter()
-            .filter(|(name, _)| view.config_drift.contains(name))
+            .filter(|(name, _)| view.config_drift.contains(name) && self.may_set(name))
             // A returning replica runs without AOF and takes part in no election until it is in sync, see `launch`.
             .filter(|(name, _)| !(syncing && (name == config::APPENDONLY || name == config::NO_FAILOVER)))
             .collect();

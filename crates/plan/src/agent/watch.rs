@@ -100,6 +100,11 @@ impl Watch {
         self.next_look = now;
     }
 
+    /// Something may be about to change: look within that time.
+    pub(super) fn look_within(&mut self, now: Millis, ms: u64) {
+        self.next_look = self.next_look.min(now.plus(ms));
+    }
+
     /// Another configuration is wanted from now on: the server has to be compared with that one.
     pub(super) fn wanted_changed(&mut self, now: Millis) {
         self.changes += 1;

@@ -1,6 +1,7 @@
 //! Law 6: one disruption per shard, and a majority of slot-owning primaries undisturbed.
 
 use super::zones::quorum;
+use crate::health::isolated;
 use crate::sight::{ShardSight, Sight};
 use valkeeper_model::{Activity, Refusal, Waiting};
 
@@ -26,7 +27,9 @@ pub fn may_disturb(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Result<(), Refu
     }
     let of = sight.shards.len();
     let well = |other: &&ShardSight<'_>| {
-        other.name != shard.name && busy(other).is_none() && other.primary().is_some()
+        other.name != shard.name
+            && busy(other).is_none()
+            && other.primary().is_some_and(|primary| !isolated(&primary))
     };
     let others = sight.shards.values().filter(well).count();
     if others < quorum(of) { Err(Refusal::MajorityAtRisk { alive: others, of }) } else { Ok(()) }

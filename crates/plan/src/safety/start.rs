@@ -77,8 +77,8 @@ impl Disk {
 pub enum Sibling {
     /// Serves the slots already.
     Primary(Box<ServerView>),
-    /// Was in sync in this run and runs: law 3 wants it promoted.
-    Live(Candidate),
+    /// Was in sync in this run and runs: law 3 wants it promoted. With the epoch of the claim that it follows.
+    Live(Candidate, Option<Epoch>),
     /// Its disk claims the slots with this epoch; it is not serving them now.
     Claims(Epoch),
     /// Runs with what its own disk gave it.
@@ -118,7 +118,10 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Si
             let candidate =
                 Candidate { instance: name.clone(), incarnation, replication: view.replication.clone() };
             match view.replication.link() {
-                Some(Link::Up | Link::Lost) => Sibling::Live(candidate),
+                Some(Link::Up | Link::Lost) => {
+                    let followed = view.primary().and_then(|primary| view.topology.get(&primary));
+                    Sibling::Live(candidate, followed.map(|node| node.config_epoch))
+                }
                 Some(Link::NeverUp) if view.keys > 0 || report.has_data => Sibling::Cold(candidate),
                 Some(Link::NeverUp) | None => Sibling::Empty,
                 Some(Link::Syncing) => Sibling::Unknown,
@@ -177,12 +180,19 @@ pub fn comeback(
     siblings: &[(InstanceName, Sibling)],
 ) -> Comeback {
     let find = |wanted: fn(&Sibling) -> bool| siblings.iter().find(|(_, sibling)| wanted(sibling));
-    let newest = siblings.iter().filter_map(|(_, sibling)| match sibling {
-        Sibling::Primary(view) => Some(view),
+    let claim = |view: &ServerView| view.myself().map(|node| node.config_epoch);
+    let serving = siblings.iter().filter_map(|(name, sibling)| match sibling {
+        Sibling::Primary(view) => Some((name, view)),
         _ => None,
     });
-    if let Some(view) = newest.max_by_key(|view| view.myself().map(|node| node.config_epoch)) {
-        return Comeback::AsReplicaOf(view.clone());
+    // One whose claim is older than ours was replaced by us and has not heard of it: what we took since, it does not have.
+    let newest = serving.max_by_key(|(_, view)| claim(view));
+    let replaced = newest.filter(|(_, view)| whole && claim(view).is_some_and(|epoch| epoch < own_epoch));
+    match (newest, replaced) {
+        (Some((_, view)), None) => return Comeback::AsReplicaOf(view.clone()),
+        // The others will tell it; then it is a replica that can be promoted.
+        (_, Some((name, _))) if !has_data => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        _ => {}
     }
     // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers
     // that follow each other never serve.
@@ -196,7 +206,13 @@ pub fn comeback(
     }
     let unknown: Vec<_> =
         siblings.iter().filter(|(_, s)| *s == Sibling::Unknown).map(|(name, _)| name.clone()).collect();
-    if find(|s| matches!(s, Sibling::Live(_))).is_some() {
+    // A replica that follows a newer claim than ours: we have been succeeded, and who did may serve, although nothing is known of it.
+    let succeeded =
+        |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(own_epoch));
+    if whole && !unknown.is_empty() && siblings.iter().any(|(_, sibling)| succeeded(sibling)) {
+        return Comeback::Wait(Hold::Unknown(unknown));
+    }
+    if find(|s| matches!(s, Sibling::Live(..))).is_some() {
         return Comeback::FailOver { cold: false };
     }
     if !unknown.is_empty() {

@@ -24,6 +24,16 @@ pub(crate) struct AgentHost {
     /// The next start takes so long, milliseconds.
     pub(crate) loads_for: Option<u64>,
     pub(crate) terminate_when_awake: Option<u64>,
+    /// What happens to a frozen agent until it is thawed.
+    pub(crate) frozen: Option<Vec<(u64, Event)>>,
+    /// Tells one time in which it was frozen from the next.
+    pub(crate) freeze: u64,
+    /// When it was last thawed.
+    pub(crate) thawed_at: Option<u64>,
+    /// Its host is gone.
+    pub(crate) lost: bool,
+    /// It replaces itself by another program: the order that it leaves to that one.
+    pub(crate) left: Option<AgentOrder>,
     /// Wakes in a row that asked to be woken at once again.
     restless: u32,
 }
@@ -63,6 +73,9 @@ impl Fleet {
         if self.agents[agent].life != life {
             return;
         }
+        if let Some(backlog) = &mut self.agents[agent].frozen {
+            return backlog.push((life, event));
+        }
         let ticked = matches!(event, Event::Tick);
         let host = &mut self.agents[agent];
         let Some(machine) = &mut host.agent else { return };
@@ -93,8 +106,21 @@ impl Fleet {
         }
     }
 
-    /// The agent is gone, whatever it was doing. Its server stays.
+    /// The agent is gone, whatever it was doing. Its server stays, unless the agent was all that kept the host's pod: then only an
+    /// agent that replaces itself leaves its server running, and is back at once.
     pub(crate) fn agent_dies(&mut self, agent: usize) {
+        let replaces_itself = self.setup.own_hosts && self.random.in_thousand(500);
+        let left = self.agents[agent].newest.clone().filter(|_| replaces_itself);
+        self.agent_ends(agent);
+        if self.setup.own_hosts && !replaces_itself {
+            self.kill(agent, "its agent is gone");
+        }
+        self.agents[agent].left = left;
+        let delay = if replaces_itself { self.random.within(5..=60) } else { self.random.within(50..=3_000) };
+        self.clock.after(delay, Happening::AgentUp { agent });
+    }
+
+    pub(crate) fn agent_ends(&mut self, agent: usize) {
         let name = self.name(agent).clone();
         self.note(|| format!("the agent of {name} is gone"));
         let host = &mut self.agents[agent];
@@ -104,14 +130,13 @@ impl Fleet {
         host.dies_after = None;
         host.tick_at = None;
         host.terminate_when_awake = None;
-        let delay = self.random.within(50..=3_000);
-        self.clock.after(delay, Happening::AgentUp { agent });
+        host.left = None;
     }
 
     /// An agent starts, and finds its server running or not.
     pub(crate) fn agent_up(&mut self, agent: usize) {
         let now = self.now();
-        if self.agents[agent].agent.is_some() {
+        if self.agents[agent].agent.is_some() || self.agents[agent].lost {
             return;
         }
         let server = &self.servers[agent];
@@ -119,9 +144,14 @@ impl Fleet {
         let name = self.name(agent).clone();
         let host = &mut self.agents[agent];
         host.life += 1;
-        host.agent = Some(Agent::new(name, running, Millis(now)));
-        let life = host.life;
+        let machine = Agent::new(name, running, Millis(now));
+        host.agent = Some(if self.setup.own_hosts { machine.watching_hosts(Millis(now)) } else { machine });
+        let (life, left) = (host.life, host.left.take());
+        host.newest.clone_from(&left);
         self.agent_event(agent, life, Event::Tick);
+        if let Some(order) = left {
+            self.agent_event(agent, life, Event::Order(Box::new(order)));
+        }
     }
 
     fn carry_out_for_agent(&mut self, agent: usize, life: u64, command: Command) {
@@ -164,6 +194,10 @@ impl Fleet {
             return;
         }
         let life = self.agents[agent].life;
+        if self.agents[agent].frozen.is_some() {
+            // It lies in a socket.
+            return self.clock.after(100, Happening::Order { controller, agent, order: Box::new(order) });
+        }
         let Some(machine) = &self.agents[agent].agent else { return };
         let obeyed = machine.generation().unwrap_or(Generation(0));
         if self.agents[agent].newest.as_ref().is_none_or(|newest| newest.generation <= order.generation) {

@@ -127,6 +127,14 @@ impl Fleet {
                     replication.offset.0 = u64::MAX / 2 - replication.offset.0;
                 }
             }
+            (Some(Sabotage::ForgetPromises), Ask::Beat { .. }) => {
+                if let Ok(Answer::Beat { counts, stands, remembers }) = result {
+                    (*counts, *stands, *remembers) = (true, true, true);
+                }
+            }
+            (Some(Sabotage::ForceWithoutTestimony), Ask::Testify { .. }) => {
+                *result = Ok(Answer::Testimony { silent_ms: 60_000 });
+            }
             (Some(Sabotage::TakeUnknownForDown), Ask::Report { .. } | Ask::Replication) => {
                 if !matches!(result, Err(AskFailed::Unseen(_))) {
                     return;
@@ -168,6 +176,9 @@ impl Fleet {
             && command == ServerCommand::FailoverPlanned
         {
             command = ServerCommand::FailoverForce;
+        }
+        if let ServerCommand::Configure(directives) = &mut command {
+            self.spoil_refusal(directives);
         }
         let id = self.id();
         self.serves.insert(id, ServeInFlight { server: agent, life, token });

@@ -115,6 +115,13 @@ pub(crate) enum Happening {
     AgentUp {
         agent: usize,
     },
+    HostThaws {
+        host: usize,
+        freeze: u64,
+    },
+    HostBack {
+        host: usize,
+    },
     Ask {
         id: u64,
     },
@@ -267,7 +274,7 @@ impl Fleet {
             controllers: Vec::new(),
             store: Store::new(layout_random),
             spec,
-            writers: (0..shards).map(Writer::new).collect(),
+            writers: Writer::of(shards, setup.own_hosts),
             laws: Laws::new(shards, count),
             transcript: Transcript::new(setup.transcript),
             sabotage: setup.sabotage,
@@ -408,6 +415,8 @@ impl Fleet {
             Happening::Agent { agent, life, event } => self.agent_event(agent, life, *event),
             Happening::AgentTick { agent, life, at } => self.agent_tick(agent, life, at),
             Happening::AgentUp { agent } => self.agent_up(agent),
+            Happening::HostThaws { host, freeze } => self.host_thaws(host, freeze),
+            Happening::HostBack { host } => self.host_back(host),
             Happening::Ask { id } => self.ask_arrives(id),
             Happening::Answered { id, result } => self.answered(id, *result),
             Happening::AskTimeout { id } => self.ask_timed_out(id),

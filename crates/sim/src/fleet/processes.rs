@@ -34,7 +34,10 @@ impl Fleet {
         }
         server.disk.owner = Some(owner);
         server.address = plan.address.clone();
-        let config: BTreeMap<_, _> = plan.config.iter().cloned().collect();
+        let mut config = plan.config.clone();
+        self.spoil_refusal(&mut config);
+        let config: BTreeMap<_, _> = config.into_iter().collect();
+        let server = &mut self.servers[agent];
         if let Err(detail) = server.exec(config, random_replid) {
             return self.tell_agent(agent, life, Event::StartFailed(StartFailure::Exited { detail }));
         }
@@ -182,7 +185,8 @@ impl Fleet {
 
     /// SIGCONT: first what waits in the sockets of clients, then the rest.
     pub(crate) fn thaw(&mut self, server: usize, run: u64) {
-        if self.servers[server].run != run || self.servers[server].process != Process::Hung {
+        let frozen = self.agents[server].frozen.is_some();
+        if self.servers[server].run != run || self.servers[server].process != Process::Hung || frozen {
             return;
         }
         let name = self.name(server).clone();

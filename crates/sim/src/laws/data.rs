@@ -7,6 +7,9 @@ use crate::network::Way;
 use crate::server::{Process, Rise};
 use valkeeper_model::Persistence;
 
+/// A host that was frozen takes what lies in its sockets until its agent, thawed too, has been heard by its server.
+const THAW_MS: u64 = 400;
+
 impl Fleet {
     /// Somebody is primary now.
     pub(crate) fn law_of_succession(&mut self, server: usize, how: Rise) {
@@ -100,11 +103,23 @@ impl Fleet {
         let window = 2 * self.setup.node_timeout_ms + 5_000;
         let cut =
             self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| self.now() < at + window);
-        if reign.how == Rise::Natural || cut {
+        let cut = cut && !self.must_not_write(server, reign, window);
+        if reign.how == Rise::Natural || cut || self.is_thawing(server) {
             return self.history.excuse(tip);
         }
         let names = (self.name(server).clone(), self.name(reign.primary).clone());
         self.break_law(3, format!("{} takes writes although {} is the primary", names.0, names.1));
+    }
+
+    fn is_thawing(&self, host: usize) -> bool {
+        self.agents[host].thawed_at.is_some_and(|at| self.now() < at + THAW_MS)
+    }
+
+    /// On hosts of their own, whoever was replaced by vote refused writes before, whether it knows of that or not.
+    fn must_not_write(&self, server: usize, reign: Reign, window: u64) -> bool {
+        let in_part = self.network.is_cut_in_part(Way::Bus)
+            || self.network.last_cut_in_part.is_some_and(|at| self.now() < at + window);
+        self.setup.own_hosts && reign.how == Rise::Force && !in_part && self.agents[server].frozen.is_none()
     }
 
     /// A client got its OK. The write may be gone already; then it must have been allowed to go.
@@ -176,7 +191,11 @@ impl Fleet {
         let shard = self.servers[chosen].shard();
         let Some(reign) = self.laws.reigns[shard].filter(|reign| reign.primary != chosen) else { return };
         let old = &self.servers[reign.primary];
-        if old.process != Process::Down && old.run == reign.run && old.is_primary() {
+        let harmless = self.setup.own_hosts
+            && (old.refuses_writes()
+                || self.agents[reign.primary].frozen.is_some()
+                || self.is_thawing(reign.primary));
+        if old.process != Process::Down && old.run == reign.run && old.is_primary() && !harmless {
             let names = (self.name(chosen).clone(), self.name(reign.primary).clone());
             let what = format!("{} is promoted while the process of {} lives", names.0, names.1);
             return self.break_law(3, what);

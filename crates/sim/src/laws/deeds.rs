@@ -7,7 +7,7 @@ use crate::sabotage::Sabotage;
 use crate::server::Process;
 use valkeeper_model::{Activity, Ask, Happened, Run};
 use valkeeper_plan::agent::{ServerCommand, StartPlan};
-use valkeeper_plan::config::{self, APPENDONLY, Directive, NO_FAILOVER};
+use valkeeper_plan::config::{self, APPENDONLY, Directive, MIN_REPLICAS, NO_FAILOVER};
 
 impl Fleet {
     /// A server is told something that changes who is primary.
@@ -82,7 +82,7 @@ impl Fleet {
     pub(crate) fn law_of_orders(&mut self, agent: usize, directives: &[Directive]) {
         let Some(order) = &self.agents[agent].newest else { return };
         let newest = config::directives(&order.config);
-        let free = [APPENDONLY, NO_FAILOVER];
+        let free = [APPENDONLY, NO_FAILOVER, MIN_REPLICAS];
         let mut pairs = newest.iter().zip(directives);
         let same = newest.len() == directives.len()
             && pairs.all(|(a, b)| a == b || a.0 == b.0 && free.contains(&a.0.as_str()));

@@ -105,6 +105,11 @@ impl Laws {
         self.reigns[shard].map(|reign| reign.primary)
     }
 
+    /// The shard takes writes, if only between two looks at it.
+    pub(crate) fn note_served(&mut self, shard: usize) {
+        self.unserved_since[shard] = None;
+    }
+
     pub(crate) fn note_request(&mut self, token: Token, request: &Request, _now: u64) {
         self.requests.insert(token, request.clone());
     }

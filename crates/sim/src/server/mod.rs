@@ -23,6 +23,7 @@ use crate::history::{EMPTY, Tip};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{Address, InstanceName, NodeId, ReplicationId, Role, ShardId, SlotSet, Topology};
+use valkeeper_plan::config::MIN_REPLICAS;
 
 /// A primary does not serve for this long after its start (`CLUSTER_WRITABLE_DELAY`).
 pub const WRITABLE_DELAY_MS: u64 = 2_000;
@@ -296,7 +297,13 @@ impl Server {
 
     /// Would it take a write now, were it not paused?
     pub fn serves(&self) -> bool {
-        self.process == Process::Running && self.ok && self.owns()
+        self.process == Process::Running && self.ok && self.owns() && !self.refuses_writes()
+    }
+
+    /// Are more replicas wanted than there can be? Then it answers every write with an error.
+    pub fn refuses_writes(&self) -> bool {
+        let wanted = self.config.get(MIN_REPLICAS).and_then(|value| value.parse::<u64>().ok());
+        wanted.is_some_and(|wanted| wanted > self.members.ids.len() as u64)
     }
 
     /// Are writes held?

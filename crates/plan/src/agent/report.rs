@@ -1,0 +1,56 @@
+//! What an agent tells of itself.
+
+use super::machine::{Agent, Phase};
+use crate::safety::start::Disk;
+use valkeeper_model::{Activity, AgentReport, DiskRole, Generation, Observed, Process, Unseen};
+
+impl Agent {
+    /// What we know. `None` before the first order: we do not even know where we are.
+    pub fn report(&self) -> Option<AgentReport> {
+        let order = self.order.as_ref()?;
+        let process = match self.process {
+            Process::Running { incarnation, .. } => Process::Running { incarnation, pid: self.pid },
+            Process::Down => Process::Down,
+        };
+        // An order is obeyed when the server has been compared with it: until then nobody knows whether it has what is wanted.
+        let compared = match &self.phase {
+            Phase::Watching(watch) | Phase::HandingOver(watch, ..) => watch.is_current(),
+            _ => true,
+        };
+        let behind = u64::from(!compared);
+        Some(AgentReport {
+            generation: Generation(order.generation.0.saturating_sub(behind)),
+            address: order.myself()?.address.clone(),
+            server: if process == Process::Down {
+                Observed::Unknown(Unseen::NotRunning)
+            } else {
+                self.server.clone()
+            },
+            process,
+            disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
+            has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
+            activity: self.activity(),
+            waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()),
+        })
+    }
+
+    fn activity(&self) -> Activity {
+        match &self.phase {
+            Phase::Idle if self.wanted_up() => Activity::Starting,
+            Phase::Idle => Activity::Resting,
+            Phase::Inspecting | Phase::Consulting(_) | Phase::Launching | Phase::Held { .. } => {
+                Activity::Starting
+            }
+            Phase::Watching(_) if self.server.known().is_none() && self.last_view.is_none() => {
+                Activity::Starting
+            }
+            Phase::Watching(_) => match self.replacing() {
+                Some(promotion) => promotion.activity(),
+                None => Activity::Watching,
+            },
+            Phase::Promoting(promotion) => promotion.activity(),
+            Phase::HandingOver(..) => Activity::HandingOver,
+            Phase::Parting(..) | Phase::Stopping { .. } => Activity::Stopping,
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! An agent on a host of its own, as its host sees it: what it tells its server and the others, and in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, ClusterId, Epoch, Generation, Happened, Incarnation,
+    InstanceName, Link, Member, Millis, NodeId, Offset, Part, Persistence, Replication, ReplicationId, Role,
+    Run, ServerConfig, ServerView, ShardId, ShardName, SlotRange, SlotSet, TopologyNode, Unseen, Waiting,
+};
+use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
+use valkeeper_plan::config::MIN_REPLICAS;
+use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
+
+fn name(n: u8) -> InstanceName {
+    format!("c-{n}").parse().expect("a name")
+}
+
+fn id(n: u8) -> NodeId {
+    NodeId::from_bytes([n + 1; 20])
+}
+
+fn address(n: u8) -> Address {
+    let port = 7_000 + u16::from(n);
+    Address { ip: [127, 0, 0, 1].into(), port, bus_port: port + 10_000 }
+}
+
+fn slots(shard: u8) -> SlotSet {
+    let first = u16::from(shard) * 10;
+    format!("{first}-{}", first + 9).parse::<SlotRange>().into_iter().collect()
+}
+
+/// c-0, c-1 and c-2 are primaries, c-3, c-4 and c-5 their replicas.
+fn order(to: u8) -> AgentOrder {
+    let member = |n: u8| Member {
+        shard: ShardName::nth(u32::from(n % 3)),
+        shard_id: ShardId::from_bytes([n % 3 + 1; 20]),
+        node_id: id(n),
+        address: address(n),
+        founding_slots: if n < 3 { slots(n) } else { SlotSet::empty() },
+        founder: id(n % 3),
+    };
+    AgentOrder {
+        generation: Generation(2),
+        cluster: ClusterId::from_bytes([7; 20]),
+        instance: name(to),
+        run: Run::Up,
+        formed: true,
+        config: ServerConfig {
+            node_timeout_ms: 15_000,
+            unresponsive_after_ms: 5_000,
+            persistence: Persistence::Aof,
+            max_memory: None,
+            max_memory_policy: None,
+            min_sync_replicas: 0,
+            directives: BTreeMap::new(),
+        },
+        members: Arc::new((0..6).map(|n| (name(n), member(n))).collect()),
+    }
+}
+
+fn view(of: u8) -> ServerView {
+    let node = |n: u8| TopologyNode {
+        role: if n < 3 { Role::Primary } else { Role::Replica },
+        primary: (n >= 3).then(|| id(n - 3)),
+        slots: if n < 3 { slots(n) } else { SlotSet::empty() },
+        config_epoch: Epoch(u64::from(n % 3) + 1),
+        address: Some(address(n)),
+    };
+    let part = if of < 3 { Part::Primary { replicas: Vec::new() } } else { Part::Replica { link: Link::Up } };
+    ServerView {
+        node_id: id(of),
+        version: "9.1.2".to_owned(),
+        replication: Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) },
+        keys: 1,
+        memory_bytes: 1,
+        cluster_ok: true,
+        current_epoch: Epoch(3),
+        topology: Arc::new((0..6).map(|n| (id(n), node(n))).collect()),
+        failed: BTreeSet::new(),
+        suspected: BTreeSet::new(),
+        blank: 0,
+        open_slots: 0,
+        config_drift: Vec::new(),
+        config_refused: Vec::new(),
+        persistence_failing: false,
+    }
+}
+
+/// What the others answer to a beat.
+type Others = fn(&InstanceName) -> Result<Answer, AskFailed>;
+
+#[expect(clippy::unnecessary_wraps, reason = "an answer as it comes")]
+fn well(_: &InstanceName) -> Result<Answer, AskFailed> {
+    Ok(Answer::Beat { counts: true, stands: true, remembers: true })
+}
+
+fn silent(_: &InstanceName) -> Result<Answer, AskFailed> {
+    Err(AskFailed::Unseen(Unseen::Timeout))
+}
+
+fn older(_: &InstanceName) -> Result<Answer, AskFailed> {
+    Err(AskFailed::Refused("unknown question".to_owned()))
+}
+
+struct Host {
+    agent: Agent,
+    me: u8,
+    now: u64,
+    others: Others,
+    /// What the server's `min-replicas-to-write` is.
+    wanted_replicas: String,
+    obeys: bool,
+    log: Vec<(u64, Command)>,
+}
+
+impl Host {
+    /// A server that runs, adopted, and an agent that has its order.
+    fn new(me: u8, others: Others) -> Self {
+        let agent = Agent::new(name(me), Some((Incarnation(1), None)), Millis(0)).watching_hosts(Millis(0));
+        let mut host =
+            Self { agent, me, now: 0, others, wanted_replicas: "0".to_owned(), obeys: true, log: Vec::new() };
+        host.happens(Event::Order(Box::new(order(me))));
+        host
+    }
+
+    fn happens(&mut self, event: Event) -> Vec<Command> {
+        let commands = self.agent.handle(Millis(self.now), event);
+        for command in commands.clone() {
+            self.log.push((self.now, command.clone()));
+            match command {
+                Command::Serve { token, command, .. } => {
+                    let result = self.serve(command);
+                    self.happens(Event::Served { token, result });
+                }
+                Command::Tell { token, to, ask: Ask::Beat { .. }, .. } => {
+                    let result = (self.others)(&to);
+                    self.happens(Event::Told { token, result });
+                }
+                _ => {}
+            }
+        }
+        commands
+    }
+
+    fn serve(&mut self, command: ServerCommand) -> Result<Reply, ServerError> {
+        match command {
+            ServerCommand::Look(wanted) => {
+                let mut view = view(self.me);
+                let same =
+                    |(name, value): &(String, String)| name != MIN_REPLICAS || *value == self.wanted_replicas;
+                if !wanted.iter().all(same) {
+                    view.config_drift.push(MIN_REPLICAS.to_owned());
+                }
+                Ok(Reply::View(Box::new(view)))
+            }
+            ServerCommand::Configure(_) if !self.obeys => Err(ServerError::Busy),
+            ServerCommand::Configure(directives) => {
+                for (_, value) in directives.into_iter().filter(|(name, _)| name == MIN_REPLICAS) {
+                    self.wanted_replicas = value;
+                }
+                Ok(Reply::Done)
+            }
+            _ => Ok(Reply::Done),
+        }
+    }
+
+    fn until(&mut self, end: u64) {
+        while let Some(at) = self.agent.wake_at()
+            && at.0.max(self.now + 1) <= end
+        {
+            self.now = at.0.max(self.now + 1);
+            self.happens(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn refuses(&self) -> bool {
+        self.wanted_replicas != "0"
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        self.agent.report().and_then(|report| report.waiting)
+    }
+}
+
+fn is_refusal(command: &Command) -> bool {
+    matches!(command, Command::Serve { command: ServerCommand::Configure(directives), .. }
+        if directives.iter().any(|(name, value)| name == MIN_REPLICAS && value != "0"))
+}
+
+#[test]
+fn a_primary_that_hears_nobody_refuses_writes_and_takes_them_again() {
+    let mut host = Host::new(0, well);
+    host.until(5_000);
+    assert!(!host.refuses() && host.waiting().is_none());
+    host.others = silent;
+    host.until(5_000 + FENCE_AFTER_MS - 250);
+    assert!(!host.refuses());
+    host.until(5_000 + FENCE_AFTER_MS + 10);
+    assert!(host.refuses());
+    assert_eq!(host.waiting(), Some(Waiting::Isolated { instance: name(0) }));
+    // The ordinary comparison does not undo it, and does not tell of it as a difference.
+    host.until(30_000);
+    assert!(host.refuses());
+    assert!(host.agent.report().unwrap().view().unwrap().config_drift.is_empty());
+    host.others = well;
+    host.until(30_200);
+    assert!(!host.refuses() && host.waiting().is_none());
+    let told = |wanted: fn(&Happened) -> bool| {
+        host.log
+            .iter()
+            .filter(|(_, command)| matches!(command, Command::Record(event) if wanted(event)))
+            .count()
+    };
+    assert_eq!(told(|event| matches!(event, Happened::Isolated { .. })), 1);
+    assert_eq!(told(|event| matches!(event, Happened::IsolationEnded { .. })), 1);
+}
+
+/// One of the two others is enough: two of three are a majority.
+#[test]
+fn a_majority_is_enough() {
+    let mut host = Host::new(0, |who| if *who == name(1) { well(who) } else { silent(who) });
+    host.until(20_000);
+    assert!(!host.refuses());
+}
+
+#[test]
+fn what_an_agent_that_is_not_let_be_primary_itself_says_gives_no_lease() {
+    for (counts, stands) in [(false, true), (true, false)] {
+        let mut host = Host::new(0, well);
+        host.until(2_000);
+        host.others = if counts {
+            |_| Ok(Answer::Beat { counts: true, stands: false, remembers: true })
+        } else {
+            |_| Ok(Answer::Beat { counts: false, stands: true, remembers: true })
+        };
+        host.until(4_000);
+        assert!(host.refuses(), "counts {counts}, stands {stands}");
+    }
+}
+
+/// One that was started a moment ago may have forgotten a promise: it prolongs a lease and gives none.
+#[test]
+fn who_may_have_forgotten_a_promise_prolongs_and_gives_nothing() {
+    let young: Others = |_| Ok(Answer::Beat { counts: true, stands: true, remembers: false });
+    let mut host = Host::new(0, well);
+    host.until(2_000);
+    host.others = young;
+    host.until(10_000);
+    assert!(!host.refuses());
+    host.others = silent;
+    host.until(12_000);
+    host.others = young;
+    host.until(20_000);
+    assert!(host.refuses());
+}
+
+#[test]
+fn older_agents_are_no_reason_to_refuse_writes() {
+    let mut host = Host::new(0, older);
+    host.until(20_000);
+    assert!(!host.refuses() && host.waiting().is_none());
+}
+
+/// Whatever happens first after a time in which the host was frozen: writes are refused before it is dealt with.
+#[test]
+fn after_a_freeze_writes_are_refused_first() {
+    let question = Event::Asked { token: Token(9), ask: Ask::Beat { from: name(1) } };
+    let late = Event::Told { token: Token(1), result: well(&name(1)) };
+    for event in [Event::Tick, question, late, Event::Order(Box::new(order(0)))] {
+        let mut host = Host::new(0, well);
+        host.until(5_000);
+        host.now = 9_000;
+        let first = host.happens(event.clone()).into_iter().next().expect("something is done");
+        assert!(is_refusal(&first), "{event:?}: {first:?}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_confirm_is_killed() {
+    let mut host = Host::new(0, well);
+    host.until(5_000);
+    (host.others, host.obeys) = (silent, false);
+    host.until(9_000);
+    let killed = host.log.iter().find(|(_, command)| matches!(command, Command::Kill(_)));
+    let refused = host.log.iter().find(|(_, command)| is_refusal(command));
+    let (killed, refused) = (killed.expect("it is killed").0, refused.expect("it is told first").0);
+    assert!(killed - refused <= CONFIRM_MS + 20, "told at {refused}, killed at {killed}");
+}
+
+#[test]
+fn an_adopted_server_has_a_moment() {
+    let mut host = Host::new(0, silent);
+    host.until(ADOPTED_MS - 1);
+    assert!(!host.refuses());
+    host.until(ADOPTED_MS + 1);
+    assert!(host.refuses());
+    // Without an order nothing can be told to it.
+    let mut agent = Agent::new(name(0), Some((Incarnation(1), None)), Millis(0)).watching_hosts(Millis(0));
+    let wake = agent.wake_at().expect("it wakes");
+    assert_eq!(agent.handle(wake, Event::Tick), [Command::Kill(Incarnation(1))]);
+    // What the last agent had refused is not taken back in that moment.
+    let mut host = Host::new(0, silent);
+    host.wanted_replicas = "1000000".to_owned();
+    host.until(ADOPTED_MS - 1);
+    assert!(host.refuses());
+}
+
+#[test]
+fn an_agent_beside_others_in_one_process_does_nothing_of_this() {
+    let mut host = Host::new(0, silent);
+    host.agent = Agent::new(name(0), Some((Incarnation(1), None)), Millis(0));
+    host.log.clear();
+    host.happens(Event::Order(Box::new(order(0))));
+    host.until(20_000);
+    assert!(!host.refuses());
+    assert!(!host.log.iter().any(|(_, command)| matches!(command, Command::Tell { .. })));
+    let answers = host.happens(Event::Asked { token: Token(1), ask: Ask::Beat { from: name(1) } });
+    assert!(
+        answers
+            .iter()
+            .any(|command| matches!(command, Command::Answer { result: Err(AskFailed::Refused(_)), .. }))
+    );
+}
+
+/// A replica says so within a second, and asks the others and the primary itself.
+#[test]
+fn a_replica_that_does_not_hear_its_primary_says_so() {
+    let mut host = Host::new(3, silent);
+    let beat = || Event::Asked { token: Token(1), ask: Ask::Beat { from: name(0) } };
+    for at in (200..=5_000).step_by(200) {
+        host.until(at);
+        host.happens(beat());
+    }
+    assert_eq!(host.waiting(), None);
+    host.until(5_590);
+    assert_eq!(host.waiting(), None);
+    host.until(5_610);
+    assert_eq!(host.waiting(), Some(Waiting::PrimaryUnheard { instance: name(0) }));
+    host.until(6_690);
+    let asked = |host: &Host| -> Vec<InstanceName> {
+        let ask = |command: &Command| match command {
+            Command::Tell { to, ask: Ask::Testify { against }, .. } if *against == name(0) => {
+                Some(to.clone())
+            }
+            _ => None,
+        };
+        host.log.iter().filter_map(|(_, command)| ask(command)).collect()
+    };
+    assert_eq!(asked(&host), []);
+    host.until(6_710);
+    assert_eq!(asked(&host), [name(0), name(1), name(2)]);
+    // It is heard again: nothing more is asked.
+    host.happens(beat());
+    assert_eq!(host.waiting(), None);
+    host.until(7_200);
+    assert_eq!(asked(&host).len(), 3);
+}

@@ -1,0 +1,300 @@
+//! The rule for lost hosts against chance: whenever a majority has testified against a primary, that one's lease has ended, long enough
+//! for its server to refuse writes for certain, and it gets no other before the promotion is over. Delays and losses of all messages are
+//! drawn; every agent has a clock of its own, which starts anywhere; agents start anew and seats change hands meanwhile.
+
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use valkeeper_model::{InstanceName, Millis, ShardName};
+use valkeeper_plan::safety::isolation::{
+    BEAT_MS, CONFIRM_MS, FENCE_AFTER_MS, Lease, PROMISE_MS, Witness, Word, may_force,
+};
+
+const ASK_MS: u64 = 250;
+const END_MS: u64 = 20_000;
+
+struct Chance(u64);
+
+impl Chance {
+    fn draw(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below.max(1)
+    }
+}
+
+/// How bad the network is.
+#[derive(Debug, Clone, Copy)]
+struct Weather {
+    /// Of a hundred messages, so many are lost.
+    lost: u64,
+    /// A message takes up to so long.
+    delay: u64,
+    /// Between cuts of a way, up to so long; 0 for no cuts.
+    calm: u64,
+    /// Agents start anew and seats change hands after up to so long; 0 for never.
+    change: u64,
+}
+
+enum Message {
+    Beat { to: usize, sent: u64 },
+    Answer { seat: usize, sent: u64, word: Word },
+    Question { to: usize, round: u64 },
+    Testimony { round: u64, silent: u64 },
+}
+
+/// The agent on a seat, with its own clock.
+struct Sitting {
+    witness: Witness,
+    ahead: u64,
+}
+
+struct World {
+    chance: Chance,
+    weather: Weather,
+    seats: Vec<Sitting>,
+    accused: InstanceName,
+    /// By seat, of the ways to the accused: cut until then.
+    cut_until: Vec<u64>,
+    cut_from: Vec<u64>,
+    under_way: BTreeMap<(u64, u64), Message>,
+    messages: u64,
+}
+
+impl World {
+    fn new(seed: u64, others: usize, weather: Weather) -> Self {
+        let mut world = Self {
+            chance: Chance(seed | 1),
+            weather,
+            seats: Vec::new(),
+            accused: "c-0".parse().expect("a name"),
+            cut_until: vec![0; others],
+            cut_from: vec![0; others],
+            under_way: BTreeMap::new(),
+            messages: 0,
+        };
+        for seat in 0..others {
+            let mut sitting = world.sitting(0);
+            sitting.witness.founded(Millis(sitting.ahead));
+            world.seats.push(sitting);
+            world.cut_from[seat] = 3_000 + world.chance.draw(weather.calm);
+        }
+        world
+    }
+
+    /// Somebody who sits down now and remembers nothing.
+    fn sitting(&mut self, now: u64) -> Sitting {
+        let ahead = self.chance.draw(1_000_000);
+        let at = Millis(now + ahead);
+        let mut witness = Witness::new(at);
+        witness.saw(&BTreeSet::from([self.accused.clone()]), at);
+        witness.sits(true, true, at);
+        Sitting { witness, ahead }
+    }
+
+    fn send(&mut self, now: u64, message: Message) {
+        if self.chance.draw(100) >= self.weather.lost {
+            self.messages += 1;
+            let at = now + 1 + self.chance.draw(self.weather.delay);
+            self.under_way.insert((at, self.messages), message);
+        }
+    }
+
+    fn cut(&mut self, seat: usize, now: u64) -> bool {
+        if self.weather.calm > 0 && now >= self.cut_until[seat] && now >= self.cut_from[seat] {
+            self.cut_until[seat] = now + self.chance.draw(4_000);
+            self.cut_from[seat] = self.cut_until[seat] + self.chance.draw(self.weather.calm);
+        }
+        now < self.cut_until[seat]
+    }
+}
+
+fn seat_name(seat: usize) -> ShardName {
+    ShardName::nth(u32::try_from(seat).expect("few") + 1)
+}
+
+/// What happened in a run.
+#[derive(Debug, Default)]
+struct Seen {
+    grants: u32,
+    unheld: u64,
+}
+
+fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseError> {
+    let mut world = World::new(seed, others, weather);
+    let mut lease = Lease::default();
+    let of = others + 1;
+    let all: Vec<ShardName> = (0..others).map(seat_name).collect();
+    let own_ahead = world.chance.draw(1_000_000);
+    let (phase, first) = (world.chance.draw(BEAT_MS), world.chance.draw(ASK_MS));
+    let mut outcome = Seen::default();
+    // The oracle's own account: what was answered, by seat, and rounds of testimonies.
+    let mut renewals: Vec<(usize, u64)> = Vec::new();
+    let mut rounds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut held_last = 0;
+    let mut forbidden_until = 0;
+    for now in 0..END_MS {
+        let due: Vec<_> = world.under_way.range(..=(now, u64::MAX)).map(|(key, _)| *key).collect();
+        for key in due {
+            let Some(message) = world.under_way.remove(&key) else { continue };
+            match message {
+                Message::Beat { to, sent } => {
+                    let accused = world.accused.clone();
+                    let sitting = &mut world.seats[to];
+                    let at = Millis(now + sitting.ahead);
+                    sitting.witness.heard(&accused, at);
+                    let counts = sitting.witness.lets(&accused, at);
+                    let said = Word { counts, stands: true, remembers: sitting.witness.remembers(at) };
+                    if !world.cut(to, now) {
+                        world.send(now, Message::Answer { seat: to, sent, word: said });
+                    }
+                }
+                Message::Answer { seat, sent, word: said } => {
+                    let at = Millis(now + own_ahead);
+                    let held = lease.held_until(all.iter(), of).is_some_and(|until| at < until);
+                    lease.answered(&seat_name(seat), Millis(sent + own_ahead), said, held);
+                    if said.counts && (said.remembers || held) {
+                        renewals.push((seat, sent));
+                    }
+                }
+                Message::Question { to, round } => {
+                    let accused = world.accused.clone();
+                    let sitting = &mut world.seats[to];
+                    let silent = sitting.witness.testify(&accused, Millis(now + sitting.ahead));
+                    if let Some(silent) = silent {
+                        world.send(now, Message::Testimony { round, silent });
+                    }
+                }
+                Message::Testimony { round, silent } => {
+                    let testimonies = rounds.entry(round).or_default();
+                    testimonies.push(silent);
+                    if now < round + 500 && may_force(testimonies.iter().copied(), of) {
+                        outcome.grants += 1;
+                        let margin = now.saturating_sub(held_last);
+                        prop_assert!(margin >= CONFIRM_MS, "held {margin} ms before the testimony of {now}");
+                        forbidden_until = forbidden_until.max(round + PROMISE_MS);
+                    }
+                }
+            }
+        }
+        if now % BEAT_MS == phase {
+            for to in 0..others {
+                if !world.cut(to, now) {
+                    world.send(now, Message::Beat { to, sent: now });
+                }
+            }
+        }
+        if now % ASK_MS == first {
+            for to in 0..others {
+                world.send(now, Message::Question { to, round: now });
+            }
+        }
+        if weather.change > 0 && world.chance.draw(weather.change) == 0 {
+            let seat = usize::try_from(world.chance.draw(others as u64)).expect("few");
+            let anew = world.sitting(now);
+            world.seats[seat] = anew;
+        }
+        // Held by the oracle: a majority with its own seat, of answers to what was sent less than the time ago.
+        let fresh: BTreeSet<usize> = renewals
+            .iter()
+            .rev()
+            .take_while(|(_, sent)| sent + 5_000 > now)
+            .filter(|(_, sent)| now - sent < FENCE_AFTER_MS)
+            .map(|(seat, _)| *seat)
+            .collect();
+        let oracle = fresh.len() + 1 > of / 2;
+        let held = lease.held_until(all.iter(), of).is_some_and(|until| now + own_ahead < until.0);
+        prop_assert_eq!(held, oracle, "at {}", now);
+        if held {
+            prop_assert!(
+                now >= forbidden_until,
+                "held at {} in spite of promises until {}",
+                now,
+                forbidden_until
+            );
+            held_last = now;
+        } else if now > 1_000 {
+            outcome.unheld += 1;
+        }
+    }
+    Ok(outcome)
+}
+
+fn weather() -> impl Strategy<Value = Weather> {
+    let change = prop_oneof![Just(0), 300..5_000_u64];
+    (0..60_u64, 1..1_200_u64, prop_oneof![Just(0), 1..6_000_u64], change)
+        .prop_map(|(lost, delay, calm, change)| Weather { lost, delay, calm, change })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_lease_outlives_the_testimony_of_a_majority(seed: u64, others in 2..7_usize, weather in weather()) {
+        play(seed, others, weather)?;
+    }
+
+    #[test]
+    fn in_good_weather_the_lease_is_held_and_nobody_is_replaced(seed: u64, others in 2..7_usize, delay in 1..150_u64) {
+        let seen = play(seed, others, Weather { lost: 2, delay, calm: 0, change: 0 })?;
+        prop_assert_eq!(seen.grants, 0);
+        prop_assert_eq!(seen.unheld, 0);
+    }
+}
+
+/// The first property is worth something only if majorities do testify in such weather, and leases end.
+#[test]
+fn bad_weather_is_bad_enough() {
+    let weather = Weather { lost: 10, delay: 300, calm: 4_000, change: 0 };
+    let all: Vec<Seen> = (1..60).map(|seed| play(seed * 7_919, 2, weather).unwrap()).collect();
+    assert!(all.iter().filter(|seen| seen.grants > 0).count() > 10, "{all:?}");
+    assert!(all.iter().filter(|seen| seen.unheld > 0).count() > 30, "{all:?}");
+}
+
+#[test]
+fn two_primaries_cannot_tell_who_is_cut_off() {
+    assert!(!may_force([10_000, 10_000].into_iter(), 2));
+    assert!(may_force([1_700, 1_700].into_iter(), 3));
+    assert!(!may_force([1_700, 1_699].into_iter(), 3));
+    assert!(!may_force([9_000, 9_000].into_iter(), 4));
+    assert_eq!(Lease::default().held_until(std::iter::empty(), 2), Some(Millis(u64::MAX)));
+    assert_eq!(Lease::default().held_until([seat_name(0)].iter(), 3), None);
+}
+
+/// Who was replaced is not let be primary again before the server has said so, however long ago the promise was.
+#[test]
+fn a_known_successor_outlasts_the_promise() {
+    let (old, new): (InstanceName, InstanceName) = ("c-0".parse().unwrap(), "c-3".parse().unwrap());
+    let mut witness = Witness::new(Millis(0));
+    witness.saw(&BTreeSet::from([old.clone()]), Millis(0));
+    witness.sits(true, true, Millis(0));
+    assert!(witness.lets(&old, Millis(10)));
+    assert_eq!(witness.testify(&old, Millis(2_000)), Some(2_000));
+    assert!(!witness.lets(&old, Millis(2_000 + PROMISE_MS - 1)));
+    assert!(witness.lets(&old, Millis(2_000 + PROMISE_MS)));
+    witness.saw(&BTreeSet::from([new.clone()]), Millis(2_100));
+    assert!(!witness.lets(&old, Millis(60_000)));
+    assert!(witness.lets(&new, Millis(60_000)));
+    witness.saw(&BTreeSet::from([old.clone()]), Millis(60_001));
+    assert!(witness.lets(&old, Millis(60_001)));
+}
+
+/// Nobody has missed beats before there was one to send them, or before one could have heard them.
+#[test]
+fn silence_counts_from_when_there_was_something_to_hear() {
+    let primary: InstanceName = "c-0".parse().unwrap();
+    let only = BTreeSet::from([primary.clone()]);
+    let mut witness = Witness::new(Millis(0));
+    witness.heard(&primary, Millis(0));
+    witness.sits(true, true, Millis(0));
+    assert_eq!(witness.testify(&primary, Millis(5_000)), Some(0), "it is no primary as far as is known");
+    witness.saw(&only, Millis(5_000));
+    assert_eq!(witness.testify(&primary, Millis(6_000)), Some(1_000));
+    witness.sits(true, false, Millis(6_000));
+    assert_eq!(witness.testify(&primary, Millis(9_000)), None, "cut off itself");
+    witness.sits(true, true, Millis(9_000));
+    assert_eq!(witness.testify(&primary, Millis(9_500)), Some(500));
+    witness.sits(false, true, Millis(9_500));
+    assert_eq!(witness.testify(&primary, Millis(12_000)), None, "it has no seat");
+    assert!(!witness.lets(&primary, Millis(12_000)));
+}

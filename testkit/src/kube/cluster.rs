@@ -1,0 +1,255 @@
+//! A cluster in a namespace of its own.
+
+use super::bed::Bed;
+use crate::waiting::DEADLINE;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use valkeeper_client::Endpoint;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Shards.
+    pub shards: u32,
+    /// Replicas of each.
+    pub replicas: u32,
+}
+
+/// A cluster.
+#[derive(Debug)]
+pub struct KubeCluster<'a> {
+    /// Where it lives.
+    pub bed: &'a Bed,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    extra: String,
+    shape: Shape,
+}
+
+impl<'a> KubeCluster<'a> {
+    /// Not made yet. `extra` are lines of its spec, each with two blanks before it.
+    pub fn describe(bed: &'a Bed, namespace: &str, shape: Shape, extra: &str) -> Self {
+        if bed.try_kubectl(&["get", "namespace", namespace]).is_err() {
+            bed.kubectl(&["create", "namespace", namespace]);
+            crate::waiting::until("the namespace can have pods", || {
+                bed.try_kubectl(&["-n", namespace, "get", "serviceaccount", "default"]).ok()
+            });
+        }
+        Self {
+            bed,
+            namespace: namespace.to_owned(),
+            name: "cache".to_owned(),
+            extra: extra.to_owned(),
+            shape,
+        }
+    }
+
+    /// Made, and healthy.
+    pub fn create(bed: &'a Bed, namespace: &str) -> Self {
+        let cluster = Self::describe(bed, namespace, Shape { shards: 3, replicas: 1 }, "");
+        cluster.apply();
+        cluster.until_healthy();
+        cluster
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> String {
+        let (namespace, name, shape) = (&self.namespace, &self.name, self.shape);
+        format!(
+            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  mode: cluster\n  shards: {}\n  replicasPerShard: {}\n  storage:\n    size: 1Gi\n  resources:\n    requests:\n      cpu: 10m\n      memory: 16Mi\n{}",
+            shape.shards, shape.replicas, self.extra
+        )
+    }
+
+    /// Applies it.
+    pub fn apply(&self) {
+        self.bed.apply_text(&self.manifest(), &[]);
+    }
+
+    /// Asks kubectl in its namespace.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let args: Vec<&str> = ["-n", &self.namespace].into_iter().chain(args.iter().copied()).collect();
+        self.bed.kubectl(&args)
+    }
+
+    /// The same; may fail.
+    pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let args: Vec<&str> = ["-n", &self.namespace].into_iter().chain(args.iter().copied()).collect();
+        self.bed.try_kubectl(&args)
+    }
+
+    /// The object, as it is.
+    pub fn object(&self) -> Value {
+        let text = self.try_kubectl(&["get", "redisclusters", &self.name, "-o", "json"]).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Healthy, as far as the operator says?
+    pub fn is_healthy(&self) -> bool {
+        let status = &self.object()["status"];
+        status["healthy"] == true && status["phase"] == "Healthy"
+    }
+
+    /// A condition's status.
+    pub fn condition(&self, kind: &str) -> Option<(String, String)> {
+        let object = self.object();
+        let conditions = object["status"]["conditions"].as_array()?;
+        let found = conditions.iter().find(|condition| condition["type"] == kind)?;
+        Some((found["status"].as_str()?.to_owned(), found["reason"].as_str()?.to_owned()))
+    }
+
+    /// Waits until it is healthy and all pods are ready.
+    pub fn until_healthy(&self) {
+        self.until("the cluster is healthy", || (self.is_healthy() && self.all_ready()).then_some(()));
+    }
+
+    fn all_ready(&self) -> bool {
+        let pods = self.pods();
+        let wanted = (self.shape.shards * (1 + self.shape.replicas)) as usize;
+        let ready = |pod: &Value| {
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && pod["status"]["containerStatuses"][0]["ready"] == true
+        };
+        pods.len() == wanted && pods.values().all(ready)
+    }
+
+    /// Its pods, by instance.
+    pub fn pods(&self) -> BTreeMap<String, Value> {
+        let label = format!("redis.io/cluster={},redis.io/workload=data", self.name);
+        let text = self.try_kubectl(&["get", "pods", "-l", &label, "-o", "json"]).unwrap_or_default();
+        let list: Value = serde_json::from_str(&text).unwrap_or_default();
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items
+            .into_iter()
+            .map(|pod| (pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(), pod))
+            .collect()
+    }
+
+    /// The instance that serves a shard, and one of its replicas, as the operator says.
+    pub fn roles(&self, shard: &str) -> (String, String) {
+        let object = self.object();
+        let shard = &object["status"]["shards"][shard];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&shard["primaryPod"]), text(&shard["replicaPods"][0]))
+    }
+
+    /// Waits until another than that one serves the shard, and says who.
+    pub fn until_other_primary(&self, shard: &str, than: &str) -> String {
+        self.until(&format!("{shard} has another primary than {than}"), || {
+            let (primary, _) = self.roles(shard);
+            (!primary.is_empty() && primary != than).then_some(primary)
+        })
+    }
+
+    /// The node an instance is on.
+    pub fn node_of(&self, instance: &str) -> String {
+        self.kubectl(&["get", "pod", instance, "-o", "jsonpath={.spec.nodeName}"])
+    }
+
+    /// The process of an instance's server, or of its agent, as this bed counts them.
+    pub fn process(&self, instance: &str, server: bool) -> u32 {
+        let node = self.node_of(instance);
+        let object = self.kubectl(&["get", "pod", instance, "-o", "json"]);
+        let pod: Value = serde_json::from_str(&object).expect("json");
+        let container =
+            pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("it runs").to_owned();
+        let container = container.trim_start_matches("containerd://").to_owned();
+        let socket = format!("{}/{node}/c.sock", std::env::var("BED_RUN").expect("in a bed"));
+        let listed = std::process::Command::new("ctr")
+            .args(["-a", &socket, "-n", "k8s.io", "task", "ls"])
+            .output()
+            .expect("ctr runs");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let line = listed.lines().find(|line| line.starts_with(&container)).expect("its task is listed");
+        let agent: u32 = line.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("a pid");
+        if !server {
+            return agent;
+        }
+        let children =
+            std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children")).expect("readable");
+        let child = children.split_whitespace().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.starts_with("valkey-server"))
+        });
+        child.and_then(|pid| pid.parse().ok()).expect("the server runs")
+    }
+
+    /// Kills a process.
+    pub fn kill(&self, pid: u32) {
+        super::bed::run("kill", &["-KILL", &pid.to_string()]);
+    }
+
+    /// Where clients begin: all its servers.
+    pub fn seeds(&self) -> Vec<Endpoint> {
+        let pods = self.pods();
+        let ip = |pod: &Value| pod["status"]["podIP"].as_str().map(|ip| Endpoint::new(ip, 6379));
+        pods.values().filter_map(ip).collect()
+    }
+
+    /// Its password.
+    pub fn password(&self) -> String {
+        let secret = format!("{}-auth", self.name);
+        let template = "{{.data.password | base64decode}}";
+        self.kubectl(&["get", "secret", &secret, "-o", &format!("go-template={template}")])
+    }
+
+    /// How many keys its primaries hold.
+    pub fn keys(&self) -> u64 {
+        let password = self.password();
+        let size = |shard: &str| {
+            let (primary, _) = self.roles(shard);
+            let ip = self.kubectl(&["get", "pod", &primary, "-o", "jsonpath={.status.podIP}"]);
+            let client = redis::Client::open(format!("redis://:{password}@{ip}:6379/")).expect("an address");
+            let mut connection =
+                client.get_connection().unwrap_or_else(|error| self.fail(&error.to_string()));
+            redis::cmd("DBSIZE")
+                .query::<u64>(&mut connection)
+                .unwrap_or_else(|error| self.fail(&error.to_string()))
+        };
+        (0..self.shape.shards).map(|shard| size(&format!("s{shard}"))).sum()
+    }
+
+    /// Waits for a condition; fails with all there is to know.
+    pub fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            if begun.elapsed() > DEADLINE {
+                self.fail(&format!("not within {DEADLINE:?}: {what}"));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
+    /// Fails unless it is so.
+    pub fn check(&self, so: bool, what: &str) {
+        if !so {
+            self.fail(what);
+        }
+    }
+
+    /// Fails with all there is to know.
+    pub fn fail(&self, what: &str) -> ! {
+        let status =
+            self.try_kubectl(&["get", "redisclusters", &self.name, "-o", "yaml"]).unwrap_or_default();
+        let mut logs = String::new();
+        for pod in self.pods().keys() {
+            let said =
+                self.try_kubectl(&["logs", pod, "-c", "server", "--tail=25"]).unwrap_or_else(|error| error);
+            logs.push_str(&format!("--- {pod}\n{said}\n"));
+        }
+        panic!("{what}\n{status}\n{logs}\n{}", self.bed.told());
+    }
+
+    /// Removes it with its volumes, so that the next scenario has room.
+    pub fn remove(self) {
+        self.kubectl(&["delete", "redisclusters", "--all", "--wait=true"]);
+        let _ = self.try_kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"]);
+        self.kubectl(&["delete", "pvc", "--all", "--wait=false"]);
+    }
+}

@@ -1,0 +1,9 @@
+//! Clusters on a real Kubernetes: the bed that `cargo xtask bed` makes (docs/testbed.md).
+
+mod bed;
+mod cluster;
+mod traffic;
+
+pub use bed::Bed;
+pub use cluster::{KubeCluster, Shape};
+pub use traffic::KubeTraffic;

@@ -1,0 +1,75 @@
+//! Writers on every shard of a cluster in the bed, and the reading back of everything that was acknowledged.
+
+use super::cluster::KubeCluster;
+use crate::waiting::DEADLINE;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use valkeeper_client::{Load, LoadConfig, LoadReport, Password};
+
+/// A load that runs.
+#[derive(Debug)]
+pub struct KubeTraffic<'a> {
+    cluster: &'a KubeCluster<'a>,
+    runtime: Runtime,
+    load: Load,
+}
+
+impl<'a> KubeTraffic<'a> {
+    /// Starts one writer a shard and sees that all of them get through.
+    pub fn start(cluster: &'a KubeCluster<'a>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        let config = LoadConfig::new(cluster.seeds(), Some(Password::new(cluster.password())));
+        let load = match runtime.block_on(Load::start(config)) {
+            Ok(load) => load,
+            Err(error) => cluster.fail(&format!("the load: {error}")),
+        };
+        let traffic = Self { cluster, runtime, load };
+        traffic.flowing();
+        traffic
+    }
+
+    /// Waits until every shard has taken a write from now on.
+    pub fn flowing(&self) {
+        if let Err(error) = self.runtime.block_on(self.load.flowing(DEADLINE)) {
+            self.cluster.fail(&error.to_string());
+        }
+    }
+
+    /// Notes when something happened.
+    pub fn mark(&self, name: &str) {
+        self.load.mark(name);
+    }
+
+    /// Stops, and reads everything back; at most `lost` writes may be missing.
+    pub fn finish(self, lost: u64) -> LoadReport {
+        self.flowing();
+        let Self { cluster, runtime, load } = self;
+        let report = match runtime.block_on(load.stop()) {
+            Ok(report) => report,
+            Err(error) => cluster.fail(&error.to_string()),
+        };
+        let back = match runtime.block_on(report.read_back_from(cluster.seeds(), DEADLINE)) {
+            Ok(back) => back,
+            Err(error) => cluster.fail(&error.to_string()),
+        };
+        cluster.check(back.checked > 0, "nothing was written");
+        cluster.check(
+            back.lost <= lost && back.altered == 0,
+            &format!("acknowledged writes are missing, {lost} may be: {back:?}"),
+        );
+        let totals = report.totals();
+        let gaps: Vec<Duration> = report
+            .shards
+            .iter()
+            .map(|shard| shard.longest_gap(Duration::ZERO, report.duration).length())
+            .collect();
+        eprintln!(
+            "{}: {} acknowledged, {} lost, {} failed {:?}, longest gaps {gaps:?}",
+            cluster.namespace, totals.acknowledged, back.lost, totals.failed, totals.errors
+        );
+        report
+    }
+}

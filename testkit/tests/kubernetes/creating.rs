@@ -1,0 +1,78 @@
+//! A cluster comes to be, whatever happens to its operator meanwhile.
+
+use std::time::Duration;
+use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, Shape};
+
+#[test]
+fn three_shards_over_three_zones() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "create");
+    let pods = cluster.pods();
+    for shard in ["s0", "s1", "s2"] {
+        let (primary, replica) = cluster.roles(shard);
+        let zone = |name: &str| pods[name]["spec"]["nodeName"].clone();
+        cluster.check(zone(&primary) != zone(&replica), &format!("{shard} is in one zone"));
+        let label = pods[&primary]["metadata"]["labels"]["redis.io/role"].clone();
+        cluster.check(label == "primary", &format!("{primary} is labelled {label}"));
+    }
+    cluster.check(
+        cluster.condition("Ready").is_some_and(|(status, _)| status == "True"),
+        "the condition Ready is not true",
+    );
+    KubeTraffic::start(&cluster).finish(0);
+    cluster.remove();
+}
+
+#[test]
+fn its_operator_killed_ten_times_while_it_is_made() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::describe(&bed, "create-killed", Shape { shards: 3, replicas: 1 }, "");
+    cluster.apply();
+    for kill in 0..10_u64 {
+        std::thread::sleep(Duration::from_millis(137 * kill % 1_009));
+        bed.kill_operator();
+    }
+    cluster.until_healthy();
+    KubeTraffic::start(&cluster).finish(0);
+    cluster.remove();
+}
+
+#[test]
+fn two_clusters_of_one_name_know_nothing_of_each_other() {
+    let bed = Bed::with_operator();
+    let one = KubeCluster::create(&bed, "twin-a");
+    let other = KubeCluster::create(&bed, "twin-b");
+    one.check(one.password() != other.password(), "they share a password");
+    let traffic = (KubeTraffic::start(&one), KubeTraffic::start(&other));
+    one.kubectl(&["delete", "redisclusters", "cache", "--wait=true"]);
+    traffic.1.finish(0);
+    other.until_healthy();
+    other.remove();
+    one.remove();
+}
+
+#[test]
+fn deleted_while_it_is_made_and_made_again_on_its_volumes() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::describe(&bed, "again", Shape { shards: 3, replicas: 1 }, "");
+    cluster.apply();
+    cluster.until("its first pod is there", || (!cluster.pods().is_empty()).then_some(()));
+    cluster.kubectl(&["delete", "redisclusters", "cache", "--wait=true"]);
+    cluster.until("its pods are gone", || cluster.pods().is_empty().then_some(()));
+    cluster.apply();
+    cluster.until_healthy();
+    let traffic = KubeTraffic::start(&cluster);
+    traffic.flowing();
+    let written = traffic.finish(0);
+    cluster.kubectl(&["delete", "redisclusters", "cache", "--wait=true"]);
+    cluster.until("its pods are gone", || cluster.pods().is_empty().then_some(()));
+    cluster.apply();
+    cluster.until_healthy();
+    // It has another password by now, so that the keys are counted, not read by the load.
+    let keys = cluster.keys();
+    cluster.check(
+        keys >= written.totals().acknowledged,
+        &format!("{keys} keys are left of {} writes", written.totals().acknowledged),
+    );
+    cluster.remove();
+}
