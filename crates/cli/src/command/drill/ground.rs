@@ -63,6 +63,10 @@ impl Ground {
     }
 
     /// Refuses a cluster that nobody looks after.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(clippy::unused_async, reason = "on Kubernetes it takes asking")
+    )]
     pub(super) async fn refuse_unattended(&self, status: &Status) -> anyhow::Result<()> {
         match self {
             Self::Local(_) if status.supervisor_pid.is_some() => Ok(()),
