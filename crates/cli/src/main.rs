@@ -20,7 +20,8 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::new(if args.verbose || args.command.talks() {
                 "info"
             } else {
-                "warn"
+                // What its client says of a failure, the failure itself says better.
+                "warn,kube_client=off"
             })
         }))
         .with_writer(std::io::stderr)

@@ -50,5 +50,5 @@ pub(super) fn kube(command: &Kube) -> anyhow::Result<()> {
         namespaces: watch.clone(),
     };
     let texts: Result<Vec<String>, _> = manifests(&install).iter().map(serde_saphyr::to_string).collect();
-    output::text(&texts?.iter().map(|text| format!("---\n{text}")).collect::<String>())
+    output::text(&texts?.iter().flat_map(|text| ["---\n", text]).collect::<String>())
 }

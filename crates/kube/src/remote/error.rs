@@ -190,7 +190,8 @@ mod tests {
     fn a_kind_that_is_not_defined_is_told_from_an_object_that_is_not_there() {
         let router = Status::failure("404 page not found", "Failed to parse error data").with_code(404);
         assert!(matches!(said(router), RemoteError::NotInstalled));
-        let details = StatusDetails { name: "demo".to_owned(), ..StatusDetails::default() };
+        let details: StatusDetails =
+            serde_json::from_value(serde_json::json!({ "name": "demo", "kind": "redisclusters" })).unwrap();
         let object = Status::failure("\"demo\" not found", "NotFound").with_code(404).with_details(details);
         assert!(matches!(said(object), RemoteError::Other(_)));
     }

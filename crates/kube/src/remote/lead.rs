@@ -105,8 +105,7 @@ fn judge(lease: &LeaseSpec, now: Timestamp) -> Lead {
 fn later(one: Lead, other: Lead) -> Lead {
     match (one, other) {
         (Lead::Nobody { since: a }, Lead::Nobody { since: b }) => Lead::Nobody { since: a.max(b) },
-        (Lead::Nobody { .. }, found) => found,
-        (found, _) => found,
+        (Lead::Nobody { .. }, found) | (found, _) => found,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::error::RemoteError;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, ResourceExt as _};
+use kube::{Api, Client, Config};
 use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_kube_api::RedisCluster;
@@ -44,7 +44,15 @@ impl Reach {
     pub async fn new(options: ReachOptions) -> Result<Self, RemoteError> {
         let wrong = |error: &dyn std::fmt::Display| RemoteError::Config(error.to_string());
         let mut config = if options.context.is_none() && options.kubeconfig.is_none() {
-            Config::infer().await.map_err(|error| wrong(&error))?
+            match Config::infer().await {
+                Ok(config) => config,
+                // In no pod, that this is none is nothing to tell.
+                Err(_) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() => {
+                    let error = Kubeconfig::read().err();
+                    return Err(RemoteError::Config(error.map_or_else(String::new, |error| told(&error))));
+                }
+                Err(error) => return Err(wrong(&error)),
+            }
         } else {
             let file = match &options.kubeconfig {
                 Some(path) => Kubeconfig::read_from(path)
@@ -83,8 +91,8 @@ impl Reach {
             return Ok(self.remote(name.clone()));
         }
         let all = clusters.list(&ListParams::default()).await.map_err(|error| self.failed(error))?;
-        let names: Vec<String> = all.items.iter().map(|cluster| cluster.name_any()).collect();
-        let name = choose(named, names, &self.namespace)?;
+        let all: Vec<String> = all.items.iter().map(kube::ResourceExt::name_any).collect();
+        let name = choose(named, all, &self.namespace)?;
         Ok(self.remote(name.parse().map_err(|error| RemoteError::Other(format!("{name}: {error}")))?))
     }
 
@@ -146,13 +154,13 @@ fn told(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn choose(named: Option<&ClusterName>, names: Vec<String>, namespace: &str) -> Result<String, RemoteError> {
+fn choose(named: Option<&ClusterName>, all: Vec<String>, namespace: &str) -> Result<String, RemoteError> {
     let namespace = namespace.to_owned();
-    match (named, names.as_slice()) {
-        (Some(name), _) => Err(RemoteError::NoCluster { name: name.to_string(), namespace, others: names }),
+    match (named, all.as_slice()) {
+        (Some(name), _) => Err(RemoteError::NoCluster { name: name.to_string(), namespace, others: all }),
         (None, [only]) => Ok(only.clone()),
         (None, []) => Err(RemoteError::NoClusters { namespace }),
-        (None, _) => Err(RemoteError::Several { namespace, names }),
+        (None, _) => Err(RemoteError::Several { namespace, names: all }),
     }
 }
 

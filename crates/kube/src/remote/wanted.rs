@@ -87,21 +87,25 @@ pub fn pod_changes(from: &KubernetesSpec, to: &KubernetesSpec) -> Vec<PodChange>
     };
     let differing = after.keys().filter(|what| before.get(*what) != after.get(*what));
     differing
-        .map(|what| PodChange {
-            what: what.clone(),
-            from: told(before.get(what)),
-            to: told(after.get(what)),
-            applies_to: applies_to(what),
+        .map(|what| {
+            let (name, applies_to) = told_as(what);
+            let (from, to) = (told(before.get(what)), told(after.get(what)));
+            PodChange { what: name.to_owned(), from, to, applies_to }
         })
         .collect()
 }
 
-fn applies_to(field: &str) -> &'static str {
+/// The manifest's name of a field, and where a change of it shows.
+fn told_as(field: &str) -> (&str, &'static str) {
     match field {
-        "podDisruptionBudget" | "maintenance" => "the cluster, at once",
-        "deleteVolumes" => "volumes",
-        "storage" => "new volumes",
-        _ => "new pods",
+        "podDisruptionBudget" => ("enablePodDisruptionBudget", "the cluster, at once"),
+        "maintenance" => ("nodeMaintenanceWindow", "the cluster, at once"),
+        "deleteVolumes" => (field, "volumes"),
+        "storage" => (field, "new volumes"),
+        "image" => ("imageName", "new pods"),
+        "priorityClass" => ("priorityClassName", "new pods"),
+        "topologySpread" => ("topologySpreadConstraints", "new pods"),
+        _ => (field, "new pods"),
     }
 }
 
@@ -120,7 +124,7 @@ mod tests {
         assert_eq!(pod_changes(&before, &before), []);
         let changes = pod_changes(&before, &after);
         let told: Vec<_> = changes.iter().map(|one| (one.what.as_str(), one.applies_to)).collect();
-        assert_eq!(told, [("image", "new pods"), ("podDisruptionBudget", "the cluster, at once")]);
+        assert_eq!(told, [("imageName", "new pods"), ("enablePodDisruptionBudget", "the cluster, at once")]);
         assert_eq!(changes[0].from.as_deref(), Some(before.image.as_str()));
         assert_eq!(changes[0].to.as_deref(), Some("valkey/valkey:9.9"));
     }

@@ -1,18 +1,16 @@
 //! One event in a running cluster, under load.
 
+use super::ground::Ground;
 use super::interrupted;
 use super::report::Run;
-use super::writers::{Found, Writers, evicted, names};
-use crate::args::Drill;
+use super::writers::{Found, Writers};
+use crate::args::{Drill, DrillEvent};
 use crate::failure::{Failure, Kind};
 use crate::status::Status;
-use crate::target;
 use anyhow::Context as _;
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
-use valkeeper_local::{ClusterDir, EventLog};
-use valkeeper_model::{Happened, InstanceName, Request, ShardName};
+use valkeeper_model::{InstanceName, Request, ShardName, SlotSet};
 
 /// A cluster that is not healthy by then is in no state for a drill.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
@@ -24,8 +22,6 @@ const OVER_WITHIN: Duration = Duration::from_secs(60);
 const AFTERMATH: Duration = Duration::from_millis(500);
 /// And until the cluster is healthy again, but not for longer than this: at full speed they fill the servers' memory.
 const HEALED_WITHIN: Duration = Duration::from_secs(5);
-/// Between looks at the status. Each costs the supervisor a moment, and the supervisor is what is measured.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What is caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -35,11 +31,22 @@ pub(super) enum Event {
     Switchover,
 }
 
+impl Event {
+    /// The one asked for, if it happens to a cluster that is there.
+    pub(super) fn of(asked: DrillEvent) -> Option<Self> {
+        match asked {
+            DrillEvent::Failover => Some(Self::Failover),
+            DrillEvent::Switchover => Some(Self::Switchover),
+            DrillEvent::Create => None,
+        }
+    }
+}
+
 /// The shard whose turn it is, as it was before the event.
-struct Target {
+pub(super) struct Target {
     shard: ShardName,
-    primary: InstanceName,
-    pid: u32,
+    pub(super) primary: InstanceName,
+    pub(super) pid: u32,
 }
 
 /// How the event went.
@@ -52,43 +59,39 @@ struct Outcome {
 }
 
 pub(super) async fn run(
-    dir: &ClusterDir,
+    ground: &Ground,
     event: Event,
     drill: &Drill,
     number: u32,
     ended: &mut Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<Run> {
     let status = tokio::select! {
-        status = calm(dir) => status?,
+        status = calm(ground) => status?,
         () = ended.as_mut() => return Err(interrupted()),
     };
     let target = target_of(&status, number)?;
-    let evicted_before = evicted(dir).await?;
     let began = jiff::Timestamp::now();
-    let writers = Writers::start(dir, drill).await?;
+    let mut writers = ground.writers(drill, &status).await?;
     let outcome = tokio::select! {
-        outcome = cause(dir, event, drill, &target, &writers) => outcome,
+        outcome = cause(ground, event, drill, &target, &mut writers) => outcome,
         () = ended.as_mut() => Err(interrupted()),
     };
     // Whatever happened: the writers' keys go.
-    let found = writers.finish().await;
+    let at = outcome.as_ref().map(|outcome| outcome.at).unwrap_or_default();
+    let found = writers.finish(at).await;
     let (outcome, found) = (outcome?, found?);
-    let evicted = evicted(dir).await?.saturating_sub(evicted_before);
-    let run = told(event, number, target, &status, outcome, &found, evicted, held(dir, began)?);
+    let run = told(event, number, target, &status, outcome, found, ground.held(began)?);
     eprintln!("run {number}/{}: {run}", drill.runs);
     Ok(run)
 }
 
 /// Waits until the cluster is healthy, and for a while until there is nothing at all to wait for.
-async fn calm(dir: &ClusterDir) -> anyhow::Result<Status> {
+async fn calm(ground: &Ground) -> anyhow::Result<Status> {
     let began = Instant::now();
     let mut healthy_since = None;
     loop {
-        let status = Status::of(dir).await?;
-        if status.supervisor_pid.is_none() {
-            let what = format!("no supervisor looks after cluster {}", status.cluster);
-            return Err(Failure::new(Kind::Failed, what, "`valkeeper up FILE --detach` starts one").into());
-        }
+        let status = ground.status().await?;
+        ground.refuse_unattended(&status).await?;
         if status.healthy {
             let since: Instant = *healthy_since.get_or_insert_with(Instant::now);
             if status.waiting.is_empty() || since.elapsed() >= MENDED_WITHIN {
@@ -107,7 +110,7 @@ async fn calm(dir: &ClusterDir) -> anyhow::Result<Status> {
             )
             .into());
         }
-        tokio::time::sleep(LOOK).await;
+        ground.pause().await;
     }
 }
 
@@ -122,25 +125,28 @@ fn target_of(status: &Status, number: u32) -> anyhow::Result<Target> {
 }
 
 async fn cause(
-    dir: &ClusterDir,
+    ground: &Ground,
     event: Event,
     drill: &Drill,
     target: &Target,
-    writers: &Writers,
+    writers: &mut Writers,
 ) -> anyhow::Result<Outcome> {
     writers.warm_up(drill).await?;
-    let (at, began) = (writers.mark(), Instant::now());
+    let trigger = match event {
+        Event::Failover => Some(ground.aim(target).await?),
+        Event::Switchover => None,
+    };
+    let (at, began) = (writers.mark().await?, Instant::now());
     let mut refused = None;
-    match event {
-        Event::Failover => kill(target.pid)?,
-        Event::Switchover => {
-            let request = Request::Switchover { shard: Some(target.shard.clone()), to: None };
-            refused = target::request(dir, request, OVER_WITHIN).await.err().map(|error| error.to_string());
-        }
+    if let Some(trigger) = trigger {
+        trigger.pull().await?;
+    } else {
+        let request = Request::Switchover { shard: Some(target.shard.clone()), to: None };
+        refused = ground.request(request, OVER_WITHIN).await.err().map(|error| error.to_string());
     }
     let mut took = began.elapsed();
     let to = if refused.is_none() {
-        let to = successor(dir, target).await?;
+        let to = successor(ground, target).await?;
         if event == Event::Failover {
             took = began.elapsed();
         }
@@ -150,20 +156,15 @@ async fn cause(
     };
     writers.flowing(OVER_WITHIN).await?;
     tokio::time::sleep(AFTERMATH).await;
-    let healed = healed(dir, began).await?;
+    let healed = healed(ground, began).await?;
     Ok(Outcome { at, took, to, healed, refused })
 }
 
-fn kill(pid: u32) -> anyhow::Result<()> {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).context("kill the primary")
-}
-
 /// Waits until another instance is the shard's primary.
-async fn successor(dir: &ClusterDir, target: &Target) -> anyhow::Result<InstanceName> {
+async fn successor(ground: &Ground, target: &Target) -> anyhow::Result<InstanceName> {
     let began = Instant::now();
     loop {
-        let status = Status::of(dir).await?;
+        let status = ground.status().await?;
         let primary =
             status.shards.into_iter().find(|shard| shard.name == target.shard).and_then(|s| s.primary);
         if let Some(primary) = primary.filter(|primary| *primary != target.primary) {
@@ -173,57 +174,40 @@ async fn successor(dir: &ClusterDir, target: &Target) -> anyhow::Result<Instance
             let what = format!("{} has no new primary after {} s", target.shard, OVER_WITHIN.as_secs());
             return Err(Failure::new(Kind::TimedOut, what, "`valkeeper status` says why").into());
         }
-        tokio::time::sleep(LOOK).await;
+        ground.pause().await;
     }
 }
 
 /// When the cluster was healthy again, since the event; `None` if it was not by the time the writers have to end.
-async fn healed(dir: &ClusterDir, began: Instant) -> anyhow::Result<Option<Duration>> {
+async fn healed(ground: &Ground, began: Instant) -> anyhow::Result<Option<Duration>> {
     while began.elapsed() < HEALED_WITHIN {
-        if Status::of(dir).await?.healthy {
+        if ground.status().await?.healthy {
             return Ok(Some(began.elapsed()));
         }
-        tokio::time::sleep(LOOK).await;
+        ground.pause().await;
     }
     Ok(None)
 }
 
-/// How long writes were held back, as the supervisor tells it.
-fn held(dir: &ClusterDir, since: jiff::Timestamp) -> anyhow::Result<Option<u64>> {
-    let lines = EventLog::new(dir.clone()).read()?;
-    let told = lines.iter().rev().take_while(|line| line.at >= since).find_map(|line| match &line.happened {
-        Happened::SwitchedOver { paused_ms, .. } => Some(*paused_ms),
-        _ => None,
-    });
-    Ok(told)
-}
-
-#[expect(clippy::too_many_arguments, reason = "everything that is known of a run comes together here, once")]
 fn told(
     event: Event,
     number: u32,
     target: Target,
     status: &Status,
     outcome: Outcome,
-    found: &Found,
-    evicted: u64,
+    found: Found,
     held: Option<u64>,
 ) -> Run {
-    let (report, until) = (&found.report, found.report.duration);
-    let gaps: BTreeMap<ShardName, f64> = names(report, status)
-        .into_iter()
-        .zip(&report.shards)
-        .map(|(name, shard)| (name, ms(shard.longest_gap(outcome.at, until).length())))
-        .collect();
-    let totals = report.totals();
-    let seconds = report.duration.as_secs_f64();
+    // The load knows its shards by their slots.
+    let name = |slots: &SlotSet| status.shards.iter().find(|shard| shard.slots == *slots);
+    let named = found.gaps_ms.iter().filter_map(|(slots, gap)| Some((name(slots)?.name.clone(), *gap)));
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a rate"
     )]
-    let writes_per_second = (totals.acknowledged as f64 / seconds.max(0.001)) as u64;
+    let writes_per_second = (found.acknowledged as f64 / found.seconds.max(0.001)) as u64;
     Run {
         number,
         shard: target.shard,
@@ -233,15 +217,15 @@ fn told(
         took_ms: ms(outcome.took),
         held_ms: held.filter(|_| event == Event::Switchover),
         healed_ms: outcome.healed.map(ms),
-        gaps_ms: gaps,
+        gaps_ms: named.collect(),
         writes_per_second,
-        acknowledged: totals.acknowledged,
-        failed: totals.failed,
-        retried: totals.retried,
-        unknown: totals.unknown,
-        lost: found.lost + found.altered,
-        evicted,
-        errors: totals.errors,
+        acknowledged: found.acknowledged,
+        failed: found.failed,
+        retried: found.retried,
+        unknown: found.unknown,
+        lost: found.lost,
+        evicted: found.evicted,
+        errors: found.errors,
     }
 }
 

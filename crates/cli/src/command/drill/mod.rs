@@ -3,39 +3,71 @@
 
 mod create;
 mod event;
+#[cfg(feature = "kubernetes")]
+pub(super) mod far;
+mod ground;
 mod report;
 mod writers;
 
 use super::up::ended;
-use crate::args::{Args, Drill, DrillEvent};
+use crate::args::{Args, Drill};
 use crate::failure::{Failure, Kind};
 use crate::{output, target};
 use event::Event;
+use ground::Ground;
 use report::DrillReport;
+use std::pin::Pin;
 
 pub(crate) async fn drill(args: &Args, drill: &Drill) -> anyhow::Result<()> {
-    if drill.runs == 0 {
-        return Err(Failure::new(Kind::Usage, "there is nothing to do", "--runs 1 at least").into());
-    }
+    refuse_none(drill)?;
     // Ctrl-C ends the run that is on, and then cleans up as always.
     let ended = ended()?;
     tokio::pin!(ended);
-    let event = match drill.event {
-        DrillEvent::Create => {
+    match Event::of(drill.event) {
+        None => {
             let report = create::runs(drill, &mut ended).await?;
-            return output::value(drill.output.format, &report, || report.page());
+            output::value(drill.output.format, &report, || report.page())
         }
-        DrillEvent::Failover => Event::Failover,
-        DrillEvent::Switchover => Event::Switchover,
+        Some(event) => runs(&Ground::Local(target::cluster(args)?), event, drill, &mut ended).await,
+    }
+}
+
+/// The same on Kubernetes.
+#[cfg(feature = "kubernetes")]
+pub(super) async fn on_kubernetes(
+    remote: valkeeper_kube::remote::Remote,
+    drill: &Drill,
+) -> anyhow::Result<()> {
+    refuse_none(drill)?;
+    let Some(event) = Event::of(drill.event) else {
+        let hint = "`valkeeper apply -f FILE --wait` makes a cluster";
+        return Err(Failure::new(Kind::Usage, "there is no `drill create` on Kubernetes", hint).into());
     };
-    let dir = target::cluster(args)?;
+    let ended = ended()?;
+    tokio::pin!(ended);
+    runs(&Ground::Kubernetes(remote), event, drill, &mut ended).await
+}
+
+async fn runs(
+    ground: &Ground,
+    event: Event,
+    drill: &Drill,
+    ended: &mut Pin<&mut impl Future<Output = ()>>,
+) -> anyhow::Result<()> {
     let mut runs = Vec::new();
     for number in 1..=drill.runs {
-        runs.push(event::run(&dir, event, drill, number, &mut ended).await?);
+        runs.push(event::run(ground, event, drill, number, ended).await?);
     }
-    let report = DrillReport::new(dir.name().clone(), event, drill.saturate, runs);
+    let report = DrillReport::new(ground.name().clone(), event, drill.saturate, runs);
     output::value(drill.output.format, &report, || report.page())?;
     report.verdict()
+}
+
+fn refuse_none(drill: &Drill) -> Result<(), Failure> {
+    if drill.runs == 0 {
+        return Err(Failure::new(Kind::Usage, "there is nothing to do", "--runs 1 at least"));
+    }
+    Ok(())
 }
 
 fn interrupted() -> anyhow::Error {

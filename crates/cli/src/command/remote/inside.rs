@@ -3,6 +3,7 @@
 use super::pipe;
 use crate::args::Format;
 use crate::command::cli::{Manner, converse};
+use crate::command::drill::far;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -14,9 +15,13 @@ use valkeeper_kube::remote::{Inside, Remote};
 /// What is to be done there: the first line of stdin. Not arguments, as the API server logs those.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase")]
-enum Task {
+pub(in crate::command) enum Task {
     /// Commands to the cluster; the rest of stdin if none is given.
     Cli { command: Vec<Vec<u8>>, within_ms: u64, manner: Manner },
+    /// A drill's writers.
+    Load { seeds: Vec<String>, saturate: bool },
+    /// A drill's end of a server.
+    Kill { pid: u32 },
 }
 
 /// Outside.
@@ -43,9 +48,11 @@ pub(in crate::command) async fn inside() -> anyhow::Result<()> {
     let task = serde_json::from_slice(&line)
         .context("the command line outside wants something that this version does not know")?;
     let here = Inside::read()?;
-    let client = ClusterClient::new(here.seeds, Some(here.password));
     match task {
+        Task::Load { seeds, saturate } => far::write(&seeds, here.password, saturate).await,
+        Task::Kill { pid } => far::wait_and_kill(pid),
         Task::Cli { command, within_ms, manner } => {
+            let client = ClusterClient::new(here.seeds, Some(here.password));
             let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
             converse(&here.cluster, &client, &words, Duration::from_millis(within_ms), manner).await
         }

@@ -43,7 +43,7 @@ pub(super) async fn lead(remote: &Remote) -> Lead {
 }
 
 /// What its operator has said of it last.
-pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
+pub(in crate::command) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
     let told = object.status.as_ref();
     let report = told.and_then(valkeeper_kube::api::RedisClusterStatus::report);
     let is_told = report.is_some();

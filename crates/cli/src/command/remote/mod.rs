@@ -3,12 +3,12 @@
 mod apply;
 mod connect;
 pub(super) mod inside;
-mod look;
+pub(super) mod look;
 mod pipe;
 mod read;
 
-use super::REQUEST_WITHIN;
 use super::up::ended;
+use super::{REQUEST_WITHIN, drill};
 use crate::args::{Args, Command};
 use crate::failure::{Failure, Kind};
 use std::time::Duration;
@@ -32,12 +32,12 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<bool> {
             return Err(not_here("delete", hint).into());
         }
         Command::Status { watch, output } => {
-            look::status(&cluster(args).await?, *watch, output.format).await?
+            look::status(&cluster(args).await?, *watch, output.format).await?;
         }
         Command::Plan { file, zones, output } => apply::plan(args, file, zones, output.format).await?,
         Command::Apply { file, wait, within } => apply::apply(args, file, *wait, *within).await?,
         Command::Events { follow, output } => {
-            read::events(&cluster(args).await?, *follow, output.format).await?
+            read::events(&cluster(args).await?, *follow, output.format).await?;
         }
         Command::Logs { instance, follow, lines } => {
             read::logs(&cluster(args).await?, instance, *follow, *lines).await?;
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<bool> {
             let within = Duration::from_secs(*timeout);
             inside::cli(&cluster(args).await?, command, within, output.format).await?;
         }
-        Command::Drill(_) => return Err(not_here("drill", "drill a cluster on this machine").into()),
+        Command::Drill(event) => drill::on_kubernetes(cluster(args).await?, event).await?,
         command => {
             let Some(request) = command.request() else { return Ok(false) };
             let remote = cluster(args).await?;
