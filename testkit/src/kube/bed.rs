@@ -128,6 +128,32 @@ impl Bed {
         run("ip", &["link", "set", &format!("veth{number}"), if up { "up" } else { "down" }]);
     }
 
+    /// Cuts a node and its pods off the API server, and off nothing else.
+    pub fn without_api(&self, node: &str, without: bool) {
+        let net = format!("--net=/run/netns/{node}");
+        if without {
+            let hook = |name: &str, hook: &str| {
+                let chain = format!("{{ type filter hook {hook} priority 0 ; }}");
+                run("nsenter", &[&net, "nft", "add", "chain", "inet", "no_api", name, &chain]);
+                let rule = ["ip", "daddr", "10.77.0.1", "tcp", "dport", "6443", "drop"];
+                let add = [&net[..], "nft", "add", "rule", "inet", "no_api", name];
+                run("nsenter", &add.into_iter().chain(rule).collect::<Vec<_>>());
+            };
+            run("nsenter", &[&net, "nft", "add", "table", "inet", "no_api"]);
+            hook("own", "output");
+            hook("pods", "forward");
+        } else {
+            run("nsenter", &[&net, "nft", "delete", "table", "inet", "no_api"]);
+        }
+    }
+
+    /// The node the operator is on.
+    pub fn operator_node(&self) -> String {
+        let label = "app.kubernetes.io/name=valkeeper-operator";
+        let path = "jsonpath={.items[0].spec.nodeName}";
+        self.kubectl(&["-n", OPERATOR_NAMESPACE, "get", "pods", "-l", label, "-o", path])
+    }
+
     /// Freezes all pods of a node, or lets them go on.
     pub fn frozen(&self, node: &str, frozen: bool) {
         let path = format!("/sys/fs/cgroup/freezer/{}/{node}/kubepods/freezer.state", self.id);

@@ -17,11 +17,17 @@ pub struct KubeTraffic<'a> {
 impl<'a> KubeTraffic<'a> {
     /// Starts one writer a shard and sees that all of them get through.
     pub fn start(cluster: &'a KubeCluster<'a>) -> Self {
+        Self::with_patience(cluster, Duration::from_secs(3))
+    }
+
+    /// The same; a writer gives up on an answer after so long, and asks the others. A host that is gone answers nothing at all.
+    pub fn with_patience(cluster: &'a KubeCluster<'a>, patience: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime can be made");
         let config = LoadConfig::new(cluster.seeds(), Some(Password::new(cluster.password())));
+        let config = LoadConfig { reply_timeout: patience, ..config };
         let load = match runtime.block_on(Load::start(config)) {
             Ok(load) => load,
             Err(error) => cluster.fail(&format!("the load: {error}")),

@@ -3,5 +3,6 @@
 mod creating;
 mod deaths;
 mod evictions;
+mod hosts;
 mod operators;
 mod volumes;

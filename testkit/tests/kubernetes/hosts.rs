@@ -1,0 +1,104 @@
+//! Hosts are lost: no process is left there to say so. A zone is a node here, so that a lost node is a lost zone.
+
+use std::time::{Duration, Instant};
+use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic};
+
+/// A lost host takes with it what had not left it: writes that were acknowledged before it was cut off and until its primary
+/// refused more. The writers are on the other side of the cut, so that theirs are only those in flight.
+const IN_FLIGHT: u64 = 1;
+/// A client that waits for longer sees its own patience, not the failover.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_node_is_cut_off_and_comes_back() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "host-cut");
+    let shard = shard_away_from_operator(&bed, &cluster);
+    let (primary, _) = cluster.roles(&shard);
+    let node = cluster.node_of(&primary);
+    let traffic = KubeTraffic::with_patience(&cluster, PATIENCE);
+    let cut = Instant::now();
+    traffic.mark("cut");
+    bed.link(&node, false);
+    cluster.until("the status does not say Ready", || {
+        cluster.condition("Ready").filter(|(status, _)| status == "False")
+    });
+    let told = cut.elapsed();
+    cluster.until_other_primary(&shard, &primary);
+    traffic.flowing();
+    let flowing = cut.elapsed();
+    eprintln!("not Ready after {told:?}, another primary and writes everywhere after {flowing:?}");
+    bed.link(&node, true);
+    cluster.until_healthy();
+    traffic.finish(IN_FLIGHT);
+    cluster.remove();
+}
+
+#[test]
+fn a_node_is_frozen_and_goes_on() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "host-frozen");
+    let shard = shard_away_from_operator(&bed, &cluster);
+    let (primary, _) = cluster.roles(&shard);
+    let node = cluster.node_of(&primary);
+    let traffic = KubeTraffic::with_patience(&cluster, PATIENCE);
+    traffic.mark("frozen");
+    bed.frozen(&node, true);
+    cluster.until_other_primary(&shard, &primary);
+    traffic.flowing();
+    bed.frozen(&node, false);
+    cluster.until_healthy();
+    traffic.finish(IN_FLIGHT);
+    cluster.remove();
+}
+
+#[test]
+fn a_kubelet_is_stopped_and_nobody_minds() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "host-kubelet");
+    let before: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    let node = cluster.node_of(&before[0].0);
+    let traffic = KubeTraffic::start(&cluster);
+    bed.stop(&format!("{node}-kubelet"));
+    // Long enough for Kubernetes to call the node lost.
+    cluster.until("Kubernetes calls the node lost", || {
+        let ready = bed.kubectl(&["get", "node", &node, "--no-headers"]);
+        ready.contains("NotReady").then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    bed.start(&format!("{node}-kubelet"));
+    cluster.until_healthy();
+    let after: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    cluster.check(before == after, &format!("roles have changed: {before:?} {after:?}"));
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+    cluster.remove();
+}
+
+#[test]
+fn one_node_cannot_reach_the_apiserver() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "host-no-api");
+    let before: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    let shard = shard_away_from_operator(&bed, &cluster);
+    let node = cluster.node_of(&cluster.roles(&shard).0);
+    let traffic = KubeTraffic::start(&cluster);
+    bed.without_api(&node, true);
+    std::thread::sleep(Duration::from_secs(20));
+    traffic.flowing();
+    bed.without_api(&node, false);
+    cluster.until_healthy();
+    let after: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    cluster.check(before == after, &format!("roles have changed: {before:?} {after:?}"));
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+    cluster.remove();
+}
+
+/// A shard whose primary is not on the operator's node: what becomes of the status is another scenario.
+fn shard_away_from_operator(bed: &Bed, cluster: &KubeCluster<'_>) -> String {
+    let operator = bed.operator_node();
+    let away = |shard: &&str| cluster.node_of(&cluster.roles(shard).0) != operator;
+    let found = ["s0", "s1", "s2"].iter().find(|shard| away(shard)).copied();
+    found.unwrap_or_else(|| cluster.fail("all primaries are on the operator's node")).to_owned()
+}
