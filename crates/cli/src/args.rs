@@ -302,6 +302,9 @@ pub(crate) enum Kube {
         /// Only clusters of this namespace; may be given again [default: of all]
         #[arg(long, value_name = "NAMESPACE")]
         watch: Vec<String>,
+        /// Without the webhook that judges a manifest before it is stored; the operator still judges it afterwards
+        #[arg(long)]
+        no_webhook: bool,
     },
 }
 

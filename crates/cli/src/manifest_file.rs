@@ -31,7 +31,7 @@ pub(crate) fn read_for(target: Target, file: &Path) -> anyhow::Result<Manifest> 
         Err(errors) => return Err(Failure { kind: Kind::Usage, what: errors.to_string(), hint: None }.into()),
     };
     for note in manifest.without_effect.iter().chain(&manifest.warnings) {
-        eprintln!("note: {name}:{}: {}: {}", note.line, note.field, note.reason);
+        eprintln!("note: {name}:{}: {note}", note.line);
     }
     Ok(manifest)
 }
@@ -53,7 +53,7 @@ pub(crate) fn check(
 /// A refusal, with the place in the manifest that it is about.
 pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
     let field = match &refusal {
-        Refusal::CannotChange { field } => field.clone(),
+        Refusal::CannotChange { field } | Refusal::CannotShrink { field, .. } => field.clone(),
         Refusal::Impossible(_) => "spec.zones".to_owned(),
         _ => return refusal.into(),
     };

@@ -7,7 +7,7 @@
 //! - why each directive is reserved, and what to do instead;
 //! - numbers that are too long, and durations with parts of a millisecond;
 //! - a percentage of memory that comes to nothing;
-//! - whether an update shrinks a volume: the volumes that exist decide, not the old spec;
+//! - whether an update shrinks a volume: quantities of any spelling are compared;
 //! - whether the zones that exist suffice;
 //! - all that is allowed and costs something (warnings), and all that has no effect.
 //!

@@ -51,6 +51,12 @@ pub(crate) struct Issued {
     pub(crate) key: String,
 }
 
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issued(…)")
+    }
+}
+
 impl Authority {
     /// A new one.
     pub(crate) fn new(name: &str, now: OffsetDateTime, life: Lifetimes) -> Result<Self, AuthorityError> {

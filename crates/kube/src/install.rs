@@ -1,7 +1,9 @@
 //! The whole install as one stream of objects, for `kubectl apply --server-side -f -`.
 
+mod webhook;
+
 use crate::operator::{LABEL_LEADING, LEASE};
-use crate::{METRICS_PORT, NEWS_PORT};
+use crate::{METRICS_PORT, NEWS_PORT, WEBHOOK_PORT};
 use serde_json::{Value, json};
 
 /// What may be chosen of an install.
@@ -15,6 +17,8 @@ pub struct Install {
     pub replicas: u32,
     /// Only clusters of these namespaces; all if there are none.
     pub namespaces: Vec<String>,
+    /// Is what users write judged before it is stored?
+    pub webhook: bool,
 }
 
 const NAME: &str = "valkeeper-operator";
@@ -37,7 +41,14 @@ pub fn manifests(install: &Install) -> Vec<Value> {
             "publishNotReadyAddresses": true,
         },
     }));
+    if install.webhook {
+        objects.push(webhook::service(install));
+    }
     objects.push(deployment(install));
+    if install.webhook {
+        // Last: from here on no cluster can be written until an operator answers.
+        objects.push(webhook::configuration(install));
+    }
     objects
 }
 
@@ -56,7 +67,6 @@ fn labels() -> Value {
 
 /// What the operator may do. Each verb has its reason in docs/kubernetes.md.
 fn rbac(install: &Install) -> Vec<Value> {
-    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
     let in_namespaces = json!([
         rule(&["redis.io"], &["redisclusters", "redisclusterrequests"], &["get", "list", "watch"]),
         rule(&["redis.io"], &["redisclusters/status", "redisclusterrequests/status"], &["patch"]),
@@ -72,22 +82,26 @@ fn rbac(install: &Install) -> Vec<Value> {
         rule(&["events.k8s.io"], &["events"], &["create", "patch"]),
     ]);
     let everywhere = json!([rule(&[""], &["nodes"], &["get", "list", "watch"])]);
-    let own = json!([
+    let mut own = vec![
         rule(&["coordination.k8s.io"], &["leases"], &["get", "create", "update"]),
         // The label by which agents find the one that acts.
         rule(&[""], &["pods"], &["get", "patch"]),
-    ]);
+    ];
+    if install.webhook {
+        own.extend(webhook::own_rules());
+    }
     let account = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": install.namespace }]);
-    let role = |kind: &str, name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
-    let api = "rbac.authorization.k8s.io/v1";
+    let api = RBAC;
     let mut objects = vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(install) }),
         json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": NAME, "labels": labels() }, "rules": in_namespaces }),
-        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": format!("{NAME}-nodes"), "labels": labels() }, "rules": everywhere }),
-        json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": format!("{NAME}-nodes"), "labels": labels() }, "roleRef": role("ClusterRole", &format!("{NAME}-nodes")), "subjects": account }),
         json!({ "apiVersion": api, "kind": "Role", "metadata": metadata(install), "rules": own }),
         json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": metadata(install), "roleRef": role("Role", NAME), "subjects": account }),
     ];
+    objects.extend(in_all_of_it(&format!("{NAME}-nodes"), &everywhere, &account));
+    if install.webhook {
+        objects.extend(in_all_of_it(&format!("{NAME}-webhook"), &webhook::rules(), &account));
+    }
     if install.namespaces.is_empty() {
         objects.push(json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": NAME, "labels": labels() }, "roleRef": role("ClusterRole", NAME), "subjects": account }));
     }
@@ -97,11 +111,37 @@ fn rbac(install: &Install) -> Vec<Value> {
     objects
 }
 
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+    json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
+}
+
+fn role(kind: &str, name: &str) -> Value {
+    json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name })
+}
+
+/// What is allowed wherever the operator's clusters may be.
+fn in_all_of_it(name: &str, rules: &Value, account: &Value) -> [Value; 2] {
+    let metadata = json!({ "name": name, "labels": labels() });
+    [
+        json!({ "apiVersion": RBAC, "kind": "ClusterRole", "metadata": metadata, "rules": rules }),
+        json!({ "apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": metadata, "roleRef": role("ClusterRole", name), "subjects": account }),
+    ]
+}
+
 fn deployment(install: &Install) -> Value {
     let field =
         |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let mut args = vec!["operator".to_owned()];
     args.extend(install.namespaces.iter().map(|namespace| format!("--watch={namespace}")));
+    let mut ports = vec![
+        json!({ "name": "news", "containerPort": NEWS_PORT }),
+        json!({ "name": "metrics", "containerPort": METRICS_PORT }),
+    ];
+    if install.webhook {
+        ports.push(json!({ "name": "webhook", "containerPort": WEBHOOK_PORT }));
+    }
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(install),
         "spec": {
@@ -127,10 +167,7 @@ fn deployment(install: &Install) -> Value {
                             field("VALKEEPER_OPERATOR_NAMESPACE", "metadata.namespace"),
                             { "name": "VALKEEPER_IMAGE", "value": install.image },
                         ],
-                        "ports": [
-                            { "name": "news", "containerPort": NEWS_PORT },
-                            { "name": "metrics", "containerPort": METRICS_PORT },
-                        ],
+                        "ports": ports,
                         "readinessProbe": { "httpGet": { "path": "/readyz", "port": METRICS_PORT }, "periodSeconds": 2 },
                         "livenessProbe": { "httpGet": { "path": "/livez", "port": METRICS_PORT }, "periodSeconds": 10, "failureThreshold": 6 },
                         "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "512Mi" } },
@@ -146,3 +183,56 @@ fn deployment(install: &Install) -> Value {
 
 /// The name of the lease, for those who want to know who acts.
 pub const LEASE_NAME: &str = LEASE;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(webhook: bool) -> Install {
+        Install {
+            namespace: "system".to_owned(),
+            image: "i".to_owned(),
+            replicas: 2,
+            namespaces: vec!["shop".to_owned()],
+            webhook,
+        }
+    }
+
+    fn kinds(objects: &[Value]) -> Vec<&str> {
+        objects.iter().filter_map(|object| object["kind"].as_str()).collect()
+    }
+
+    #[test]
+    fn the_webhook_comes_last_and_nothing_is_left_of_it_without() {
+        let with = manifests(&install(true));
+        assert_eq!(kinds(&with).last(), Some(&"ValidatingWebhookConfiguration"));
+        let before = kinds(&with).iter().position(|kind| *kind == "Deployment");
+        assert_eq!(before, Some(with.len() - 2));
+        let without = manifests(&install(false));
+        let text = serde_json::to_string(&without).unwrap();
+        let definitions = serde_json::to_string(&crds()).unwrap();
+        assert_eq!(text.matches("webhook").count(), definitions.matches("webhook").count());
+        assert_eq!(with.len() - without.len(), 4);
+    }
+
+    #[test]
+    fn the_webhook_may_do_what_it_needs_and_no_more() {
+        let objects = manifests(&install(true));
+        let rules = |kind: &str, name: &str| {
+            let named = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+            objects.iter().find(named).map(|object| object["rules"].clone()).unwrap_or_default()
+        };
+        let own = rules("Role", NAME);
+        let secrets: Vec<&Value> =
+            own.as_array().unwrap().iter().filter(|rule| rule["resources"][0] == "secrets").collect();
+        assert_eq!(secrets.len(), 2);
+        for rule in secrets {
+            // A name cannot limit what is made: it has none by then.
+            let made = rule["verbs"] == json!(["create"]);
+            assert!(made || rule["resourceNames"] == json!(["valkeeper-webhook"]), "{rule}");
+        }
+        let everywhere = rules("ClusterRole", "valkeeper-operator-webhook");
+        assert_eq!(everywhere[0]["resourceNames"], json!(["valkeeper"]));
+        assert_eq!(everywhere[0]["verbs"], json!(["get", "patch"]));
+    }
+}

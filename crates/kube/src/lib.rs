@@ -27,5 +27,7 @@ pub(crate) const AGENT_PORT: u16 = 9180;
 pub(crate) const PROBE_PORT: u16 = 9181;
 /// Where an operator takes its agents' news.
 pub(crate) const NEWS_PORT: u16 = 9180;
+/// Where it judges what users write.
+pub(crate) const WEBHOOK_PORT: u16 = 9443;
 /// Where it answers the kubelet and Prometheus.
 pub(crate) const METRICS_PORT: u16 = 9182;

@@ -158,11 +158,19 @@ impl KubernetesSpec {
     }
 
     /// Why a running cluster cannot change from the other one to this: pods that keep data in another place would start
-    /// without it.
+    /// without it, and no volume gets smaller.
     pub fn refuse_change_from(&self, before: &Self) -> Option<Refusal> {
-        let kept = |storage: &Storage| matches!(storage, Storage::Pvc { .. });
-        (kept(&self.storage) != kept(&before.storage))
-            .then(|| Refusal::CannotChange { field: "spec.storage.type".to_owned() })
+        match (&self.storage, &before.storage) {
+            (Storage::Pvc { size, .. }, Storage::Pvc { size: old, .. }) => {
+                (size.bytes < old.bytes).then(|| Refusal::CannotShrink {
+                    field: "spec.storage.size".to_owned(),
+                    from: old.text.clone(),
+                    to: size.text.clone(),
+                })
+            }
+            (Storage::EmptyDir { .. }, Storage::EmptyDir { .. }) => None,
+            _ => Some(Refusal::CannotChange { field: "spec.storage.type".to_owned() }),
+        }
     }
 
     /// What is impossible. Whether the nodes have it is Kubernetes' question.
@@ -202,6 +210,33 @@ mod tests {
         let of = |storage| KubernetesSpec { storage, ..KubernetesSpec::default() };
         assert_eq!(of(larger).refuse_change_from(&volume), None);
         assert!(of(Storage::EmptyDir { size }).refuse_change_from(&volume).is_some());
+    }
+
+    #[test]
+    fn a_volume_grows_and_never_shrinks() {
+        let sized = |text: &str, bytes| Bytes { text: text.to_owned(), bytes };
+        let volume = |text, bytes| KubernetesSpec {
+            storage: Storage::Pvc { size: sized(text, bytes), class: None },
+            ..KubernetesSpec::default()
+        };
+        let (one, two) = (volume("1Gi", 1 << 30), volume("2Gi", 2 << 30));
+        assert_eq!(two.refuse_change_from(&one), None);
+        // Another way to write the same.
+        assert_eq!(volume("1024Mi", 1 << 30).refuse_change_from(&one), None);
+        let refusal = one.refuse_change_from(&two).as_ref().map(Refusal::with_hint);
+        assert_eq!(
+            refusal.as_deref(),
+            Some(
+                "spec.storage.size cannot shrink from 2Gi to 1Gi: a volume only grows\n  \
+                 hint: put the old value back, or make a new cluster"
+            )
+        );
+        // A limit on what is lost with the pod anyway.
+        let emptied = |bytes| KubernetesSpec {
+            storage: Storage::EmptyDir { size: sized("?", bytes) },
+            ..KubernetesSpec::default()
+        };
+        assert_eq!(emptied(1).refuse_change_from(&emptied(2)), None);
     }
 
     #[test]

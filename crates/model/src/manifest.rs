@@ -39,6 +39,12 @@ pub struct FieldNote {
     pub hint: Option<String>,
 }
 
+impl fmt::Display for FieldNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
 /// One thing wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -123,6 +123,16 @@ pub enum Refusal {
         /// The field.
         field: String,
     },
+    /// A volume cannot shrink.
+    #[error("{field} cannot shrink from {from} to {to}: a volume only grows")]
+    CannotShrink {
+        /// The field.
+        field: String,
+        /// As it was written.
+        from: String,
+        /// As it is written now.
+        to: String,
+    },
     /// The shard is not missing all its copies.
     #[error("{shard} is not waiting for an accepted loss")]
     NothingToAccept {
@@ -147,6 +157,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// With what to do about it, for where there is one text only.
+    pub fn with_hint(&self) -> String {
+        let hint = self.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        format!("{self}{hint}")
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -162,7 +178,9 @@ impl Refusal {
             Self::PrimaryIsWell { .. } => {
                 "use `valkeeper switchover`, or `--force` if you mean it".to_owned()
             }
-            Self::CannotChange { .. } => "put the old value back, or make a new cluster".to_owned(),
+            Self::CannotChange { .. } | Self::CannotShrink { .. } => {
+                "put the old value back, or make a new cluster".to_owned()
+            }
             Self::Impossible(impossible) => return impossible.hint(),
             Self::NotStored { .. } => "is the state directory full or read-only?".to_owned(),
             Self::AlreadyPrimary { .. }

@@ -42,12 +42,13 @@ pub(super) fn tune_kernel() -> anyhow::Result<()> {
 }
 
 pub(super) fn kube(command: &Kube) -> anyhow::Result<()> {
-    let Kube::Manifests { namespace, image, replicas, watch } = command;
+    let Kube::Manifests { namespace, image, replicas, watch, no_webhook } = command;
     let install = Install {
         namespace: namespace.clone(),
         image: image.clone(),
         replicas: *replicas,
         namespaces: watch.clone(),
+        webhook: !no_webhook,
     };
     let texts: Result<Vec<String>, _> = manifests(&install).iter().map(serde_saphyr::to_string).collect();
     output::text(&texts?.iter().flat_map(|text| ["---\n", text]).collect::<String>())

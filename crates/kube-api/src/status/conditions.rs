@@ -182,10 +182,7 @@ pub(super) fn of_spec(
     let (holds, reason, message) = match verdict {
         Verdict::Followed => (true, Reason::SpecFollowed, "the spec is followed".to_owned()),
         Verdict::Invalid(refused) => (false, Reason::InvalidSpec, refused.to_string()),
-        Verdict::Unfit(refusal) => {
-            let hint = refusal.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-            (false, Reason::ChangeRefused, format!("{refusal}{hint}"))
-        }
+        Verdict::Unfit(refusal) => (false, Reason::ChangeRefused, refusal.with_hint()),
     };
     set(&mut conditions, (ConditionType::SpecValid, holds, reason, message), generation, now);
     conditions

@@ -7,7 +7,7 @@
 //! | `pod.rs` | an instance's pod |
 //! | `storage.rs` | its volume claim, with the piece of layout that it carries |
 //! | `network.rs` | Services, disruption budget, network policy |
-//! | `secrets.rs` | password, authority, agents' certificates |
+//! | `secrets.rs` | password, authority, certificates |
 
 pub(crate) mod network;
 pub(crate) mod pod;

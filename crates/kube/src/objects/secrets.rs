@@ -1,8 +1,9 @@
-//! Password, authority, agents' certificates. What is there is kept; what is missing or about to end is made anew.
+//! Password, authority, certificates of agents and webhook. What is there is kept; what is missing or about to end is made anew.
 
 use super::Owner;
 use crate::authority::{Authority, AuthorityError, Issued, Lifetimes, due_for_renewal};
 use crate::wire::Who;
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -16,6 +17,8 @@ pub(crate) type Data = BTreeMap<String, String>;
 const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 const AUTHORITY_BEFORE: &str = "previous.crt";
+const CERTIFICATE: &str = "tls.crt";
+const CERTIFICATE_KEY: &str = "tls.key";
 
 /// The Secret of the password.
 pub(crate) fn auth(owner: &Owner, password: &Password) -> Value {
@@ -37,27 +40,49 @@ pub(crate) fn read_authority(data: &Data) -> Option<Authority> {
 
 /// The authority to use from now on: the one there is, or another one if there is none or it is about to end.
 pub(crate) fn authority(
-    owner: &Owner,
+    name: &str,
     there: Option<Authority>,
     now: OffsetDateTime,
     life: Lifetimes,
 ) -> Result<Authority, AuthorityError> {
-    let name = owner.home.to_string();
     match there {
-        None => Authority::new(&name, now, life),
-        Some(there) if due_for_renewal(&there.certificate, now) => there.successor(&name, now, life),
+        None => Authority::new(name, now, life),
+        Some(there) if due_for_renewal(&there.certificate, now) => there.successor(name, now, life),
         Some(there) => Ok(there),
     }
 }
 
+/// What a Secret says of an authority.
+fn authority_data(authority: &Authority) -> Data {
+    let before = authority.previous.clone().unwrap_or_default();
+    let (certificate, key) = (authority.certificate.clone(), authority.key.clone());
+    let data = [(AUTHORITY, certificate), (AUTHORITY_KEY, key), (AUTHORITY_BEFORE, before)];
+    data.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
 /// Its Secret.
 pub(crate) fn authority_secret(owner: &Owner, authority: &Authority) -> Value {
-    let data = json!({
-        AUTHORITY: authority.certificate,
-        AUTHORITY_KEY: authority.key,
-        AUTHORITY_BEFORE: authority.previous.clone().unwrap_or_default(),
-    });
-    secret(owner, &names::ca_secret(&owner.home.cluster), &data)
+    secret(owner, &names::ca_secret(&owner.home.cluster), &json!(authority_data(authority)))
+}
+
+/// The certificate that a Secret holds beside the authority that made it.
+pub(crate) fn read_certificate(data: &Data) -> Option<Issued> {
+    let text = |key| data.get(key).cloned();
+    Some(Issued { certificate: text(CERTIFICATE)?, key: text(CERTIFICATE_KEY)? })
+}
+
+/// What a Secret says of an authority and of the one certificate that it has made.
+pub(crate) fn certificate_data(authority: &Authority, issued: &Issued) -> Data {
+    let mut data = authority_data(authority);
+    data.insert(CERTIFICATE.to_owned(), issued.certificate.clone());
+    data.insert(CERTIFICATE_KEY.to_owned(), issued.key.clone());
+    data
+}
+
+/// A Secret's data, as text.
+pub(crate) fn text_of(secret: &Secret) -> Data {
+    let text = |bytes: &k8s_openapi::ByteString| String::from_utf8_lossy(&bytes.0).into_owned();
+    secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
 /// The agents' certificates: those there are, and new ones for who has none, whose is about to end, or whose is of an authority

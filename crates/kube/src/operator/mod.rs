@@ -10,6 +10,7 @@
 //! | `requests.rs` | what users ask |
 //! | `telling.rs` | status, role labels, events |
 //! | `successors.rs` | agents go on as the operator's version |
+//! | `webhook.rs` | judges what users write before it is stored |
 //! | `metrics.rs` | metrics and health |
 
 mod cluster;
@@ -22,6 +23,7 @@ mod store;
 mod successors;
 mod telling;
 mod watches;
+pub(crate) mod webhook;
 mod world;
 
 pub(crate) use lead::{LABEL_LEADING, LEASE};
@@ -29,7 +31,7 @@ pub use watches::Scope;
 
 use crate::authority::Lifetimes;
 use crate::objects::pod::OperatorFacts;
-use crate::{METRICS_PORT, NEWS_PORT};
+use crate::{METRICS_PORT, NEWS_PORT, WEBHOOK_PORT};
 use cluster::{ClusterHandle, Context, dispatch};
 use kube::Client;
 use lead::Candidate;
@@ -99,7 +101,9 @@ pub async fn run(setup: OperatorSetup) -> Result<(), OperatorError> {
         TcpListener::bind((setup.listen, METRICS_PORT)).await.map_err(system("the metrics' port"))?;
     tokio::spawn(metrics::serve(probes, Arc::clone(&phases)));
     let news = TcpListener::bind((setup.listen, NEWS_PORT)).await.map_err(system("the news' port"))?;
-    phases.ready.store(true, Ordering::Relaxed);
+    let asked =
+        TcpListener::bind((setup.listen, WEBHOOK_PORT)).await.map_err(system("the webhook's port"))?;
+    webhook::start(client.clone(), setup.namespace.clone(), setup.lifetimes, asked, Arc::clone(&phases));
     let candidate =
         Candidate { client: client.clone(), namespace: setup.namespace.clone(), name: setup.name.clone() };
     tokio::select! {

@@ -5,7 +5,7 @@ use super::store::{Kept, LayoutStore};
 use super::world::{PodState, Seen};
 use crate::authority::{Authority, Lifetimes};
 use crate::objects::pod::OperatorFacts;
-use crate::objects::secrets::{self, Data};
+use crate::objects::secrets::{self, Data, text_of};
 use crate::objects::storage::{self, Piece};
 use crate::objects::template::{Template, hash};
 use crate::objects::{Owner, network, pod};
@@ -353,11 +353,6 @@ fn resource_of(object: &Value) -> ApiResource {
     }
 }
 
-fn text_of(secret: &Secret) -> Data {
-    let text = |bytes: &k8s_openapi::ByteString| String::from_utf8_lossy(&bytes.0).into_owned();
-    secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
-}
-
 /// The authority of the Secret, made or followed by another if it must be. Two operators agree on one: who comes second reads it.
 async fn ensure_authority(
     client: &Client,
@@ -370,7 +365,7 @@ async fn ensure_authority(
     loop {
         let there = api.get_opt(&name).await?;
         let read = there.as_ref().and_then(|secret| secrets::read_authority(&text_of(secret)));
-        let authority = secrets::authority(owner, read.clone(), now, life)?;
+        let authority = secrets::authority(&owner.home.to_string(), read.clone(), now, life)?;
         if read.as_ref() == Some(&authority) {
             return Ok(authority);
         }

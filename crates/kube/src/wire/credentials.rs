@@ -1,5 +1,6 @@
 //! A certificate, its key and whom it trusts, as TLS settings for both directions.
 
+use crate::authority::Issued;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -39,6 +40,31 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+    let read = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    read.map_err(|error| CredentialsError::NotPem { what, why: error.to_string() })
+}
+
+fn key(pem: &str) -> Result<PrivateKeyDer<'static>, CredentialsError> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| CredentialsError::NotPem { what: "the key", why: error.to_string() })
+}
+
+fn unfit(error: &dyn std::fmt::Display) -> CredentialsError {
+    CredentialsError::Unfit(error.to_string())
+}
+
+/// Settings of a server that anybody may talk to: it proves who it is and asks nobody.
+pub(crate) fn open_server(issued: &Issued) -> Result<rustls::ServerConfig, CredentialsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unfit(&error))?
+        .with_no_client_auth()
+        .with_single_cert(certificates("the certificate", &issued.certificate)?, key(&issued.key)?)
+        .map_err(|error| unfit(&error))
+}
+
 /// TLS settings made from an identity.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsSettings {
@@ -49,22 +75,13 @@ pub(crate) struct TlsSettings {
 impl TlsSettings {
     fn new(identity: &Identity) -> Result<Self, CredentialsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let certificates = |what, pem: &str| {
-            CertificateDer::pem_slice_iter(pem.as_bytes())
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| CredentialsError::NotPem { what, why: error.to_string() })
-        };
-        let unfit = |error: &dyn std::fmt::Display| CredentialsError::Unfit(error.to_string());
         let mut roots = RootCertStore::empty();
         for authority in certificates("the authority", &identity.authorities)? {
             roots.add(authority).map_err(|error| unfit(&error))?;
         }
         let roots = Arc::new(roots);
         let chain = certificates("the certificate", &identity.certificate)?;
-        let key = || {
-            PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
-                .map_err(|error| CredentialsError::NotPem { what: "the key", why: error.to_string() })
-        };
+        let key = || key(&identity.key);
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .build()
             .map_err(|error| unfit(&error))?;

@@ -16,7 +16,7 @@ mod who;
 
 pub(crate) use call::Caller;
 pub use credentials::CredentialsError;
-pub(crate) use credentials::{Credentials, Identity};
+pub(crate) use credentials::{Credentials, Identity, open_server};
 pub(crate) use message::{About, AskOf, News, path};
 pub(crate) use serve::{Answered, CONNECTIONS, HELLO_WITHIN, Handler, accept, converse, serve};
 pub(crate) use who::{Home, Who};

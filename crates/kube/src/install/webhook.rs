@@ -1,0 +1,67 @@
+//! What an install has for the webhook.
+
+use super::{Install, NAME, labels, rule};
+use crate::WEBHOOK_PORT;
+use crate::operator::webhook::{CONFIGURATION, PATH, REVIEW_VERSION, SERVICE, WEBHOOK};
+use serde_json::{Value, json};
+use valkeeper_kube_api::RedisCluster;
+use valkeeper_kube_api::names::{GROUP, VERSION};
+
+/// Where API servers call.
+const SERVICE_PORT: u16 = 443;
+
+/// All operators, whether they act or not.
+pub(super) fn service(install: &Install) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": SERVICE, "namespace": install.namespace, "labels": labels() },
+        "spec": {
+            "selector": { "app.kubernetes.io/name": NAME },
+            "ports": [{ "name": "webhook", "port": SERVICE_PORT, "targetPort": WEBHOOK_PORT, "protocol": "TCP" }],
+        },
+    })
+}
+
+/// What API servers are told. Whom to trust they are told by the operator: a field that the install had would be taken back each
+/// time the install is applied again.
+pub(super) fn configuration(install: &Install) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": CONFIGURATION, "labels": labels() },
+        "webhooks": [{
+            "name": WEBHOOK,
+            "clientConfig": {
+                "service": { "name": SERVICE, "namespace": install.namespace, "path": PATH, "port": SERVICE_PORT },
+            },
+            "rules": [{
+                "apiGroups": [GROUP], "apiVersions": [VERSION], "resources": [RedisCluster::PLURAL],
+                "operations": ["CREATE", "UPDATE"], "scope": "Namespaced",
+            }],
+            // What needs no judgement does not wait for one either: without an operator, objects can still be deleted.
+            "matchConditions": [
+                { "name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)" },
+                { "name": "another-spec", "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec" },
+            ],
+            "admissionReviewVersions": [REVIEW_VERSION],
+            "failurePolicy": "Fail",
+            "matchPolicy": "Equivalent",
+            "sideEffects": "None",
+            "timeoutSeconds": 5,
+        }],
+    })
+}
+
+/// What it may do in its own namespace.
+pub(super) fn own_rules() -> [Value; 2] {
+    let mut kept = rule(&[""], &["secrets"], &["get", "update"]);
+    kept["resourceNames"] = json!([SERVICE]);
+    [kept, rule(&[""], &["secrets"], &["create"])]
+}
+
+/// What it may do beside that.
+pub(super) fn rules() -> Value {
+    let resources = ["validatingwebhookconfigurations"];
+    let mut trust = rule(&["admissionregistration.k8s.io"], &resources, &["get", "patch"]);
+    trust["resourceNames"] = json!([CONFIGURATION]);
+    json!([trust])
+}

@@ -1,0 +1,160 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn asked(operation: &str, object: &Value, old: &Value) -> AdmissionRequest {
+    serde_json::from_value(json!({
+        "uid": "1", "kind": {"group": "redis.io", "version": "v1", "kind": "RedisCluster"},
+        "operation": operation, "object": object, "oldObject": old,
+    }))
+    .unwrap()
+}
+
+fn cluster(spec: &Value) -> Value {
+    json!({"metadata": {"name": "demo", "namespace": "shop"}, "spec": spec})
+}
+
+fn good() -> Value {
+    json!({
+        "mode": "cluster", "shards": 3, "replicasPerShard": 1, "storage": {"type": "pvc", "size": "2Gi"},
+        "memory": {"maxMemoryPolicy": "noeviction"},
+    })
+}
+
+/// Three shards with one replica each.
+fn running_now(spec: &Value) -> Value {
+    let mut cluster = cluster(spec);
+    let shard = json!({"replicaPods": [], "slotRanges": []});
+    let shards = json!({"demo-s0": shard, "demo-s1": shard, "demo-s2": shard});
+    cluster["status"] = json!({"instances": 6, "shards": shards});
+    cluster
+}
+
+fn created(object: &Value) -> Verdict {
+    judge(&asked("CREATE", object, &Value::Null)).unwrap()
+}
+
+fn updated(object: &Value, old: &Value) -> Verdict {
+    judge(&asked("UPDATE", object, old)).unwrap()
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut spec = good();
+    *spec.pointer_mut(field).unwrap() = value;
+    cluster(&spec)
+}
+
+fn denied(why: &str) -> Verdict {
+    Verdict::Denied { why: why.to_owned() }
+}
+
+const CANNOT: &str =
+    "cannot change in a running cluster yet\n  hint: put the old value back, or make a new cluster";
+
+#[test]
+fn what_is_good_is_allowed_and_what_it_costs_is_told() {
+    assert_eq!(created(&cluster(&good())), Verdict::NOTHING_TO_SAY);
+    let mut spec = good();
+    spec["storage"] = json!({"type": "emptyDir", "size": "1Gi"});
+    let Verdict::Allowed { warnings } = created(&cluster(&spec)) else { panic!("it is allowed") };
+    let text = "spec.storage.type: an instance loses its data with its pod, and a shard all data when all its pods go";
+    assert_eq!(warnings, [text]);
+}
+
+#[test]
+fn what_is_wrong_is_told_in_the_words_of_the_command_line() {
+    let spec = json!({"mode": "cluster", "shards": 2, "redis": {"maxclients": "10", "MaxClients": "10"}});
+    assert_eq!(
+        created(&cluster(&spec)),
+        denied(
+            "spec.redis.maxclients: the same directive as `MaxClients`\n  hint: remove one of them\n\
+             spec.shards: 2 is fewer than 3 shards\n  \
+             hint: a primary is replaced by a majority vote of the others, which takes three"
+        )
+    );
+    let text = valkeeper_model::manifest::parse(
+        "f",
+        "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {name: demo}\nspec: {mode: cluster, shards: 2}\n",
+    )
+    .unwrap_err()
+    .to_string();
+    let spec = json!({"mode": "cluster", "shards": 2});
+    assert_eq!(created(&cluster(&spec)), denied(text.strip_prefix("f:4: ").unwrap()));
+    // An update to it is no better.
+    assert!(matches!(updated(&cluster(&spec), &cluster(&good())), Verdict::Denied { .. }));
+}
+
+#[test]
+fn what_runs_cannot_become_just_anything() {
+    let now = running_now(&good());
+    assert_eq!(updated(&with("/shards", json!(4)), &now), denied(&format!("spec.shards {CANNOT}")));
+    let other = with("/replicasPerShard", json!(2));
+    assert_eq!(updated(&other, &now), denied(&format!("spec.replicasPerShard {CANNOT}")));
+    let other = with("/storage/type", json!("emptyDir"));
+    assert_eq!(updated(&other, &now), denied(&format!("spec.storage.type {CANNOT}")));
+    let smaller = with("/storage/size", json!("1Gi"));
+    let text = "spec.storage.size cannot shrink from 2Gi to 1Gi: a volume only grows\n  \
+                hint: put the old value back, or make a new cluster";
+    assert_eq!(updated(&smaller, &now), denied(text));
+    for change in [("/storage/size", json!("3Gi")), ("/memory/maxMemoryPolicy", json!("allkeys-lru"))] {
+        assert!(matches!(updated(&with(change.0, change.1), &now), Verdict::Allowed { .. }), "{}", change.0);
+    }
+}
+
+#[test]
+fn before_there_is_a_layout_nothing_is_lost_by_another_wish() {
+    let waits = cluster(&good());
+    assert_eq!(updated(&with("/shards", json!(4)), &waits), Verdict::NOTHING_TO_SAY);
+    assert_eq!(updated(&with("/replicasPerShard", json!(2)), &waits), Verdict::NOTHING_TO_SAY);
+}
+
+#[test]
+fn a_wish_that_was_never_followed_can_be_taken_back_or_left() {
+    let mut spec = good();
+    spec["shards"] = json!(5);
+    let wished = running_now(&spec);
+    assert_eq!(updated(&cluster(&good()), &wished), Verdict::NOTHING_TO_SAY);
+    spec["memory"]["maxMemoryPolicy"] = json!("allkeys-lru");
+    assert!(matches!(updated(&cluster(&spec), &wished), Verdict::Allowed { .. }));
+    spec["shards"] = json!(6);
+    assert_eq!(updated(&cluster(&spec), &wished), denied(&format!("spec.shards {CANNOT}")));
+    // From a spec that cannot be read only to what runs.
+    let unreadable = running_now(&json!({"mode": "nonsense"}));
+    assert_eq!(updated(&cluster(&good()), &unreadable), Verdict::NOTHING_TO_SAY);
+    assert_eq!(updated(&with("/shards", json!(4)), &unreadable), denied(&format!("spec.shards {CANNOT}")));
+}
+
+#[test]
+fn an_object_can_always_be_deleted() {
+    let bad = cluster(&json!({"mode": "nonsense"}));
+    assert!(matches!(created(&bad), Verdict::Denied { .. }));
+    let mut labelled = bad.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(updated(&labelled, &bad), Verdict::NOTHING_TO_SAY);
+    let mut going = with("/shards", json!(1));
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(updated(&going, &running_now(&good())), Verdict::NOTHING_TO_SAY);
+    assert_eq!(judge(&asked("DELETE", &Value::Null, &bad)).unwrap(), Verdict::NOTHING_TO_SAY);
+}
+
+#[test]
+fn of_other_things_nothing_is_said() {
+    let mut request = asked("UPDATE", &cluster(&json!({})), &cluster(&good()));
+    request.sub_resource = "status".to_owned();
+    assert_eq!(judge(&request).unwrap(), Verdict::NOTHING_TO_SAY);
+    let mut request = asked("CREATE", &cluster(&json!({})), &Value::Null);
+    request.kind.kind = "RedisClusterRequest".to_owned();
+    assert_eq!(judge(&request).unwrap(), Verdict::NOTHING_TO_SAY);
+    assert_eq!(judge(&asked("CONNECT", &Value::Null, &Value::Null)).unwrap(), Verdict::NOTHING_TO_SAY);
+    for object in [Value::Null, json!(1), json!({"metadata": 1})] {
+        assert!(judge(&asked("CREATE", &object, &Value::Null)).is_err(), "{object}");
+        assert!(judge(&asked("UPDATE", &cluster(&good()), &object)).is_err(), "{object}");
+    }
+}
+
+#[test]
+fn a_warning_is_never_longer_than_the_api_server_takes() {
+    let note = |reason: String| FieldNote { field: "f".to_owned(), line: 1, reason, hint: None };
+    assert_eq!(warning(&note("ü".repeat(253))).chars().count(), 256);
+    let cut = warning(&note("ü".repeat(254)));
+    assert_eq!((cut.chars().count(), cut.ends_with("ü…")), (256, true));
+}
