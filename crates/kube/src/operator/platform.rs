@@ -205,6 +205,10 @@ impl Shared {
             .as_ref()
             .is_none_or(|authority| crate::authority::due_for_renewal(&authority.certificate, now));
         if authority_gone || ending {
+            if let Some(known) = done.authority.as_ref().filter(|_| !ending) {
+                // Taken away while its certificates are about: the same again, or nobody would know anybody for minutes.
+                self.create(&secrets::authority_secret(&self.owner, known)).await?;
+            }
             let authority = ensure_authority(&self.client, &self.owner, now, self.life).await?;
             if done.authority.as_ref() != Some(&authority) {
                 let identity = controller_identity(&self.owner, &authority, now, self.life)?;
