@@ -78,6 +78,9 @@ fn rbac(install: &Install) -> Vec<Value> {
         rule(&[""], &["pods"], &["get", "patch"]),
     ]);
     let account = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": install.namespace }]);
+    // Of another name than what it may do elsewhere: its own namespace may be one of those.
+    let own_name = format!("{NAME}-own");
+    let own_metadata = json!({ "name": own_name, "namespace": install.namespace, "labels": labels() });
     let role = |kind: &str, name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
     let api = "rbac.authorization.k8s.io/v1";
     let mut objects = vec![
@@ -85,8 +88,8 @@ fn rbac(install: &Install) -> Vec<Value> {
         json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": NAME, "labels": labels() }, "rules": in_namespaces }),
         json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": format!("{NAME}-nodes"), "labels": labels() }, "rules": everywhere }),
         json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": format!("{NAME}-nodes"), "labels": labels() }, "roleRef": role("ClusterRole", &format!("{NAME}-nodes")), "subjects": account }),
-        json!({ "apiVersion": api, "kind": "Role", "metadata": metadata(install), "rules": own }),
-        json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": metadata(install), "roleRef": role("Role", NAME), "subjects": account }),
+        json!({ "apiVersion": api, "kind": "Role", "metadata": own_metadata, "rules": own }),
+        json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": own_metadata, "roleRef": role("Role", &own_name), "subjects": account }),
     ];
     if install.namespaces.is_empty() {
         objects.push(json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": NAME, "labels": labels() }, "roleRef": role("ClusterRole", NAME), "subjects": account }));
