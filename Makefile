@@ -4,7 +4,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 VALKEEPER = $(RELEASE)/valkeeper
 STATE = --state-dir .demo
 
-.PHONY: demo test test-all bench fmt
+.PHONY: demo demo-kubernetes test test-all bench fmt
 
 # One build for both: they share most crates, and a fresh clone should not build those twice.
 demo:
@@ -19,6 +19,9 @@ demo:
 	@echo "  talk to it:      $(VALKEEPER) cli $(STATE) -- SET greeting hello"
 	@echo "  stop, keep data: $(VALKEEPER) down $(STATE)"
 	@echo "  erase:           $(VALKEEPER) delete --purge $(STATE)"
+
+demo-kubernetes:
+	cargo xtask bed -- testkit/bed/demo.sh examples/kubernetes.yaml
 
 test:
 	cargo xtask test

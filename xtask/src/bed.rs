@@ -43,6 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         folder
     };
     let mut bed = Command::new(command::checkout()?.join("testkit/bed/bed.sh"));
+    if args.images.is_none() {
+        bed.env("VALKEEPER_PROGRAM", images::program(&args.product)?);
+    }
     bed.env("BIN", programs).env("IMAGES", images).env("VOLUMES", args.volumes.to_string());
     bed.arg(args.nodes.to_string()).arg("--").args(&args.command);
     if args.keep {

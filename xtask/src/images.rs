@@ -38,6 +38,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Where they are written if nobody says where.
+/// Where the program of the product's image is, once that has been written.
+pub(crate) fn program(product: &Product) -> Result<PathBuf> {
+    product::program(product)
+}
+
 pub(crate) fn usual_folder() -> Result<PathBuf> {
     Ok(product::target(&command::checkout()?).join("images"))
 }

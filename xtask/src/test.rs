@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check in turn, each to its end, then one total on the last line. CI reads that line.
 
+mod kubernetes;
 mod tally;
 
 use std::io::{BufRead, BufReader};
@@ -17,6 +18,12 @@ pub(crate) struct Args {
     /// Also what takes long: ignored tests, and `VALKEEPER_LONG=1` for those that scale themselves
     #[arg(long)]
     all: bool,
+    /// Only the scenarios on a real Kubernetes
+    #[arg(long, conflicts_with = "all")]
+    kubernetes: bool,
+    /// Only those whose names have this in them; with --kubernetes
+    #[arg(requires = "kubernetes", value_name = "NAME")]
+    only: Vec<String>,
 }
 
 /// A check beside the tests themselves. One that fails counts as one failed test.
@@ -54,7 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let begun = Instant::now();
     let mut failures: Vec<String> = Vec::new();
     let long = if args.all { LONG_CHECKS } else { &[] };
-    for (name, check) in CHECKS.iter().chain(long) {
+    let checks = if args.kubernetes { &[] } else { CHECKS };
+    for (name, check) in checks.iter().chain(long) {
         let started = Instant::now();
         println!("--- {name}");
         let done = check(&root);
@@ -69,8 +77,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
 
-    println!("--- tests");
-    let tally = tests(&root, args.all)?;
+    let mut tally = Tally::default();
+    if !args.kubernetes {
+        println!("--- tests");
+        tally.add(tests(&root, args.all)?);
+    }
+    if args.all || args.kubernetes {
+        println!("--- scenarios on Kubernetes");
+        let started = Instant::now();
+        match kubernetes::run(&root, &args.only) {
+            Ok(scenarios) => tally.add(scenarios),
+            Err(error) => {
+                eprintln!("error: Kubernetes: {}", command::explain(&error));
+                failures.push("Kubernetes".to_owned());
+            }
+        }
+        println!("--- scenarios on Kubernetes: {:.0} s", started.elapsed().as_secs_f64());
+    }
     failures.extend(tally.names.iter().cloned());
     let unnamed = tally.failed.saturating_sub(tally.names.len());
     if unnamed > 0 {
@@ -108,8 +131,13 @@ fn tests(root: &Path, all: bool) -> Result<Tally> {
     if all {
         command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored"]);
     }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let Some(stdout) = child.stdout.take() else { bail!("cargo has no stdout") };
+    tallied(command)
+}
+
+/// Runs it with its output passed on, and adds up what it reports.
+fn tallied(mut command: Command) -> Result<Tally> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start it")?;
+    let Some(stdout) = child.stdout.take() else { bail!("it has no stdout") };
     let mut tally = Tally::default();
     for line in BufReader::new(stdout).split(b'\n') {
         // Tests may print anything, also what is no UTF-8.

@@ -1,7 +1,7 @@
 //! The controller's loop: one task owns the state machine; everything that takes time comes back as an event.
 
 use crate::ports::{Clock, Platform, Store};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -15,8 +15,8 @@ use valkeeper_plan::controller::{Command, Controller, Event};
 
 /// An agent that does not report within this is unknown.
 const REPORT_WITHIN: Duration = Duration::from_secs(2);
-/// One that the agents beside it do not hear either gets so much longer than they.
-const UNHEARD_WITHIN: Duration = Duration::from_millis(100);
+/// Once an agent says that it does not hear its primary, the others have so long from one answer to the next.
+const UNHEARD_WITHIN: Duration = Duration::from_millis(150);
 
 /// What a user asks, and where the answer goes.
 pub type Requests = mpsc::UnboundedReceiver<(Request, oneshot::Sender<Result<(), Refusal>>)>;
@@ -141,11 +141,10 @@ async fn observe(
         asking.spawn(async move { (name, answer.await) });
     }
     let mut topologies: Vec<Arc<Topology>> = Vec::new();
-    // Who is unheard by others will not be heard here either: people are told of it sooner than its time is up.
-    let mut unheard: BTreeSet<InstanceName> = BTreeSet::new();
-    let mut pending: BTreeSet<InstanceName> = instances.keys().cloned().collect();
+    // When a host is lost, those on the others say so sooner than the time of who is on it is up: people are told within a second.
+    let mut unheard = false;
     loop {
-        let joined = if !pending.is_empty() && pending.is_subset(&unheard) {
+        let joined = if unheard {
             match tokio::time::timeout(UNHEARD_WITHIN, asking.join_next()).await {
                 Ok(joined) => joined,
                 Err(_) => break,
@@ -155,11 +154,8 @@ async fn observe(
         };
         let Some(joined) = joined else { break };
         let Ok((name, answer)) = joined else { continue };
-        pending.remove(&name);
-        if let Ok(Answer::Report(report)) = &answer
-            && let Some(Waiting::PrimaryUnheard { instance }) = &report.waiting
-        {
-            unheard.insert(instance.clone());
+        if let Ok(Answer::Report(report)) = &answer {
+            unheard |= matches!(report.waiting, Some(Waiting::PrimaryUnheard { .. }));
         }
         let seen = match answer {
             Ok(Answer::Report(mut report)) => {

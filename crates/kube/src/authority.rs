@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("certificates: {0}")]
-pub struct AuthorityError(#[from] rcgen::Error);
+pub(crate) struct AuthorityError(#[from] rcgen::Error);
 
 /// How long things are valid.
 #[derive(Debug, Clone, Copy)]
@@ -27,15 +27,31 @@ impl Default for Lifetimes {
     }
 }
 
-/// An authority.
+/// The certificate of an authority and its key, PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Issuing {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// An authority, with those before and after it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Authority {
-    /// Its certificate, PEM.
-    pub(crate) certificate: String,
-    /// Its key, PEM.
-    pub(crate) key: String,
+    /// The one that issues.
+    pub(crate) current: Issuing,
     /// The one before it, trusted as long as certificates of it are about.
     pub(crate) previous: Option<String>,
+    /// The one that will follow, and since when it is passed around, seconds since 1970: it issues once everybody trusts it.
+    pub(crate) next: Option<(Issuing, i64)>,
+}
+
+/// How long an authority is passed around before it issues. The kubelet brings Secrets to pods within a minute or two.
+const PASSED_AROUND: i64 = 3_600;
+
+impl std::fmt::Debug for Issuing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issuing(…)")
+    }
 }
 
 impl std::fmt::Debug for Authority {
@@ -60,32 +76,34 @@ impl std::fmt::Debug for Issued {
 impl Authority {
     /// A new one.
     pub(crate) fn new(name: &str, now: OffsetDateTime, life: Lifetimes) -> Result<Self, AuthorityError> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        valid(&mut params, now, life.authority);
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?;
-        Ok(Self { certificate: certificate.pem(), key: key.serialize_pem(), previous: None })
+        Ok(Self { current: issuing(name, now, life)?, previous: None, next: None })
     }
 
-    /// The one that takes over from this one.
-    pub(crate) fn successor(
-        &self,
+    /// This one as it is to be now: followed by another, in two steps, before it ends.
+    pub(crate) fn kept(
+        self,
         name: &str,
         now: OffsetDateTime,
         life: Lifetimes,
     ) -> Result<Self, AuthorityError> {
-        Ok(Self { previous: Some(self.certificate.clone()), ..Self::new(name, now, life)? })
+        match self.next {
+            Some((next, since)) if now.unix_timestamp() - since >= PASSED_AROUND => {
+                Ok(Self { current: next, previous: Some(self.current.certificate), next: None })
+            }
+            Some(_) => Ok(self),
+            None if due_for_renewal(&self.current.certificate, now) => {
+                let next = issuing(name, now, life)?;
+                Ok(Self { next: Some((next, now.unix_timestamp())), ..self })
+            }
+            None => Ok(self),
+        }
     }
 
     /// Whom to trust.
     pub(crate) fn trusted(&self) -> String {
-        match &self.previous {
-            Some(previous) => format!("{}{previous}", self.certificate),
-            None => self.certificate.clone(),
-        }
+        let next = self.next.as_ref().map(|(next, _)| next.certificate.as_str());
+        let all = [Some(self.current.certificate.as_str()), self.previous.as_deref(), next];
+        all.into_iter().flatten().collect()
     }
 
     /// A certificate for these names, for both directions.
@@ -105,7 +123,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         valid(&mut params, now, life.certificate);
         let key = KeyPair::generate()?;
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&self.current.certificate, KeyPair::from_pem(&self.current.key)?)?;
         let certificate = params.signed_by(&key, &issuer)?;
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
     }
@@ -120,6 +139,17 @@ pub(crate) fn due_for_renewal(certificate: &str, now: OffsetDateTime) -> bool {
     let read = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).ok();
     read.and_then(|(_, pem)| validity(&pem))
         .is_none_or(|(from, until)| (until - now.unix_timestamp()).saturating_mul(3) < until - from)
+}
+
+fn issuing(name: &str, now: OffsetDateTime, life: Lifetimes) -> Result<Issuing, AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    valid(&mut params, now, life.authority);
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(Issuing { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 fn named(name: &str) -> DistinguishedName {
@@ -146,9 +176,15 @@ mod tests {
         assert!(!due_for_renewal(&issued.certificate, now));
         assert!(due_for_renewal(&issued.certificate, now + Duration::days(61)));
         assert!(due_for_renewal("nonsense", now));
-        let next = authority.successor("test", now, life).unwrap();
-        assert!(
-            next.trusted().contains(&authority.certificate) && next.trusted().contains(&next.certificate)
-        );
+        let late = now + Duration::days(4 * 365);
+        let changing = authority.clone().kept("test", late, life).unwrap();
+        // Passed around first: whoever has not heard of it yet goes on trusting what it is shown.
+        assert_eq!(changing.current, authority.current);
+        let next = changing.next.clone().unwrap().0;
+        assert!(changing.trusted().contains(&next.certificate));
+        assert_eq!(changing.clone().kept("test", late + Duration::minutes(59), life).unwrap(), changing);
+        let changed = changing.kept("test", late + Duration::minutes(61), life).unwrap();
+        assert_eq!(changed.current, next);
+        assert!(changed.trusted().contains(&authority.current.certificate));
     }
 }

@@ -91,12 +91,15 @@ fn rbac(install: &Install) -> Vec<Value> {
         own.extend(webhook::own_rules());
     }
     let account = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": install.namespace }]);
+    // Of another name than what it may do elsewhere: its own namespace may be one of those.
+    let own_name = format!("{NAME}-own");
+    let own_metadata = json!({ "name": own_name, "namespace": install.namespace, "labels": labels() });
     let api = RBAC;
     let mut objects = vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(install) }),
         json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": NAME, "labels": labels() }, "rules": in_namespaces }),
-        json!({ "apiVersion": api, "kind": "Role", "metadata": metadata(install), "rules": own }),
-        json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": metadata(install), "roleRef": role("Role", NAME), "subjects": account }),
+        json!({ "apiVersion": api, "kind": "Role", "metadata": own_metadata, "rules": own }),
+        json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": own_metadata, "roleRef": role("Role", &own_name), "subjects": account }),
     ];
     objects.extend(in_all_of_it(&format!("{NAME}-nodes"), &everywhere, &account));
     if install.webhook {
@@ -222,7 +225,7 @@ mod tests {
             let named = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
             objects.iter().find(named).map(|object| object["rules"].clone()).unwrap_or_default()
         };
-        let own = rules("Role", NAME);
+        let own = rules("Role", "valkeeper-operator-own");
         let secrets: Vec<&Value> =
             own.as_array().unwrap().iter().filter(|rule| rule["resources"][0] == "secrets").collect();
         assert_eq!(secrets.len(), 2);

@@ -20,6 +20,7 @@ mod wire;
 pub use authority::Lifetimes;
 pub use valkeeper_kube_api as api;
 use valkeeper_kube_api::names::{BUS_PORT, CLIENT_PORT};
+pub use wire::CredentialsError;
 
 /// Where an agent answers its controller and the other agents.
 pub(crate) const AGENT_PORT: u16 = 9180;

@@ -38,19 +38,37 @@ pub(super) fn image(args: &Product) -> Result<Image> {
     Ok(Image { name: "docker.io/valkeeper/valkeeper:dev", tree, entrypoint: "/valkeeper", folder: "/" })
 }
 
+/// Where the program is, once the images have been written.
+pub(super) fn program(args: &Product) -> Result<PathBuf> {
+    match &args.binary {
+        Some(path) => Ok(fs::canonicalize(path)?),
+        None => built(args.profile),
+    }
+}
+
+fn built(profile: Profile) -> Result<PathBuf> {
+    let folder = target(&command::checkout()?).join("static");
+    let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let profile = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => "release",
+    };
+    Ok(folder.join(triple).join(profile).join("valkeeper"))
+}
+
 fn build(profile: Profile) -> Result<PathBuf> {
     let root = command::checkout()?;
     // A folder of its own: other flags in the usual one would make every build start anew.
     let folder = target(&root).join("static");
     let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    let (profile, built) = match profile {
-        Profile::Dev => ("dev", "debug"),
-        Profile::Release => ("release", "release"),
+    let name = match profile {
+        Profile::Dev => "dev",
+        Profile::Release => "release",
     };
     let mut cargo = Command::new("cargo");
     cargo.current_dir(&root).args(["build", "--locked", "--package", "valkeeper"]);
     // With a target the flags are for what is shipped only, not for what runs during the build.
-    cargo.args(["--profile", profile, "--target", &triple]).arg("--target-dir").arg(&folder);
+    cargo.args(["--profile", name, "--target", &triple]).arg("--target-dir").arg(&folder);
     if has_feature(&fs::read_to_string(root.join("crates/cli/Cargo.toml"))?, "kubernetes") {
         cargo.args(["--features", "kubernetes"]);
     }
@@ -62,7 +80,7 @@ fn build(profile: Profile) -> Result<PathBuf> {
         status.success(),
         "the static program could not be built\nhint: needs a static libc (Debian: libc6-dev)"
     );
-    Ok(folder.join(triple).join(built).join("valkeeper"))
+    built(profile)
 }
 
 /// Where cargo builds.

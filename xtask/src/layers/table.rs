@@ -14,6 +14,17 @@ pub(super) const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("valkeeper-kube-api", &["valkeeper-model"]),
     (
+        "valkeeper-kube",
+        &[
+            "valkeeper-model",
+            "valkeeper-plan",
+            "valkeeper-client",
+            "valkeeper-agent",
+            "valkeeper-engine",
+            "valkeeper-kube-api",
+        ],
+    ),
+    (
         "valkeeper",
         &[
             "valkeeper-model",
@@ -22,6 +33,7 @@ pub(super) const LAYERS: &[(&str, &[&str])] = &[
             "valkeeper-agent",
             "valkeeper-engine",
             "valkeeper-local",
+            "valkeeper-kube",
         ],
     ),
 ];

@@ -20,6 +20,13 @@ impl Tally {
         }
     }
 
+    pub(super) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.names.extend(other.names);
+    }
+
     /// A program that crashed or did not compile reports nothing; and a run of no test at all proves nothing.
     pub(super) fn close(&mut self, succeeded: bool) {
         let nothing = self.passed + self.failed == 0;

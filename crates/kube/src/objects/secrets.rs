@@ -1,7 +1,8 @@
 //! Password, authority, certificates of agents and webhook. What is there is kept; what is missing or about to end is made anew.
 
 use super::Owner;
-use crate::authority::{Authority, AuthorityError, Issued, Lifetimes, due_for_renewal};
+use super::template::hash;
+use crate::authority::{Authority, AuthorityError, Issued, Issuing, Lifetimes, due_for_renewal};
 use crate::wire::Who;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
@@ -17,6 +18,11 @@ pub(crate) type Data = BTreeMap<String, String>;
 const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 const AUTHORITY_BEFORE: &str = "previous.crt";
+const AUTHORITY_NEXT: &str = "next.crt";
+const AUTHORITY_NEXT_KEY: &str = "next.key";
+const AUTHORITY_NEXT_SINCE: &str = "next-since";
+/// Which authority has issued the certificates of a Secret.
+const ISSUED_BY: &str = "issued-by";
 const CERTIFICATE: &str = "tls.crt";
 const CERTIFICATE_KEY: &str = "tls.key";
 
@@ -31,14 +37,19 @@ pub(crate) fn auth(owner: &Owner, password: &Password) -> Value {
 
 /// The authority that a Secret holds.
 pub(crate) fn read_authority(data: &Data) -> Option<Authority> {
+    let text = |key: &str| data.get(key).filter(|text| !text.is_empty()).cloned();
+    let next = || {
+        let since = text(AUTHORITY_NEXT_SINCE)?.parse().ok()?;
+        Some((Issuing { certificate: text(AUTHORITY_NEXT)?, key: text(AUTHORITY_NEXT_KEY)? }, since))
+    };
     Some(Authority {
-        certificate: data.get(AUTHORITY)?.clone(),
-        key: data.get(AUTHORITY_KEY)?.clone(),
-        previous: data.get(AUTHORITY_BEFORE).filter(|previous| !previous.is_empty()).cloned(),
+        current: Issuing { certificate: text(AUTHORITY)?, key: text(AUTHORITY_KEY)? },
+        previous: text(AUTHORITY_BEFORE),
+        next: next(),
     })
 }
 
-/// The authority to use from now on: the one there is, or another one if there is none or it is about to end.
+/// The authority to use from now on: the one there is, or another one if there is none.
 pub(crate) fn authority(
     name: &str,
     there: Option<Authority>,
@@ -47,16 +58,21 @@ pub(crate) fn authority(
 ) -> Result<Authority, AuthorityError> {
     match there {
         None => Authority::new(name, now, life),
-        Some(there) if due_for_renewal(&there.certificate, now) => there.successor(name, now, life),
-        Some(there) => Ok(there),
+        Some(there) => there.kept(name, now, life),
     }
 }
 
 /// What a Secret says of an authority.
 fn authority_data(authority: &Authority) -> Data {
-    let before = authority.previous.clone().unwrap_or_default();
-    let (certificate, key) = (authority.certificate.clone(), authority.key.clone());
-    let data = [(AUTHORITY, certificate), (AUTHORITY_KEY, key), (AUTHORITY_BEFORE, before)];
+    let next = authority.next.as_ref();
+    let data = [
+        (AUTHORITY, authority.current.certificate.clone()),
+        (AUTHORITY_KEY, authority.current.key.clone()),
+        (AUTHORITY_BEFORE, authority.previous.clone().unwrap_or_default()),
+        (AUTHORITY_NEXT, next.map(|(next, _)| next.certificate.clone()).unwrap_or_default()),
+        (AUTHORITY_NEXT_KEY, next.map(|(next, _)| next.key.clone()).unwrap_or_default()),
+        (AUTHORITY_NEXT_SINCE, next.map(|(_, since)| since.to_string()).unwrap_or_default()),
+    ];
     data.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
@@ -85,8 +101,8 @@ pub(crate) fn text_of(secret: &Secret) -> Data {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-/// The agents' certificates: those there are, and new ones for who has none, whose is about to end, or whose is of an authority
-/// that is not trusted any more. `None`: nothing is to be written.
+/// The agents' certificates: those there are, and new ones for who has none, whose is about to end, or whose is not of the authority
+/// that issues now: the one before it is trusted until all have arrived. `None`: nothing is to be written.
 pub(crate) fn agents(
     owner: &Owner,
     authority: &Authority,
@@ -96,14 +112,14 @@ pub(crate) fn agents(
     life: Lifetimes,
 ) -> Result<Option<Value>, AuthorityError> {
     let trusted = authority.trusted();
-    // With another authority all certificates are made anew at once; the old ones are good until they have arrived.
-    let same_authority = there.get(AUTHORITY) == Some(&trusted);
-    let (mut data, mut changed) = (Data::new(), !same_authority);
-    data.insert(AUTHORITY.to_owned(), trusted);
+    let issuer = hash(&json!(authority.current.certificate));
+    let same_issuer = there.get(ISSUED_BY) == Some(&issuer);
+    let mut changed = !same_issuer || there.get(AUTHORITY) != Some(&trusted);
+    let mut data = Data::from([(AUTHORITY.to_owned(), trusted), (ISSUED_BY.to_owned(), issuer)]);
     for name in instances {
         let (certificate, key) = (format!("{name}.crt"), format!("{name}.key"));
         let kept = there.get(&certificate).zip(there.get(&key));
-        let kept = kept.filter(|(certificate, _)| same_authority && !due_for_renewal(certificate, now));
+        let kept = kept.filter(|(certificate, _)| same_issuer && !due_for_renewal(certificate, now));
         let issued = match kept {
             Some((certificate, key)) => Issued { certificate: certificate.clone(), key: key.clone() },
             None => {

@@ -5,7 +5,6 @@ use super::news::{Listener, Listeners};
 use super::platform::{PlatformSetup, PodPlatform};
 use super::store::LayoutStore;
 use super::telling::{self, Told};
-use super::watches::Wished;
 use super::world::{Seen, World};
 use super::{requests, successors};
 use crate::authority::Lifetimes;
@@ -78,6 +77,12 @@ impl ClusterHandle {
 
     pub(crate) fn asked(&self, request: RedisClusterRequest) {
         let _ = self.requests.send(request);
+    }
+}
+
+impl ClusterHandle {
+    pub(crate) fn is_over(&self) -> bool {
+        self.task.is_finished()
     }
 }
 
@@ -478,30 +483,4 @@ fn jittered(pause: Duration) -> Duration {
     let mut bytes = [0; 20];
     valkeeper_plan::placement::Ids::draw(&mut RandomIds).clone_into(&mut bytes);
     pause.mul_f64(0.75 + f64::from(bytes[0]) / 512.0)
-}
-
-/// What the watches bring, for the one who keeps the clusters.
-pub(crate) fn dispatch(context: &Arc<Context>, clusters: &mut BTreeMap<Home, ClusterHandle>, wished: Wished) {
-    match wished {
-        Wished::Cluster(home, object) => match clusters.get(&home) {
-            Some(handle) if !handle.task.is_finished() => handle.changed(*object),
-            _ if object.metadata.deletion_timestamp.is_some() => {
-                clusters.remove(&home);
-            }
-            _ => {
-                let handle = ClusterHandle::start(Arc::clone(context), home.clone(), *object);
-                clusters.insert(home, handle);
-            }
-        },
-        Wished::Gone(home) => {
-            clusters.remove(&home);
-        }
-        Wished::Request(request) => {
-            let home = requests::home_of(&request);
-            match home.and_then(|home| clusters.get(&home)) {
-                Some(handle) => handle.asked(*request),
-                None => requests::nobody(context.client.clone(), *request),
-            }
-        }
-    }
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `lead.rs` | which of several operators acts |
 //! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
-//! | `cluster.rs` | one cluster's task |
+//! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
 //! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
 //! | `news.rs` | what agents say unasked |
 //! | `requests.rs` | what users ask |
@@ -14,6 +14,7 @@
 //! | `metrics.rs` | metrics and health |
 
 mod cluster;
+mod dispatch;
 mod lead;
 mod metrics;
 mod news;
@@ -32,7 +33,8 @@ pub use watches::Scope;
 use crate::authority::Lifetimes;
 use crate::objects::pod::OperatorFacts;
 use crate::{METRICS_PORT, NEWS_PORT, WEBHOOK_PORT};
-use cluster::{ClusterHandle, Context, dispatch};
+use cluster::{ClusterHandle, Context};
+use dispatch::dispatch;
 use kube::Client;
 use lead::Candidate;
 use metrics::Phases;

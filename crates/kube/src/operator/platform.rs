@@ -3,7 +3,7 @@
 
 use super::store::{Kept, LayoutStore};
 use super::world::{PodState, Seen};
-use crate::authority::{Authority, Lifetimes};
+use crate::authority::{Authority, Lifetimes, due_for_renewal};
 use crate::objects::pod::OperatorFacts;
 use crate::objects::secrets::{self, Data, text_of};
 use crate::objects::storage::{self, Piece};
@@ -20,12 +20,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use valkeeper_engine::{Boxed, Platform, password};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, field_managers};
 use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, Unseen};
 
+/// An authority is good for years: it is looked at seldom.
+const REVIEWED_EVERY: Duration = Duration::from_secs(300);
 /// How long an order may take; the next look shows whether it was obeyed.
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,10 @@ struct Shared {
 #[derive(Default)]
 struct Provisioned {
     authority: Option<Authority>,
+    /// When it was last read.
+    reviewed: Option<Instant>,
+    /// The controller's own certificate.
+    own: String,
     agents: Data,
     kept: Option<Kept>,
 }
@@ -91,9 +97,15 @@ impl PodPlatform {
         let now = OffsetDateTime::now_utc();
         let authority = ensure_authority(&setup.client, &setup.owner, now, setup.life).await?;
         let identity = controller_identity(&setup.owner, &authority, now, setup.life)?;
+        let own = identity.certificate.clone();
         let credentials = Arc::new(Credentials::new(identity)?);
         let caller = Caller::new(setup.owner.home.clone(), Who::Controller, Arc::clone(&credentials));
-        let provisioned = Provisioned { authority: Some(authority), ..Provisioned::default() };
+        let provisioned = Provisioned {
+            authority: Some(authority),
+            reviewed: Some(Instant::now()),
+            own,
+            ..Provisioned::default()
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 client: setup.client,
@@ -200,18 +212,23 @@ impl Shared {
         }
         let now = OffsetDateTime::now_utc();
         let authority_gone = self.seen.object("Secret", &names::ca_secret(cluster)).is_none();
-        let ending = done
-            .authority
-            .as_ref()
-            .is_none_or(|authority| crate::authority::due_for_renewal(&authority.certificate, now));
-        if authority_gone || ending {
+        if let Some(known) = done.authority.as_ref().filter(|_| authority_gone) {
+            // Taken away while its certificates are about: the same again, or nobody would know anybody for minutes.
+            self.create(&secrets::authority_secret(&self.owner, known)).await?;
+        }
+        // Read again at each review: another operator may have changed it, and it is followed by another in time.
+        let reviewed = done.reviewed.is_some_and(|at| at.elapsed() < REVIEWED_EVERY);
+        if authority_gone || !reviewed {
             let authority = ensure_authority(&self.client, &self.owner, now, self.life).await?;
-            if done.authority.as_ref() != Some(&authority) {
+            let own_ends = due_for_renewal(&done.own, now);
+            if done.authority.as_ref() != Some(&authority) || own_ends {
                 let identity = controller_identity(&self.owner, &authority, now, self.life)?;
+                done.own.clone_from(&identity.certificate);
                 self.credentials.replace(identity)?;
                 self.caller.forget();
             }
             done.authority = Some(authority);
+            done.reviewed = Some(Instant::now());
         }
         let Some(authority) = &done.authority else { return Ok(()) };
         let name = names::agent_tls_secret(cluster);

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use valkeeper_agent::{AgentSetup, Neighbours, Program, ServerHome};
+use valkeeper_agent::{AgentSetup, Neighbours, ServerHome};
 use valkeeper_client::Password;
 
 /// Certificates are looked at this often: the kubelet brings new ones within a minute or two.

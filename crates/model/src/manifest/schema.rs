@@ -220,7 +220,7 @@ pub const SPEC: &[Field] = &[
     field("onePerHost", Bool, "Whether no two pods of the cluster may share a node. Without: they avoid it.")
         .on_kubernetes(SCHEDULING)
         .preset(No),
-    field("kernelTuning", Bool, "Whether a privileged init container sets net.core.somaxconn and turns transparent huge pages off.")
+    field("kernelTuning", Bool, "Whether a privileged init container raises the node's limit of waiting connections (net.core.somaxconn) to the server's.")
         .on_kubernetes("local processes leave the kernel of this machine as it is")
         .preset(No),
     field("priorityClassName", Text, "The priority class of the pods.").on_kubernetes(NO_PODS),

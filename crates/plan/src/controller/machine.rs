@@ -6,10 +6,10 @@ use crate::agent::Token;
 use crate::health;
 use crate::placement::{self, Ids};
 use crate::sight::Sight;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use valkeeper_model::{
-    Address, Answer, Ask, AskFailed, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis,
-    Observation, Refusal, Report, ShardName, ZoneName,
+    Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Refusal,
+    Report, ShardName, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -18,8 +18,6 @@ const NUDGED_MS: u64 = 5;
 const FAILED_MS: u64 = 500;
 /// How long a user's choice of roles stands although its zones are worse for it. It is told in the status meanwhile.
 const CHOSEN_MS: u64 = 600_000;
-/// How long an agent may take for a step.
-const STEP_MS: u64 = 2_000;
 
 /// The controller of one cluster.
 pub struct Controller {
@@ -52,8 +50,8 @@ pub struct Controller {
     queued: Vec<(Token, valkeeper_model::Request)>,
     /// How many of them the last observation was begun for.
     ready: usize,
-    seen_since: BTreeMap<String, Millis>,
-    taken_at: BTreeMap<String, Millis>,
+    pub(super) seen_since: BTreeMap<String, Millis>,
+    pub(super) taken_at: BTreeMap<String, Millis>,
     last_token: u64,
     pub(super) out: Vec<Command>,
 }
@@ -239,7 +237,7 @@ impl Controller {
         }
     }
 
-    fn nudged(&mut self, now: Millis) {
+    pub(super) fn nudged(&mut self, now: Millis) {
         self.changed_at = now;
         match &mut self.stage {
             Stage::Observing { nudged, .. } => *nudged = true,
@@ -431,58 +429,6 @@ impl Controller {
                 Some(new) if Some(&new) != from.as_ref() => self.answer(token, Ok(())),
                 _ => self.until_changed.push((token, shard, from)),
             }
-        }
-    }
-
-    /// Takes the steps whose cause has lasted and that were not taken just now.
-    fn take_due(&mut self, now: Millis, due: Vec<Step>) {
-        let keys: BTreeSet<String> = due.iter().map(Step::key).collect();
-        self.seen_since.retain(|key, _| keys.contains(key));
-        for step in due {
-            let since = *self.seen_since.entry(step.key()).or_insert(now);
-            let settled = self.taken_at.get(&step.key()).is_none_or(|at| now.since(*at) >= step.settle_ms());
-            if now.since(since) < step.patience_ms() || !settled {
-                continue;
-            }
-            if let Step::SwitchForZones { from, .. } = &step
-                && self.may_disturb_also(from).is_err()
-            {
-                continue;
-            }
-            self.taken_at.insert(step.key(), now);
-            let (to, ask, within_ms) = match &step {
-                Step::TakeOver { to, incarnation, .. } => {
-                    (to, Ask::Takeover { incarnation: *incarnation }, STEP_MS)
-                }
-                Step::Follow { instance, incarnation, primary } => {
-                    (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)
-                }
-                Step::Meet { instance, address, .. } => {
-                    (instance, Ask::Meet { address: address.clone() }, STEP_MS)
-                }
-                Step::SwitchForZones { from, to, .. } => {
-                    (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
-                }
-            };
-            let sent = self.tell(to.clone(), ask, within_ms);
-            self.pending.insert(sent, Pending::Step(Box::new(step)));
-        }
-    }
-
-    fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        self.disturbed.remove(&token);
-        match self.pending.remove(&token) {
-            Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
-                self.until_changed.push((request, shard, Some(from)));
-                self.nudged(now);
-            }
-            Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
-            Some(Pending::Step(step)) => {
-                if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
-                    self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
-                }
-            }
-            Some(Pending::Nothing) | None => {}
         }
     }
 

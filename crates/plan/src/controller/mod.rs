@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `mod.rs` | what is put in and out |
 //! | `machine.rs` | load, found, commit, order, observe, in this order |
+//! | `acting.rs` | steps that are due are taken |
 //! | [`change`] | what a changed spec makes of a layout |
 //! | [`orders`] | what agents are told |
 //! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
@@ -13,6 +14,7 @@
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `requests.rs` | what users may ask, and why not |
 
+mod acting;
 pub mod change;
 mod disturbing;
 mod machine;

@@ -14,21 +14,12 @@ pub(super) struct Certified {
 }
 
 impl Certified {
-    /// Another one. `before`: an authority whose certificate is still in use, and trusted as long as that takes.
-    pub(super) fn new(
-        namespace: &str,
-        before: Option<&Authority>,
-        now: OffsetDateTime,
-        life: Lifetimes,
-    ) -> Result<Self, AuthorityError> {
-        let authority = match before {
-            Some(before) => before.successor(SERVICE, now, life)?,
-            None => Authority::new(SERVICE, now, life)?,
-        };
-        Self::of(authority, namespace, now, life)
+    /// The first one.
+    pub(super) fn new(namespace: &str, now: OffsetDateTime, life: Lifetimes) -> Result<Self, AuthorityError> {
+        Self::of(secrets::authority(SERVICE, None, now, life)?, namespace, now, life)
     }
 
-    /// The one to use when this one is about to end, or its authority is; `None` while neither is.
+    /// The one to use when this one is about to end, or another authority is to issue or be trusted; `None` while nothing changes.
     pub(super) fn renewed(
         &self,
         namespace: &str,
@@ -36,10 +27,11 @@ impl Certified {
         life: Lifetimes,
     ) -> Result<Option<Self>, AuthorityError> {
         let authority = secrets::authority(SERVICE, Some(self.authority.clone()), now, life)?;
-        if authority == self.authority && !due_for_renewal(&self.issued.certificate, now) {
-            return Ok(None);
+        if authority.current != self.authority.current || due_for_renewal(&self.issued.certificate, now) {
+            return Self::of(authority, namespace, now, life).map(Some);
         }
-        Self::of(authority, namespace, now, life).map(Some)
+        let changed = authority != self.authority;
+        Ok(changed.then(|| Self { authority, issued: self.issued.clone() }))
     }
 
     fn of(
@@ -73,7 +65,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn made() -> (Certified, OffsetDateTime, Lifetimes) {
         let (now, life) = (OffsetDateTime::now_utc(), Lifetimes::default());
-        (Certified::new("system", None, now, life).unwrap(), now, life)
+        (Certified::new("system", now, life).unwrap(), now, life)
     }
 
     #[test]
@@ -87,7 +79,7 @@ pub(super) mod tests {
     fn a_secret_that_was_tampered_with_is_of_no_use() {
         let (certified, ..) = made();
         let (other, ..) = made();
-        for key in certified.data().keys().filter(|key| key.as_str() != "previous.crt") {
+        for key in ["ca.crt", "ca.key", "tls.crt", "tls.key"] {
             let mut data = certified.data();
             data.remove(key);
             assert_eq!(Certified::read(&data), None, "{key}");
@@ -100,16 +92,22 @@ pub(super) mod tests {
     #[test]
     fn it_is_renewed_under_its_authority_and_the_authority_is_followed_by_another() {
         let (certified, now, life) = made();
-        let later = now + Duration::days(61);
-        let renewed = certified.renewed("system", later, life).unwrap().unwrap();
-        assert_eq!(renewed.authority, certified.authority);
-        assert_ne!(renewed.issued, certified.issued);
-        let much_later = now + life.authority * 2 / 3 + Duration::days(1);
-        let followed = renewed.renewed("system", much_later, life).unwrap().unwrap();
-        assert_eq!(followed.authority.previous.as_ref(), Some(&certified.authority.certificate));
-        assert!(followed.authority.trusted().contains(&followed.authority.certificate));
-        // What is in use when the Secret is taken away is trusted beside what takes its place.
-        let again = Certified::new("system", Some(&certified.authority), now, life).unwrap();
-        assert!(again.authority.trusted().contains(&certified.authority.certificate));
+        let renewed = |one: &Certified, at| one.renewed("system", at, life).unwrap();
+        let next = renewed(&certified, now + Duration::days(61)).unwrap();
+        assert_eq!(next.authority, certified.authority);
+        assert_ne!(next.issued, certified.issued);
+        // Trusted first, and an hour later it issues.
+        let late = now + life.authority * 2 / 3 + Duration::days(1);
+        let late_one =
+            Certified { issued: certified.authority.issue(vec![], late, life).unwrap(), ..certified };
+        let changing = renewed(&late_one, late).unwrap();
+        assert_eq!(changing.issued, late_one.issued);
+        assert_ne!(changing.authority.trusted(), late_one.authority.trusted());
+        assert_eq!(Certified::read(&changing.data()), Some(changing.clone()));
+        assert_eq!(renewed(&changing, late + Duration::minutes(30)), None);
+        let changed = renewed(&changing, late + Duration::minutes(61)).unwrap();
+        assert_ne!(changed.issued, late_one.issued);
+        assert!(changing.authority.trusted().contains(&changed.authority.current.certificate));
+        assert!(changed.authority.trusted().contains(&late_one.authority.current.certificate));
     }
 }

@@ -28,9 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(10);
 /// One request to the API server.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Until every API server has heard of a new authority.
-const HEARD_OF: Duration = Duration::from_secs(5);
-
 /// What is needed for it.
 pub(super) struct Tending {
     pub(super) client: Client,
@@ -120,10 +117,6 @@ impl Tending {
             self.trust(&certified.authority.trusted(), version.as_deref()).await?;
             tracing::info!("API servers are told whom to trust");
         }
-        let in_use = self.serving.certified();
-        if in_use.is_some_and(|in_use| in_use.authority.certificate != certified.authority.certificate) {
-            tokio::time::sleep(HEARD_OF).await;
-        }
         self.serving.serve_as(certified)?;
         Ok(Found::Serves)
     }
@@ -162,10 +155,11 @@ impl Tending {
                     let Some(renewed) = renewed else { return Ok(read) };
                     renewed
                 }
-                None => {
-                    let in_use = self.serving.certified().map(|in_use| in_use.authority);
-                    Certified::new(&self.namespace, in_use.as_ref(), now, self.life)?
-                }
+                // Taken away or damaged while it is in use: the same again, or API servers would trust none of the others.
+                None => match self.serving.certified() {
+                    Some(in_use) => in_use,
+                    None => Certified::new(&self.namespace, now, self.life)?,
+                },
             };
             let metadata = there.as_ref().map(|secret| secret.metadata.clone());
             let object = secret(&next, metadata);

@@ -1,0 +1,65 @@
+//! Steps that are due are taken, and what came of them is heard.
+
+use super::Command;
+use super::machine::{Controller, Pending};
+use super::steps::Step;
+use crate::agent::Token;
+use std::collections::BTreeSet;
+use valkeeper_model::{Answer, Ask, AskFailed, Happened, Millis};
+
+/// How long an agent may take for a step.
+const STEP_MS: u64 = 2_000;
+
+impl Controller {
+    /// Takes the steps whose cause has lasted and that were not taken just now.
+    pub(super) fn take_due(&mut self, now: Millis, due: Vec<Step>) {
+        let keys: BTreeSet<String> = due.iter().map(Step::key).collect();
+        self.seen_since.retain(|key, _| keys.contains(key));
+        for step in due {
+            let since = *self.seen_since.entry(step.key()).or_insert(now);
+            let settled = self.taken_at.get(&step.key()).is_none_or(|at| now.since(*at) >= step.settle_ms());
+            if now.since(since) < step.patience_ms() || !settled {
+                continue;
+            }
+            if let Step::SwitchForZones { from, .. } = &step
+                && self.may_disturb_also(from).is_err()
+            {
+                continue;
+            }
+            self.taken_at.insert(step.key(), now);
+            let (to, ask, within_ms) = match &step {
+                Step::TakeOver { to, incarnation, .. } => {
+                    (to, Ask::Takeover { incarnation: *incarnation }, STEP_MS)
+                }
+                Step::Follow { instance, incarnation, primary } => {
+                    (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)
+                }
+                Step::Meet { instance, address, .. } => {
+                    (instance, Ask::Meet { address: address.clone() }, STEP_MS)
+                }
+                Step::SwitchForZones { from, to, .. } => {
+                    (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
+                }
+            };
+            let sent = self.tell(to.clone(), ask, within_ms);
+            self.pending.insert(sent, Pending::Step(Box::new(step)));
+        }
+    }
+
+    pub(super) fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
+        self.disturbed.remove(&token);
+        match self.pending.remove(&token) {
+            Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
+                self.until_changed.push((request, shard, Some(from)));
+                self.nudged(now);
+            }
+            Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
+            Some(Pending::Step(step)) => {
+                if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
+                    self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
+                }
+            }
+            Some(Pending::Nothing) | None => {}
+        }
+    }
+}
