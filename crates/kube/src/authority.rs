@@ -48,6 +48,12 @@ pub(crate) struct Authority {
 /// How long an authority is passed around before it issues. The kubelet brings Secrets to pods within a minute or two.
 const PASSED_AROUND: i64 = 3_600;
 
+impl std::fmt::Debug for Issuing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issuing(…)")
+    }
+}
+
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Authority(…)")
@@ -78,12 +84,11 @@ impl Authority {
             Some((next, since)) if now.unix_timestamp() - since >= PASSED_AROUND => {
                 Ok(Self { current: next, previous: Some(self.current.certificate), next: None })
             }
-            Some(_) => Ok(self),
             None if due_for_renewal(&self.current.certificate, now) => {
                 let next = issuing(name, now, life)?;
                 Ok(Self { next: Some((next, now.unix_timestamp())), ..self })
             }
-            None => Ok(self),
+            _ => Ok(self),
         }
     }
 
