@@ -4,7 +4,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 VALKEEPER = $(RELEASE)/valkeeper
 STATE = --state-dir .demo
 
-.PHONY: demo demo-kubernetes test test-all bench fmt
+.PHONY: bench-kubernetes demo demo-kubernetes test test-all bench fmt
 
 # One build for both: they share most crates, and a fresh clone should not build those twice.
 demo:
@@ -33,6 +33,10 @@ bench:
 	cargo xtask servers
 	cargo build --release -p valkeeper -p valkeeper-bench
 	$(RELEASE)/valkeeper-bench
+
+bench-kubernetes:
+	cargo build --release -p valkeeper-bench
+	cargo xtask bed 3 --volumes 90 -- $(RELEASE)/valkeeper-bench kubernetes
 
 fmt:
 	cargo fmt --all

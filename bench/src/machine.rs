@@ -7,25 +7,30 @@ use std::path::Path;
 use std::process::Command;
 
 pub(crate) fn describe(server: &Path) -> anyhow::Result<Machine> {
+    let said = Command::new(server).arg("--version").output().context("run the server")?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let version = said.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("unknown");
+    let name = said.split_whitespace().next().unwrap_or("unknown").to_lowercase();
+    Ok(facts(&format!("{name} {version}"), load()))
+}
+
+/// Of this machine; `load_before` was read before anything was measured.
+pub(crate) fn facts(server: &str, load_before: f64) -> Machine {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let said = Command::new(server).arg("--version").output().context("run the server")?;
-    let said = String::from_utf8_lossy(&said.stdout);
-    let version = said.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("unknown");
-    let load = load();
-    Ok(Machine {
+    Machine {
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         cpu: cpu.map_or("unknown", |(_, name)| name).to_owned(),
         memory_mib: memory.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024,
         kernel: format!("{} {}", std::env::consts::OS, kernel.trim()),
-        server: format!("{} {version}", said.split_whitespace().next().unwrap_or("unknown").to_lowercase()),
-        load_before: load,
-        load_after: load,
+        server: server.to_owned(),
+        load_before,
+        load_after: load(),
         niceness: niceness(),
-    })
+    }
 }
 
 pub(crate) fn load() -> f64 {

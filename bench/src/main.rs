@@ -2,6 +2,7 @@
 //! `bench/results/<date>.json`; `report` makes docs/performance.md from the newest of them.
 
 mod bare;
+mod kubernetes;
 mod machine;
 mod measure;
 mod native;
@@ -33,8 +34,12 @@ fn main() -> anyhow::Result<()> {
             eprintln!("planning, ms: {values:?}");
             Ok(())
         }
+        ["kubernetes", only @ ..] => {
+            kubernetes::run(&results_dir().join("kubernetes"), only)?;
+            report::write(&results_dir(), &root().join("docs"))
+        }
         ["report"] => report::write(&results_dir(), &root().join("docs")),
-        _ => bail!("usage: valkeeper-bench [--quick | planning | report]"),
+        _ => bail!("usage: valkeeper-bench [--quick | planning | kubernetes [EVENT...] | report]"),
     }
 }
 

@@ -10,21 +10,24 @@ use std::path::{Path, PathBuf};
 
 const NOTES: &str = include_str!("notes.md");
 
-pub(crate) fn write(results: &Path, docs: &Path) -> anyhow::Result<()> {
-    let newest = newest(results)?;
-    let text = fs::read(&newest)?;
-    let results: Results =
-        serde_json::from_slice(&text).with_context(|| format!("read {}", newest.display()))?;
+pub(crate) fn write(results_dir: &Path, docs: &Path) -> anyhow::Result<()> {
+    let newest = newest_of(results_dir)?;
+    let results = read(&newest)?;
     ensure!(!results.series.is_empty(), "{} holds no series", newest.display());
+    let kubernetes = newest_of(&results_dir.join("kubernetes")).and_then(|path| read(&path)).ok();
     let name = newest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     fs::write(docs.join("performance.svg"), plot::svg(&results))?;
-    fs::write(docs.join("performance.md"), page(&results, &name))?;
+    fs::write(docs.join("performance.md"), page(&results, &name, kubernetes.as_ref()))?;
     eprintln!("{}", docs.join("performance.md").display());
     Ok(())
 }
 
 /// Names are dates.
-fn newest(dir: &Path) -> anyhow::Result<PathBuf> {
+fn read(path: &Path) -> anyhow::Result<Results> {
+    serde_json::from_slice(&fs::read(path)?).with_context(|| format!("read {}", path.display()))
+}
+
+fn newest_of(dir: &Path) -> anyhow::Result<PathBuf> {
     let entries =
         fs::read_dir(dir).with_context(|| format!("{}: `make bench` makes results", dir.display()))?;
     let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -34,7 +37,7 @@ fn newest(dir: &Path) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("{} holds no results: `make bench` makes them", dir.display()))
 }
 
-fn page(results: &Results, name: &str) -> String {
+fn page(results: &Results, name: &str, kubernetes: Option<&Results>) -> String {
     let machine = &results.machine;
     let mut page = format!(
         "# Performance\n\nMade by `make bench` from `bench/results/{name}`; `cargo run -p valkeeper-bench -- report` makes it again. Do not edit.\n\n\
@@ -61,7 +64,25 @@ fn page(results: &Results, name: &str) -> String {
     }
     page.push('\n');
     page.push_str(NOTES);
+    if let Some(results) = kubernetes {
+        page.push_str(&on_kubernetes(results));
+    }
     page
+}
+
+/// What was measured on the bed.
+fn on_kubernetes(results: &Results) -> String {
+    let machine = &results.machine;
+    let mut text = format!(
+        "\n## On Kubernetes\n\nMade by `make bench-kubernetes` on {}, in the bed of docs/testbed.md: {} · {} cores, control plane, nodes, pods and writers all on them · load average {} before and {} after.\n\n",
+        results.date, machine.server, machine.cores, machine.load_before, machine.load_after,
+    );
+    text.push_str("| event | how | n | median | range | goal | failed writes | lost of acknowledged |\n");
+    text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    for series in &results.series {
+        let _ = writeln!(text, "{}", row(series));
+    }
+    text
 }
 
 fn row(series: &Series) -> String {
@@ -118,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_row_holds_median_range_goal_and_losses() {
-        let page = page(&results(), "x.json");
+        let page = page(&results(), "x.json", None);
         assert!(page.contains("| 3 | **11.0 ms** | 9.0..12.0 | ≤ 30 met | 0 | 0 of 30 |"), "{page}");
         assert!(page.contains("| 50.0 ms | 40.0..5300 |  | 0 | 0 of 30 |"), "{page}");
     }

@@ -90,12 +90,11 @@ impl Authority {
             Some((next, since)) if now.unix_timestamp() - since >= PASSED_AROUND => {
                 Ok(Self { current: next, previous: Some(self.current.certificate), next: None })
             }
-            Some(_) => Ok(self),
             None if due_for_renewal(&self.current.certificate, now) => {
                 let next = issuing(name, now, life)?;
                 Ok(Self { next: Some((next, now.unix_timestamp())), ..self })
             }
-            None => Ok(self),
+            _ => Ok(self),
         }
     }
 

@@ -68,24 +68,24 @@ fn labels() -> Value {
 /// What the operator may do. Each verb has its reason in docs/kubernetes.md.
 fn rbac(install: &Install) -> Vec<Value> {
     let in_namespaces = json!([
-        rule(&["redis.io"], &["redisclusters", "redisclusterrequests"], &["get", "list", "watch"]),
-        rule(&["redis.io"], &["redisclusters/status", "redisclusterrequests/status"], &["patch"]),
+        allow(&["redis.io"], &["redisclusters", "redisclusterrequests"], &["get", "list", "watch"]),
+        allow(&["redis.io"], &["redisclusters/status", "redisclusterrequests/status"], &["patch"]),
         // Owner references that hold up deletion ask for it where that admission is on.
-        rule(&["redis.io"], &["redisclusters/finalizers"], &["update"]),
-        rule(&[""], &["pods"], &["get", "list", "watch", "create", "patch", "delete"]),
-        rule(&[""], &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch"]),
-        rule(&[""], &["configmaps"], &["get", "list", "watch", "create", "update", "patch"]),
-        rule(&[""], &["secrets"], &["get", "list", "watch", "create", "update", "patch"]),
-        rule(&[""], &["services"], &["get", "list", "watch", "create", "patch"]),
-        rule(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
-        rule(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "watch", "create", "patch"]),
-        rule(&["events.k8s.io"], &["events"], &["create", "patch"]),
+        allow(&["redis.io"], &["redisclusters/finalizers"], &["update"]),
+        allow(&[""], &["pods"], &["get", "list", "watch", "create", "patch", "delete"]),
+        allow(&[""], &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch"]),
+        allow(&[""], &["configmaps"], &["get", "list", "watch", "create", "update", "patch"]),
+        allow(&[""], &["secrets"], &["get", "list", "watch", "create", "update", "patch"]),
+        allow(&[""], &["services"], &["get", "list", "watch", "create", "patch"]),
+        allow(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
+        allow(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "watch", "create", "patch"]),
+        allow(&["events.k8s.io"], &["events"], &["create", "patch"]),
     ]);
-    let everywhere = json!([rule(&[""], &["nodes"], &["get", "list", "watch"])]);
+    let everywhere = json!([allow(&[""], &["nodes"], &["get", "list", "watch"])]);
     let mut own = vec![
-        rule(&["coordination.k8s.io"], &["leases"], &["get", "create", "update"]),
+        allow(&["coordination.k8s.io"], &["leases"], &["get", "create", "update"]),
         // The label by which agents find the one that acts.
-        rule(&[""], &["pods"], &["get", "patch"]),
+        allow(&[""], &["pods"], &["get", "patch"]),
     ];
     if install.webhook {
         own.extend(webhook::own_rules());
@@ -116,7 +116,7 @@ fn rbac(install: &Install) -> Vec<Value> {
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
-fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+fn allow(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
     json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
 }
 

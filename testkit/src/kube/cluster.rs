@@ -4,6 +4,7 @@ use super::bed::Bed;
 use crate::waiting::DEADLINE;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Instant;
 use valkeeper_client::Endpoint;
 
@@ -241,7 +242,7 @@ impl<'a> KubeCluster<'a> {
         for pod in self.pods().keys() {
             let said =
                 self.try_kubectl(&["logs", pod, "-c", "server", "--tail=25"]).unwrap_or_else(|error| error);
-            logs.push_str(&format!("--- {pod}\n{said}\n"));
+            let _ = writeln!(logs, "--- {pod}\n{said}");
         }
         panic!("{what}\n{status}\n{logs}\n{}", self.bed.told());
     }

@@ -51,6 +51,14 @@ impl<'a> KubeTraffic<'a> {
 
     /// Stops, and reads everything back; at most `lost` writes may be missing.
     pub fn finish(self, lost: u64) -> LoadReport {
+        let cluster = self.cluster;
+        let (report, found) = self.end();
+        cluster.check(found <= lost, &format!("{found} acknowledged writes are missing, {lost} may be"));
+        report
+    }
+
+    /// Stops, reads everything back, and says how many acknowledged writes are missing.
+    pub fn end(self) -> (LoadReport, u64) {
         self.flowing();
         let Self { cluster, runtime, load } = self;
         let report = match runtime.block_on(load.stop()) {
@@ -62,10 +70,7 @@ impl<'a> KubeTraffic<'a> {
             Err(error) => cluster.fail(&error.to_string()),
         };
         cluster.check(back.checked > 0, "nothing was written");
-        cluster.check(
-            back.lost <= lost && back.altered == 0,
-            &format!("acknowledged writes are missing, {lost} may be: {back:?}"),
-        );
+        cluster.check(back.altered == 0, &format!("acknowledged writes are altered: {back:?}"));
         let totals = report.totals();
         let gaps: Vec<Duration> = report
             .shards
@@ -76,6 +81,6 @@ impl<'a> KubeTraffic<'a> {
             "{}: {} acknowledged, {} lost, {} failed {:?}, longest gaps {gaps:?}",
             cluster.namespace, totals.acknowledged, back.lost, totals.failed, totals.errors
         );
-        report
+        (report, back.lost)
     }
 }

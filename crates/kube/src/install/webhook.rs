@@ -1,6 +1,6 @@
 //! What an install has for the webhook.
 
-use super::{Install, NAME, labels, rule};
+use super::{Install, NAME, allow, labels};
 use crate::WEBHOOK_PORT;
 use crate::operator::webhook::{CONFIGURATION, PATH, REVIEW_VERSION, SERVICE, WEBHOOK};
 use serde_json::{Value, json};
@@ -53,15 +53,15 @@ pub(super) fn configuration(install: &Install) -> Value {
 
 /// What it may do in its own namespace.
 pub(super) fn own_rules() -> [Value; 2] {
-    let mut kept = rule(&[""], &["secrets"], &["get", "update"]);
+    let mut kept = allow(&[""], &["secrets"], &["get", "update"]);
     kept["resourceNames"] = json!([SERVICE]);
-    [kept, rule(&[""], &["secrets"], &["create"])]
+    [kept, allow(&[""], &["secrets"], &["create"])]
 }
 
 /// What it may do beside that.
 pub(super) fn rules() -> Value {
     let resources = ["validatingwebhookconfigurations"];
-    let mut trust = rule(&["admissionregistration.k8s.io"], &resources, &["get", "patch"]);
+    let mut trust = allow(&["admissionregistration.k8s.io"], &resources, &["get", "patch"]);
     trust["resourceNames"] = json!([CONFIGURATION]);
     json!([trust])
 }

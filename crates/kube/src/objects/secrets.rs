@@ -120,15 +120,14 @@ pub(crate) fn agents(
         let (certificate, key) = (format!("{name}.crt"), format!("{name}.key"));
         let kept = there.get(&certificate).zip(there.get(&key));
         let kept = kept.filter(|(certificate, _)| same_issuer && !due_for_renewal(certificate, now));
-        let issued = match kept {
-            Some((certificate, key)) => Issued { certificate: certificate.clone(), key: key.clone() },
-            None => {
-                changed = true;
-                authority.issue(vec![Who::Agent(name.clone()).name(&owner.home)], now, life)?
-            }
+        let pair = if let Some((certificate, key)) = kept {
+            Issued { certificate: certificate.clone(), key: key.clone() }
+        } else {
+            changed = true;
+            authority.issue(vec![Who::Agent(name.clone()).name(&owner.home)], now, life)?
         };
-        data.insert(certificate, issued.certificate);
-        data.insert(key, issued.key);
+        data.insert(certificate, pair.certificate);
+        data.insert(key, pair.key);
     }
     let name = names::agent_tls_secret(&owner.home.cluster);
     Ok(changed.then(|| secret(owner, &name, &json!(data))))

@@ -189,31 +189,39 @@ impl Task {
                     (ClusterSpec::new(self.home.cluster.clone()), None, Judged::Invalid(problems))
                 }
             };
-            match self.set_up(&owner, &spec, template, &judged, &tell).await {
-                Some(platform) => {
-                    let round = Round { spec, judged, events: events.clone() };
-                    match self.look_after(&owner, platform, round, &tell).await {
-                        Ended::Refused(refusal) => refused = Some(refusal),
-                        Ended::Replaced => return,
-                    }
+            if let Some(platform) = self.set_up(&owner, &spec, template, &judged, &tell).await {
+                let round = Round { spec, judged, events: events.clone() };
+                match self.look_after(&owner, platform, round, &tell).await {
+                    Ended::Refused(refusal) => refused = Some(refusal),
+                    Ended::Replaced => return,
                 }
-                // Nothing exists, and nothing can be made of this spec: wait for another one, or other zones.
-                None => {
-                    self.tell_of_spec(&judged, &tell);
-                    let mut zones = self.context.zones.clone();
-                    zones.borrow_and_update();
-                    tokio::select! {
-                        changed = self.object.changed() => if changed.is_err() { return },
-                        _ = zones.changed() => {}
-                        Some(request) = self.requests.recv() => {
-                            let refusal = Refusal::Failed { why: "the cluster does not exist yet".to_owned() };
-                            requests::answer(&self.context.client, &request, &Err(refusal)).await;
-                            refused = match judged { Judged::Unfit(refusal) => Some(refusal), _ => None };
-                        }
-                    }
-                }
+            } else if !self.wait_for_another_spec(judged, &mut refused, &tell).await {
+                return;
             }
         }
+    }
+
+    /// Nothing exists, and nothing can be made of this spec: waits for another one, or for other zones. False when the object is
+    /// gone.
+    async fn wait_for_another_spec(
+        &mut self,
+        judged: Judged,
+        refused: &mut Option<Refusal>,
+        tell: &watch::Sender<Told>,
+    ) -> bool {
+        self.tell_of_spec(&judged, tell);
+        let mut zones = self.context.zones.clone();
+        zones.borrow_and_update();
+        tokio::select! {
+            changed = self.object.changed() => return changed.is_ok(),
+            _ = zones.changed() => {}
+            Some(request) = self.requests.recv() => {
+                let refusal = Refusal::Failed { why: "the cluster does not exist yet".to_owned() };
+                requests::answer(&self.context.client, &request, &Err(refusal)).await;
+                *refused = match judged { Judged::Unfit(refusal) => Some(refusal), _ => None };
+            }
+        }
+        true
     }
 
     fn tell_of_spec(&mut self, judged: &Judged, tell: &watch::Sender<Told>) {
@@ -245,7 +253,7 @@ impl Task {
                     owner: owner.clone(),
                     seen: Arc::clone(&self.seen),
                     store: store.clone(),
-                    template: template.clone().unwrap_or_else(|| Template::unknown()),
+                    template: template.clone().unwrap_or_else(Template::unknown),
                     operator: self.context.operator.clone(),
                     operator_namespace: self.context.operator_namespace.clone(),
                     life: self.context.life,

@@ -62,7 +62,7 @@ impl Candidate {
         let version = lease.metadata.resource_version.clone();
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
         let ours = holder.as_ref() == Some(&self.name);
-        if !seen.as_ref().is_some_and(|(before, _)| *before == version) {
+        if seen.as_ref().is_none_or(|(before, _)| *before != version) {
             *seen = Some((version, Instant::now()));
         }
         let stale = seen.as_ref().is_some_and(|(_, since)| since.elapsed() >= HELD_FOR);

@@ -216,7 +216,7 @@ fn follow<K, S, Id, Value>(
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again")
+                    tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again");
                 }
             }
         }

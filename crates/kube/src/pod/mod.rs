@@ -168,7 +168,7 @@ async fn renew(setup: Arc<PodSetup>, credentials: Arc<Credentials>, caller: Arc<
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use")
+                tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use");
             }
         }
     }

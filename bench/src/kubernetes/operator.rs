@@ -1,0 +1,138 @@
+//! What the operator takes at rest, with many clusters. Their pods are faked: no node runs them, their status is written through
+//! the API server; the operator tries to reach their agents and finds nobody.
+
+use super::series;
+use crate::rest;
+use crate::results::Series;
+use anyhow::{Context as _, bail};
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use valkeeper_testkit::kube::Bed;
+
+const NAMESPACE: &str = "bench-fleet";
+const PODS: usize = 6;
+/// Until what follows from the last pod has been done.
+const SETTLE: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(600);
+
+pub(super) fn at_rest(bed: &Bed, fleets: &[usize]) -> anyhow::Result<Vec<Series>> {
+    let mut all = Vec::new();
+    let _ = bed.try_kubectl(&["create", "namespace", NAMESPACE]);
+    let mut made = 0;
+    for count in fleets {
+        let mut text = String::new();
+        for number in made..*count {
+            let _ = write!(
+                text,
+                "---\napiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {{name: f{number}, namespace: {NAMESPACE}}}\nspec: {{mode: cluster, shards: 3, replicasPerShard: 1, storage: {{type: emptyDir, size: 1Gi}}, nodeSelector: {{nowhere: \"true\"}}}}\n"
+            );
+        }
+        bed.apply_text(&text, &["--server-side"]);
+        made = *count;
+        fake_pods(made * PODS)?;
+        std::thread::sleep(SETTLE);
+        let pid = operator_pid()?;
+        let (before, begun) = (requests(bed)?, Instant::now());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let rest = runtime.block_on(rest::of(pid))?;
+        let minutes = begun.elapsed().as_secs_f64() / 60.0;
+        let sent = (requests(bed)? - before) / minutes / f64::from(u32::try_from(made)?);
+        let by = format!("{made} clusters, {} faked pods", made * PODS);
+        let mut one = |event: &str, unit: &str, value: f64, goal: Option<f64>| {
+            let mut series = series(event, &by, unit);
+            series.goal = goal;
+            series.add(value);
+            eprintln!("{event}, {by}: {value:.2} {unit}");
+            all.push(series);
+        };
+        let most = match made {
+            0..=100 => 40.0,
+            _ => 120.0,
+        };
+        one("the operator's memory", "MiB", rest.rss_mib, Some(most));
+        one("the operator's CPU at rest", "% of a core", rest.cpu_percent, Some(1.0));
+        one("API requests at rest, a cluster and minute", "requests", sent, None);
+    }
+    let _ = bed.try_kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
+    Ok(all)
+}
+
+/// Writes the status of all pods until as many as are wanted say that they run.
+fn fake_pods(wanted: usize) -> anyhow::Result<()> {
+    let script = format!(
+        r#"
+import json, subprocess, sys, time, threading, queue
+import urllib.request
+proxy = subprocess.Popen(["kubectl", "proxy", "--port=8901"], stdout=subprocess.DEVNULL)
+base = "http://127.0.0.1:8901/api/v1/namespaces/{NAMESPACE}/pods"
+def call(method, url, body=None):
+    request = urllib.request.Request(url, method=method, data=body, headers={{"Content-Type": "application/merge-patch+json"}})
+    return json.load(urllib.request.urlopen(request, timeout=30))
+try:
+    end = time.time() + 540
+    done = set()
+    while len(done) < {wanted}:
+        if time.time() > end: sys.exit("only %d pods" % len(done))
+        try: pods = call("GET", base + "?resourceVersion=0")["items"]
+        except OSError: time.sleep(1); continue
+        work = queue.Queue()
+        for pod in pods:
+            if pod["metadata"]["name"] not in done: work.put(pod["metadata"]["name"])
+        def write():
+            while True:
+                try: name = work.get_nowait()
+                except queue.Empty: return
+                cluster, number = name.rsplit("-", 1)
+                ip = "10.99.%d.%d" % (int(cluster[1:]) % 250, int(number) + 1 + 10 * (int(cluster[1:]) // 250))
+                status = {{"status": {{"phase": "Running", "podIP": ip, "podIPs": [{{"ip": ip}}], "conditions": [{{"type": "Ready", "status": "True"}}, {{"type": "PodScheduled", "status": "True"}}]}}}}
+                try: call("PATCH", base + "/" + name + "/status", json.dumps(status).encode()); done.add(name)
+                except OSError as error: print(error, file=sys.stderr)
+        threads = [threading.Thread(target=write) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        time.sleep(0.5)
+finally:
+    proxy.kill()
+"#
+    );
+    let mut child = Command::new("python3").args(["-c", &script]).stdin(Stdio::null()).spawn()?;
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return if status.success() { Ok(()) } else { bail!("the pods could not be faked") };
+        }
+        if begun.elapsed() > WITHIN {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("the pods were not faked in time");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The operator's process, as this bed counts them.
+fn operator_pid() -> anyhow::Result<u32> {
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.starts_with(b"/valkeeper\0operator") {
+            return Ok(pid);
+        }
+    }
+    bail!("no operator runs here")
+}
+
+/// Requests of service accounts that the API server has taken; nobody but the operator has one that asks in this bed.
+fn requests(bed: &Bed) -> anyhow::Result<f64> {
+    let metrics = bed.kubectl(&["get", "--raw", "/metrics"]);
+    let counted = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_flowcontrol_dispatched_requests_total")
+            && line.contains("flow_schema=\"service-accounts\"")
+    });
+    let values: Result<Vec<f64>, _> =
+        counted.filter_map(|line| line.split_whitespace().last()).map(str::parse).collect();
+    Ok(values.context("garbled metrics")?.iter().sum())
+}
