@@ -39,7 +39,8 @@ impl Bed {
         bed
     }
 
-    fn install(&self) {
+    /// Installs the operator, or again what was taken away of it.
+    pub fn install(&self) {
         let printed =
             Command::new(&self.program).args(["kube", "manifests"]).output().expect("the program runs");
         let manifests = String::from_utf8(printed.stdout).expect("text");

@@ -67,7 +67,12 @@ impl<'a> KubeCluster<'a> {
 
     /// Applies it.
     pub fn apply(&self) {
-        self.bed.apply_text(&self.manifest(), &[]);
+        self.until("the manifest is taken", || match self.bed.try_apply_text(&self.manifest(), &[]) {
+            Ok(_) => Some(()),
+            // Its operator is just being replaced.
+            Err(error) if error.contains("failed calling webhook") => None,
+            Err(error) => self.fail(&error),
+        });
     }
 
     /// Asks kubectl in its namespace.

@@ -6,3 +6,4 @@ mod evictions;
 mod hosts;
 mod operators;
 mod volumes;
+mod wishes;
