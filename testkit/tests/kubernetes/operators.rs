@@ -24,7 +24,9 @@ fn what_was_taken_away_is_made_again() {
     let bed = Bed::with_operator();
     let cluster = KubeCluster::create(&bed, "taken-away");
     let traffic = KubeTraffic::start(&cluster);
+    let password = cluster.password();
     for (kind, name) in [
+        ("secret", "cache-auth"),
         ("configmap", "cache-layout"),
         ("service", "cache-cluster"),
         ("service", "cache-any"),
@@ -38,6 +40,7 @@ fn what_was_taken_away_is_made_again() {
         });
     }
     cluster.until_healthy();
+    cluster.check(password == cluster.password(), "the password is another");
     bed.kill_operator();
     cluster.until_healthy();
     traffic.finish(0);

@@ -4,13 +4,13 @@ use std::io::Write as _;
 use std::process::Stdio;
 use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, Shape};
 
-/// A directive that is not the user's to set: no rule of the definition says so, only the reader.
-const RESERVED: &str = "  redis:\n    dir: /elsewhere\n";
+/// A value that would start another directive: no rule of the definition says so, only the reader.
+const SMUGGLED: &str = "  redis:\n    timeout: \"5\\ndir /elsewhere\"\n";
 
 #[test]
 fn a_bad_manifest_is_refused_in_the_words_of_the_command_line() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::describe(&bed, "wish-bad", Shape { shards: 3, replicas: 1 }, RESERVED);
+    let cluster = KubeCluster::describe(&bed, "wish-bad", Shape { shards: 3, replicas: 1 }, SMUGGLED);
     let mut said = None;
     cluster.until("the webhook answers", || {
         let refused = bed.try_apply_text(&cluster.manifest(), &[]).err();
@@ -45,7 +45,7 @@ fn without_the_webhook_a_bad_change_becomes_a_condition_and_nothing_is_touched()
         cluster.pods().values().map(|pod| pod["metadata"]["uid"].to_string()).collect()
     };
     let before = pods(&cluster);
-    let patch = r#"{"spec":{"redis":{"dir":"/elsewhere"}}}"#;
+    let patch = r#"{"spec":{"redis":{"timeout":"5\ndir /elsewhere"}}}"#;
     cluster.kubectl(&["patch", "redisclusters", "cache", "--type=merge", "-p", patch]);
     cluster.until("a condition says why", || {
         cluster.condition("SpecValid").filter(|(status, reason)| status == "False" && reason == "InvalidSpec")

@@ -22,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
+use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform, password};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, field_managers};
 use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, Unseen};
@@ -61,6 +62,8 @@ struct Provisioned {
     /// The controller's own certificate.
     own: String,
     agents: Data,
+    /// Of the servers, when it is ours to keep.
+    password: Option<Password>,
     kept: Option<Kept>,
 }
 
@@ -205,10 +208,16 @@ impl Shared {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace());
         let own = names::auth_secret(cluster);
         if template.auth_secret.as_ref().is_none_or(|named| *named == own)
-            && self.seen.object("Secret", &own).is_none()
-            && api.get_opt(&own).await?.is_none()
+            && (done.password.is_none() || self.seen.object("Secret", &own).is_none())
         {
-            self.create(&secrets::auth(&self.owner, &password())).await?;
+            let there = api.get_opt(&own).await?.map(|secret| secrets::text_of(&secret));
+            let kept = there.as_ref().and_then(|data| data.get(names::PASSWORD_KEY)).map(Password::new);
+            // Taken away while servers have it: the same again, or those that start anew could not follow those that run.
+            let own = kept.or_else(|| done.password.clone()).unwrap_or_else(password);
+            if there.is_none() {
+                self.create(&secrets::auth(&self.owner, &own)).await?;
+            }
+            done.password = Some(own);
         }
         let now = OffsetDateTime::now_utc();
         let authority_gone = self.seen.object("Secret", &names::ca_secret(cluster)).is_none();
