@@ -105,7 +105,8 @@ pub(super) fn drain(bed: &Bed, runs: usize) -> anyhow::Result<Series> {
         let args = ["drain", &node, "--ignore-daemonsets", "--force", "--delete-emptydir-data"];
         let mut draining = Command::new("kubectl")
             .args(args)
-            .args(["--pod-selector=redis.io/workload=data", "--timeout=60s"])
+            // The other pod of the cluster there may go first, and the budget keep this one: volumes are the node's here.
+            .args([&format!("--pod-selector=redis.io/instance={primary}"), "--timeout=60s"])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()?;
