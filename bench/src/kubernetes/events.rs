@@ -50,6 +50,14 @@ fn age(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64((uptime - started / 100.0).max(0.0)))
 }
 
+/// After a failover two primaries may be in one zone until the controller has switched one back: losing that zone then is losing
+/// the majority, which is another event.
+fn until_spread(cluster: &KubeCluster<'_>) {
+    cluster.until("any zone may be lost", || {
+        cluster.condition("ZoneLossTolerated").filter(|(status, _)| status == "True")
+    });
+}
+
 /// One event on one cluster, again and again; the longest gap of the shard it was done to.
 fn again(
     bed: &Bed,
@@ -59,6 +67,7 @@ fn again(
 ) -> anyhow::Result<Series> {
     let cluster = KubeCluster::create(bed, namespace);
     for run in 0..runs {
+        until_spread(&cluster);
         let shard = format!("s{}", run % 3);
         let (primary, _) = cluster.roles(&shard);
         let traffic = KubeTraffic::with_patience(&cluster, PATIENCE);
@@ -131,6 +140,7 @@ pub(super) fn cut(bed: &Bed, runs: usize) -> anyhow::Result<Vec<Series>> {
     let cluster = KubeCluster::create(bed, "bench-cut");
     let watching = Watching::start("bench-cut")?;
     for _ in 0..runs {
+        until_spread(&cluster);
         let operator = bed.operator_node();
         let shards = ["s0", "s1", "s2"].map(|shard| (shard, cluster.roles(shard).0));
         let away = shards.iter().find(|(_, primary)| cluster.node_of(primary) != operator);

@@ -401,7 +401,8 @@ impl Controller {
             _ if self.queued.len() > self.ready => 0,
             _ if self.moved => 0,
             (true, _) => NUDGED_MS,
-            (false, true) => self.pace.at_rest_ms,
+            (false, true) if report.waiting.is_empty() => self.pace.at_rest_ms,
+            (false, true) => self.pace.uneasy_ms(now.since(self.changed_at)),
             (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
         // A store that failed is looked at again, in turn with the cluster: what could not be told may be stored all the same.

@@ -1,5 +1,8 @@
 //! How often a controller looks.
 
+/// Between observations of a cluster that is whole and not as it should be, milliseconds.
+const UNEASY_MS: u64 = 1_000;
+
 /// Between observations, milliseconds. Whoever has news nudges the controller; these are for what nobody tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -19,6 +22,12 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// For one that is whole and not as it should be all the same: its zones may want a step whose cause has to last for a second,
+    /// and until it is taken the loss of a zone costs the majority.
+    pub(super) fn uneasy_ms(self, unchanged_ms: u64) -> u64 {
+        self.unsettled_ms(unchanged_ms).max(UNEASY_MS).min(self.at_rest_ms)
+    }
+
     /// For a cluster that is not whole and has shown the same for so long.
     pub(super) fn unsettled_ms(self, unchanged_ms: u64) -> u64 {
         (unchanged_ms / 10).clamp(self.unsettled_ms, self.stuck_ms.max(self.unsettled_ms))
