@@ -30,7 +30,7 @@ use valkeeper_model::{
 use valkeeper_plan::controller::{Controller, Pace};
 
 /// Agents say when something has changed: looks without news are for what got lost, and rare.
-const PACE: Pace = Pace { at_rest_ms: 30_000, unsettled_ms: 50, stuck_ms: 10_000 };
+const PACE: Pace = Pace { at_rest_ms: 30_000, unsettled_ms: 50, stuck_ms: 30_000 };
 /// Before the next try when the cluster's platform cannot be set up, doubled up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// Certificates and objects are looked after this often although nobody says that they have changed.
