@@ -25,6 +25,8 @@ pub const LABEL_ROLE: &str = "redis.io/role";
 pub const LABEL_WORKLOAD: &str = "redis.io/workload";
 /// Label: the shard of a pod or volume.
 pub const LABEL_SHARD: &str = "redis.io/shard";
+/// Label of a node, Kubernetes' own: its zone.
+pub const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// The value of [`LABEL_WORKLOAD`] on pods that run a server.
 pub const WORKLOAD_DATA: &str = "data";
 

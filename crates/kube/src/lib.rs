@@ -7,12 +7,14 @@
 //! | `pod/` | the agent in a pod |
 //! | `wire/` | how the two talk |
 //! | `remote/` | what the command line needs of all that |
+//! | `plain_http.rs` | probes and metrics |
 //! | `authority.rs` | certificates for that |
 
 mod authority;
 pub mod install;
 mod objects;
 pub mod operator;
+mod plain_http;
 pub mod pod;
 pub mod remote;
 mod wire;

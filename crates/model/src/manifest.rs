@@ -82,18 +82,23 @@ pub struct ManifestErrors {
 
 impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
-            let separator = if i > 0 { "\n" } else { "" };
-            write!(f, "{separator}{problem}")?;
-        }
-        if self.left_out > 0 {
-            write!(f, "\nand {} more", self.left_out)?;
-        }
-        Ok(())
+        list(f, &self.problems, self.left_out)
     }
 }
 
 impl std::error::Error for ManifestErrors {}
+
+/// A line each, and how many more there are.
+fn list(f: &mut fmt::Formatter<'_>, problems: &[impl fmt::Display], left_out: usize) -> fmt::Result {
+    for (i, problem) in problems.iter().enumerate() {
+        let separator = if i > 0 { "\n" } else { "" };
+        write!(f, "{separator}{problem}")?;
+    }
+    if left_out > 0 {
+        write!(f, "\nand {left_out} more")?;
+    }
+    Ok(())
+}
 
 /// Everything that is wrong with an object, which has no lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,14 +112,7 @@ pub struct Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
-            let separator = if i > 0 { "\n" } else { "" };
-            write!(f, "{separator}{problem}")?;
-        }
-        if self.left_out > 0 {
-            write!(f, "\nand {} more", self.left_out)?;
-        }
-        Ok(())
+        list(f, &self.problems, self.left_out)
     }
 }
 

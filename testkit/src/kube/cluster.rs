@@ -142,6 +142,11 @@ impl<'a> KubeCluster<'a> {
         (text(&shard["primaryPod"]), text(&shard["replicaPods"][0]))
     }
 
+    /// The same of all its shards.
+    pub fn all_roles(&self) -> Vec<(String, String)> {
+        (0..self.shape.shards).map(|shard| self.roles(&format!("s{shard}"))).collect()
+    }
+
     /// Waits until another than that one serves the shard, and says who.
     pub fn until_other_primary(&self, shard: &str, than: &str) -> String {
         self.until(&format!("{shard} has another primary than {than}"), || {

@@ -57,6 +57,13 @@ impl<'a> KubeTraffic<'a> {
         report
     }
 
+    /// The same; no write may be missing, and no client may have seen an error.
+    pub fn finish_unnoticed(self) {
+        let cluster = self.cluster;
+        let totals = self.finish(0).totals();
+        cluster.check(totals.failed == 0, &format!("clients saw errors: {totals:?}"));
+    }
+
     /// Stops, reads everything back, and says how many acknowledged writes are missing.
     pub fn end(self) -> (LoadReport, u64) {
         self.flowing();

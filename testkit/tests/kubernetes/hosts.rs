@@ -56,7 +56,7 @@ fn a_node_is_frozen_and_goes_on() {
 fn a_kubelet_is_stopped_and_nobody_minds() {
     let bed = Bed::with_operator();
     let cluster = KubeCluster::create(&bed, "host-kubelet");
-    let before: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    let before = cluster.all_roles();
     let node = cluster.node_of(&before[0].0);
     let traffic = KubeTraffic::start(&cluster);
     bed.stop(&format!("{node}-kubelet"));
@@ -68,10 +68,9 @@ fn a_kubelet_is_stopped_and_nobody_minds() {
     std::thread::sleep(Duration::from_secs(3));
     bed.start(&format!("{node}-kubelet"));
     cluster.until_healthy();
-    let after: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    let after = cluster.all_roles();
     cluster.check(before == after, &format!("roles have changed: {before:?} {after:?}"));
-    let report = traffic.finish(0);
-    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+    traffic.finish_unnoticed();
     cluster.remove();
 }
 
@@ -79,7 +78,7 @@ fn a_kubelet_is_stopped_and_nobody_minds() {
 fn one_node_cannot_reach_the_apiserver() {
     let bed = Bed::with_operator();
     let cluster = KubeCluster::create(&bed, "host-no-api");
-    let before: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    let before = cluster.all_roles();
     let shard = shard_away_from_operator(&bed, &cluster);
     let node = cluster.node_of(&cluster.roles(&shard).0);
     let traffic = KubeTraffic::start(&cluster);
@@ -88,10 +87,9 @@ fn one_node_cannot_reach_the_apiserver() {
     traffic.flowing();
     bed.without_api(&node, false);
     cluster.until_healthy();
-    let after: Vec<_> = ["s0", "s1", "s2"].map(|shard| cluster.roles(shard)).into();
+    let after = cluster.all_roles();
     cluster.check(before == after, &format!("roles have changed: {before:?} {after:?}"));
-    let report = traffic.finish(0);
-    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+    traffic.finish_unnoticed();
     cluster.remove();
 }
 

@@ -180,7 +180,7 @@ fn kernel_tuning(operator: &OperatorFacts) -> Value {
 /// In its zone (law 7), beside the user's own wishes, and on a node of its own when asked.
 fn affinity(owner: &Owner, instance: &Instance, template: &Template) -> Value {
     let mut affinity = template.kubernetes.affinity.clone().unwrap_or_else(|| json!({}));
-    let zone = json!({ "key": "topology.kubernetes.io/zone", "operator": "In", "values": [instance.zone] });
+    let zone = json!({ "key": names::LABEL_ZONE, "operator": "In", "values": [instance.zone] });
     let required = &mut affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     match required["nodeSelectorTerms"].as_array_mut() {
         // Terms are alternatives: each of them has to be in the zone.

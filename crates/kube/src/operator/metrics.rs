@@ -1,5 +1,6 @@
 //! Metrics and health of the operator itself.
 
+use crate::plain_http::{self, Limits, Plain};
 use crate::wire::Home;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -11,9 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use valkeeper_model::Phase;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,44 +94,18 @@ impl Phases {
     }
 }
 
-const WITHIN: Duration = Duration::from_secs(5);
+const LIMITS: Limits = Limits { connections: 32, head: 4_096, within: Duration::from_secs(5) };
 
 /// Answers `/metrics`, `/livez` and `/readyz`.
 pub(crate) async fn serve(listener: TcpListener, phases: Arc<Phases>) {
-    let room = Arc::new(Semaphore::new(32));
-    while let Some((stream, permit)) = crate::wire::accept(&listener, &room).await {
-        let phases = Arc::clone(&phases);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let _ = tokio::time::timeout(WITHIN, answer(stream, &phases)).await;
-        });
-    }
-}
-
-async fn answer(mut stream: TcpStream, phases: &Phases) -> std::io::Result<()> {
-    let mut head = vec![0; 4_096];
-    let mut read = 0;
-    while read < head.len() && !head[..read].windows(4).any(|four| four == b"\r\n\r\n") {
-        match stream.read(&mut head[read..]).await? {
-            0 => break,
-            more => read += more,
-        }
-    }
-    let (status, body) = if head.starts_with(b"GET /metrics ") {
-        ("200 OK", phases.text().unwrap_or_default())
-    } else if head.starts_with(b"GET /livez ") {
-        ("200 OK", String::new())
-    } else if head.starts_with(b"GET /readyz ") {
-        let ready = phases.ready.load(Ordering::Relaxed);
-        (if ready { "200 OK" } else { "503 Service Unavailable" }, String::new())
-    } else {
-        ("404 Not Found", String::new())
+    let answer = move |path: String| {
+        let answer = match path.as_str() {
+            "/metrics" => Plain::Metrics(phases.text().unwrap_or_default()),
+            "/livez" => Plain::Well(true),
+            "/readyz" => Plain::Well(phases.ready.load(Ordering::Relaxed)),
+            _ => Plain::Unknown,
+        };
+        std::future::ready(answer)
     };
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let length = body.len();
-    let text = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    );
-    stream.write_all(text.as_bytes()).await?;
-    stream.shutdown().await
+    plain_http::serve(listener, LIMITS, answer).await;
 }

@@ -15,12 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
-use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH, LABEL_CLUSTER};
+use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH, LABEL_CLUSTER, LABEL_ZONE};
 use valkeeper_kube_api::{RedisCluster, RedisClusterRequest};
 use valkeeper_model::ZoneName;
-
-/// Where a node says in which zone it is.
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Which namespaces are looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +123,7 @@ impl Watches {
         let stream =
             watcher(Api::<PartialObjectMeta<Node>>::all(self.client.clone()), watcher::Config::default());
         let read = |node: PartialObjectMeta<Node>| {
-            let zone: Option<ZoneName> = node.labels().get(ZONE_LABEL).and_then(|zone| zone.parse().ok());
+            let zone: Option<ZoneName> = node.labels().get(LABEL_ZONE).and_then(|zone| zone.parse().ok());
             Some((node.name_any(), zone))
         };
         follow(stream, complete, read, move |node, zone| {

@@ -12,9 +12,6 @@ use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
 use valkeeper_model::{KubernetesSpec, Layout, ZoneName};
 
-/// Where a node says in which zone it is.
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
-
 /// A change of what pods and volumes are to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,7 +58,7 @@ impl Reach {
         match nodes.list_metadata(&ListParams::default()).await.map_err(|error| self.failed(error)) {
             Ok(nodes) => {
                 let zone = |labels: &std::collections::BTreeMap<String, String>| {
-                    labels.get(ZONE_LABEL).and_then(|zone| zone.parse().ok())
+                    labels.get(names::LABEL_ZONE).and_then(|zone| zone.parse().ok())
                 };
                 let zones: BTreeSet<ZoneName> =
                     nodes.items.iter().filter_map(|node| zone(node.labels())).collect();
