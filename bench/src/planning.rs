@@ -106,8 +106,10 @@ impl World {
         let report = health::judge(&sight);
         let due = steps::due(&sight, &report, &BTreeSet::new());
         let members = orders::members(&self.layout, &self.addresses);
-        let rendered = members.iter().flat_map(|members| {
-            self.layout.instances.keys().filter_map(|name| orders::order(&self.layout, members, name))
+        let whereabouts = orders::whereabouts(&self.layout, &self.addresses);
+        let rendered = members.iter().zip(whereabouts).flat_map(|(members, whereabouts)| {
+            let names = self.layout.instances.keys();
+            names.filter_map(move |name| orders::order(&self.layout, members, whereabouts, name))
         });
         Outcome {
             healthy: report.healthy && follows,
@@ -167,6 +169,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
     };
     AgentReport {
         generation: layout.generation,
+        whereabouts: None,
         address: address.clone(),
         process: Process::Running { incarnation: Incarnation(1), pid: Some(1) },
         disk_role: primary.map_or(DiskRole::Lost, |of| DiskRole::Replica { of }),
@@ -174,6 +177,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
+        name_leads_elsewhere: false,
     }
 }
 

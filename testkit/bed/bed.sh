@@ -175,6 +175,10 @@ node() { # NUMBER
   # Each kubelet has its own cgroup root: kubelets that share one delete each other's pods' cgroups.
   for c in $controllers/*/; do mkdir -p "$c/$id/node$i" 2>/dev/null || true; done
   for f in cpus mems; do for c in "$id" "$id/node$i"; do cat $controllers/cpuset/cpuset.$f > "$controllers/cpuset/$c/cpuset.$f"; done; done
+  # What a node of this size gives its pods, beside kubelet and containerd; all pods of all nodes would share the weight of one process else.
+  if [ -w "$controllers/cpu/$id/cpu.shares" ]; then
+    echo 2048 > "$controllers/cpu/$id/node$i/cpu.shares"; echo $((2048 * nodes)) > "$controllers/cpu/$id/cpu.shares"
+  fi
   cat > "$dir/cni/10-bed.conflist" <<T
 {"cniVersion": "1.0.0", "name": "bed", "plugins": [
  {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true, "ipam": {"type": "host-local", "dataDir": "$dir/ipam",

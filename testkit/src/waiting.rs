@@ -85,7 +85,8 @@ impl Cluster<'_> {
     }
 }
 
-fn tail(text: &str, lines: usize) -> String {
+/// The last lines of a text.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
     last.join("\n") + "\n"

@@ -37,12 +37,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Where they are written if nobody says where.
 /// Where the program of the product's image is, once that has been written.
 pub(crate) fn program(product: &Product) -> Result<PathBuf> {
     product::program(product)
 }
 
+/// Where they are written if nobody says where.
 pub(crate) fn usual_folder() -> Result<PathBuf> {
     Ok(product::target(&command::checkout()?).join("images"))
 }
@@ -57,9 +57,11 @@ pub(crate) fn write(out: &Path, product: &Product) -> Result<Vec<PathBuf>> {
         link(&kept.join(name), &to)?;
         written.push(to);
     }
-    let to = out.join("valkeeper.tar");
-    put(&product::image(product)?, &to)?;
-    written.push(to);
+    for (image, name) in product::images(product)?.iter().zip(["valkeeper.tar", "valkeeper-next.tar"]) {
+        let to = out.join(name);
+        put(image, &to)?;
+        written.push(to);
+    }
     Ok(written)
 }
 

@@ -82,6 +82,12 @@ pub(crate) fn provide() -> Result<PathBuf> {
     Ok(kept)
 }
 
+fn go(modules: &Path, set: &Set) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(modules.join(set.name)).envs(ENVIRONMENT.iter().copied());
+    go
+}
+
 fn is_whole(folder: &Path) -> bool {
     SETS.iter().flat_map(|set| set.programs).all(|program| folder.join(program).is_file())
 }
@@ -113,9 +119,7 @@ fn build(modules: &Path, new: &Path) -> Result<()> {
         let link = if set.name == "kube" { format!("{LINK}{}", stamp(&version)?) } else { LINK.to_owned() };
         eprintln!("kube: {}", set.name);
         command::output(
-            Command::new("go")
-                .current_dir(modules.join(set.name))
-                .envs(ENVIRONMENT.iter().copied())
+            go(modules, set)
                 .arg("build")
                 .args(FLAGS)
                 .args(["-ldflags", &link])

@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut failures: Vec<String> = Vec::new();
     let long = if args.all { LONG_CHECKS } else { &[] };
     let checks = if args.kubernetes { &[] } else { CHECKS };
+    let builds = args.all.then(|| std::thread::spawn(kubernetes::provide));
     for (name, check) in checks.iter().chain(long) {
         let started = Instant::now();
         println!("--- {name}");
@@ -81,6 +82,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.kubernetes {
         println!("--- tests");
         tally.add(tests(&root, args.all)?);
+    }
+    if let Some(Err(_)) = builds.map(std::thread::JoinHandle::join) {
+        bail!("what builds for the bed has panicked");
     }
     if args.all || args.kubernetes {
         println!("--- scenarios on Kubernetes");

@@ -7,6 +7,7 @@ mod watching;
 use crate::machine;
 use crate::results::{How, Results, Series};
 use anyhow::Context as _;
+use std::io::ErrorKind;
 use std::path::Path;
 use valkeeper_testkit::kube::Bed;
 
@@ -15,42 +16,50 @@ const DEATHS: usize = 10;
 const DELETIONS: usize = 5;
 const CUTS: usize = 3;
 const CREATIONS: usize = 3;
-/// Clusters of faked pods that the operator looks after.
-const FLEETS: [usize; 3] = [1, 100, 500];
 
-/// Measures all, or what is named, and writes the results there.
+/// Measures all, or what is named, and adds to the results of the day after each: what was measured again takes the place of what
+/// was there.
 pub(crate) fn run(dir: &Path, only: &[&str]) -> anyhow::Result<()> {
     let bed = Bed::with_operator();
-    let load_before = machine::load();
-    let mut series = Vec::new();
-    let wanted = |name: &str| only.is_empty() || only.contains(&name);
-    if wanted("create") {
-        series.extend(events::create(&bed, CREATIONS)?);
-    }
-    if wanted("death") {
-        series.push(events::death(&bed, DEATHS)?);
-    }
-    if wanted("delete") {
-        series.push(events::deletion(&bed, DELETIONS)?);
-    }
-    if wanted("drain") {
-        series.push(events::drain(&bed, CUTS)?);
-    }
-    if wanted("cut") {
-        series.extend(events::cut(&bed, CUTS)?);
-    }
-    if wanted("operator") {
-        series.extend(operator::at_rest(&bed, &FLEETS)?);
-    }
-    let machine = machine::facts("valkey-server 9.1.2 in pods, Kubernetes 1.36, 3 nodes", load_before);
-    let results = Results { date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(), machine, series };
     std::fs::create_dir_all(dir)?;
-    let path = dir.join(format!("{}.json", results.date));
-    std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&results)?))
-        .with_context(|| format!("write {}", path.display()))?;
+    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let path = dir.join(format!("{date}.json"));
+    let load_before = machine::load();
+    for (name, measure) in EVENTS {
+        if !only.is_empty() && !only.contains(name) {
+            continue;
+        }
+        let series = measure(&bed)?;
+        let mut all = match std::fs::read(&path) {
+            Ok(kept) => serde_json::from_slice::<Results>(&kept)?.series,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        all.retain(|of| !series.iter().any(|new| (&new.event, &new.by) == (&of.event, &of.by)));
+        all.extend(series);
+        let machine = machine::facts("valkey-server 9.1.2 in pods, Kubernetes 1.36, 3 nodes", load_before);
+        let results = Results { date: date.clone(), machine, series: all };
+        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&results)?))
+            .with_context(|| format!("write {}", path.display()))?;
+    }
     eprintln!("{}", path.display());
     Ok(())
 }
+
+/// What is measured, in the order of the report; `operator-N` with so many clusters of faked pods.
+const EVENTS: &[(&str, Measure)] = &[
+    ("create", |bed| events::create(bed, CREATIONS)),
+    ("death", |bed| events::death(bed, DEATHS)),
+    ("delete", |bed| events::deletion(bed, DELETIONS)),
+    ("drain", |bed| events::drain(bed, CUTS)),
+    ("cut", |bed| events::cut(bed, CUTS)),
+    ("react", |bed| events::reaction(bed, DELETIONS)),
+    ("operator-1", |bed| operator::at_rest(bed, 1)),
+    ("operator-100", |bed| operator::at_rest(bed, 100)),
+    ("operator-500", |bed| operator::at_rest(bed, 500)),
+];
+
+type Measure = fn(&Bed) -> anyhow::Result<Vec<Series>>;
 
 fn series(event: &str, by: &str, unit: &str) -> Series {
     Series::new(event, How::Valkeeper, by, unit)

@@ -12,49 +12,46 @@ use valkeeper_testkit::kube::Bed;
 
 const NAMESPACE: &str = "bench-fleet";
 const PODS: usize = 6;
-/// Until what follows from the last pod has been done.
-const SETTLE: Duration = Duration::from_secs(60);
+/// Where faked pods say that they are.
+const FAKED: &str = "10.99.0.0/16";
+/// Until what follows from the last pod has been done, and until clusters that do not get on are looked at as seldom as they ever are:
+/// their pace slows down for five minutes.
+const SETTLE: Duration = Duration::from_secs(330);
 const WITHIN: Duration = Duration::from_secs(600);
 
-pub(super) fn at_rest(bed: &Bed, fleets: &[usize]) -> anyhow::Result<Vec<Series>> {
-    let mut all = Vec::new();
+/// Has so many clusters, those of an earlier call among them, and looks at the operator at rest.
+pub(super) fn at_rest(bed: &Bed, count: usize) -> anyhow::Result<Vec<Series>> {
     let _ = bed.try_kubectl(&["create", "namespace", NAMESPACE]);
-    let mut made = 0;
-    for count in fleets {
-        let mut text = String::new();
-        for number in made..*count {
-            let _ = write!(
-                text,
-                "---\napiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {{name: f{number}, namespace: {NAMESPACE}}}\nspec: {{mode: cluster, shards: 3, replicasPerShard: 1, storage: {{type: emptyDir, size: 1Gi}}, nodeSelector: {{nowhere: \"true\"}}}}\n"
-            );
-        }
-        bed.apply_text(&text, &["--server-side"]);
-        made = *count;
-        fake_pods(made * PODS)?;
-        std::thread::sleep(SETTLE);
-        let pid = operator_pid()?;
-        let (before, begun) = (requests(bed)?, Instant::now());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let rest = runtime.block_on(rest::of(pid))?;
-        let minutes = begun.elapsed().as_secs_f64() / 60.0;
-        let sent = (requests(bed)? - before) / minutes / f64::from(u32::try_from(made)?);
-        let by = format!("{made} clusters, {} faked pods", made * PODS);
-        let mut one = |event: &str, unit: &str, value: f64, goal: Option<f64>| {
-            let mut series = series(event, &by, unit);
-            series.goal = goal;
-            series.add(value);
-            eprintln!("{event}, {by}: {value:.2} {unit}");
-            all.push(series);
-        };
-        let most = match made {
-            0..=100 => 40.0,
-            _ => 120.0,
-        };
-        one("the operator's memory", "MiB", rest.rss_mib, Some(most));
-        one("the operator's CPU at rest", "% of a core", rest.cpu_percent, Some(1.0));
-        one("API requests at rest, a cluster and minute", "requests", sent, None);
+    let mut text = String::new();
+    for number in 0..count {
+        let _ = write!(
+            text,
+            "---\napiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {{name: f{number}, namespace: {NAMESPACE}}}\nspec: {{mode: cluster, shards: 3, replicasPerShard: 1, storage: {{type: emptyDir, size: 1Gi}}, nodeSelector: {{nowhere: \"true\"}}}}\n"
+        );
     }
-    let _ = bed.try_kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
+    bed.nobody_at(FAKED);
+    bed.apply_text(&text, &["--server-side"]);
+    fake_pods(count * PODS)?;
+    std::thread::sleep(SETTLE);
+    let pid = bed.operator_process(&bed.acting_operator()).context("no operator acts here")?;
+    let (before, begun) = (requests(bed)?, Instant::now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let rest = runtime.block_on(rest::of(pid))?;
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    let sent = (requests(bed)? - before) / minutes / f64::from(u32::try_from(count)?);
+    let by = format!("{count} clusters, {} faked pods", count * PODS);
+    let mut all = Vec::new();
+    let mut one = |event: &str, unit: &str, value: f64, goal: Option<f64>| {
+        let mut series = series(event, &by, unit);
+        series.goal = goal;
+        series.add(value);
+        eprintln!("{event}, {by}: {value:.2} {unit}");
+        all.push(series);
+    };
+    let most = if count <= 100 { 40.0 } else { 120.0 };
+    one("the operator's memory", "MiB", rest.rss_mib, Some(most));
+    one("the operator's CPU at rest", "% of a core", rest.cpu_percent, Some(1.0));
+    one("API requests at rest, a cluster and minute", "requests", sent, None);
     Ok(all)
 }
 
@@ -109,20 +106,6 @@ finally:
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-}
-
-/// The operator's process, as this bed counts them.
-fn operator_pid() -> anyhow::Result<u32> {
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if line.starts_with(b"/valkeeper\0operator") {
-            return Ok(pid);
-        }
-    }
-    bail!("no operator runs here")
 }
 
 /// Requests of service accounts that the API server has taken; nobody but the operator has one that asks in this bed.

@@ -1,11 +1,11 @@
-//! When a cluster's status changes, by a watch: kubectl alone takes longer to start than most of what is measured.
+//! When objects change, by a watch: kubectl alone takes longer to start than most of what is measured.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// A watch over one cluster.
+/// A watch over objects of a namespace.
 pub(super) struct Watching {
     child: Child,
     changes: Receiver<(Instant, String)>,
@@ -14,9 +14,20 @@ pub(super) struct Watching {
 const PATH: &str = r#"jsonpath={.status.phase}{" "}{.status.conditions[?(@.type=="Ready")].status}{"\n"}"#;
 
 impl Watching {
-    pub(super) fn start(namespace: &str) -> anyhow::Result<Self> {
+    /// Over its clusters: phase and whether it is ready.
+    pub(super) fn clusters(namespace: &str) -> anyhow::Result<Self> {
+        Self::start(namespace, &["redisclusters", "-o", PATH])
+    }
+
+    /// Over its pods: what happened to which.
+    pub(super) fn pods(namespace: &str) -> anyhow::Result<Self> {
+        Self::start(namespace, &["pods", "--output-watch-events", "--no-headers"])
+    }
+
+    fn start(namespace: &str, what: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new("kubectl")
-            .args(["-n", namespace, "get", "redisclusters", "--watch", "-o", PATH])
+            .args(["-n", namespace, "get", "--watch"])
+            .args(what)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .stdin(Stdio::null())
@@ -34,14 +45,14 @@ impl Watching {
         Ok(Self { child, changes })
     }
 
-    /// Waits for a status like that, and says when it came.
+    /// Waits for a line like that, and says when it came.
     pub(super) fn until(&self, like: impl Fn(&str) -> bool, within: Duration) -> anyhow::Result<Instant> {
         let end = Instant::now() + within;
         loop {
             match self.changes.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok((at, shown)) if like(&shown) => return Ok(at),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => anyhow::bail!("the status did not change in time"),
+                Err(RecvTimeoutError::Timeout) => anyhow::bail!("what was waited for did not come in time"),
                 Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the watch ended"),
             }
         }

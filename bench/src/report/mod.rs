@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const NOTES: &str = include_str!("notes.md");
+const KUBERNETES_NOTES: &str = include_str!("kubernetes.md");
 
 pub(crate) fn write(results_dir: &Path, docs: &Path) -> anyhow::Result<()> {
     let newest = newest_of(results_dir)?;
@@ -82,6 +83,7 @@ fn on_kubernetes(results: &Results) -> String {
     for series in &results.series {
         let _ = writeln!(text, "{}", row(series));
     }
+    text.push_str(KUBERNETES_NOTES);
     text
 }
 

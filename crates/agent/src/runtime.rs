@@ -61,7 +61,10 @@ pub enum Neighbours {
     /// In the same process: what ends it ends all of them.
     SameProcess,
     /// Each on a host of its own: they watch each other, since nobody is left to say so when a host is lost.
-    OwnHosts,
+    OwnHosts {
+        /// Until when its server may take writes, by the agent that replaced itself by this one ([`AgentHandle::leave`]).
+        lease_until: Option<Instant>,
+    },
 }
 
 enum Input {
@@ -69,6 +72,7 @@ enum Input {
     Ask(Ask, oneshot::Sender<Result<Answer, AskFailed>>),
     Stop(oneshot::Sender<()>),
     Retire(oneshot::Sender<()>),
+    Leave(oneshot::Sender<Option<Instant>>),
 }
 
 /// The way to a running agent.
@@ -104,6 +108,14 @@ impl AgentHandle {
     /// Stops its server and ends it; a primary hands over first, and sends its clients on for a while.
     pub async fn retire(&self) {
         self.end(Input::Retire).await;
+    }
+
+    /// Ends it and leaves its server running, for an agent that follows. Answers until when the server may take writes as a primary
+    /// without another word from the other agents; `None` if there is no such time.
+    pub async fn leave(&self) -> Option<Instant> {
+        let (done, left) = oneshot::channel();
+        self.input.send(Input::Leave(done)).ok()?;
+        left.await.ok()?
     }
 
     async fn end(&self, how: impl FnOnce(oneshot::Sender<()>) -> Input) {
@@ -158,7 +170,10 @@ impl Runner {
         let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin));
         let agent = match setup.neighbours {
             Neighbours::SameProcess => agent,
-            Neighbours::OwnHosts => agent.watching_hosts(now(setup.origin)),
+            Neighbours::OwnHosts { lease_until } => {
+                let since_origin = |until: Instant| millis(until.saturating_duration_since(setup.origin));
+                agent.watching_hosts(lease_until.map(since_origin), now(setup.origin))
+            }
         };
         let runner = Self {
             setup,
@@ -205,6 +220,13 @@ impl Runner {
                     Some(Input::Retire(done)) => {
                         self.stopped = Some(done);
                         Event::Retire
+                    }
+                    Some(Input::Leave(done)) => {
+                        let until = self.agent.lease_until();
+                        let _ = done.send(
+                            until.and_then(|until| self.setup.origin.checked_add(Duration::from_millis(until.0))),
+                        );
+                        return;
                     }
                 },
                 () = sleep => Event::Tick,
@@ -353,5 +375,9 @@ impl Runner {
 }
 
 fn now(origin: Instant) -> Millis {
-    Millis(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    millis(origin.elapsed())
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use valkeeper_model::manifest::{self, Manifest, Refused};
 
 /// A cluster as its user wants it, and as it is.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct RedisCluster {
     /// Name, namespace and what Kubernetes notes.
     #[serde(default)]

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Everything an agent needs to know to look after its server without asking anyone. Older generations are refused.
+/// Everything an agent needs to know to look after its server without asking anyone. Older generations are refused. What a newer
+/// controller says beyond that is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct AgentOrder {
     /// The layout's generation this was rendered from.
     pub generation: Generation,
@@ -26,7 +27,16 @@ pub struct AgentOrder {
     pub config: ServerConfig,
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
+    /// Which addresses these are; `None` by older controllers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whereabouts: Option<Whereabouts>,
 }
+
+/// Stands for the addresses of an order: orders with the same ones have the same number, by the controller's own reckoning. Agents only
+/// repeat it, so that a controller sees who was told otherwise: addresses change within a generation, and a controller that has slept
+/// tells old ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts(pub u64);
 
 /// Should the server run?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +50,7 @@ pub enum Run {
 
 /// A member as the others need to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Member {
     /// Its shard.
     pub shard: ShardName,
@@ -115,6 +125,9 @@ pub enum DiskRole {
 pub struct AgentReport {
     /// The order it obeys.
     pub generation: Generation,
+    /// That order's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whereabouts: Option<Whereabouts>,
     /// Where its server answers.
     pub address: Address,
     /// The process.
@@ -129,6 +142,9 @@ pub struct AgentReport {
     pub activity: Activity,
     /// What it waits for, if anything.
     pub waiting: Option<Waiting>,
+    /// Clients that go by its name are led to another address, where it was, or to none.
+    #[serde(default)]
+    pub name_leads_elsewhere: bool,
 }
 
 impl AgentReport {

@@ -15,7 +15,9 @@ mod slots;
 pub mod spec;
 mod waiting;
 
-pub use agent::{Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run};
+pub use agent::{
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run, Whereabouts,
+};
 pub use happened::Happened;
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,

@@ -135,6 +135,11 @@ pub enum Waiting {
         /// The zone.
         zone: ZoneName,
     },
+    /// Clients that go by its name do not find it, so that no role is switched to it for zones.
+    NameElsewhere {
+        /// Which.
+        instance: InstanceName,
+    },
     /// Losing this zone would lose the majority of primaries (law 7).
     ZoneMajority {
         /// The zone.
@@ -326,6 +331,12 @@ impl fmt::Display for Waiting {
                 write!(f, "{shard}: {in_sync} of {wanted} replicas in sync")
             }
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
+            Self::NameElsewhere { instance } => {
+                write!(
+                    f,
+                    "{instance}: its name does not lead to its address yet; no role is switched to it for zones"
+                )
+            }
             Self::ZoneMajority { zone, primaries, of } => {
                 write!(
                     f,

@@ -34,11 +34,15 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     waiting.sort();
     waiting.dedup();
     let serving = sight.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
-    // Zones that hold what they should not after a failover or a switchover are told, and mended by the controller; the
-    // cluster is whole all the same.
-    let of_zones =
-        |reason: &Waiting| matches!(reason, Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. });
-    let healthy = waiting.iter().all(of_zones);
+    // Zones that hold what they should not after a failover or a switchover are told, and mended by the controller, and names follow
+    // pods in their own time; the cluster is whole all the same.
+    let no_flaw = |reason: &Waiting| {
+        matches!(
+            reason,
+            Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. } | Waiting::NameElsewhere { .. }
+        )
+    };
+    let healthy = waiting.iter().all(no_flaw);
     let phase = match (healthy, sight.layout.formed, serving) {
         (true, ..) => Phase::Healthy,
         (false, false, _) => Phase::Creating,
@@ -108,6 +112,9 @@ fn judge_instance(
         waiting.push(reason.clone());
     } else if report.is_down() {
         waiting.push(Waiting::InstanceDown { instance: name() });
+    }
+    if report.name_leads_elsewhere {
+        waiting.push(Waiting::NameElsewhere { instance: name() });
     }
     if report.generation < sight.layout.generation {
         waiting.push(Waiting::OldOrder { instance: name() });

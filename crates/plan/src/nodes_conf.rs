@@ -82,7 +82,8 @@ pub fn rebuilt(
 }
 
 /// The same file with the members' addresses of today; `None` if they are in it already. Servers that all come back at new
-/// addresses never find each other otherwise.
+/// addresses never find each other otherwise. Who was held for failed was so where it was: the engine would take a flag that it reads
+/// for one of now, and clears that of a primary only after twice `cluster-node-timeout`.
 pub fn readdressed(current: &NodesConf, order: &AgentOrder) -> Option<NodesConf> {
     let today: BTreeMap<NodeId, &Member> =
         order.members.values().map(|member| (member.node_id, member)).collect();
@@ -92,6 +93,7 @@ pub fn readdressed(current: &NodesConf, order: &AgentOrder) -> Option<NodesConf>
             && line.address.as_ref() != Some(&member.address)
         {
             line.address = Some(member.address.clone());
+            (line.flags.fail, line.flags.pfail) = (false, false);
         }
     }
     (changed != *current).then_some(changed)

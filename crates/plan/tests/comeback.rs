@@ -45,6 +45,7 @@ fn report(
 ) -> AgentReport {
     AgentReport {
         generation: Generation(1),
+        whereabouts: None,
         address: Address { ip: [127, 0, 0, 1].into(), port: 1, bus_port: 2 },
         process,
         disk_role,
@@ -52,6 +53,7 @@ fn report(
         server,
         activity: Activity::Watching,
         waiting: None,
+        name_leads_elsewhere: false,
     }
 }
 

@@ -9,6 +9,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::config::MIN_REPLICAS;
+use valkeeper_plan::nodes_conf;
 use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 
 fn name(n: u8) -> InstanceName {
@@ -55,6 +56,7 @@ fn order(to: u8) -> AgentOrder {
             directives: BTreeMap::new(),
         },
         members: Arc::new((0..6).map(|n| (name(n), member(n))).collect()),
+        whereabouts: None,
     }
 }
 
@@ -116,7 +118,13 @@ struct Host {
 impl Host {
     /// A server that runs, adopted, and an agent that has its order.
     fn new(me: u8, others: Others) -> Self {
-        let agent = Agent::new(name(me), Some((Incarnation(1), None)), Millis(0)).watching_hosts(Millis(0));
+        Self::left(me, others, None)
+    }
+
+    /// The same; the agent before it left its lease.
+    fn left(me: u8, others: Others, lease_until: Option<Millis>) -> Self {
+        let agent = Agent::new(name(me), Some((Incarnation(1), None)), Millis(0));
+        let agent = agent.watching_hosts(lease_until, Millis(0));
         let mut host =
             Self { agent, me, now: 0, others, wanted_replicas: "0".to_owned(), obeys: true, log: Vec::new() };
         host.happens(Event::Order(Box::new(order(me))));
@@ -296,7 +304,8 @@ fn an_adopted_server_has_a_moment() {
     host.until(ADOPTED_MS + 1);
     assert!(host.refuses());
     // Without an order nothing can be told to it.
-    let mut agent = Agent::new(name(0), Some((Incarnation(1), None)), Millis(0)).watching_hosts(Millis(0));
+    let mut agent =
+        Agent::new(name(0), Some((Incarnation(1), None)), Millis(0)).watching_hosts(None, Millis(0));
     let wake = agent.wake_at().expect("it wakes");
     assert_eq!(agent.handle(wake, Event::Tick), [Command::Kill(Incarnation(1))]);
     // What the last agent had refused is not taken back in that moment.
@@ -304,6 +313,23 @@ fn an_adopted_server_has_a_moment() {
     host.wanted_replicas = "1000000".to_owned();
     host.until(ADOPTED_MS - 1);
     assert!(host.refuses());
+}
+
+#[test]
+fn an_agent_that_replaced_itself_left_its_lease() {
+    // Held without a word from the others until it ends, and not a moment longer; no longer than any lease either.
+    for (left, ends) in [(700, 700), (60_000, FENCE_AFTER_MS)] {
+        let mut host = Host::left(0, silent, Some(Millis(left)));
+        host.until(ends - 1);
+        assert!(!host.refuses(), "a lease until {left} is gone");
+        host.until(ends + 1);
+        assert!(host.refuses(), "a lease until {left} has not ended");
+    }
+    // What is left by one that holds it is its end.
+    let mut host = Host::new(0, well);
+    host.until(1_000);
+    let until = host.agent.lease_until().expect("a primary has one");
+    assert!(until > Millis(1_900) && until <= Millis(1_000 + FENCE_AFTER_MS), "{until:?}");
 }
 
 #[test]
@@ -355,4 +381,20 @@ fn a_replica_that_does_not_hear_its_primary_says_so() {
     assert_eq!(host.waiting(), None);
     host.until(7_200);
     assert_eq!(asked(&host).len(), 3);
+}
+
+/// Where a member was, it failed; where it is now, nobody has looked yet. A flag in the file would be taken for one of now, and that of a
+/// primary stands for twice `cluster-node-timeout`.
+#[test]
+fn who_is_at_another_address_is_not_held_for_failed() {
+    let mut conf = nodes_conf::founding(&order(0));
+    for line in &mut conf.nodes {
+        line.flags.fail = line.id != id(0);
+    }
+    let mut moved = order(0);
+    Arc::make_mut(&mut moved.members).get_mut(&name(1)).expect("a member").address.ip = [10, 1, 1, 1].into();
+    let today = nodes_conf::readdressed(&conf, &moved).expect("another address");
+    let failed: Vec<_> = today.nodes.iter().filter(|line| line.flags.fail).map(|line| line.id).collect();
+    assert_eq!(failed, (2..6).map(id).collect::<Vec<_>>());
+    assert_eq!(nodes_conf::readdressed(&today, &moved), None);
 }

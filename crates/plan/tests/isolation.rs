@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use valkeeper_model::{InstanceName, Millis, ShardName};
+use valkeeper_model::{Epoch, InstanceName, Millis, ShardName};
 use valkeeper_plan::safety::isolation::{
     BEAT_MS, CONFIRM_MS, FENCE_AFTER_MS, Lease, PROMISE_MS, Witness, Word, may_force,
 };
@@ -87,7 +87,7 @@ impl World {
         let ahead = self.chance.draw(1_000_000);
         let at = Millis(now + ahead);
         let mut witness = Witness::new(at);
-        witness.saw(&BTreeSet::from([self.accused.clone()]), at);
+        witness.saw(&BTreeMap::from([(self.accused.clone(), Epoch(1))]), at);
         witness.sits(true, true, at);
         Sitting { witness, ahead }
     }
@@ -266,24 +266,42 @@ fn two_primaries_cannot_tell_who_is_cut_off() {
 fn a_known_successor_outlasts_the_promise() {
     let (old, new): (InstanceName, InstanceName) = ("c-0".parse().unwrap(), "c-3".parse().unwrap());
     let mut witness = Witness::new(Millis(0));
-    witness.saw(&BTreeSet::from([old.clone()]), Millis(0));
+    witness.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(0));
     witness.sits(true, true, Millis(0));
     assert!(witness.lets(&old, Millis(10)));
     assert_eq!(witness.testify(&old, Millis(2_000)), Some(2_000));
     assert!(!witness.lets(&old, Millis(2_000 + PROMISE_MS - 1)));
     assert!(witness.lets(&old, Millis(2_000 + PROMISE_MS)));
-    witness.saw(&BTreeSet::from([new.clone()]), Millis(2_100));
+    witness.saw(&BTreeMap::from([(new.clone(), Epoch(4))]), Millis(2_100));
     assert!(!witness.lets(&old, Millis(60_000)));
     assert!(witness.lets(&new, Millis(60_000)));
-    witness.saw(&BTreeSet::from([old.clone()]), Millis(60_001));
+    witness.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(60_001));
     assert!(witness.lets(&old, Millis(60_001)));
+}
+
+/// A node is frozen and thawed, and its primary gets its role back for the sake of its zone, all within the promise: it refused writes
+/// for what was left of it.
+#[test]
+fn who_is_elected_again_is_let_be_primary_at_once() {
+    let (old, new): (InstanceName, InstanceName) = ("c-0".parse().unwrap(), "c-3".parse().unwrap());
+    for (again, let_be) in [(Epoch(5), true), (Epoch(1), false)] {
+        let mut witness = Witness::new(Millis(0));
+        witness.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(0));
+        witness.sits(true, true, Millis(0));
+        assert_eq!(witness.testify(&old, Millis(2_000)), Some(2_000));
+        witness.saw(&BTreeMap::from([(new.clone(), Epoch(4))]), Millis(2_100));
+        assert!(!witness.lets(&old, Millis(2_100)));
+        // With the claim that it was replaced in it is one that has not heard, or a view that is older than the last.
+        witness.saw(&BTreeMap::from([(old.clone(), again)]), Millis(4_000));
+        assert_eq!(witness.lets(&old, Millis(4_000)), let_be, "by a claim of {again:?}");
+    }
 }
 
 /// Nobody has missed beats before there was one to send them, or before one could have heard them.
 #[test]
 fn silence_counts_from_when_there_was_something_to_hear() {
     let primary: InstanceName = "c-0".parse().unwrap();
-    let only = BTreeSet::from([primary.clone()]);
+    let only = BTreeMap::from([(primary.clone(), Epoch(1))]);
     let mut witness = Witness::new(Millis(0));
     witness.heard(&primary, Millis(0));
     witness.sits(true, true, Millis(0));

@@ -1,10 +1,10 @@
 //! The bed, its faults, and the operator in it.
 
-use crate::waiting::until;
+use crate::waiting::{tail, until};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
 /// Where the operator is installed.
@@ -41,8 +41,13 @@ impl Bed {
 
     /// Installs the operator, or again what was taken away of it.
     pub fn install(&self) {
-        let printed =
-            Command::new(&self.program).args(["kube", "manifests"]).output().expect("the program runs");
+        self.install_from("valkeeper/valkeeper:dev");
+    }
+
+    /// Installs the operator of an image, in the place of what is there.
+    pub fn install_from(&self, image: &str) {
+        let args = ["kube", "manifests", "--image", image];
+        let printed = Command::new(&self.program).args(args).output().expect("the program runs");
         let manifests = String::from_utf8(printed.stdout).expect("text");
         self.apply_text(&manifests, &["--server-side"]);
         self.kubectl(&["-n", OPERATOR_NAMESPACE, "rollout", "status", OPERATOR, "--timeout=90s"]);
@@ -123,10 +128,56 @@ impl Bed {
         let _ = self.try_kubectl(&args);
     }
 
+    /// The operator that acts, by the lease; empty between two.
+    pub fn acting_operator(&self) -> String {
+        let path = "jsonpath={.spec.holderIdentity}";
+        self.kubectl(&["-n", OPERATOR_NAMESPACE, "get", "lease", "valkeeper-operator", "-o", path])
+    }
+
+    /// The process of an operator's pod, as this bed counts them.
+    pub fn operator_process(&self, pod: &str) -> Option<u32> {
+        let name = format!("VALKEEPER_OPERATOR_NAME={pod}");
+        let is_its = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            line.starts_with(b"/valkeeper\0operator")
+                && environment.split(|byte| *byte == 0).any(|one| one == name.as_bytes())
+        };
+        let entries = std::fs::read_dir("/proc").expect("readable").flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_its)
+    }
+
+    /// Sends a signal to a process.
+    pub fn signal(&self, signal: &str, pid: u32) {
+        run("kill", &[&format!("-{signal}"), &pid.to_string()]);
+    }
+
     /// Takes a node off the network, or gives it back.
     pub fn link(&self, node: &str, up: bool) {
         let number = node.strip_prefix("node").expect("a node's name");
         run("ip", &["link", "set", &format!("veth{number}"), if up { "up" } else { "down" }]);
+    }
+
+    /// Begins to drain a node of one instance. Of two pods of a cluster on it the budget lets one go, and which one goes first is chance.
+    pub fn drain(&self, node: &str, instance: &str) -> Child {
+        let selector = format!("--pod-selector=redis.io/instance={instance}");
+        let args = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", &selector];
+        Command::new("kubectl")
+            .args(args)
+            .arg("--timeout=80s")
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("kubectl is in the bed")
+    }
+
+    /// Has all nodes say of these addresses that nobody is there, at once.
+    pub fn nobody_at(&self, network: &str) {
+        for node in
+            self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]).split_whitespace()
+        {
+            let net = format!("--net=/run/netns/{node}");
+            run("nsenter", &[&net, "ip", "route", "replace", "unreachable", network]);
+        }
     }
 
     /// Cuts a node and its pods off the API server, and off nothing else.
@@ -146,6 +197,28 @@ impl Bed {
         } else {
             run("nsenter", &[&net, "nft", "delete", "table", "inet", "no_api"]);
         }
+    }
+
+    /// Has the bed's DNS go on telling this address for a name, whatever has become of it; `None`: it tells what is so again.
+    pub fn pin_name(&self, name: &str, to: Option<&str>) {
+        let path = self.run.join("Corefile");
+        let before = std::fs::read_to_string(&path).expect("the bed has one");
+        let unpinned = before.lines().filter(|line| !line.contains("# pinned"));
+        let mut lines: Vec<String> = unpinned.map(str::to_owned).collect();
+        if let Some(ip) = to {
+            // Of the first server block, which is the one for the cluster's names.
+            let pins =
+                ["hosts { # pinned", &format!("{ip} {name} # pinned"), "fallthrough # pinned", "} # pinned"];
+            lines.splice(1..1, pins.map(str::to_owned));
+        }
+        std::fs::write(&path, lines.join("\n") + "\n").expect("writable");
+        self.stop("dns");
+        self.start("dns");
+        until("the DNS answers", || {
+            let asked = ["--fail", "--silent", "--max-time", "1", "http://10.77.0.1:8181/ready"];
+            let asked = Command::new("curl").args(asked).stdout(Stdio::null()).status();
+            asked.expect("curl is needed by the bed").success().then_some(())
+        });
     }
 
     /// The node the operator is on.
@@ -196,11 +269,23 @@ impl Bed {
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],
         ] {
             let said = self.try_kubectl(args).unwrap_or_else(|error| error);
-            let lines: Vec<&str> = said.lines().collect();
-            let last = lines[lines.len().saturating_sub(60)..].join("\n");
-            let _ = writeln!(text, "--- kubectl {}\n{last}", args.join(" "));
+            let _ = write!(text, "--- kubectl {}\n{}", args.join(" "), tail(&said, 60));
+        }
+        for component in ["apiserver", "controllers", "proxy"] {
+            let log = std::fs::read(self.run.join(component).with_extension("log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            // What begins with these is a warning or an error.
+            let worse = log.lines().filter(|line| line.starts_with(['W', 'E', 'F']));
+            let worse = worse.collect::<Vec<_>>().join("\n");
+            let runs = if self.runs(component) { "runs" } else { "does not run" };
+            let _ = write!(text, "--- {component} {runs}\n{}", tail(&worse, 12));
         }
         text
+    }
+
+    fn runs(&self, component: &str) -> bool {
+        let pid = std::fs::read_to_string(self.run.join("pids").join(component)).unwrap_or_default();
+        !pid.trim().is_empty() && std::path::Path::new("/proc").join(pid.trim()).exists()
     }
 }
 

@@ -5,8 +5,9 @@ use crate::waiting::DEADLINE;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::process::Stdio;
 use std::time::Instant;
-use valkeeper_client::Endpoint;
+use valkeeper_client::{Endpoint, LoadReport};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +18,10 @@ pub struct Shape {
     pub replicas: u32,
 }
 
-/// A cluster.
+/// Of most scenarios.
+pub const WHOLE: Shape = Shape { shards: 3, replicas: 1 };
+
+/// A cluster. Removed with its volumes when it goes out of scope.
 #[derive(Debug)]
 pub struct KubeCluster<'a> {
     /// Where it lives.
@@ -28,6 +32,7 @@ pub struct KubeCluster<'a> {
     pub name: String,
     extra: String,
     shape: Shape,
+    stays: bool,
 }
 
 impl<'a> KubeCluster<'a> {
@@ -45,14 +50,36 @@ impl<'a> KubeCluster<'a> {
             name: "cache".to_owned(),
             extra: extra.to_owned(),
             shape,
+            stays: false,
         }
     }
 
     /// Made, and healthy.
     pub fn create(bed: &'a Bed, namespace: &str) -> Self {
-        let cluster = Self::describe(bed, namespace, Shape { shards: 3, replicas: 1 }, "");
+        let cluster = Self::describe(bed, namespace, WHOLE, "");
         cluster.apply();
         cluster.until_healthy();
+        cluster
+    }
+
+    /// The one that stays from one scenario to the next: making one takes most of the time of many. Empty, and made anew if the
+    /// scenario before has left it in a bad state.
+    pub fn standing(bed: &'a Bed) -> Self {
+        let mut cluster = Self::describe(bed, "standing", WHOLE, "");
+        cluster.stays = true;
+        if !(cluster.is_healthy() && cluster.all_ready()) {
+            cluster.force_away();
+            cluster.until("it is gone", || cluster.pods().is_empty().then_some(()));
+            cluster.apply();
+        }
+        cluster.until_healthy();
+        cluster.until_spread();
+        cluster.until_judged();
+        for (shard, mut connection) in cluster.primaries() {
+            redis::cmd("FLUSHALL")
+                .exec(&mut connection)
+                .unwrap_or_else(|error| cluster.fail(&format!("{shard}: {error}")));
+        }
         cluster
     }
 
@@ -67,11 +94,19 @@ impl<'a> KubeCluster<'a> {
 
     /// Applies it.
     pub fn apply(&self) {
-        self.until("the manifest is taken", || match self.bed.try_apply_text(&self.manifest(), &[]) {
-            Ok(_) => Some(()),
+        self.until_ok("the manifest is taken", || match self.bed.try_apply_text(&self.manifest(), &[]) {
+            Ok(_) => Ok(()),
             // Its operator is just being replaced.
-            Err(error) if error.contains("failed calling webhook") => None,
+            Err(error) if error.contains("failed calling webhook") => Err(error),
             Err(error) => self.fail(&error),
+        });
+    }
+
+    /// Waits until the webhook judges manifests: a scenario must not begin with what another has broken.
+    pub fn until_judged(&self) {
+        let another = self.manifest().replacen(&self.name, "judged", 1);
+        self.until_ok("the webhook judges", || {
+            self.bed.try_apply_text(&another, &["--server-side", "--dry-run=server"])
         });
     }
 
@@ -85,6 +120,20 @@ impl<'a> KubeCluster<'a> {
     pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
         let args: Vec<&str> = ["-n", &self.namespace].into_iter().chain(args.iter().copied()).collect();
         self.bed.try_kubectl(&args)
+    }
+
+    /// Asks the command line about it; stdout, or what it says on stderr if it fails.
+    pub fn valkeeper(&self, args: &[&str]) -> Result<String, String> {
+        let mut program = self.bed.program();
+        program.args(["--kubernetes", "-N", &self.namespace, "--cluster", &self.name]).args(args);
+        let ran = program.stdin(Stdio::null()).output().expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if ran.status.success() { Ok(text(&ran.stdout)) } else { Err(text(&ran.stderr)) }
+    }
+
+    /// The same; a failure of it is one of the test.
+    pub fn said(&self, args: &[&str]) -> String {
+        self.valkeeper(args).unwrap_or_else(|error| self.fail(&format!("{args:?}: {error}")))
     }
 
     /// The object, as it is.
@@ -110,6 +159,13 @@ impl<'a> KubeCluster<'a> {
     /// Waits until it is healthy and all pods are ready.
     pub fn until_healthy(&self) {
         self.until("the cluster is healthy", || (self.is_healthy() && self.all_ready()).then_some(()));
+    }
+
+    /// Waits until any zone may be lost: after a failover two primaries may be in one zone until one is switched back.
+    pub fn until_spread(&self) {
+        self.until("any zone may be lost", || {
+            self.condition("ZoneLossTolerated").filter(|(status, _)| status == "True")
+        });
     }
 
     fn all_ready(&self) -> bool {
@@ -190,7 +246,15 @@ impl<'a> KubeCluster<'a> {
 
     /// Kills a process.
     pub fn kill(&self, pid: u32) {
-        super::bed::run("kill", &["-KILL", &pid.to_string()]);
+        self.bed.signal("KILL", pid);
+    }
+
+    /// Has a shard's primary deleted with its pod, and waits until another serves it and all are there again.
+    pub fn delete_primary(&self, shard: &str) {
+        let (primary, _) = self.roles(shard);
+        self.kubectl(&["delete", "pod", &primary, "--wait=false"]);
+        self.until_other_primary(shard, &primary);
+        self.until_healthy();
     }
 
     /// Where clients begin: all its servers.
@@ -207,33 +271,52 @@ impl<'a> KubeCluster<'a> {
         self.kubectl(&["get", "secret", &secret, "-o", &format!("go-template={template}")])
     }
 
+    /// Fails unless it has at least as many keys as were acknowledged: for where another password keeps the load from reading them.
+    pub fn check_keys_of(&self, written: &LoadReport) {
+        let (keys, acknowledged) = (self.keys(), written.totals().acknowledged);
+        self.check(keys >= acknowledged, &format!("{keys} keys are left of {acknowledged} writes"));
+    }
+
     /// How many keys its primaries hold.
-    pub fn keys(&self) -> u64 {
-        let password = self.password();
-        let size = |shard: &str| {
-            let (primary, _) = self.roles(shard);
-            let ip = self.kubectl(&["get", "pod", &primary, "-o", "jsonpath={.status.podIP}"]);
-            let client = redis::Client::open(format!("redis://:{password}@{ip}:6379/")).expect("an address");
-            let mut connection =
-                client.get_connection().unwrap_or_else(|error| self.fail(&error.to_string()));
+    fn keys(&self) -> u64 {
+        let size = |(shard, mut connection): (String, redis::Connection)| {
             redis::cmd("DBSIZE")
                 .query::<u64>(&mut connection)
-                .unwrap_or_else(|error| self.fail(&error.to_string()))
+                .unwrap_or_else(|error| self.fail(&format!("{shard}: {error}")))
         };
-        (0..self.shape.shards).map(|shard| size(&format!("s{shard}"))).sum()
+        self.primaries().map(size).sum()
+    }
+
+    /// A connection to each shard's primary.
+    fn primaries(&self) -> impl Iterator<Item = (String, redis::Connection)> {
+        let password = self.password();
+        (0..self.shape.shards).map(move |number| {
+            let shard = format!("s{number}");
+            let (primary, _) = self.roles(&shard);
+            let ip = self.kubectl(&["get", "pod", &primary, "-o", "jsonpath={.status.podIP}"]);
+            let client = redis::Client::open(format!("redis://:{password}@{ip}:6379/")).expect("an address");
+            let connection =
+                client.get_connection().unwrap_or_else(|error| self.fail(&format!("{shard}: {error}")));
+            (shard, connection)
+        })
     }
 
     /// Waits for a condition; fails with all there is to know.
     pub fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        self.until_ok(what, || look().ok_or_else(String::new))
+    }
+
+    /// The same for what says itself why it is not so.
+    pub fn until_ok<T>(&self, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
         let begun = Instant::now();
         loop {
-            if let Some(found) = look() {
-                return found;
+            match look() {
+                Ok(found) => return found,
+                Err(why) if begun.elapsed() > DEADLINE => {
+                    self.fail(&format!("not within {DEADLINE:?}: {what}\n{why}"));
+                }
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
             }
-            if begun.elapsed() > DEADLINE {
-                self.fail(&format!("not within {DEADLINE:?}: {what}"));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
 
@@ -263,16 +346,12 @@ impl<'a> KubeCluster<'a> {
         let _ = self.try_kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false"]);
         let _ = self.try_kubectl(&["delete", "pvc", "--all", "--wait=false"]);
     }
-
-    /// Removes it with its volumes, so that the next scenario has room.
-    pub fn remove(self) {
-        self.force_away();
-    }
 }
 
+/// Removes it with its volumes, so that the next scenario has room.
 impl Drop for KubeCluster<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.stays || std::thread::panicking() {
             self.force_away();
         }
     }

@@ -5,5 +5,5 @@ mod cluster;
 mod traffic;
 
 pub use bed::Bed;
-pub use cluster::{KubeCluster, Shape};
+pub use cluster::{KubeCluster, Shape, WHOLE};
 pub use traffic::KubeTraffic;

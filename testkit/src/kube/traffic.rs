@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use valkeeper_client::{Load, LoadConfig, LoadReport, Password};
 
+/// How long a writer waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A load that runs.
 #[derive(Debug)]
 pub struct KubeTraffic<'a> {
@@ -17,16 +20,25 @@ pub struct KubeTraffic<'a> {
 impl<'a> KubeTraffic<'a> {
     /// Starts one writer a shard and sees that all of them get through.
     pub fn start(cluster: &'a KubeCluster<'a>) -> Self {
-        Self::with_patience(cluster, Duration::from_secs(3))
+        Self::with_patience(cluster, PATIENCE)
+    }
+
+    /// The same, where the password is the user's own.
+    pub fn with_password(cluster: &'a KubeCluster<'a>, password: &str) -> Self {
+        Self::begin(cluster, password.to_owned(), PATIENCE)
     }
 
     /// The same; a writer gives up on an answer after so long, and asks the others. A host that is gone answers nothing at all.
     pub fn with_patience(cluster: &'a KubeCluster<'a>, patience: Duration) -> Self {
+        Self::begin(cluster, cluster.password(), patience)
+    }
+
+    fn begin(cluster: &'a KubeCluster<'a>, password: String, patience: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime can be made");
-        let config = LoadConfig::new(cluster.seeds(), Some(Password::new(cluster.password())));
+        let config = LoadConfig::new(cluster.seeds(), Some(Password::new(password)));
         let config = LoadConfig { reply_timeout: patience, ..config };
         let load = match runtime.block_on(Load::start(config)) {
             Ok(load) => load,

@@ -1,7 +1,7 @@
 //! A cluster comes to be, whatever happens to its operator meanwhile.
 
 use std::time::Duration;
-use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, Shape};
+use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, WHOLE};
 
 #[test]
 fn three_shards_over_three_zones() {
@@ -20,13 +20,12 @@ fn three_shards_over_three_zones() {
         "the condition Ready is not true",
     );
     KubeTraffic::start(&cluster).finish(0);
-    cluster.remove();
 }
 
 #[test]
 fn its_operator_killed_ten_times_while_it_is_made() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::describe(&bed, "create-killed", Shape { shards: 3, replicas: 1 }, "");
+    let cluster = KubeCluster::describe(&bed, "create-killed", WHOLE, "");
     cluster.apply();
     for kill in 0..10_u64 {
         std::thread::sleep(Duration::from_millis(137 * kill % 1_009));
@@ -34,7 +33,6 @@ fn its_operator_killed_ten_times_while_it_is_made() {
     }
     cluster.until_healthy();
     KubeTraffic::start(&cluster).finish(0);
-    cluster.remove();
 }
 
 #[test]
@@ -47,14 +45,12 @@ fn two_clusters_of_one_name_know_nothing_of_each_other() {
     one.kubectl(&["delete", "redisclusters", "cache", "--wait=true"]);
     traffic.1.finish(0);
     other.until_healthy();
-    other.remove();
-    one.remove();
 }
 
 #[test]
 fn deleted_while_it_is_made_and_made_again_on_its_volumes() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::describe(&bed, "again", Shape { shards: 3, replicas: 1 }, "");
+    let cluster = KubeCluster::describe(&bed, "again", WHOLE, "");
     cluster.apply();
     cluster.until("its first pod is there", || (!cluster.pods().is_empty()).then_some(()));
     cluster.kubectl(&["delete", "redisclusters", "cache", "--wait=true"]);
@@ -69,10 +65,5 @@ fn deleted_while_it_is_made_and_made_again_on_its_volumes() {
     cluster.apply();
     cluster.until_healthy();
     // It has another password by now, so that the keys are counted, not read by the load.
-    let keys = cluster.keys();
-    cluster.check(
-        keys >= written.totals().acknowledged,
-        &format!("{keys} keys are left of {} writes", written.totals().acknowledged),
-    );
-    cluster.remove();
+    cluster.check_keys_of(&written);
 }

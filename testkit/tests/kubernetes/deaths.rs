@@ -8,7 +8,7 @@ const IN_FLIGHT: u64 = 1;
 #[test]
 fn a_primarys_process_is_killed() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::create(&bed, "death");
+    let cluster = KubeCluster::standing(&bed);
     let (primary, _) = cluster.roles("s0");
     let traffic = KubeTraffic::start(&cluster);
     traffic.mark("killed");
@@ -17,13 +17,12 @@ fn a_primarys_process_is_killed() {
     cluster.until_other_primary("s0", &primary);
     cluster.until_healthy();
     traffic.finish(IN_FLIGHT);
-    cluster.remove();
 }
 
 #[test]
 fn a_primarys_process_is_killed_while_no_operator_runs() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::create(&bed, "death-alone");
+    let cluster = KubeCluster::standing(&bed);
     let (primary, _) = cluster.roles("s1");
     bed.operators(0);
     let traffic = KubeTraffic::start(&cluster);
@@ -34,13 +33,12 @@ fn a_primarys_process_is_killed_while_no_operator_runs() {
     cluster.until_other_primary("s1", &primary);
     cluster.until_healthy();
     traffic.finish(IN_FLIGHT);
-    cluster.remove();
 }
 
 #[test]
 fn a_primarys_container_is_killed_with_its_agent() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::create(&bed, "death-pod");
+    let cluster = KubeCluster::standing(&bed);
     let (primary, _) = cluster.roles("s2");
     let traffic = KubeTraffic::start(&cluster);
     traffic.mark("killed");
@@ -48,13 +46,12 @@ fn a_primarys_container_is_killed_with_its_agent() {
     traffic.flowing();
     cluster.until_healthy();
     traffic.finish(IN_FLIGHT);
-    cluster.remove();
 }
 
 #[test]
 fn all_pods_at_once_come_back_elsewhere() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::create(&bed, "death-all");
+    let cluster = KubeCluster::standing(&bed);
     let written = KubeTraffic::start(&cluster).finish(0);
     let before = cluster.seeds();
     let label = "redis.io/workload=data";
@@ -64,8 +61,6 @@ fn all_pods_at_once_come_back_elsewhere() {
         now.iter().all(|endpoint| !before.contains(endpoint)).then_some(())
     });
     cluster.until_healthy();
-    let keys = cluster.keys();
-    cluster.check(keys >= written.totals().acknowledged, &format!("{keys} keys are left"));
+    cluster.check_keys_of(&written);
     KubeTraffic::start(&cluster).finish(0);
-    cluster.remove();
 }

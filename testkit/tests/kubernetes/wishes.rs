@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
-use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, Shape};
+use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, WHOLE};
 
 /// A value that would start another directive: no rule of the definition says so, only the reader.
 const SMUGGLED: &str = "  redis:\n    timeout: \"5\\ndir /elsewhere\"\n";
@@ -10,14 +10,13 @@ const SMUGGLED: &str = "  redis:\n    timeout: \"5\\ndir /elsewhere\"\n";
 #[test]
 fn a_bad_manifest_is_refused_in_the_words_of_the_command_line() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::describe(&bed, "wish-bad", Shape { shards: 3, replicas: 1 }, SMUGGLED);
-    let mut said = None;
-    cluster.until("the webhook answers", || {
-        let refused = bed.try_apply_text(&cluster.manifest(), &[]).err();
-        said = refused.filter(|refused| !refused.contains("failed calling webhook"));
-        said.as_ref().map(drop)
-    });
-    let said = said.unwrap_or_default();
+    let cluster = KubeCluster::describe(&bed, "wish-bad", WHOLE, SMUGGLED);
+    let said =
+        cluster.until_ok("the webhook answers", || match bed.try_apply_text(&cluster.manifest(), &[]) {
+            Ok(_) => cluster.fail("it was accepted"),
+            Err(refused) if refused.contains("failed calling webhook") => Err(refused),
+            Err(refused) => Ok(refused),
+        });
     // What the command line says of the same file, but for the place in it.
     let mut plan = bed
         .program()
@@ -38,7 +37,7 @@ fn a_bad_manifest_is_refused_in_the_words_of_the_command_line() {
 #[test]
 fn without_the_webhook_a_bad_change_becomes_a_condition_and_nothing_is_touched() {
     let bed = Bed::with_operator();
-    let cluster = KubeCluster::create(&bed, "wish-change");
+    let cluster = KubeCluster::standing(&bed);
     let traffic = KubeTraffic::start(&cluster);
     bed.kubectl(&["delete", "validatingwebhookconfiguration", "valkeeper"]);
     let pods = |cluster: &KubeCluster<'_>| -> Vec<String> {
@@ -63,5 +62,69 @@ fn without_the_webhook_a_bad_change_becomes_a_condition_and_nothing_is_touched()
     });
     bed.install();
     traffic.finish(0);
-    cluster.remove();
+}
+
+#[test]
+fn a_nodes_label_is_taken_away_and_given_back() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::standing(&bed);
+    let traffic = KubeTraffic::start(&cluster);
+    bed.kubectl(&["label", "node", "node3", "topology.kubernetes.io/zone-"]);
+    let other = KubeCluster::describe(&bed, "wish-label-new", WHOLE, "");
+    other.apply();
+    other.until("a condition says why", || {
+        other.condition("SpecValid").filter(|(status, _)| status == "False")
+    });
+    other.check(other.pods().is_empty(), "pods were made");
+    cluster.check(cluster.is_healthy(), "the one that runs is not healthy");
+    bed.kubectl(&["label", "node", "node3", "topology.kubernetes.io/zone=z3"]);
+    other.until_healthy();
+    traffic.finish_unnoticed();
+}
+
+#[test]
+fn the_definition_is_taken_away_and_comes_back() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::standing(&bed);
+    let written = KubeTraffic::start(&cluster).finish(0);
+    // Kubernetes removes all clusters with it, and what they own. Their volumes are nobody's.
+    bed.kubectl(&["delete", "crd", "redisclusters.redis.io"]);
+    cluster.until("its pods are gone", || cluster.pods().is_empty().then_some(()));
+    bed.install();
+    cluster.until("the definition is taken up", || bed.try_apply_text(&cluster.manifest(), &[]).ok());
+    cluster.until_healthy();
+    cluster.check_keys_of(&written);
+}
+
+#[test]
+fn the_users_secret_is_missing_wrong_and_taken_away() {
+    let bed = Bed::with_operator();
+    let extra = "  authSecret:\n    name: mine\n";
+    let cluster = KubeCluster::describe(&bed, "wish-secret", WHOLE, extra);
+    let says = |what: &str| {
+        cluster.until(&format!("the status says `{what}`"), || {
+            cluster.object()["status"]["waiting"].to_string().contains(what).then_some(())
+        });
+    };
+    let give = |key: &str| {
+        cluster.kubectl(&["create", "secret", "generic", "mine", &format!("--from-literal={key}=s3cret")]);
+    };
+    cluster.apply();
+    says("the Secret mine of spec.authSecret.name does not exist");
+    give("passwort");
+    says("the Secret mine of spec.authSecret.name has no key password");
+    cluster.check(cluster.pods().is_empty(), "pods were made");
+    cluster.kubectl(&["delete", "secret", "mine"]);
+    give("password");
+    cluster.until_healthy();
+    let traffic = KubeTraffic::with_password(&cluster, "s3cret");
+    cluster.kubectl(&["delete", "secret", "mine"]);
+    let (primary, replica) = cluster.roles("s0");
+    cluster.kubectl(&["delete", "pod", &replica, "--wait=false"]);
+    says("the Secret mine of spec.authSecret.name does not exist");
+    cluster.check(cluster.roles("s0").0 == primary, "the primary is another");
+    traffic.flowing();
+    give("password");
+    cluster.until_healthy();
+    traffic.finish_unnoticed();
 }

@@ -27,15 +27,25 @@ enum Profile {
     Release,
 }
 
-pub(super) fn image(args: &Product) -> Result<Image> {
+/// The image, and one of the same program with a word more at its end: to agents that is another version, to be upgraded to.
+pub(super) fn images(args: &Product) -> Result<[Image; 2]> {
     let program = match &args.binary {
         Some(path) => path.clone(),
         None => build(args.profile)?,
     };
+    let program = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let next = [&program[..], b"next"].concat();
+    Ok([
+        image("docker.io/valkeeper/valkeeper:dev", program),
+        image("docker.io/valkeeper/valkeeper:next", next),
+    ])
+}
+
+fn image(name: &'static str, program: Vec<u8>) -> Image {
     let mut tree = Tree::default();
-    tree.program("valkeeper", &program)?;
+    tree.file("valkeeper", program, 0o755);
     tree.folder("tmp", 0o1777, ROOT);
-    Ok(Image { name: "docker.io/valkeeper/valkeeper:dev", tree, entrypoint: "/valkeeper", folder: "/" })
+    Image { name, tree, entrypoint: "/valkeeper", folder: "/" }
 }
 
 /// Where the program is, once the images have been written.

@@ -189,6 +189,7 @@ fn what_only_the_servers_say_is_told_too() {
     };
     let agent = AgentReport {
         generation: Generation(1),
+        whereabouts: None,
         address: serde_json::from_str(r#"{"ip":"10.0.0.1","port":6379,"bus_port":16379}"#).unwrap(),
         process: Process::Running { incarnation: Incarnation(1), pid: Some(7) },
         disk_role: DiskRole::Lost,
@@ -196,6 +197,7 @@ fn what_only_the_servers_say_is_told_too() {
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
+        name_leads_elsewhere: false,
     };
     let observation =
         Observation { at: Millis(0), instances: BTreeMap::from([(name(0), Observed::Known(agent))]) };

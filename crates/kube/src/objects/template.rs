@@ -3,7 +3,8 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use valkeeper_model::{KubernetesSpec, manifest::Manifest};
+use valkeeper_kube_api::names;
+use valkeeper_model::{ClusterName, KubernetesSpec, manifest::Manifest};
 
 /// How pods are made.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,11 @@ impl Template {
     /// For a cluster whose manifest cannot be read now: its pods are there, and none is made that would differ from them.
     pub(crate) fn unknown() -> Self {
         Self { kubernetes: KubernetesSpec::default(), auth_secret: None }
+    }
+
+    /// The Secret with the password, if it is the user's to keep and not ours.
+    pub(crate) fn users_secret(&self, cluster: &ClusterName) -> Option<&str> {
+        self.auth_secret.as_deref().filter(|named| *named != names::auth_secret(cluster))
     }
 }
 

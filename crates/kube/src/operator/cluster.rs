@@ -29,8 +29,10 @@ use valkeeper_model::{
 };
 use valkeeper_plan::controller::{Controller, Pace};
 
-/// Agents say when something has changed: looks without news are for what got lost, and rare.
-const PACE: Pace = Pace { at_rest_ms: 30_000, unsettled_ms: 50, stuck_ms: 30_000 };
+/// Agents say when something has changed, and Kubernetes when pods have: looks without news are for what got lost, and rare. At those that
+/// have shown the same for twenty minutes they are rarer still: each costs a connection to every agent, and takes its time where
+/// nobody is.
+const PACE: Pace = Pace { at_rest_ms: 60_000, unsettled_ms: 50, stuck_ms: 120_000 };
 /// Before the next try when the cluster's platform cannot be set up, doubled up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// Certificates and objects are looked after this often although nobody says that they have changed.
@@ -57,25 +59,33 @@ pub(crate) struct Context {
 /// The way to a cluster's task.
 pub(crate) struct ClusterHandle {
     object: watch::Sender<Arc<RedisCluster>>,
-    requests: mpsc::UnboundedSender<RedisClusterRequest>,
+    requests: mpsc::UnboundedSender<Box<RedisClusterRequest>>,
     task: JoinHandle<()>,
 }
 
 impl ClusterHandle {
-    pub(crate) fn start(context: Arc<Context>, home: Home, object: RedisCluster) -> Self {
+    pub(crate) fn start(context: Arc<Context>, home: Home, mut object: RedisCluster) -> Self {
+        let status = object.status.take().map(Arc::new);
         let (sender, receiver) = watch::channel(Arc::new(object));
         let (requests, requested) = mpsc::unbounded_channel();
         let seen = context.world.of(&home);
-        let task = Task { context, home, seen, object: receiver, requests: requested, status: None };
+        let task = Task { context, home, seen, object: receiver, requests: requested, status };
         Self { object: sender, requests, task: tokio::spawn(task.run()) }
     }
 
-    /// The object has changed.
-    pub(crate) fn changed(&self, object: RedisCluster) {
-        self.object.send_replace(Arc::new(object));
+    /// The object has changed. What we write of it ourselves, the status, is no news.
+    pub(crate) fn changed(&self, mut object: RedisCluster) {
+        object.status = None;
+        self.object.send_if_modified(|before| {
+            let changed = **before != object;
+            if changed {
+                *before = Arc::new(object);
+            }
+            changed
+        });
     }
 
-    pub(crate) fn asked(&self, request: RedisClusterRequest) {
+    pub(crate) fn asked(&self, request: Box<RedisClusterRequest>) {
         let _ = self.requests.send(request);
     }
 }
@@ -110,8 +120,8 @@ struct Task {
     home: Home,
     seen: Arc<Seen>,
     object: watch::Receiver<Arc<RedisCluster>>,
-    requests: mpsc::UnboundedReceiver<RedisClusterRequest>,
-    status: Option<RedisClusterStatus>,
+    requests: mpsc::UnboundedReceiver<Box<RedisClusterRequest>>,
+    status: Option<Arc<RedisClusterStatus>>,
 }
 
 /// What became of the spec.
@@ -147,7 +157,6 @@ impl Task {
     async fn run(mut self) {
         let uid = self.object.borrow().metadata.uid.clone().unwrap_or_default();
         let owner = Owner { home: self.home.clone(), uid };
-        self.status = self.object.borrow().status.clone();
         let (tell, told) = watch::channel(Told::default());
         let _writing = spawn(telling::write(
             self.context.client.clone(),
@@ -226,8 +235,9 @@ impl Task {
 
     fn tell_of_spec(&mut self, judged: &Judged, tell: &watch::Sender<Told>) {
         let generation = self.object.borrow().metadata.generation;
-        let status = RedisClusterStatus::of_spec(judged.verdict(), generation, self.status.as_ref(), &now());
-        self.status = Some(status.clone());
+        let before = self.status.as_deref();
+        let status = Arc::new(RedisClusterStatus::of_spec(judged.verdict(), generation, before, &now()));
+        self.status = Some(Arc::clone(&status));
         tell.send_modify(|told| told.status = Some(status));
     }
 
@@ -299,9 +309,9 @@ impl Task {
     ) -> Ended {
         let Round { spec: mut followed, mut judged, events } = round;
         let nudge = Arc::new(Notify::new());
-        let (explain, mut explained) = mpsc::unbounded_channel::<Explained>();
+        let (explain, mut explained) = mpsc::unbounded_channel::<Box<Explained>>();
         let (wish, wishes) = mpsc::unbounded_channel::<(Request, oneshot::Sender<Result<(), Refusal>>)>();
-        let (heard, mut news) = mpsc::unbounded_channel::<(InstanceName, News)>();
+        let (heard, mut news) = mpsc::unbounded_channel::<(InstanceName, Box<News>)>();
         let listener = Listener { credentials: Arc::clone(platform.credentials()), heard };
         self.context.listeners.add(self.home.clone(), listener);
         let record: Arc<dyn Fn(Happened) + Send + Sync> = {
@@ -323,7 +333,7 @@ impl Task {
             store: Arc::new(self.store(owner, &followed)),
             record: Arc::clone(&record),
             publish: Arc::new(move |layout, observation, report| {
-                let _ = explain.send((layout.clone(), observation.cloned(), report));
+                let _ = explain.send(Box::new((layout.clone(), observation.cloned(), report)));
             }),
             nudge: Arc::clone(&nudge),
             moved: Arc::clone(&self.seen.moved),
@@ -331,8 +341,8 @@ impl Task {
         };
         let mut driving = tokio::spawn(driver.run(wishes));
         let _driving = Aborting(driving.abort_handle());
-        let (answer, mut answers) = mpsc::unbounded_channel::<(ClusterSpec, Result<(), Refusal>)>();
-        let mut latest: Option<Explained> = None;
+        let (answer, mut answers) = mpsc::unbounded_channel::<Box<(ClusterSpec, Result<(), Refusal>)>>();
+        let mut latest: Option<Box<Explained>> = None;
         let mut replacing: Option<Aborting> = None;
         let mut review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
         let ended = loop {
@@ -359,23 +369,24 @@ impl Task {
                             apply(&wish, &answer, manifest.spec);
                         }
                     }
-                    self.tell_latest(latest.as_ref(), &judged, tell);
+                    self.tell_latest(latest.as_deref(), &judged, tell);
                 }
-                Some((spec, result)) = answers.recv() => {
+                Some(answer) = answers.recv() => {
+                    let (spec, result) = *answer;
                     judged = match result {
                         Ok(()) => { followed = spec; Judged::Followed }
                         Err(refusal) => Judged::Unfit(refusal),
                     };
-                    self.tell_latest(latest.as_ref(), &judged, tell);
+                    self.tell_latest(latest.as_deref(), &judged, tell);
                 }
                 Some(explanation) = explained.recv() => {
                     let healthy = explanation.2.healthy;
                     latest = Some(explanation);
                     // Newer ones may wait behind it.
                     while let Ok(newer) = explained.try_recv() { latest = Some(newer); }
-                    self.tell_latest(latest.as_ref(), &judged, tell);
+                    self.tell_latest(latest.as_deref(), &judged, tell);
                     if healthy && replacing.is_none() {
-                        let names = latest.iter().flat_map(|(layout, ..)| layout.instances.keys().cloned());
+                        let names = latest.iter().flat_map(|latest| latest.0.instances.keys().cloned());
                         replacing = Some(spawn(successors::replace(platform.clone(), names.collect())));
                     }
                 }
@@ -385,9 +396,9 @@ impl Task {
                     nudge.notify_one();
                 }
                 Some(request) = self.requests.recv() => {
-                    requests::carry_out(self.context.client.clone(), request, &wish);
+                    requests::carry_out(self.context.client.clone(), *request, &wish);
                 }
-                () = self.seen.told.notified() => self.tell_latest(latest.as_ref(), &judged, tell),
+                () = self.seen.told.notified() => self.tell_latest(latest.as_deref(), &judged, tell),
                 _ = review.tick() => self.seen.moved.notify_one(),
             }
         };
@@ -409,12 +420,7 @@ impl Task {
         tell: &watch::Sender<Told>,
     ) {
         let mut report = report.clone();
-        let pods = self.seen.pods();
-        let troubles = pods.iter().filter_map(|(instance, pod)| {
-            let why = pod.trouble.clone()?;
-            Some(Waiting::PodNotRunning { instance: instance.clone(), why })
-        });
-        report.waiting.extend(troubles);
+        report.waiting.extend(telling::not_running(&self.seen, &report));
         let claims = self.seen.objects_of("PersistentVolumeClaim");
         let used = |claim: &str| {
             report.instances.iter().any(|instance| {
@@ -436,12 +442,12 @@ impl Task {
             volumes: u32::try_from(claims.len() - dangling.len()).unwrap_or(u32::MAX),
             dangling_volumes: &dangling,
             secrets: &secrets,
-            before: self.status.as_ref(),
+            before: self.status.as_deref(),
             now: &now(),
         };
-        let status = RedisClusterStatus::from_report(&report, &facts);
+        let status = Arc::new(RedisClusterStatus::from_report(&report, &facts));
         self.context.phases.set(&self.home, report.phase);
-        self.status = Some(status.clone());
+        self.status = Some(Arc::clone(&status));
         let roles = report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
         tell.send_if_modified(|told| {
             let next = Told { status: Some(status), roles };
@@ -469,7 +475,7 @@ struct Round {
 /// Asks the controller to follow another spec.
 fn apply(
     wish: &mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
-    answer: &mpsc::UnboundedSender<(ClusterSpec, Result<(), Refusal>)>,
+    answer: &mpsc::UnboundedSender<Box<(ClusterSpec, Result<(), Refusal>)>>,
     spec: ClusterSpec,
 ) {
     let (reply, replied) = oneshot::channel();
@@ -477,7 +483,7 @@ fn apply(
     let answer = answer.clone();
     tokio::spawn(async move {
         if let Ok(result) = replied.await {
-            let _ = answer.send((spec, result));
+            let _ = answer.send(Box::new((spec, result)));
         }
     });
 }

@@ -26,7 +26,7 @@ pub(crate) fn dispatch(context: &Arc<Context>, clusters: &mut BTreeMap<Home, Clu
         Wished::Request(request) => {
             let home = requests::home_of(&request);
             match home.and_then(|home| clusters.get(&home)) {
-                Some(handle) => handle.asked(*request),
+                Some(handle) => handle.asked(request),
                 None => requests::nobody(context.client.clone(), *request),
             }
         }

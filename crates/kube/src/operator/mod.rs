@@ -6,17 +6,23 @@
 //! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
 //! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
 //! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
+//! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
+//! | `moved.rs` | whether clients find who has another address |
 //! | `news.rs` | what agents say unasked |
 //! | `requests.rs` | what users ask |
 //! | `telling.rs` | status, role labels, events |
 //! | `successors.rs` | agents go on as the operator's version |
 //! | `webhook.rs` | judges what users write before it is stored |
 //! | `metrics.rs` | metrics and health |
+//! | `memory.rs` | what is free is given back |
 
 mod cluster;
 mod dispatch;
+mod identity;
 mod lead;
+mod memory;
 mod metrics;
+mod moved;
 mod news;
 mod platform;
 mod requests;
@@ -102,6 +108,7 @@ pub async fn run(setup: OperatorSetup) -> Result<(), OperatorError> {
     let probes =
         TcpListener::bind((setup.listen, METRICS_PORT)).await.map_err(system("the metrics' port"))?;
     tokio::spawn(metrics::serve(probes, Arc::clone(&phases)));
+    tokio::spawn(memory::give_back());
     let news = TcpListener::bind((setup.listen, NEWS_PORT)).await.map_err(system("the news' port"))?;
     let asked =
         TcpListener::bind((setup.listen, WEBHOOK_PORT)).await.map_err(system("the webhook's port"))?;

@@ -19,7 +19,7 @@ use valkeeper_model::InstanceName;
 #[derive(Clone)]
 pub(crate) struct Listener {
     pub(crate) credentials: Arc<Credentials>,
-    pub(crate) heard: mpsc::UnboundedSender<(InstanceName, News)>,
+    pub(crate) heard: mpsc::UnboundedSender<(InstanceName, Box<News>)>,
 }
 
 /// Who listens, by cluster.
@@ -75,7 +75,7 @@ impl Handler for Listener {
             let (Who::Agent(name), path::NEWS) = (from, path.as_str()) else {
                 return Answered::status(StatusCode::NOT_FOUND);
             };
-            let news = match serde_json::from_slice::<News>(&body) {
+            let news = match serde_json::from_slice::<Box<News>>(&body) {
                 Ok(news) => news,
                 Err(error) => {
                     // Of a newer agent: what it is about is looked at all the same.

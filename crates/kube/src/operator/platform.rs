@@ -1,6 +1,8 @@
 //! Instances as pods, agents across the network. [`Platform::provision`] makes what is missing and says what has an address; a pod
 //! that is still on its way has none, and whoever waits for it is told when it has (`Seen::moved`).
 
+use super::identity::{controller_identity, ensure_authority};
+use super::moved::Moved;
 use super::store::{Kept, LayoutStore};
 use super::world::{PodState, Seen};
 use crate::authority::{Authority, Lifetimes, due_for_renewal};
@@ -10,7 +12,7 @@ use crate::objects::storage::{self, Piece};
 use crate::objects::template::{Template, hash};
 use crate::objects::{Owner, network, pod};
 use crate::pod::ask_agent;
-use crate::wire::{Caller, Credentials, CredentialsError, Identity, Who, path};
+use crate::wire::{Caller, Credentials, CredentialsError, Who, path};
 use crate::{AGENT_PORT, BUS_PORT, CLIENT_PORT};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -22,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform, password};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, field_managers};
@@ -29,6 +32,8 @@ use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, InstanceName,
 
 /// An authority is good for years: it is looked at seldom.
 const REVIEWED_EVERY: Duration = Duration::from_secs(300);
+/// Until it is seen whether the user has given what was missing.
+const LACKING_LOOKED_AT: Duration = Duration::from_secs(3);
 /// How long an order may take; the next look shows whether it was obeyed.
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -52,6 +57,7 @@ struct Shared {
     /// One at a time: two would make everything twice.
     provisioning: tokio::sync::Mutex<Provisioned>,
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
+    moved: Moved,
 }
 
 #[derive(Default)]
@@ -65,6 +71,8 @@ struct Provisioned {
     /// Of the servers, when it is ours to keep.
     password: Option<Password>,
     kept: Option<Kept>,
+    /// The look that is due while something is missing that nobody tells of.
+    again: Option<JoinHandle<()>>,
 }
 
 /// Why a cluster's platform cannot be set up.
@@ -123,6 +131,7 @@ impl PodPlatform {
                 credentials,
                 provisioning: tokio::sync::Mutex::new(provisioned),
                 addresses: Mutex::default(),
+                moved: Moved::default(),
             }),
         })
     }
@@ -180,7 +189,13 @@ impl Shared {
             ignore_missing(budgets.delete(name_of(&budget), &DeleteParams::default()).await.map(drop))?;
         }
         try_join_all(layout.instances.keys().map(|name| self.claim(layout, name, &template))).await?;
-        try_join_all(layout.instances.keys().map(|name| self.pod(layout, name, &template))).await?;
+        let lack = self.lack(layout, &template).await?;
+        if lack.is_some() {
+            self.look_again_soon(&mut done.again);
+        } else {
+            try_join_all(layout.instances.keys().map(|name| self.pod(layout, name, &template))).await?;
+        }
+        self.seen.lacks(lack.as_deref());
         let seen = self.seen.addresses();
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
         // Who is not there now is told of by where it was last, if that is known: the others still have it under that address.
@@ -190,6 +205,9 @@ impl Shared {
         let mut known = done.kept.clone().unwrap_or_default();
         known.extend(seen);
         known.retain(|name, _| layout.instances.contains_key(name));
+        if let Some(before) = &done.kept {
+            self.moved.follow(&self.owner.home, before, &known, &self.seen.moved);
+        }
         if done.kept.as_ref() != Some(&known) && known.len() == layout.instances.len() {
             self.store.keep_addresses(&known).await.map_err(PlatformError::Other)?;
             done.kept = Some(known.clone());
@@ -207,7 +225,7 @@ impl Shared {
         let cluster = &self.owner.home.cluster;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace());
         let own = names::auth_secret(cluster);
-        if template.auth_secret.as_ref().is_none_or(|named| *named == own)
+        if template.users_secret(cluster).is_none()
             && (done.password.is_none() || self.seen.object("Secret", &own).is_none())
         {
             let there = api.get_opt(&own).await?.map(|secret| secrets::text_of(&secret));
@@ -252,6 +270,38 @@ impl Shared {
             done.agents = serde_json::from_value(secret["stringData"].clone())?;
         }
         Ok(())
+    }
+
+    /// What pods that are missing need and the user has not given. A pod without it would wait for its volumes, and Kubernetes says of
+    /// that nothing in the pod.
+    async fn lack(&self, layout: &Layout, template: &Template) -> Result<Option<String>, PlatformError> {
+        let Some(named) = template.users_secret(&self.owner.home.cluster) else { return Ok(None) };
+        let pods = self.seen.pods();
+        if layout.instances.keys().all(|name| pods.contains_key(name)) {
+            return Ok(None);
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace());
+        let (key, field) = (names::PASSWORD_KEY, "spec.authSecret.name");
+        Ok(match secrets.get_opt(named).await? {
+            None => Some(format!("the Secret {named} of {field} does not exist")),
+            Some(secret) if text_of(&secret).get(key).is_none_or(String::is_empty) => {
+                Some(format!("the Secret {named} of {field} has no key {key}"))
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// A Secret of the user's is not watched. One look is due at a time: each has another follow it, and whatever else has us provision
+    /// would otherwise add one of its own, for as long as the Secret is missing.
+    fn look_again_soon(&self, due: &mut Option<JoinHandle<()>>) {
+        if due.as_ref().is_some_and(|due| !due.is_finished()) {
+            return;
+        }
+        let moved = Arc::clone(&self.seen.moved);
+        *due = Some(tokio::spawn(async move {
+            tokio::time::sleep(LACKING_LOOKED_AT).await;
+            moved.notify_one();
+        }));
     }
 
     /// Makes the pod, unless it is there and alive.
@@ -379,48 +429,6 @@ fn resource_of(object: &Value) -> ApiResource {
     }
 }
 
-/// The authority of the Secret, made or followed by another if it must be. Two operators agree on one: who comes second reads it.
-async fn ensure_authority(
-    client: &Client,
-    owner: &Owner,
-    now: OffsetDateTime,
-    life: Lifetimes,
-) -> Result<Authority, PlatformError> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &owner.home.namespace);
-    let name = names::ca_secret(&owner.home.cluster);
-    loop {
-        let there = api.get_opt(&name).await?;
-        let read = there.as_ref().and_then(|secret| secrets::read_authority(&text_of(secret)));
-        let authority = secrets::authority(&owner.home.to_string(), read.clone(), now, life)?;
-        if read.as_ref() == Some(&authority) {
-            return Ok(authority);
-        }
-        let mut object: Secret = serde_json::from_value(secrets::authority_secret(owner, &authority))?;
-        let written = match there {
-            None => api.create(&PostParams::default(), &object).await,
-            Some(there) => {
-                object.metadata.resource_version = there.metadata.resource_version;
-                api.replace(&name, &PostParams::default(), &object).await
-            }
-        };
-        match written {
-            Ok(_) => return Ok(authority),
-            Err(kube::Error::Api(error)) if error.code == 409 => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn controller_identity(
-    owner: &Owner,
-    authority: &Authority,
-    now: OffsetDateTime,
-    life: Lifetimes,
-) -> Result<Identity, PlatformError> {
-    let issued = authority.issue(vec![Who::Controller.name(&owner.home)], now, life)?;
-    Ok(Identity { authorities: authority.trusted(), certificate: issued.certificate, key: issued.key })
-}
-
 impl Platform for PodPlatform {
     fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>> {
         let (shared, layout) = (Arc::clone(&self.shared), layout.clone());
@@ -448,10 +456,13 @@ impl Platform for PodPlatform {
     fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>> {
         let (shared, to) = (Arc::clone(&self.shared), to.clone());
         Box::pin(async move {
-            match shared.address(&to) {
-                Some(at) => ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await,
-                None => Err(AskFailed::Unseen(Unseen::NotAsked)),
+            let Some(at) = shared.address(&to) else { return Err(AskFailed::Unseen(Unseen::NotAsked)) };
+            let lost = shared.moved.is_lost(&to);
+            let mut answer = ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await;
+            if let Ok(Answer::Report(report)) = &mut answer {
+                report.name_leads_elsewhere = lost;
             }
+            answer
         })
     }
 }

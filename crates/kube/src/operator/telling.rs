@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use valkeeper_kube_api::names::{API_VERSION, LABEL_ROLE, field_managers};
 use valkeeper_kube_api::{RedisCluster, RedisClusterStatus};
-use valkeeper_model::{Happened, InstanceName, Role};
+use valkeeper_model::{Happened, InstanceName, Report, Role, Waiting};
 
 /// A write that takes longer is given up and tried again.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// What is to be told.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Told {
-    pub(crate) status: Option<RedisClusterStatus>,
+    pub(crate) status: Option<Arc<RedisClusterStatus>>,
     pub(crate) roles: BTreeMap<InstanceName, Role>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn write(
     client: Client,
     home: Home,
     seen: Arc<Seen>,
-    written: Option<RedisClusterStatus>,
+    written: Option<Arc<RedisClusterStatus>>,
     mut told: watch::Receiver<Told>,
 ) {
     let clusters: Api<RedisCluster> = Api::namespaced(client.clone(), &home.namespace);
@@ -69,8 +69,8 @@ pub(crate) async fn write(
 async fn status(
     clusters: &Api<RedisCluster>,
     home: &Home,
-    status: Option<&RedisClusterStatus>,
-    written: &mut Option<RedisClusterStatus>,
+    status: Option<&Arc<RedisClusterStatus>>,
+    written: &mut Option<Arc<RedisClusterStatus>>,
 ) -> Result<(), kube::Error> {
     let Some(status) = status else { return Ok(()) };
     if written.as_ref().is_some_and(|written| !status.differs_materially(written)) {
@@ -84,7 +84,7 @@ async fn status(
     });
     let params = PatchParams::apply(field_managers::STATUS).force();
     clusters.patch_status(home.cluster.as_str(), &params, &Patch::Apply(object)).await?;
-    *written = Some(status.clone());
+    *written = Some(Arc::clone(status));
     Ok(())
 }
 
@@ -188,4 +188,15 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::StartFailed { .. }
             | Happened::BecameUnhealthy { .. }
     )
+}
+
+/// Which instances have no pod that runs, as far as Kubernetes says why.
+pub(crate) fn not_running(seen: &Seen, report: &Report) -> Vec<Waiting> {
+    let pods = seen.pods();
+    let waiting =
+        |instance: &InstanceName, why: String| Waiting::PodNotRunning { instance: instance.clone(), why };
+    let troubles = pods.iter().filter_map(|(instance, pod)| Some(waiting(instance, pod.trouble.clone()?)));
+    let lack = seen.lack();
+    let missing = report.instances.iter().filter(|one| !pods.contains_key(&one.name));
+    troubles.chain(missing.filter_map(|one| Some(waiting(&one.name, lack.clone()?)))).collect()
 }

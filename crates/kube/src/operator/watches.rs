@@ -8,16 +8,42 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH, LABEL_CLUSTER, LABEL_ZONE};
 use valkeeper_kube_api::{RedisCluster, RedisClusterRequest};
 use valkeeper_model::ZoneName;
+
+/// Objects of a list that are read at a time: all pods of hundreds of clusters at once would be most of what the operator ever needs.
+const PAGE: u32 = 50;
+
+/// The longest pause before a watch that broke is taken up again: a definition that comes back is to be noticed.
+const AGAIN_AT_LATEST: Duration = Duration::from_secs(5);
+
+/// The client's own pauses, which grow to a minute, no longer than that.
+#[derive(Default)]
+struct Again(DefaultBackoff);
+
+impl Iterator for Again {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(AGAIN_AT_LATEST))
+    }
+}
+
+impl Backoff for Again {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
 
 /// Which namespaces are looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +90,7 @@ impl Watches {
     pub(crate) fn observe(&self) -> (usize, mpsc::UnboundedReceiver<()>) {
         let (complete, completed) = mpsc::unbounded_channel();
         let mut count = 0;
-        let labelled = || watcher::Config::default().labels(LABEL_CLUSTER);
+        let labelled = || all().labels(LABEL_CLUSTER);
         for api in self.scope.apis::<Pod>(&self.client) {
             count += 1;
             let world = Arc::clone(&self.world);
@@ -98,7 +124,7 @@ impl Watches {
         let count = apis.len();
         for api in apis {
             let world = Arc::clone(&self.world);
-            let stream = watcher(api, watcher::Config::default().labels(LABEL_CLUSTER));
+            let stream = watcher(api, all().labels(LABEL_CLUSTER));
             let read = |object: PartialObjectMeta<K>| {
                 let metadata = &object.metadata;
                 let home = home_of(metadata.namespace.as_deref(), metadata.labels.as_ref())?;
@@ -120,8 +146,7 @@ impl Watches {
     fn nodes(&self, complete: mpsc::UnboundedSender<()>) {
         let zones = self.zones.clone();
         let mut of_nodes: BTreeMap<String, ZoneName> = BTreeMap::new();
-        let stream =
-            watcher(Api::<PartialObjectMeta<Node>>::all(self.client.clone()), watcher::Config::default());
+        let stream = watcher(Api::<PartialObjectMeta<Node>>::all(self.client.clone()), all());
         let read = |node: PartialObjectMeta<Node>| {
             let zone: Option<ZoneName> = node.labels().get(LABEL_ZONE).and_then(|zone| zone.parse().ok());
             Some((node.name_any(), zone))
@@ -147,8 +172,14 @@ impl Watches {
         let (complete, _) = mpsc::unbounded_channel();
         for api in self.scope.apis::<RedisCluster>(&self.client) {
             let sender = sender.clone();
-            let read = |cluster: RedisCluster| Some((home_of_cluster(&cluster)?, cluster));
-            follow(watcher(api, watcher::Config::default()), complete.clone(), read, move |home, cluster| {
+            let read = |mut cluster: RedisCluster| {
+                // Kept as long as the cluster is there: who wrote which field is most of it, and nobody here asks. Nor for its version,
+                // which every write of its status changes.
+                cluster.metadata.managed_fields = None;
+                cluster.metadata.resource_version = None;
+                Some((home_of_cluster(&cluster)?, cluster))
+            };
+            follow(watcher(api, all()), complete.clone(), read, move |home, cluster| {
                 let _ = sender.send(match cluster {
                     Some(cluster) => Wished::Cluster(home, Box::new(cluster)),
                     None => Wished::Gone(home),
@@ -158,7 +189,7 @@ impl Watches {
         for api in self.scope.apis::<RedisClusterRequest>(&self.client) {
             let sender = sender.clone();
             let read = |request: RedisClusterRequest| Some((request.metadata.uid.clone()?, request));
-            follow(watcher(api, watcher::Config::default()), complete.clone(), read, move |_, request| {
+            follow(watcher(api, all()), complete.clone(), read, move |_, request| {
                 if let Some(request) = request.filter(|request| !request.is_done()) {
                     let _ = sender.send(Wished::Request(Box::new(request)));
                 }
@@ -166,6 +197,10 @@ impl Watches {
         }
         receiver
     }
+}
+
+fn all() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 /// Where a cluster lives.
@@ -188,7 +223,7 @@ fn follow<K, S, Id, Value>(
     Value: Send + 'static,
 {
     tokio::spawn(async move {
-        let mut stream = std::pin::pin!(stream.default_backoff());
+        let mut stream = std::pin::pin!(stream.backoff(Again::default()));
         let (mut known, mut before) = (BTreeSet::new(), BTreeSet::new());
         while let Some(event) = stream.next().await {
             match event {

@@ -58,6 +58,8 @@ pub(crate) struct Things {
     pub(crate) objects: BTreeMap<Named, ObjectSeen>,
     /// What agents have said of themselves before the kubelet had.
     said: BTreeMap<InstanceName, (String, IpAddr)>,
+    /// What pods need and the user has not given: why those that are missing are not made.
+    lack: Option<String>,
 }
 
 impl Seen {
@@ -89,6 +91,19 @@ impl Seen {
         };
         let known = things.pods.iter().filter_map(|(name, pod)| Some((name.clone(), address(name, pod)?)));
         known.collect()
+    }
+
+    /// Why pods that are missing are not made, if there is a reason.
+    pub(crate) fn lack(&self) -> Option<String> {
+        self.things().lack.clone()
+    }
+
+    /// Pods that are missing are not made for that reason, or for none any more.
+    pub(crate) fn lacks(&self, why: Option<&str>) {
+        let before = std::mem::replace(&mut self.things().lack, why.map(str::to_owned));
+        if before.as_deref() != why {
+            self.told.notify_one();
+        }
     }
 
     /// An agent says where it is.

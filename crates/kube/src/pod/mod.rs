@@ -108,7 +108,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
         record,
         nudge: Arc::clone(&nudge),
         origin: Instant::now(),
-        neighbours: Neighbours::OwnHosts,
+        neighbours: Neighbours::OwnHosts { lease_until: successor::lease_left() },
     });
     let _ = own.set(agent.clone());
     let listener =
@@ -140,7 +140,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
         _ = interrupted.recv() => {}
         _ = replacement.changed() => {
             let Some(program) = replacement.borrow().clone() else { return Ok(()) };
-            return Err(successor::go_on_as(&program));
+            return Err(successor::go_on_as(&program, agent.leave().await));
         }
     }
     tracing::info!("told to end: handing over, then stopping");

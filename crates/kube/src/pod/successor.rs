@@ -10,9 +10,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The program's name in its folder.
 const NAME: &str = "valkeeper";
+/// Until when the server may take writes: milliseconds of the monotonic clock.
+const LEASE: &str = "VALKEEPER_LEASE_UNTIL_MS";
 
 /// Copies this program into a folder, for the container beside (`valkeeper install`, run by the pod's init container).
 pub fn install(folder: &Path) -> io::Result<()> {
@@ -58,9 +61,27 @@ fn write(path: &Path, program: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-/// Becomes that program. Returns only if that fails.
-pub(super) fn go_on_as(program: &Path) -> PodError {
+/// Becomes that program, which is left the end of the lease. Returns only if that fails.
+pub(super) fn go_on_as(program: &Path, lease_until: Option<Instant>) -> PodError {
     tracing::info!("going on as another program");
-    let error = Command::new(program).args(std::env::args_os().skip(1)).exec();
-    system(format!("{}", program.display()))(error)
+    let mut next = Command::new(program);
+    next.args(std::env::args_os().skip(1)).env_remove(LEASE);
+    if let Some(until) = lease_until {
+        let left = until.saturating_duration_since(Instant::now());
+        next.env(LEASE, (monotonic() + left).as_millis().to_string());
+    }
+    system(format!("{}", program.display()))(next.exec())
+}
+
+/// What the program before this one in the same process left.
+pub(super) fn lease_left() -> Option<Instant> {
+    let until: u64 = std::env::var(LEASE).ok()?.parse().ok()?;
+    let left = Duration::from_millis(until).saturating_sub(monotonic());
+    Instant::now().checked_add(left)
+}
+
+/// The clock that goes on over an `exec`, which `Instant` does not show.
+fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

@@ -37,6 +37,13 @@ pub(crate) enum CallFailed {
     Garbled(String),
 }
 
+async fn bounded<A>(
+    within: Duration,
+    asking: impl Future<Output = Result<A, CallFailed>>,
+) -> Result<A, CallFailed> {
+    tokio::time::timeout(within, asking).await.unwrap_or(Err(CallFailed::Timeout))
+}
+
 impl CallFailed {
     /// As what could not be seen.
     pub(crate) fn unseen(&self) -> Unseen {
@@ -76,8 +83,12 @@ impl Caller {
         question: &Q,
         within: Duration,
     ) -> Result<A, CallFailed> {
-        let body = serde_json::to_vec(question).map_err(|error| CallFailed::Garbled(error.to_string()))?;
-        let answer = self.send(to, at, path, body.into(), within).await?;
+        // Written once there is somebody to read it: orders are long, and there is nobody at a pod that is on its way.
+        let write = || match serde_json::to_vec(question) {
+            Ok(body) => Ok(Bytes::from(body)),
+            Err(error) => Err(CallFailed::Garbled(error.to_string())),
+        };
+        let answer = bounded(within, self.exchange(to, at, path, write)).await?;
         serde_json::from_slice(&answer).map_err(|error| CallFailed::Garbled(error.to_string()))
     }
 
@@ -90,12 +101,16 @@ impl Caller {
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallFailed> {
-        tokio::time::timeout(within, self.exchange(to, at, path, body))
-            .await
-            .unwrap_or(Err(CallFailed::Timeout))
+        bounded(within, self.exchange(to, at, path, || Ok(body.clone()))).await
     }
 
-    async fn exchange(&self, to: &Who, at: SocketAddr, path: &str, body: Bytes) -> Result<Bytes, CallFailed> {
+    async fn exchange(
+        &self,
+        to: &Who,
+        at: SocketAddr,
+        path: &str,
+        write: impl Fn() -> Result<Bytes, CallFailed>,
+    ) -> Result<Bytes, CallFailed> {
         let peer = (at, to.clone());
         loop {
             let (mut connection, used) = match self.take_idle(&peer) {
@@ -107,7 +122,7 @@ impl Caller {
                 .uri(path)
                 .header("host", to.claim())
                 .header(CLAIM, self.me.claim())
-                .body(Full::new(body.clone()))
+                .body(Full::new(write()?))
                 .map_err(|error| CallFailed::Garbled(error.to_string()))?;
             let response = match connection.send_request(request).await {
                 Ok(response) => response,

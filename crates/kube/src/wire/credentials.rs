@@ -85,18 +85,23 @@ impl TlsSettings {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .build()
             .map_err(|error| unfit(&error))?;
-        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| unfit(&error))?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), key()?)
             .map_err(|error| unfit(&error))?;
-        let client = rustls::ClientConfig::builder_with_provider(provider)
+        let mut client = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unfit(&error))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key()?)
             .map_err(|error| unfit(&error))?;
+        // No session is taken up again: everybody proves itself anew to the authorities of now. Connections are kept, so that this is
+        // rare; and the memory that rustls sets aside for sessions (170 KiB) would be most of what an operator keeps of a cluster.
+        server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        client.resumption = rustls::client::Resumption::disabled();
         Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
 }

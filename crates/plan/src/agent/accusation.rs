@@ -76,6 +76,8 @@ impl Round {
                 Err(AskFailed::Unseen(unseen)) => *unseen == Unseen::Garbled,
             };
             if well {
+                // The others were not waited for: that they have said nothing is not missed.
+                self.missing.clear();
                 return Some(Verdict::NotYet);
             }
         } else {

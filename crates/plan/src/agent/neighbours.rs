@@ -7,11 +7,11 @@ use super::machine::{Agent, Phase};
 use super::{Token, sooner};
 use crate::config;
 use crate::safety::isolation::{ADOPTED_MS, BEAT_MS, FENCE_AFTER_MS, Lease, SUSPECT_MS, Witness, Word};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, InstanceName, Millis, NodeId, Process, Role, ServerView, ShardName, Unseen,
-    Waiting,
+    Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, Process, Role, ServerView, ShardName,
+    Unseen, Waiting,
 };
 
 /// An answer to a beat that takes longer is of no use: the next beat is under way.
@@ -54,7 +54,7 @@ pub(super) enum Refusing {
 pub(super) struct Neighbours {
     pub(super) witness: Witness,
     pub(super) lease: Lease,
-    /// Held without answers until then: see [`ADOPTED_MS`] and "seats change hands".
+    /// Held without answers until then: see [`ADOPTED_MS`], "seats change hands" and "agents start anew".
     pub(super) grace_until: Millis,
     /// Since when it is not held; `None` while it is.
     pub(super) unheld_since: Option<Millis>,
@@ -82,11 +82,14 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    fn new(adopted: bool, now: Millis) -> Self {
+    fn new(adopted: bool, left_until: Option<Millis>, now: Millis) -> Self {
+        // No lease is longer, whatever was left.
+        let left_until = left_until.map(|until| until.min(now.plus(FENCE_AFTER_MS)));
+        let unsaid = if adopted { now.plus(ADOPTED_MS) } else { now };
         Self {
             witness: Witness::new(now),
             lease: Lease::default(),
-            grace_until: if adopted { now.plus(ADOPTED_MS) } else { now },
+            grace_until: left_until.filter(|_| adopted).unwrap_or(unsaid),
             unheld_since: None,
             was_held: false,
             given: false,
@@ -151,17 +154,26 @@ impl Neighbours {
 
 impl Agent {
     /// The same agent on a host of its own: it and the others watch each other, and a primary that a majority does not hear
-    /// refuses writes (see [`crate::safety::isolation`]). Say so before the first event.
+    /// refuses writes (see [`crate::safety::isolation`]). Say so before the first event. `lease_until`: what the agent of the running
+    /// server left when it replaced itself by this one.
     #[must_use]
-    pub fn watching_hosts(mut self, now: Millis) -> Self {
-        self.neighbours = Some(Box::new(Neighbours::new(self.incarnation().is_some(), now)));
+    pub fn watching_hosts(mut self, lease_until: Option<Millis>, now: Millis) -> Self {
+        self.neighbours = Some(Box::new(Neighbours::new(self.incarnation().is_some(), lease_until, now)));
         self
+    }
+
+    /// Until when its server may take writes as a primary without another word from the others, to be left to the agent that replaces it;
+    /// `None` if it is no primary. Past, if it has to refuse them.
+    pub fn lease_until(&self) -> Option<Millis> {
+        let neighbours = self.neighbours.as_ref()?;
+        (neighbours.part == Part::Primary).then(|| neighbours.held_until())
     }
 
     /// What our server says of itself and of the others.
     pub(super) fn neighbours_seen(&mut self, now: Millis, view: &mut ServerView) {
         let owners = view.topology.iter().filter(|(_, node)| node.role == Role::Primary);
-        let owners = owners.filter(|(_, node)| !node.slots.is_empty()).map(|(id, _)| *id).collect();
+        let owners = owners.filter(|(_, node)| !node.slots.is_empty());
+        let owners = owners.map(|(id, node)| (*id, node.config_epoch)).collect();
         self.learn_seats(now, owners);
         let Some(neighbours) = &mut self.neighbours else { return };
         if view.replication.role() == Role::Replica {
@@ -181,21 +193,23 @@ impl Agent {
     pub(super) fn neighbours_read(&mut self, now: Millis, conf: &NodesConf) {
         if self.neighbours.as_ref().is_some_and(|neighbours| neighbours.seats == 0) {
             let owners = conf.nodes.iter().filter(|line| line.flags.role == Some(Role::Primary));
-            let owners = owners.filter(|line| !line.slots.is_empty()).map(|line| line.id).collect();
+            let owners = owners.filter(|line| !line.slots.is_empty());
+            let owners = owners.map(|line| (line.id, line.config_epoch)).collect();
             self.learn_seats(now, owners);
         }
     }
 
     /// These own slots.
-    fn learn_seats(&mut self, now: Millis, owners: Vec<NodeId>) {
+    fn learn_seats(&mut self, now: Millis, owners: Vec<(NodeId, Epoch)>) {
         let Some(order) = self.order.clone() else { return };
         let Some(neighbours) = &mut self.neighbours else { return };
         let own = order.myself().map(|member| &member.shard);
         neighbours.seats = owners.len();
-        let members: Vec<_> = owners.into_iter().filter_map(|id| order.member_with(id)).collect();
-        let others = members.iter().filter(|(_, member)| Some(&member.shard) != own);
-        neighbours.others = others.map(|(name, member)| (member.shard.clone(), (*name).clone())).collect();
-        let primaries: BTreeSet<_> = members.iter().map(|(name, _)| (*name).clone()).collect();
+        let named = owners.into_iter().filter_map(|(id, epoch)| Some((order.member_with(id)?, epoch)));
+        let members: Vec<_> = named.map(|((name, member), epoch)| (name, member, epoch)).collect();
+        let others = members.iter().filter(|(_, member, _)| Some(&member.shard) != own);
+        neighbours.others = others.map(|(name, member, _)| (member.shard.clone(), (*name).clone())).collect();
+        let primaries = members.iter().map(|(name, _, epoch)| ((*name).clone(), *epoch)).collect();
         neighbours.witness.saw(&primaries, now);
     }
 

@@ -20,6 +20,7 @@ impl Agent {
         let behind = u64::from(!compared);
         Some(AgentReport {
             generation: Generation(order.generation.0.saturating_sub(behind)),
+            whereabouts: order.whereabouts,
             address: order.myself()?.address.clone(),
             server: if process == Process::Down {
                 Observed::Unknown(Unseen::NotRunning)
@@ -30,6 +31,7 @@ impl Agent {
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
             has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
             activity: self.activity(),
+            name_leads_elsewhere: false,
             waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()),
         })
     }

@@ -8,8 +8,8 @@ use crate::placement::{self, Ids};
 use crate::sight::Sight;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Refusal,
-    Report, ShardName, ZoneName,
+    Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
+    Refusal, Report, ShardName, Unseen, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -362,12 +362,19 @@ impl Controller {
         }
     }
 
-    /// Orders for everybody, or for those whose generation is behind.
+    /// Orders for everybody, or for those whose generation is behind and those who were told other addresses. Where nobody is, nobody
+    /// takes an order: whoever comes there is told after the look that finds it.
     fn order_all(&mut self, behind: Option<&Observation>) {
         let Some(layout) = &self.layout else { return };
+        let Some(whereabouts) = orders::whereabouts(layout, &self.addresses) else { return };
         let late = |name: &InstanceName| {
-            behind.is_none_or(|seen| {
-                seen.report(name).is_none_or(|report| report.generation < layout.generation)
+            behind.is_none_or(|seen| match seen.instances.get(name) {
+                Some(Observed::Known(report)) => {
+                    report.generation < layout.generation
+                        || report.whereabouts.is_some_and(|told| told != whereabouts)
+                }
+                Some(Observed::Unknown(unseen)) => *unseen != Unseen::Unreachable,
+                None => true,
             })
         };
         let names: Vec<_> = layout.instances.keys().filter(|name| late(name)).collect();
@@ -375,7 +382,8 @@ impl Controller {
             return;
         }
         if let Some(members) = orders::members(layout, &self.addresses) {
-            let rendered = names.into_iter().filter_map(|name| orders::order(layout, &members, name));
+            let rendered =
+                names.into_iter().filter_map(|name| orders::order(layout, &members, whereabouts, name));
             self.out.extend(rendered.map(|order| Command::Order(Box::new(order))));
         }
     }
@@ -383,7 +391,7 @@ impl Controller {
     fn observed(&mut self, now: Millis, observation: Observation) {
         let Stage::Observing { nudged, requests } = self.stage else { return };
         let Some(layout) = self.layout.clone() else { return };
-        let reports = observation.instances.values().filter_map(valkeeper_model::Observed::known);
+        let reports = observation.instances.values().filter_map(Observed::known);
         if reports.map(|report| report.generation).any(|generation| generation > layout.generation) {
             // Another controller has changed the layout: ours is the old one, and what follows from it is wrong.
             return self.load();

@@ -1,8 +1,9 @@
 //! What agents are told: rendered from the layout only (law 5).
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use valkeeper_model::{Address, AgentOrder, InstanceName, Layout, Member, Run, SlotSet};
+use valkeeper_model::{Address, AgentOrder, InstanceName, Layout, Member, Run, SlotSet, Whereabouts};
 
 /// All members with their addresses; `None` while one of them has none.
 pub fn members(
@@ -26,10 +27,20 @@ pub fn members(
     Some(Arc::new(members))
 }
 
+/// What the addresses of all members come to; `None` while one of them has none.
+pub fn whereabouts(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> Option<Whereabouts> {
+    let mut hasher = DefaultHasher::new();
+    for name in layout.instances.keys() {
+        (name, addresses.get(name)?).hash(&mut hasher);
+    }
+    Some(Whereabouts(hasher.finish()))
+}
+
 /// One agent's order.
 pub fn order(
     layout: &Layout,
     members: &Arc<BTreeMap<InstanceName, Member>>,
+    whereabouts: Whereabouts,
     name: &InstanceName,
 ) -> Option<AgentOrder> {
     let instance = layout.instances.get(name)?;
@@ -41,5 +52,6 @@ pub fn order(
         formed: layout.formed,
         config: layout.config.clone(),
         members: Arc::clone(members),
+        whereabouts: Some(whereabouts),
     })
 }

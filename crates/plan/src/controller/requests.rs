@@ -121,7 +121,8 @@ fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> 
 }
 
 fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
-    if shard.instances.iter().any(|replica| in_sync(primary, replica)) {
+    // One that is fenced may still be seen in sync: it is about to stop.
+    if shard.instances.iter().any(|replica| !replica.instance.fenced && in_sync(primary, replica)) {
         return Ok(());
     }
     Err(Refusal::NoSuccessor { shard: shard.name.clone(), primary: primary.name.clone() })

@@ -185,7 +185,7 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
             let Some(primary) = shard.primary().filter(|primary| primary.instance.zone == *zone) else {
                 continue;
             };
-            for to in shard.instances.iter().filter(|replica| in_sync(&primary, replica)) {
+            for to in shard.instances.iter().filter(|replica| may_take_role(&primary, replica)) {
                 if !reached.insert(&to.instance.zone) {
                     continue;
                 }
@@ -199,6 +199,11 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
         }
     }
     None
+}
+
+/// Clients that are sent on by name must find it: one that has just got another address is where it was for who asks for its name.
+fn may_take_role(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
+    in_sync(primary, replica) && !replica.report.is_some_and(|report| report.name_leads_elsewhere)
 }
 
 /// A primary that shares its zone with one of its replicas hands over to one that shares its own with nobody, if the
@@ -219,7 +224,7 @@ fn leave_shared_zone(sight: &Sight<'_>, chosen: &BTreeSet<ShardName>) -> Option<
             let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
                 if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
             });
-            alone(replica) && in_sync(&primary, replica) && majority_holder(moved).is_none()
+            alone(replica) && may_take_role(&primary, replica) && majority_holder(moved).is_none()
         })?;
         may_disturb(sight, shard).ok()?;
         Some(Step::SwitchForZones {

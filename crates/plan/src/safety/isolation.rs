@@ -39,11 +39,16 @@
 //! *Agents start anew.* One that does may have promised what it does not remember. For [`PROMISE_MS`] its answers prolong the leases
 //! of those who hold one, against whom there is no majority, and give none to those who do not.
 //!
+//! One that replaces itself by another program (`exec`) leaves that one the end of its lease ([`crate::agent::Agent::lease_until`]): the lease
+//! is the same, whoever looks after it.
+//!
 //! *Who is it against?* A testimony is about a primary that the witness's own server knows as one: while somebody is not heard, each agent
 //! looks at its server every 50 ms, so that nobody testifies against, or replaces, one that has a successor already.
 //!
 //! *After a promise.* P is back and has not heard of its successor yet. Who promised knows of the successor, by its own server, before
-//! the promise ends, and lets P not be primary any more until it sees it become one again.
+//! the promise ends, and lets P not be primary any more until it sees it become one again. If it does so by a newer claim (a higher
+//! configuration epoch), a majority has elected it since: the promise is void, or P would refuse writes for what is left of it after it
+//! was handed its role back.
 //!
 //! With fewer than three seats nobody is ever promoted by this rule, and nobody needs a lease: of two, one cannot tell which is cut off.
 //!
@@ -54,8 +59,8 @@
 //! refuse anything while it is frozen: see docs/safety.md.
 
 use super::zones::quorum;
-use std::collections::{BTreeMap, BTreeSet};
-use valkeeper_model::{InstanceName, Millis, ShardName};
+use std::collections::BTreeMap;
+use valkeeper_model::{Epoch, InstanceName, Millis, ShardName};
 
 /// Between beats.
 pub const BEAT_MS: u64 = 200;
@@ -72,8 +77,8 @@ pub const FORCE_AFTER_MS: u64 = 1_700;
 pub const PROMISE_MS: u64 = 6_000;
 /// A promotion is begun within this of the question for the testimonies it rests on.
 pub const PERMIT_MS: u64 = 500;
-/// An agent that took over a running server from its predecessor (`exec`) takes its lease for good so long: the predecessor let the
-/// server take writes up to 1,200 ms after the last beat, and they must be refused for certain 1,700 ms after it.
+/// An agent that took over a running server, and was not told until when its predecessor held the lease, takes it for good so long: the
+/// predecessor let the server take writes up to 1,200 ms after the last beat, and they must be refused for certain 1,700 ms after it.
 pub const ADOPTED_MS: u64 = 100;
 
 const _: () = assert!(FENCE_AFTER_MS + ADOPTED_MS + CONFIRM_MS < FORCE_AFTER_MS);
@@ -148,15 +153,24 @@ pub fn may_force(testimonies: impl Iterator<Item = u64>, of: usize) -> bool {
     of >= SEATS_NEEDED && testimonies.filter(|silent| *silent >= FORCE_AFTER_MS).count() >= quorum(of)
 }
 
+/// A primary.
+#[derive(Debug, Clone, Copy)]
+struct Seated {
+    /// Since when we know it.
+    since: Millis,
+    /// Of its claim.
+    epoch: Epoch,
+}
+
 /// What an agent has heard of the primaries.
 #[derive(Debug)]
 pub struct Witness {
     heard: BTreeMap<InstanceName, Millis>,
     promised_until: BTreeMap<InstanceName, Millis>,
-    /// Who is primary as far as our server knows, and since when we know it.
-    primaries: BTreeMap<InstanceName, Millis>,
-    /// Who was one, and is none any more.
-    former: BTreeSet<InstanceName>,
+    /// Who is primary as far as our server knows.
+    primaries: BTreeMap<InstanceName, Seated>,
+    /// Who was one and is none any more, and the epoch of its last claim.
+    former: BTreeMap<InstanceName, Epoch>,
     seat_since: Option<Millis>,
     /// Since when we are let be primary by a majority ourselves.
     stands_since: Option<Millis>,
@@ -171,7 +185,7 @@ impl Witness {
             heard: BTreeMap::new(),
             promised_until: BTreeMap::new(),
             primaries: BTreeMap::new(),
-            former: BTreeSet::new(),
+            former: BTreeMap::new(),
             seat_since: None,
             stands_since: None,
         }
@@ -192,17 +206,22 @@ impl Witness {
         self.heard.insert(from.clone(), now);
     }
 
-    /// Our server says that these are the slot-owning primaries.
-    pub fn saw(&mut self, primaries: &BTreeSet<InstanceName>, now: Millis) {
-        for primary in primaries {
-            self.former.remove(primary);
-            self.primaries.entry(primary.clone()).or_insert(now);
+    /// Our server says that these are the slot-owning primaries, with the configuration epochs of their claims.
+    pub fn saw(&mut self, primaries: &BTreeMap<InstanceName, Epoch>, now: Millis) {
+        for (primary, epoch) in primaries {
+            if self.former.remove(primary).is_some_and(|last| last < *epoch) {
+                self.promised_until.remove(primary);
+            }
+            let seated =
+                self.primaries.entry(primary.clone()).or_insert(Seated { since: now, epoch: *epoch });
+            seated.epoch = *epoch;
         }
         let gone: Vec<_> =
-            self.primaries.keys().filter(|known| !primaries.contains(*known)).cloned().collect();
+            self.primaries.keys().filter(|known| !primaries.contains_key(*known)).cloned().collect();
         for gone in gone {
-            self.primaries.remove(&gone);
-            self.former.insert(gone);
+            if let Some(seated) = self.primaries.remove(&gone) {
+                self.former.insert(gone, seated.epoch);
+            }
         }
     }
 
@@ -215,17 +234,17 @@ impl Witness {
     /// Do its beats count?
     pub fn lets(&self, be_primary: &InstanceName, now: Millis) -> bool {
         let promised = self.promised_until.get(be_primary).is_some_and(|until| now < *until);
-        self.seat_since.is_some() && !promised && !self.former.contains(be_primary)
+        self.seat_since.is_some() && !promised && !self.former.contains_key(be_primary)
     }
 
     /// Was it replaced, as far as we know?
     pub fn knows_a_successor(&self, of: &InstanceName) -> bool {
-        self.former.contains(of)
+        self.former.contains_key(of)
     }
 
     /// Since when this primary has not been heard; `None` if it is none as far as we know.
     pub fn silent_since(&self, primary: &InstanceName) -> Option<Millis> {
-        let known = *self.primaries.get(primary)?;
+        let known = self.primaries.get(primary)?.since;
         Some(self.heard.get(primary).map_or(known, |heard| known.max(*heard)))
     }
 

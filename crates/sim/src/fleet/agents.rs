@@ -34,6 +34,8 @@ pub(crate) struct AgentHost {
     pub(crate) lost: bool,
     /// It replaces itself by another program: the order that it leaves to that one.
     pub(crate) left: Option<AgentOrder>,
+    /// And the end of its lease. An agent of an older version leaves none.
+    lease_left: Option<Millis>,
     /// Wakes in a row that asked to be woken at once again.
     restless: u32,
 }
@@ -111,11 +113,14 @@ impl Fleet {
     pub(crate) fn agent_dies(&mut self, agent: usize) {
         let replaces_itself = self.setup.own_hosts && self.random.in_thousand(500);
         let left = self.agents[agent].newest.clone().filter(|_| replaces_itself);
+        let knows_how = replaces_itself && self.random.in_thousand(800);
+        let lease_left = self.agents[agent].agent.as_ref().filter(|_| knows_how).and_then(Agent::lease_until);
         self.agent_ends(agent);
         if self.setup.own_hosts && !replaces_itself {
             self.kill(agent, "its agent is gone");
         }
         self.agents[agent].left = left;
+        self.agents[agent].lease_left = lease_left;
         let delay = if replaces_itself { self.random.within(5..=60) } else { self.random.within(50..=3_000) };
         self.clock.after(delay, Happening::AgentUp { agent });
     }
@@ -131,6 +136,7 @@ impl Fleet {
         host.tick_at = None;
         host.terminate_when_awake = None;
         host.left = None;
+        host.lease_left = None;
     }
 
     /// An agent starts, and finds its server running or not.
@@ -145,8 +151,12 @@ impl Fleet {
         let host = &mut self.agents[agent];
         host.life += 1;
         let machine = Agent::new(name, running, Millis(now));
-        host.agent = Some(if self.setup.own_hosts { machine.watching_hosts(Millis(now)) } else { machine });
-        let (life, left) = (host.life, host.left.take());
+        let (life, left, lease_left) = (host.life, host.left.take(), host.lease_left.take());
+        host.agent = Some(if self.setup.own_hosts {
+            machine.watching_hosts(lease_left, Millis(now))
+        } else {
+            machine
+        });
         host.newest.clone_from(&left);
         self.agent_event(agent, life, Event::Tick);
         if let Some(order) = left {

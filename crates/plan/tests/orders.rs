@@ -1,0 +1,124 @@
+//! Who is told what again.
+
+use std::collections::BTreeMap;
+use valkeeper_model::{
+    Activity, Address, AgentOrder, AgentReport, ClusterSpec, DiskRole, InstanceName, Millis, Observation,
+    Observed, Process, Unseen, ZoneName, manifest,
+};
+use valkeeper_plan::controller::{Command, Controller, Event};
+use valkeeper_plan::placement::Ids;
+
+struct Counted(u8);
+
+impl Ids for Counted {
+    fn draw(&mut self) -> [u8; 20] {
+        self.0 += 1;
+        [self.0; 20]
+    }
+}
+
+fn spec() -> ClusterSpec {
+    let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: c\nspec:\n  mode: cluster\n  shards: 3\n  replicasPerShard: 1\n";
+    manifest::parse("c.yaml", text).expect("valid").spec
+}
+
+fn address(last: u8) -> Address {
+    Address { ip: [10, 0, 0, last].into(), port: 6379, bus_port: 16379 }
+}
+
+/// What the agent that obeys this order reports before its server has started.
+fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
+    Observed::Known(AgentReport {
+        generation: order.generation,
+        whereabouts: order.whereabouts,
+        address: order.myself().expect("a member").address.clone(),
+        process: Process::Down,
+        disk_role: DiskRole::Lost,
+        has_data: false,
+        server: Observed::Unknown(Unseen::NotRunning),
+        activity: Activity::Starting,
+        waiting: None,
+        name_leads_elsewhere: false,
+    })
+}
+
+fn orders(commands: Vec<Command>) -> BTreeMap<InstanceName, AgentOrder> {
+    let orders = commands.into_iter().filter_map(|command| match command {
+        Command::Order(order) => Some((order.instance.clone(), *order)),
+        _ => None,
+    });
+    orders.collect()
+}
+
+/// A controller that has given its orders, and these.
+fn ordered(
+    addresses: impl FnOnce(&mut BTreeMap<InstanceName, Address>),
+) -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
+    let zones: Vec<ZoneName> = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
+    let mut controller = Controller::new(spec(), zones, Box::new(Counted(0)));
+    controller.handle(Millis(0), Event::Tick);
+    controller.handle(Millis(0), Event::Loaded(Ok(None)));
+    let committed = controller.handle(Millis(0), Event::Committed(Ok(())));
+    let layout = committed.into_iter().find_map(|command| match command {
+        Command::Provision(layout) => Some(layout),
+        _ => None,
+    });
+    let names = layout.expect("a layout to provision").instances.keys().cloned().collect::<Vec<_>>();
+    let mut places: BTreeMap<_, _> = names.into_iter().zip((1..).map(address)).collect();
+    addresses(&mut places);
+    let given = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
+    (controller, given)
+}
+
+fn look(
+    controller: &mut Controller,
+    seen: BTreeMap<InstanceName, Observed<AgentReport>>,
+) -> Vec<InstanceName> {
+    let observation = Observation { at: Millis(1), instances: seen };
+    orders(controller.handle(Millis(1), Event::Observed(observation))).into_keys().collect()
+}
+
+#[test]
+fn who_obeys_is_not_told_again() {
+    let (mut controller, given) = ordered(|_| ());
+    assert_eq!(given.len(), 6);
+    let seen = given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect();
+    assert_eq!(look(&mut controller, seen), Vec::<InstanceName>::new());
+}
+
+/// An operator that slept through the move of a pod gives orders of the same generation with the address it had.
+#[test]
+fn who_was_told_other_addresses_within_a_generation_is_told_again() {
+    let (mut controller, given) = ordered(|_| ());
+    let (_, older) = ordered(|places| {
+        let moved = places.values_mut().next().expect("six");
+        *moved = address(99);
+    });
+    let stale = given.keys().nth(3).expect("six").clone();
+    assert_eq!(given[&stale].generation, older[&stale].generation);
+    let told = |name: &InstanceName| if *name == stale { &older[name] } else { &given[name] };
+    let seen = given.keys().map(|name| (name.clone(), obeys(told(name)))).collect();
+    assert_eq!(look(&mut controller, seen), [stale]);
+}
+
+/// Orders of older controllers have no mark, and who obeys one is not told the same at each look.
+#[test]
+fn who_was_told_by_an_older_version_is_left_alone() {
+    let (mut controller, given) = ordered(|_| ());
+    let seen = given.iter().map(|(name, order)| {
+        let unmarked = AgentOrder { whereabouts: None, ..order.clone() };
+        (name.clone(), obeys(&unmarked))
+    });
+    assert_eq!(look(&mut controller, seen.collect()), Vec::<InstanceName>::new());
+}
+
+#[test]
+fn who_has_no_order_is_told_and_where_nobody_is_nobody_is_told() {
+    let (mut controller, given) = ordered(|_| ());
+    let unseen = [Unseen::NotAsked, Unseen::Unreachable, Unseen::Timeout];
+    let seen = given.iter().enumerate().map(|(n, (name, order))| {
+        (name.clone(), unseen.get(n).map_or_else(|| obeys(order), |unseen| Observed::Unknown(*unseen)))
+    });
+    let names: Vec<_> = given.keys().cloned().collect();
+    assert_eq!(look(&mut controller, seen.collect()), [names[0].clone(), names[2].clone()]);
+}
