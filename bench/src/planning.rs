@@ -75,7 +75,11 @@ impl World {
             let report = report(&layout, name, &addresses[name], Arc::clone(&topology));
             (name.clone(), Observed::Known(report))
         });
-        let observation = Observation { at: Millis(1_000), instances: instances.collect() };
+        let observation = Observation {
+            at: Millis(1_000),
+            instances: instances.collect(),
+            names_elsewhere: BTreeSet::new(),
+        };
         Self { spec, layout, observation, addresses }
     }
 
@@ -177,7 +181,6 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
-        name_leads_elsewhere: false,
     }
 }
 

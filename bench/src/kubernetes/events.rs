@@ -192,12 +192,12 @@ pub(super) fn cut(bed: &Bed, runs: usize) -> anyhow::Result<Vec<Series>> {
         std::thread::sleep(Duration::from_millis(500));
         watching.forget();
         let begun = Instant::now();
-        bed.link(&node, false);
+        let off = bed.unlinked(&node);
         let not_ready = watching.until(|line| line.ends_with("False"), WITHIN)?;
         told.add(ms(not_ready - begun));
         cluster.until_other_primary(shard, primary);
         traffic.flowing();
-        bed.link(&node, true);
+        off.mend();
         cluster.until_healthy();
         let (report, lost) = traffic.end();
         let gaps = report.shards.iter().map(|of| of.longest_gap(Duration::ZERO, report.duration).length());

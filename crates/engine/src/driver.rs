@@ -172,5 +172,6 @@ async fn observe(
         };
         instances.insert(name, seen);
     }
-    Observation { at, instances }
+    let names_elsewhere = platform.names_elsewhere();
+    Observation { at, instances, names_elsewhere }
 }

@@ -1,6 +1,6 @@
 //! What a platform has to offer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -21,6 +21,10 @@ pub trait Platform: Send + Sync {
     fn order(&self, order: AgentOrder);
     /// Asks an agent. Never takes longer than `within`.
     fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>>;
+    /// Whose names lead clients elsewhere, as far as it knows. Nobody's where addresses are not told by name.
+    fn names_elsewhere(&self) -> BTreeSet<InstanceName> {
+        BTreeSet::new()
+    }
 }
 
 /// Where the layout is kept.

@@ -142,9 +142,6 @@ pub struct AgentReport {
     pub activity: Activity,
     /// What it waits for, if anything.
     pub waiting: Option<Waiting>,
-    /// Clients that go by its name are led to another address, where it was, or to none.
-    #[serde(default)]
-    pub name_leads_elsewhere: bool,
 }
 
 impl AgentReport {

@@ -2,7 +2,7 @@
 
 use crate::{AgentReport, InstanceName, Millis, Observed, Role, ShardName, SlotSet, Waiting, ZoneName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything seen at one moment. What did not answer is `Unknown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub struct Observation {
     pub at: Millis,
     /// What each agent said.
     pub instances: BTreeMap<InstanceName, Observed<AgentReport>>,
+    /// Whose names lead clients elsewhere, to where they were, or nowhere.
+    pub names_elsewhere: BTreeSet<InstanceName>,
 }
 
 impl Observation {

@@ -113,7 +113,7 @@ fn judge_instance(
     } else if report.is_down() {
         waiting.push(Waiting::InstanceDown { instance: name() });
     }
-    if report.name_leads_elsewhere {
+    if instance.name_leads_elsewhere {
         waiting.push(Waiting::NameElsewhere { instance: name() });
     }
     if report.generation < sight.layout.generation {

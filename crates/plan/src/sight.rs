@@ -39,6 +39,8 @@ pub struct InstanceSight<'a> {
     pub instance: &'a Instance,
     /// What its agent said.
     pub report: Option<&'a AgentReport>,
+    /// Clients that go by its name are led elsewhere.
+    pub name_leads_elsewhere: bool,
 }
 
 impl<'a> InstanceSight<'a> {
@@ -69,7 +71,12 @@ impl<'a> Sight<'a> {
             .collect();
         for (name, instance) in layout.instances.iter() {
             if let Some(shard) = shards.get_mut(&instance.shard) {
-                shard.instances.push(InstanceSight { name, instance, report: observation.report(name) });
+                shard.instances.push(InstanceSight {
+                    name,
+                    instance,
+                    report: observation.report(name),
+                    name_leads_elsewhere: observation.names_elsewhere.contains(name),
+                });
             }
         }
         for shard in shards.values_mut() {

@@ -53,7 +53,6 @@ fn report(
         server,
         activity: Activity::Watching,
         waiting: None,
-        name_leads_elsewhere: false,
     }
 }
 

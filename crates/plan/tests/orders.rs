@@ -1,6 +1,6 @@
 //! Who is told what again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Address, AgentOrder, AgentReport, ClusterSpec, DiskRole, InstanceName, Millis, Observation,
     Observed, Process, Unseen, ZoneName, manifest,
@@ -38,7 +38,6 @@ fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,
-        name_leads_elsewhere: false,
     })
 }
 
@@ -74,7 +73,7 @@ fn look(
     controller: &mut Controller,
     seen: BTreeMap<InstanceName, Observed<AgentReport>>,
 ) -> Vec<InstanceName> {
-    let observation = Observation { at: Millis(1), instances: seen };
+    let observation = Observation { at: Millis(1), instances: seen, names_elsewhere: BTreeSet::new() };
     orders(controller.handle(Millis(1), Event::Observed(observation))).into_keys().collect()
 }
 

@@ -4,7 +4,7 @@ use crate::waiting::{tail, until};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
 /// Where the operator is installed.
@@ -15,8 +15,8 @@ pub(super) const OPERATOR: &str = "deployment/valkeeper-operator";
 /// The bed this process runs in.
 #[derive(Debug, Clone)]
 pub struct Bed {
-    run: PathBuf,
-    id: String,
+    pub(super) run: PathBuf,
+    pub(super) id: String,
     program: PathBuf,
 }
 
@@ -147,117 +147,11 @@ impl Bed {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_its)
     }
 
-    /// Sends a signal to a process.
-    pub fn signal(&self, signal: &str, pid: u32) {
-        run("kill", &[&format!("-{signal}"), &pid.to_string()]);
-    }
-
-    /// Takes a node off the network, or gives it back.
-    pub fn link(&self, node: &str, up: bool) {
-        let number = node.strip_prefix("node").expect("a node's name");
-        run("ip", &["link", "set", &format!("veth{number}"), if up { "up" } else { "down" }]);
-    }
-
-    /// Begins to drain a node of one instance. Of two pods of a cluster on it the budget lets one go, and which one goes first is chance.
-    pub fn drain(&self, node: &str, instance: &str) -> Child {
-        let selector = format!("--pod-selector=redis.io/instance={instance}");
-        let args = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", &selector];
-        Command::new("kubectl")
-            .args(args)
-            .arg("--timeout=80s")
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("kubectl is in the bed")
-    }
-
-    /// Has all nodes say of these addresses that nobody is there, at once.
-    pub fn nobody_at(&self, network: &str) {
-        for node in
-            self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]).split_whitespace()
-        {
-            let net = format!("--net=/run/netns/{node}");
-            run("nsenter", &[&net, "ip", "route", "replace", "unreachable", network]);
-        }
-    }
-
-    /// Cuts a node and its pods off the API server, and off nothing else.
-    pub fn without_api(&self, node: &str, without: bool) {
-        let net = format!("--net=/run/netns/{node}");
-        if without {
-            let hook = |name: &str, hook: &str| {
-                let chain = format!("{{ type filter hook {hook} priority 0 ; }}");
-                run("nsenter", &[&net, "nft", "add", "chain", "inet", "no_api", name, &chain]);
-                let rule = ["ip", "daddr", "10.77.0.1", "tcp", "dport", "6443", "drop"];
-                let add = [&net[..], "nft", "add", "rule", "inet", "no_api", name];
-                run("nsenter", &add.into_iter().chain(rule).collect::<Vec<_>>());
-            };
-            run("nsenter", &[&net, "nft", "add", "table", "inet", "no_api"]);
-            hook("own", "output");
-            hook("pods", "forward");
-        } else {
-            run("nsenter", &[&net, "nft", "delete", "table", "inet", "no_api"]);
-        }
-    }
-
-    /// Has the bed's DNS go on telling this address for a name, whatever has become of it; `None`: it tells what is so again.
-    pub fn pin_name(&self, name: &str, to: Option<&str>) {
-        let path = self.run.join("Corefile");
-        let before = std::fs::read_to_string(&path).expect("the bed has one");
-        let unpinned = before.lines().filter(|line| !line.contains("# pinned"));
-        let mut lines: Vec<String> = unpinned.map(str::to_owned).collect();
-        if let Some(ip) = to {
-            // Of the first server block, which is the one for the cluster's names.
-            let pins =
-                ["hosts { # pinned", &format!("{ip} {name} # pinned"), "fallthrough # pinned", "} # pinned"];
-            lines.splice(1..1, pins.map(str::to_owned));
-        }
-        std::fs::write(&path, lines.join("\n") + "\n").expect("writable");
-        self.stop("dns");
-        self.start("dns");
-        until("the DNS answers", || {
-            let asked = ["--fail", "--silent", "--max-time", "1", "http://10.77.0.1:8181/ready"];
-            let asked = Command::new("curl").args(asked).stdout(Stdio::null()).status();
-            asked.expect("curl is needed by the bed").success().then_some(())
-        });
-    }
-
     /// The node the operator is on.
     pub fn operator_node(&self) -> String {
         let label = "app.kubernetes.io/name=valkeeper-operator";
         let path = "jsonpath={.items[0].spec.nodeName}";
         self.kubectl(&["-n", OPERATOR_NAMESPACE, "get", "pods", "-l", label, "-o", path])
-    }
-
-    /// Freezes all pods of a node, or lets them go on.
-    pub fn frozen(&self, node: &str, frozen: bool) {
-        let path = format!("/sys/fs/cgroup/freezer/{}/{node}/kubepods/freezer.state", self.id);
-        std::fs::write(path, if frozen { "FROZEN" } else { "THAWED" }).expect("the freezer works");
-    }
-
-    /// Kills a component of the bed.
-    pub fn stop(&self, component: &str) {
-        let path = self.run.join("pids").join(component);
-        let pid = std::fs::read_to_string(path).expect("its pid is known");
-        run("kill", &["-KILL", pid.trim()]);
-    }
-
-    /// Starts it again.
-    pub fn start(&self, component: &str) {
-        run(self.run.join("restart").join(component).to_str().expect("text"), &[]);
-    }
-
-    /// Empties the folder of a volume.
-    pub fn wipe_volume(&self, volume: &str) {
-        let (node, number) = volume.rsplit_once('-').expect("a volume's name");
-        let folder = self.run.join(node).join("volumes").join(number);
-        for entry in std::fs::read_dir(&folder).expect("the volume is there") {
-            let path = entry.expect("readable").path();
-            if path.is_dir() {
-                std::fs::remove_dir_all(path).expect("removable");
-            } else {
-                std::fs::remove_file(path).expect("removable");
-            }
-        }
     }
 
     /// What there is to know when something went wrong.

@@ -2,8 +2,10 @@
 
 mod bed;
 mod cluster;
+mod faults;
 mod traffic;
 
 pub use bed::Bed;
 pub use cluster::{KubeCluster, Shape, WHOLE};
+pub use faults::Fault;
 pub use traffic::KubeTraffic;

@@ -43,7 +43,7 @@ fn no_role_is_switched_to_where_a_name_does_not_lead() {
     let (primary, other) = cluster.roles("s0");
     let name = format!("{primary}.cache-cluster.standing.svc.cluster.local");
     let was = cluster.pods()[&primary]["status"]["podIP"].as_str().expect("it has one").to_owned();
-    bed.pin_name(&name, Some(&was));
+    let pinned = bed.name_pinned(&name, &was);
     let traffic = KubeTraffic::start(&cluster);
     cluster.delete_primary("s0");
     cluster.until("the status says where its name leads", || {
@@ -53,7 +53,7 @@ fn no_role_is_switched_to_where_a_name_does_not_lead() {
     // As long as it mostly takes to get the role back.
     std::thread::sleep(std::time::Duration::from_secs(8));
     cluster.check(cluster.roles("s0").0 == other, "the role was switched to where nobody finds it");
-    bed.pin_name(&name, None);
+    pinned.mend();
     cluster.until_spread();
     traffic.finish_unnoticed();
 }

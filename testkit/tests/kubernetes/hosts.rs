@@ -19,7 +19,7 @@ fn a_node_is_cut_off_and_comes_back() {
     let traffic = KubeTraffic::with_patience(&cluster, PATIENCE);
     let cut = Instant::now();
     traffic.mark("cut");
-    bed.link(&node, false);
+    let off = bed.unlinked(&node);
     cluster.until("the status does not say Ready", || {
         cluster.condition("Ready").filter(|(status, _)| status == "False")
     });
@@ -28,7 +28,7 @@ fn a_node_is_cut_off_and_comes_back() {
     traffic.flowing();
     let flowing = cut.elapsed();
     eprintln!("not Ready after {told:?}, another primary and writes everywhere after {flowing:?}");
-    bed.link(&node, true);
+    off.mend();
     cluster.until_healthy();
     traffic.finish(IN_FLIGHT);
 }
@@ -42,10 +42,10 @@ fn a_node_is_frozen_and_goes_on() {
     let node = cluster.node_of(&primary);
     let traffic = KubeTraffic::with_patience(&cluster, PATIENCE);
     traffic.mark("frozen");
-    bed.frozen(&node, true);
+    let frozen = bed.frozen(&node);
     cluster.until_other_primary(&shard, &primary);
     traffic.flowing();
-    bed.frozen(&node, false);
+    frozen.mend();
     cluster.until_healthy();
     traffic.finish(IN_FLIGHT);
     // For its zone it gets its role back soon, from a majority that has just promised not to let it be primary for six seconds.
@@ -62,14 +62,14 @@ fn a_kubelet_is_stopped_and_nobody_minds() {
     let before = cluster.all_roles();
     let node = cluster.node_of(&before[0].0);
     let traffic = KubeTraffic::start(&cluster);
-    bed.stop(&format!("{node}-kubelet"));
+    let stopped = bed.stopped(&format!("{node}-kubelet"));
     // Long enough for Kubernetes to call the node lost.
     cluster.until("Kubernetes calls the node lost", || {
         let ready = bed.kubectl(&["get", "node", &node, "--no-headers"]);
         ready.contains("NotReady").then_some(())
     });
     std::thread::sleep(Duration::from_secs(3));
-    bed.start(&format!("{node}-kubelet"));
+    stopped.mend();
     cluster.until_healthy();
     let after = cluster.all_roles();
     cluster.check(before == after, &format!("roles have changed: {before:?} {after:?}"));
@@ -84,10 +84,10 @@ fn one_node_cannot_reach_the_apiserver() {
     let shard = shard_away_from_operator(&bed, &cluster);
     let node = cluster.node_of(&cluster.roles(&shard).0);
     let traffic = KubeTraffic::start(&cluster);
-    bed.without_api(&node, true);
+    let without = bed.without_api(&node);
     std::thread::sleep(Duration::from_secs(20));
     traffic.flowing();
-    bed.without_api(&node, false);
+    without.mend();
     cluster.until_healthy();
     let after = cluster.all_roles();
     cluster.check(before == after, &format!("roles have changed: {before:?} {after:?}"));

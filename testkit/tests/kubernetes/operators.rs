@@ -51,15 +51,15 @@ fn the_apiserver_is_stopped_and_nothing_happens_to_data_or_roles() {
     let cluster = KubeCluster::standing(&bed);
     let before = cluster.all_roles();
     let traffic = KubeTraffic::start(&cluster);
-    bed.stop("apiserver");
+    let stopped = bed.stopped("apiserver");
     std::thread::sleep(std::time::Duration::from_secs(15));
     traffic.flowing();
     // Kubernetes' own controllers end when they cannot renew their lease. These have none, and would wait for minutes for what they have
     // missed.
-    bed.stop("controllers");
-    bed.start("apiserver");
+    let controllers = bed.stopped("controllers");
+    stopped.mend();
     cluster.until("the API server answers", || bed.try_kubectl(&["get", "nodes"]).ok());
-    bed.start("controllers");
+    controllers.mend();
     cluster.until_healthy();
     cluster.until_judged();
     let after = cluster.all_roles();

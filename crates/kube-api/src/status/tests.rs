@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use valkeeper_model::{StartFailure, Unseen};
 
 fn time(seconds: i64) -> Time {
@@ -197,10 +198,12 @@ fn what_only_the_servers_say_is_told_too() {
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
-        name_leads_elsewhere: false,
     };
-    let observation =
-        Observation { at: Millis(0), instances: BTreeMap::from([(name(0), Observed::Known(agent))]) };
+    let observation = Observation {
+        at: Millis(0),
+        instances: BTreeMap::from([(name(0), Observed::Known(agent))]),
+        names_elsewhere: BTreeSet::new(),
+    };
     let now = time(1_000);
     let report = report(vec![]);
     let status = RedisClusterStatus::from_report(

@@ -1,7 +1,7 @@
 //! Do clients find who has moved? Servers send them on by name, and a name follows a pod to its next address only after a while: what
 //! watches for pods has to hear of it, and resolvers keep what they know. A pod cannot ask for its own: its hosts file answers that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ static LOOKUPS: Semaphore = Semaphore::const_new(4);
 pub(super) struct Moved(Arc<Mutex<BTreeMap<InstanceName, IpAddr>>>);
 
 impl Moved {
-    pub(super) fn is_lost(&self, name: &InstanceName) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    pub(super) fn names(&self) -> BTreeSet<InstanceName> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// Holds those for lost that were elsewhere `before`, until they are found; then `found` is notified.

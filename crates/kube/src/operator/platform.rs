@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -457,12 +457,11 @@ impl Platform for PodPlatform {
         let (shared, to) = (Arc::clone(&self.shared), to.clone());
         Box::pin(async move {
             let Some(at) = shared.address(&to) else { return Err(AskFailed::Unseen(Unseen::NotAsked)) };
-            let lost = shared.moved.is_lost(&to);
-            let mut answer = ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await;
-            if let Ok(Answer::Report(report)) = &mut answer {
-                report.name_leads_elsewhere = lost;
-            }
-            answer
+            ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await
         })
+    }
+
+    fn names_elsewhere(&self) -> BTreeSet<InstanceName> {
+        self.shared.moved.names()
     }
 }

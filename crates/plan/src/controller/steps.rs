@@ -203,7 +203,7 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
 
 /// Clients that are sent on by name must find it: one that has just got another address is where it was for who asks for its name.
 fn may_take_role(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
-    in_sync(primary, replica) && !replica.report.is_some_and(|report| report.name_leads_elsewhere)
+    in_sync(primary, replica) && !replica.name_leads_elsewhere
 }
 
 /// A primary that shares its zone with one of its replicas hands over to one that shares its own with nobody, if the

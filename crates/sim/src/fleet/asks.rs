@@ -4,7 +4,7 @@
 use super::{Fleet, Happening};
 use crate::network::Way;
 use crate::sabotage::Sabotage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Unseen,
 };
@@ -231,7 +231,7 @@ impl Fleet {
         host.gathering.reports.insert(name, seen);
         if host.gathering.reports.len() == count {
             let instances = std::mem::take(&mut host.gathering.reports);
-            let observation = Observation { at, instances };
+            let observation = Observation { at, instances, names_elsewhere: BTreeSet::new() };
             self.law_of_steps(controller, &observation);
             self.controller_event(controller, life, controller::Event::Observed(observation));
         }
