@@ -15,8 +15,8 @@ const PODS: usize = 6;
 /// Where faked pods say that they are.
 const FAKED: &str = "10.99.0.0/16";
 /// Until what follows from the last pod has been done, and until clusters that do not get on are looked at as seldom as they ever are:
-/// their pace slows down for five minutes.
-const SETTLE: Duration = Duration::from_secs(330);
+/// every two minutes, a tenth of the time for which they have shown the same.
+const SETTLE: Duration = Duration::from_secs(1_230);
 const WITHIN: Duration = Duration::from_secs(600);
 
 /// Has so many clusters, those of an earlier call among them, and looks at the operator at rest.
@@ -29,7 +29,7 @@ pub(super) fn at_rest(bed: &Bed, count: usize) -> anyhow::Result<Vec<Series>> {
             "---\napiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {{name: f{number}, namespace: {NAMESPACE}}}\nspec: {{mode: cluster, shards: 3, replicasPerShard: 1, storage: {{type: emptyDir, size: 1Gi}}, nodeSelector: {{nowhere: \"true\"}}}}\n"
         );
     }
-    bed.nobody_at(FAKED);
+    bed.nobody_listens_at(FAKED);
     bed.apply_text(&text, &["--server-side"]);
     fake_pods(count * PODS)?;
     std::thread::sleep(SETTLE);

@@ -125,12 +125,11 @@ impl Bed {
             .expect("kubectl is in the bed")
     }
 
-    /// Has all nodes say of these addresses that nobody is there, at once.
-    pub fn nobody_at(&self, network: &str) {
-        for node in
-            self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]).split_whitespace()
-        {
-            run("nsenter", &[&net_of(node), "ip", "route", "replace", "unreachable", network]);
+    /// Has all nodes refuse what is sent to these addresses, at once and each time. Of routes that lead nowhere they would tell once a second.
+    pub fn nobody_listens_at(&self, network: &str) {
+        let nodes = self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]);
+        for node in nodes.split_whitespace() {
+            run("nsenter", &[&net_of(node), "ip", "route", "replace", "local", network, "dev", "lo"]);
         }
     }
 
