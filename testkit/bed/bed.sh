@@ -216,6 +216,7 @@ cgroupRoot: /$id/node$i
 failCgroupV1: false
 enforceNodeAllocatable: []
 failSwapOn: false
+syncFrequency: 10s
 resolvConf: ""
 clusterDNS: [$api]
 clusterDomain: cluster.local

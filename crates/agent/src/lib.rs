@@ -4,6 +4,7 @@
 mod data_dir;
 mod os;
 mod program;
+mod rotation;
 mod runtime;
 mod server;
 mod server_file;
@@ -11,5 +12,5 @@ mod serving;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use program::{Program, ProgramError};
-pub use runtime::{AgentHandle, AgentSetup, Boxed, Neighbours, Passwords, Peers, spawn};
+pub use runtime::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers, spawn};
 pub use server::{ProcessRecord, ServerHome};

@@ -4,7 +4,9 @@
 use crate::data_dir::Marker;
 use crate::os::{self, ProcessId};
 use crate::program::Program;
+use crate::rotation::Rotation;
 use crate::server::ServerHome;
+use crate::server_file;
 use crate::serving::Serving;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,7 +20,7 @@ use valkeeper_model::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis,
     Process, Role, Unseen,
 };
-use valkeeper_plan::agent::{Agent, Command, Event, ServerError, StartPlan, Token};
+use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
 
 /// A future in a box, for traits that are used as objects.
@@ -30,8 +32,11 @@ pub trait Peers: Send + Sync {
     fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>>;
 }
 
-/// Where passwords come from: asked again when a server refuses the last one, since it may have been changed.
+/// Where passwords come from: asked again every few seconds, and when a server refuses the last one, since it may have been changed.
 pub type Passwords = Arc<dyn Fn() -> std::io::Result<Password> + Send + Sync>;
+
+/// Long enough for a changed password to be everywhere, and for those who use it to hear of it.
+pub const PASSWORD_OVERLAP: Duration = Duration::from_secs(600);
 
 /// What an agent needs.
 pub struct AgentSetup {
@@ -43,6 +48,8 @@ pub struct AgentSetup {
     pub program: Arc<Program>,
     /// The password of all servers of the cluster.
     pub passwords: Passwords,
+    /// How long a server accepts the former one beside a changed one; [`PASSWORD_OVERLAP`] if nothing speaks against it.
+    pub password_overlap: Duration,
     /// The other agents.
     pub peers: Arc<dyn Peers>,
     /// Takes what happens.
@@ -288,14 +295,18 @@ impl Runner {
                         .send(Event::Served { token, result: Err(ServerError::Silent(Unseen::NotRunning)) });
                 };
                 let (input, passwords) = (self.input.clone(), Arc::clone(&self.setup.passwords));
+                let within = Duration::from_millis(within_ms);
                 tokio::spawn(async move {
-                    let result = serving.serve(command, Duration::from_millis(within_ms)).await;
-                    if result == Err(ServerError::AuthRefused)
-                        && let Ok(password) = passwords()
-                    {
-                        serving.set_password(password);
+                    let result = serving.serve(command, within).await;
+                    let (answers, refused) =
+                        (matches!(result, Ok(Reply::View(_))), result == Err(ServerError::AuthRefused));
+                    if refused && let Ok(password) = passwords() {
+                        serving.rotation().refused(password).await;
                     }
                     let _ = input.send(Input::Event(Event::Served { token, result }));
+                    if answers {
+                        serving.rotation().follow(|| passwords(), within).await;
+                    }
                 });
             }
             Command::Tell { token, to, ask, within_ms } => {
@@ -366,9 +377,18 @@ impl Runner {
         if self.serving.is_none() {
             let address = self.agent.address()?.socket();
             let password = (self.setup.passwords)().ok()?;
-            let connection = AdminConnection::new(address, Some(password));
+            let connection = AdminConnection::new(address, Some(password.clone()));
             let started_with = self.setup.home.started_with();
-            self.serving = Some(Serving::new(connection, Arc::clone(&self.setup.program), started_with));
+            let rotation = Rotation::new(
+                connection.clone(),
+                self.setup.name.clone(),
+                password,
+                server_file::password(&started_with),
+                self.setup.password_overlap,
+                Arc::clone(&self.setup.record),
+            );
+            let program = Arc::clone(&self.setup.program);
+            self.serving = Some(Serving::new(connection, rotation, program, started_with));
         }
         self.serving.clone()
     }

@@ -49,13 +49,18 @@ pub(crate) fn render(
     }
     line("protected-mode", "no");
     line("daemonize", "no");
-    line("dir", &quoted(places.data));
-    line("logfile", &quoted(places.log));
+    line("dir", &quoted(&places.data.to_string_lossy()));
+    line("logfile", &quoted(&places.log.to_string_lossy()));
     line("cluster-config-file", "nodes.conf");
     line("dbfilename", "dump.rdb");
-    line("requirepass", password.reveal());
-    line("masterauth", password.reveal());
+    line("requirepass", &quoted(password.reveal()));
+    line("masterauth", &quoted(password.reveal()));
     text
+}
+
+/// The password in a file that was rendered here and parsed.
+pub(crate) fn password(parsed: &BTreeMap<String, String>) -> Option<Password> {
+    unquoted(parsed.get("requirepass")?).map(Password::new)
 }
 
 /// The directives in a file that was rendered here. Several `save` lines are one directive.
@@ -73,15 +78,56 @@ pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// In double quotes, as the engine's own parser wants it.
-fn quoted(path: &Path) -> String {
-    let mut text = String::from("\"");
-    for c in path.to_string_lossy().chars() {
-        if matches!(c, '"' | '\\') {
-            text.push('\\');
+/// In double quotes, as the engine's own parser (`sdssplitargs`) takes it: a line break in a password would begin another directive.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_ascii_control() => {
+                let _ = write!(quoted, "\\x{:02x}", u32::from(c));
+            }
+            c => quoted.push(c),
         }
-        text.push(c);
     }
-    text.push('"');
-    text
+    quoted.push('"');
+    quoted
+}
+
+/// What was [`quoted`]; files of older versions have passwords without quotes.
+fn unquoted(text: &str) -> Option<String> {
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return Some(text.to_owned());
+    };
+    let mut plain = String::new();
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => match rest.next()? {
+                'x' => {
+                    let code: String = [rest.next()?, rest.next()?].iter().collect();
+                    plain.push(char::from(u8::from_str_radix(&code, 16).ok()?));
+                }
+                c => plain.push(c),
+            },
+            c => plain.push(c),
+        }
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_word_of_one_line_and_is_read_back() {
+        for text in ["plain", "s3 cret", "a\"b\\c'd#e", "two\nport 1\r\n", "\u{7f}\u{1}ü", "\\x41"] {
+            let file = quoted(text);
+            assert!(!file.contains(|c: char| c.is_ascii_control()), "{file:?}");
+            assert_eq!(unquoted(&file).as_deref(), Some(text));
+        }
+        assert_eq!(unquoted("older"), Some("older".to_owned()));
+        assert_eq!(unquoted("\"half\\x4\""), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! What our server is told, and what it says.
 
 use crate::program::Program;
+use crate::rotation::Rotation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ const FLUSH_CHANNEL: &str = "__valkeeper__:flush";
 #[derive(Clone)]
 pub(crate) struct Serving {
     connection: AdminConnection,
+    rotation: Rotation,
     program: Arc<Program>,
     values: Arc<Mutex<Values>>,
 }
@@ -40,16 +42,17 @@ struct Values {
 impl Serving {
     pub(crate) fn new(
         connection: AdminConnection,
+        rotation: Rotation,
         program: Arc<Program>,
         started_with: BTreeMap<String, String>,
     ) -> Self {
         let values = Values { started_with, ..Values::default() };
-        Self { connection, program, values: Arc::new(Mutex::new(values)) }
+        Self { connection, rotation, program, values: Arc::new(Mutex::new(values)) }
     }
 
-    /// Uses another password from the next connection on.
-    pub(crate) fn set_password(&self, password: valkeeper_client::Password) {
-        self.connection.set_password(Some(password));
+    /// Its password.
+    pub(crate) fn rotation(&self) -> &Rotation {
+        &self.rotation
     }
 
     pub(crate) async fn serve(&self, command: ServerCommand, within: Duration) -> Result<Reply, ServerError> {

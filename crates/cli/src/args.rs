@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 use valkeeper_model::{ClusterName, InstanceName, Request, ShardName, ZoneName};
 
 /// Runs Valkey and Redis clusters from one manifest, and keeps them running.
@@ -265,6 +266,13 @@ pub(crate) struct Supervise {
     /// Put the instances on free ports from here on; moves those of a cluster that exists and is down
     #[arg(long, value_name = "PORT")]
     pub(crate) base_port: Option<u16>,
+    /// How long the former password is accepted after the file `password` has changed
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub(crate) password_overlap: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, valkeeper_model::spec::InvalidUnit> {
+    valkeeper_model::spec::parse_duration_ms(text).map(Duration::from_millis)
 }
 
 #[cfg(feature = "kubernetes")]

@@ -22,6 +22,7 @@ pub(crate) struct LocalPlatform {
     pub(crate) record: Arc<dyn Fn(Happened) + Send + Sync>,
     pub(crate) nudge: Arc<Notify>,
     pub(crate) origin: Instant,
+    pub(crate) password_overlap: Duration,
     pub(crate) agents: Agents,
 }
 
@@ -59,6 +60,7 @@ impl LocalPlatform {
             home: self.dir.server(name),
             program: Arc::clone(&self.program),
             passwords: Arc::new(move || dir.password().map_err(std::io::Error::other)),
+            password_overlap: self.password_overlap,
             peers: Arc::new(Others(Arc::clone(&self.agents))),
             record: Arc::clone(&self.record),
             nudge: Arc::clone(&self.nudge),

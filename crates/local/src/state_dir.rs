@@ -231,7 +231,7 @@ impl ClusterDir {
         if text.is_empty() || text.contains(char::is_whitespace) {
             return Err(StateError::Damaged { path, why: "it is empty or holds spaces".to_owned() });
         }
-        Ok(Password::new(text))
+        Password::given(text).map_err(|error| StateError::Damaged { path, why: error.to_string() })
     }
 
     /// Makes the password if there is none yet. A cluster that has a layout has had one: a new one would lock us out of its

@@ -31,6 +31,8 @@ pub struct SupervisorSetup {
     pub program: Program,
     /// Move all instances to ports from here on.
     pub base_port: Option<u16>,
+    /// How long servers accept the former password beside a changed one.
+    pub password_overlap: Duration,
 }
 
 /// Why a supervisor ended, other than by being told to.
@@ -115,6 +117,7 @@ impl Supervisor {
             record: Arc::clone(&record),
             nudge: Arc::clone(&nudge),
             origin,
+            password_overlap: setup.password_overlap,
             agents: Arc::default(),
         });
         let (wishes, requests) = mpsc::unbounded_channel();

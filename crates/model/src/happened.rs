@@ -127,6 +127,18 @@ pub enum Happened {
         /// Which directives.
         directives: Vec<String>,
     },
+    /// A changed password has reached a server, which accepts the former one for a while.
+    PasswordAdded {
+        /// Which.
+        instance: InstanceName,
+        /// For how long, milliseconds.
+        former_ms: u64,
+    },
+    /// A server does not accept the former password any more.
+    PasswordReplaced {
+        /// Which.
+        instance: InstanceName,
+    },
     /// The cluster is whole.
     BecameHealthy,
     /// The cluster is not whole any more.
@@ -145,6 +157,16 @@ impl fmt::Display for Happened {
             Self::Formed => f.write_str("cluster formed: all slots served, all replicas in sync"),
             Self::Started { instance } => write!(f, "{instance} started"),
             Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),
+            Self::PasswordAdded { instance, former_ms } => {
+                let seconds = former_ms / 1_000;
+                write!(
+                    f,
+                    "{instance} accepts the changed password, and the former one for another {seconds} s"
+                )
+            }
+            Self::PasswordReplaced { instance } => {
+                write!(f, "{instance} does not accept the former password any more")
+            }
             Self::Died { instance, how, role: Some(role) } => write!(f, "{instance} ({role}) died: {how}"),
             Self::Died { instance, how, role: None } => write!(f, "{instance} died: {how}"),
             Self::Unresponsive { instance, silent_ms } => {

@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::Stdio;
-use std::time::Instant;
-use valkeeper_client::{Endpoint, LoadReport};
+use std::time::{Duration, Instant};
+use valkeeper_client::{AdminConnection, Endpoint, LoadReport, Password};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -262,6 +262,17 @@ impl<'a> KubeCluster<'a> {
         let pods = self.pods();
         let ip = |pod: &Value| pod["status"]["podIP"].as_str().map(|ip| Endpoint::new(ip, 6379));
         pods.values().filter_map(ip).collect()
+    }
+
+    /// How many servers let in who has this password.
+    pub fn let_in_with(&self, password: &str) -> usize {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let lets_in = |server: &Endpoint| {
+            let server = AdminConnection::new(server.clone(), Some(Password::new(password)));
+            runtime.block_on(server.ping(Duration::from_secs(2))).is_ok()
+        };
+        self.seeds().iter().filter(|server| lets_in(server)).count()
     }
 
     /// Its password.

@@ -7,6 +7,9 @@ use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, WHOLE};
 /// A value that would start another directive: no rule of the definition says so, only the reader.
 const SMUGGLED: &str = "  redis:\n    timeout: \"5\\ndir /elsewhere\"\n";
 
+/// A password that would start another directive as well, if it were put into a server's file as it is.
+const AWKWARD: &str = "s3 \"cr'et\\#\nport 1";
+
 #[test]
 fn a_bad_manifest_is_refused_in_the_words_of_the_command_line() {
     let bed = Bed::with_operator();
@@ -107,7 +110,7 @@ fn the_users_secret_is_missing_wrong_and_taken_away() {
         });
     };
     let give = |key: &str| {
-        cluster.kubectl(&["create", "secret", "generic", "mine", &format!("--from-literal={key}=s3cret")]);
+        cluster.kubectl(&["create", "secret", "generic", "mine", &format!("--from-literal={key}={AWKWARD}")]);
     };
     cluster.apply();
     says("the Secret mine of spec.authSecret.name does not exist");
@@ -117,7 +120,7 @@ fn the_users_secret_is_missing_wrong_and_taken_away() {
     cluster.kubectl(&["delete", "secret", "mine"]);
     give("password");
     cluster.until_healthy();
-    let traffic = KubeTraffic::with_password(&cluster, "s3cret");
+    let traffic = KubeTraffic::with_password(&cluster, AWKWARD);
     cluster.kubectl(&["delete", "secret", "mine"]);
     let (primary, replica) = cluster.roles("s0");
     cluster.kubectl(&["delete", "pod", &replica, "--wait=false"]);
@@ -126,5 +129,34 @@ fn the_users_secret_is_missing_wrong_and_taken_away() {
     traffic.flowing();
     give("password");
     cluster.until_healthy();
+    traffic.finish_unnoticed();
+}
+
+/// Nobody is refused meanwhile, neither who has heard of it nor who has not; that the former one ends, a local scenario shows.
+#[test]
+fn a_changed_password_reaches_servers_that_run() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "wish-password");
+    let processes =
+        || -> Vec<u32> { cluster.pods().into_keys().map(|name| cluster.process(&name, true)).collect() };
+    let (former, before) = (cluster.password(), processes());
+    let traffic = KubeTraffic::start(&cluster);
+    let change = r#"{"stringData": {"password": "the next"}}"#;
+    cluster.kubectl(&["patch", "secret", "cache-auth", "-p", change]);
+    cluster.until("all servers accept the changed password", || {
+        (cluster.let_in_with("the next") == 6).then_some(())
+    });
+    cluster.check(cluster.let_in_with(&former) == 6, "the former password is refused");
+    cluster.check(processes() == before, "servers were restarted");
+    traffic.finish_unnoticed();
+    let traffic = KubeTraffic::with_password(&cluster, "the next");
+    // Who starts now knows the changed one only, and the others have it beside the former.
+    let replica = cluster.roles("s0").1;
+    let uid = || cluster.pods().get(&replica).map(|pod| pod["metadata"]["uid"].clone());
+    let was = uid();
+    cluster.kubectl(&["delete", "pod", &replica, "--wait=false"]);
+    cluster.until("the replica's pod is another", || uid().filter(|uid| Some(uid) != was.as_ref()));
+    cluster.until_healthy();
+    cluster.delete_primary("s0");
     traffic.finish_unnoticed();
 }

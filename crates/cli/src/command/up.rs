@@ -37,7 +37,8 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
     }
     let program = program::find(&state, supervise.server.as_deref())?;
     manifest_file::refuse_unknown_directives(&supervise.file, &spec, &program)?;
-    Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port })
+    let password_overlap = supervise.password_overlap;
+    Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
 }
 
 fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
@@ -158,7 +159,9 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         .arg("--zones")
         .arg(up.supervise.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
         .arg("--server")
-        .arg(&setup.program.path);
+        .arg(&setup.program.path)
+        .arg("--password-overlap")
+        .arg(format!("{}ms", setup.password_overlap.as_millis()));
     if let Some(port) = up.supervise.base_port {
         supervisor.arg("--base-port").arg(port.to_string());
     }

@@ -104,6 +104,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
         home,
         program,
         passwords: Arc::new(move || read_password(&password_file)),
+        password_overlap: valkeeper_agent::PASSWORD_OVERLAP,
         peers: Arc::clone(&peers) as _,
         record,
         nudge: Arc::clone(&nudge),
@@ -150,7 +151,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
 
 fn read_password(path: &std::path::Path) -> std::io::Result<Password> {
     let text = std::fs::read_to_string(path)?;
-    Ok(Password::new(text.trim_end_matches(['\n', '\r'])))
+    Password::given(text.trim_end_matches(['\n', '\r'])).map_err(std::io::Error::other)
 }
 
 /// Uses new certificates when the kubelet has brought them.

@@ -25,6 +25,7 @@ pub mod handover;
 mod launch;
 mod machine;
 mod neighbours;
+pub mod password;
 pub mod promotion;
 mod refusal;
 mod report;

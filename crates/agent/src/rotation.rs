@@ -1,0 +1,151 @@
+//! The password of one running server: which one we use, and how a changed one gets there while it runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use valkeeper_client::{AdminConnection, AskError, Password};
+use valkeeper_model::{Happened, InstanceName, Link};
+use valkeeper_plan::agent::password::{Accepts, PasswordStep, PasswordsSet, due};
+
+/// Between two looks at where passwords come from.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Of one run of a server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Rotation(Arc<Shared>);
+
+struct Shared {
+    connection: AdminConnection,
+    instance: InstanceName,
+    /// How long the former password is accepted.
+    overlap: Duration,
+    record: Arc<dyn Fn(Happened) + Send + Sync>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The one we use.
+    used: Password,
+    /// Accepted as well, or as far as is known.
+    former: Option<Password>,
+    /// The server accepts it and follows with it, and nothing else.
+    settled: Option<Password>,
+    /// Since when the wanted one is another than the server's, and whether the server accepts it by now.
+    noticed: Option<(Instant, bool)>,
+    looked: Option<Instant>,
+}
+
+impl Rotation {
+    /// `started_with` is in the file the server was started with: what it accepts if a later one never reached it.
+    pub(crate) fn new(
+        connection: AdminConnection,
+        instance: InstanceName,
+        used: Password,
+        started_with: Option<Password>,
+        overlap: Duration,
+        record: Arc<dyn Fn(Happened) + Send + Sync>,
+    ) -> Self {
+        let former = started_with.filter(|one| *one != used);
+        let state = Mutex::new(State { used, former, settled: None, noticed: None, looked: None });
+        Self(Arc::new(Shared { connection, instance, overlap, record, state }))
+    }
+
+    /// The server has refused the one we use: the wanted one next, or else the one that it may have had before.
+    pub(crate) async fn refused(&self, wanted: Password) {
+        let mut state = self.0.state.lock().await;
+        let next = if state.used == wanted { state.former.clone().unwrap_or(wanted) } else { wanted };
+        if next != state.used {
+            state.former = Some(std::mem::replace(&mut state.used, next.clone()));
+            self.0.connection.set_password(Some(next));
+        }
+    }
+
+    /// Brings the wanted password to the server, as far as is due. Called while the server answers, as often as one likes.
+    pub(crate) async fn follow(&self, wanted: impl FnOnce() -> std::io::Result<Password>, within: Duration) {
+        let Ok(mut state) = self.0.state.try_lock() else { return };
+        if state.looked.is_some_and(|at| at.elapsed() < EVERY) {
+            return;
+        }
+        state.looked = Some(Instant::now());
+        let Ok(wanted) = wanted() else { return };
+        if state.settled.as_ref() == Some(&wanted) {
+            return;
+        }
+        if let Err(error) = self.0.follow(&mut state, wanted, within).await {
+            tracing::warn!(%error, "a changed password has not reached the server yet");
+        }
+    }
+}
+
+impl Shared {
+    async fn follow(&self, state: &mut State, wanted: Password, within: Duration) -> Result<(), AskError> {
+        let own = self.connection.config_get("requirepass", within).await?;
+        // Both names work everywhere; each engine shows the one that was asked for.
+        let follows = self.connection.config_get("masterauth", within).await?;
+        let is_wanted = |shown: Option<&String>| shown.is_some_and(|shown| shown == wanted.reveal());
+        let link = self.connection.replication(within).await?;
+        if state.used != wanted {
+            state.noticed = None;
+        }
+        let set = PasswordsSet {
+            accepts: match (is_wanted(own.get("requirepass")), state.noticed) {
+                (true, _) => Accepts::Wanted,
+                (false, Some((_, true))) => Accepts::Both,
+                (false, _) => Accepts::Former,
+            },
+            follows: is_wanted(follows.get("masterauth")),
+            unlinked: matches!(link.link(), Some(Link::Lost | Link::NeverUp)),
+        };
+        if set.accepts == Accepts::Wanted && set.follows {
+            (state.settled, state.noticed, state.former) = (Some(wanted), None, None);
+            return Ok(());
+        }
+        let (since, _) = *state.noticed.get_or_insert((Instant::now(), false));
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        for step in due(set, ms(since.elapsed()), ms(self.overlap)) {
+            match step {
+                PasswordStep::AcceptBoth => {
+                    let added = [b">", wanted.reveal().as_bytes()].concat();
+                    let add: [&[u8]; 4] = [b"ACL", b"SETUSER", b"default", &added];
+                    // The engine's own words could repeat the password.
+                    let said = self.connection.raw(&add, within).await;
+                    said.map_err(|error| match error {
+                        AskError::Refused { code, .. } => {
+                            AskError::Refused { code, text: "ACL SETUSER".to_owned() }
+                        }
+                        other => other,
+                    })?;
+                    if state.used != wanted {
+                        self.connection.set_password(Some(wanted.clone()));
+                        state.former = Some(std::mem::replace(&mut state.used, wanted.clone()));
+                    }
+                    state.noticed = Some((since, true));
+                    let former_ms = ms(self.overlap);
+                    (self.record)(Happened::PasswordAdded { instance: self.instance.clone(), former_ms });
+                }
+                PasswordStep::FollowWithWanted => self.follow_with(&wanted, within).await?,
+                PasswordStep::FollowWithFormer => {
+                    if let Some(former) = &state.former {
+                        self.follow_with(former, within).await?;
+                    }
+                }
+                PasswordStep::EndFormer => {
+                    self.connection.config_set(&[("requirepass", wanted.reveal())], within).await?;
+                    (self.record)(Happened::PasswordReplaced { instance: self.instance.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow_with(&self, password: &Password, within: Duration) -> Result<(), AskError> {
+        self.connection.config_set(&[("masterauth", password.reveal())], within).await
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation").field("instance", &self.0.instance).finish_non_exhaustive()
+    }
+}
