@@ -34,6 +34,8 @@ struct State {
     /// Since when the wanted one is another than the server's, and whether the server accepts it by now.
     noticed: Option<(Instant, bool)>,
     looked: Option<Instant>,
+    /// It has been told that the wanted one cannot be read.
+    unreadable: bool,
 }
 
 impl Rotation {
@@ -47,7 +49,8 @@ impl Rotation {
         record: Arc<dyn Fn(Happened) + Send + Sync>,
     ) -> Self {
         let former = started_with.filter(|one| *one != used);
-        let state = Mutex::new(State { used, former, settled: None, noticed: None, looked: None });
+        let state =
+            Mutex::new(State { used, former, settled: None, noticed: None, looked: None, unreadable: false });
         Self(Arc::new(Shared { connection, instance, overlap, record, state }))
     }
 
@@ -68,7 +71,16 @@ impl Rotation {
             return;
         }
         state.looked = Some(Instant::now());
-        let Ok(wanted) = wanted() else { return };
+        let wanted = match wanted() {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                if !std::mem::replace(&mut state.unreadable, true) {
+                    tracing::warn!(%error, "the password cannot be read; the server keeps the one it has");
+                }
+                return;
+            }
+        };
+        state.unreadable = false;
         if state.settled.as_ref() == Some(&wanted) {
             return;
         }
