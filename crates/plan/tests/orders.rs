@@ -1,11 +1,11 @@
-//! Who is told what again.
+//! Who is told what again, and how often is looked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Address, AgentOrder, AgentReport, ClusterSpec, DiskRole, InstanceName, Millis, Observation,
     Observed, Process, Unseen, ZoneName, manifest,
 };
-use valkeeper_plan::controller::{Command, Controller, Event};
+use valkeeper_plan::controller::{Command, Controller, Event, Pace};
 use valkeeper_plan::placement::Ids;
 
 struct Counted(u8);
@@ -120,4 +120,35 @@ fn who_has_no_order_is_told_and_where_nobody_is_nobody_is_told() {
     });
     let names: Vec<_> = given.keys().cloned().collect();
     assert_eq!(look(&mut controller, seen.collect()), [names[0].clone(), names[2].clone()]);
+}
+
+/// Objects that are made again, and reviews in turn, are no news of a cluster that nobody can reach; another address is.
+#[test]
+fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_otherwise() {
+    let (controller, given) = ordered(|_| ());
+    let mut controller = controller.at_pace(Pace { at_rest_ms: 60_000, unsettled_ms: 50, stuck_ms: 120_000 });
+    let unseen = || Observation {
+        at: Millis(0),
+        instances: given.keys().map(|name| (name.clone(), Observed::Unknown(Unseen::Unreachable))).collect(),
+        names_elsewhere: BTreeSet::new(),
+    };
+    let mut places: BTreeMap<_, _> = given
+        .iter()
+        .map(|(name, order)| (name.clone(), order.myself().expect("a member").address.clone()))
+        .collect();
+    controller.handle(Millis(0), Event::Observed(unseen()));
+    let hour = Millis(3_600_000);
+    controller.handle(hour, Event::Tick);
+    controller.handle(hour, Event::Observed(unseen()));
+    assert_eq!(controller.wake_at(), Some(hour.plus(120_000)));
+    let mut provisioned = |places: &BTreeMap<_, _>| {
+        let commands = controller.handle(hour, Event::Moved);
+        assert!(commands.iter().any(|command| matches!(command, Command::Provision(_))));
+        controller.handle(hour, Event::Provisioned(Ok(places.clone())));
+        controller.handle(hour, Event::Observed(unseen()));
+        controller.wake_at()
+    };
+    assert_eq!(provisioned(&places), Some(hour.plus(120_000)));
+    *places.values_mut().next().expect("six") = address(77);
+    assert_eq!(provisioned(&places), Some(hour.plus(50)));
 }

@@ -172,7 +172,6 @@ impl Controller {
             Event::Nudged => self.nudged(now),
             Event::Moved => {
                 self.moved = true;
-                self.changed_at = now;
                 if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
                     *until = now;
                 }
@@ -354,7 +353,12 @@ impl Controller {
         match result {
             Ok(addresses) => {
                 // Where somebody was last is better than nothing for who is not there now: the others still know it by that.
+                let before = self.addresses.clone();
                 self.addresses.extend(addresses);
+                // What was made again, or looked through in turn, is no news of the cluster: looked at as often as before.
+                if self.addresses != before {
+                    self.changed_at = now;
+                }
                 self.order_all(None);
                 self.observe();
             }
