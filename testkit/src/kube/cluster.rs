@@ -9,6 +9,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use valkeeper_client::{AdminConnection, Endpoint, LoadReport, Password};
 
+/// Longer than readiness probes are apart.
+const SOON: Duration = Duration::from_secs(15);
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -67,9 +70,11 @@ impl<'a> KubeCluster<'a> {
     pub fn standing(bed: &'a Bed) -> Self {
         let mut cluster = Self::describe(bed, "standing", WHOLE, "");
         cluster.stays = true;
-        if !(cluster.is_healthy() && cluster.all_ready()) {
+        if !cluster.is_whole_soon() {
             cluster.force_away();
-            cluster.until("it is gone", || cluster.pods().is_empty().then_some(()));
+            cluster.until("it is gone", || {
+                cluster.kubectl(&["get", "pods,pvc", "-o", "name"]).is_empty().then_some(())
+            });
             cluster.apply();
         }
         cluster.until_healthy();
@@ -81,6 +86,21 @@ impl<'a> KubeCluster<'a> {
                 .unwrap_or_else(|error| cluster.fail(&format!("{shard}: {error}")));
         }
         cluster
+    }
+
+    /// A scenario may end before the last probe has told that a pod is ready again.
+    fn is_whole_soon(&self) -> bool {
+        let begun = Instant::now();
+        while self.try_kubectl(&["get", "redisclusters", &self.name]).is_ok() {
+            if self.is_healthy() && self.all_ready() {
+                return true;
+            }
+            if begun.elapsed() > SOON {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        false
     }
 
     /// Its manifest.

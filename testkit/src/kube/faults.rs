@@ -3,6 +3,7 @@
 
 use super::bed::{Bed, run};
 use crate::waiting::until;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 
@@ -133,18 +134,23 @@ impl Bed {
         }
     }
 
-    /// Empties the folder of a volume.
+    /// Empties the folder of a volume. Its server may still be at work in it: what has gone by itself is as good as removed.
     pub fn wipe_volume(&self, volume: &str) {
         let (node, number) = volume.rsplit_once('-').expect("a volume's name");
         let folder = self.run.join(node).join("volumes").join(number);
-        for entry in std::fs::read_dir(&folder).expect("the volume is there") {
-            let path = entry.expect("readable").path();
-            if path.is_dir() {
-                std::fs::remove_dir_all(path).expect("removable");
-            } else {
-                std::fs::remove_file(path).expect("removable");
+        let left =
+            || std::fs::read_dir(&folder).expect("the volume is there").flatten().map(|entry| entry.path());
+        until("the volume is empty", || {
+            for path in left() {
+                let removed =
+                    if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                match removed.map_err(|error| error.kind()) {
+                    Ok(()) | Err(ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
+                    Err(other) => panic!("{}: {other}", path.display()),
+                }
             }
-        }
+            left().next().is_none().then_some(())
+        });
     }
 }
 

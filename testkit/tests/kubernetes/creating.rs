@@ -47,6 +47,21 @@ fn two_clusters_of_one_name_know_nothing_of_each_other() {
     other.until_healthy();
 }
 
+/// Its volumes go when its pods have gone, and what Kubernetes collects goes some time after: neither may be taken for a cluster to come
+/// back, which would wait for data that nobody has.
+#[test]
+fn made_again_while_all_that_was_left_of_it_is_being_deleted() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::create(&bed, "anew");
+    KubeTraffic::start(&cluster).finish(0);
+    cluster.kubectl(&["delete", "redisclusters", "cache", "--wait=false"]);
+    cluster.kubectl(&["delete", "pvc", "--all", "--wait=false"]);
+    cluster.check(!cluster.pods().is_empty(), "its pods have gone too early to show anything");
+    cluster.apply();
+    cluster.until_healthy();
+    KubeTraffic::start(&cluster).finish_unnoticed();
+}
+
 #[test]
 fn deleted_while_it_is_made_and_made_again_on_its_volumes() {
     let bed = Bed::with_operator();

@@ -4,14 +4,15 @@
 use super::world::Seen;
 use crate::objects::Owner;
 use crate::objects::storage::{self, Piece};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use kube::api::{ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use valkeeper_engine::{Boxed, Store};
+use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
 use valkeeper_model::{ClusterSpec, Generation, InstanceName, Layout};
 use valkeeper_plan::controller::CommitError;
@@ -44,11 +45,34 @@ impl LayoutStore {
         let Some(object) = self.api().get_opt(&self.name()).await.map_err(|error| error.to_string())? else {
             return Ok(None);
         };
+        // Kubernetes removes what a deleted one owned in its own time. Its volumes may have been deleted as well: what is followed is on those
+        // that are there.
+        if self.is_left_over(&object.metadata) {
+            return Err(format!(
+                "ConfigMap {} is of a RedisCluster that was deleted, and will go",
+                self.name()
+            ));
+        }
         let text = object.data.as_ref().and_then(|data| data.get(LAYOUT_KEY));
         let damaged = |why: String| format!("ConfigMap {} is damaged: {why}", self.name());
         let text = text.ok_or_else(|| damaged(format!("{LAYOUT_KEY} is missing")))?;
         let layout = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
         Ok(Some((object, layout)))
+    }
+
+    /// Owned by another one of this name, which is gone. What was left on purpose (`--cascade=orphan`) is owned by none.
+    fn is_left_over(&self, object: &ObjectMeta) -> bool {
+        let owners = object.owner_references.iter().flatten();
+        let mut ours = owners.filter(|owner| owner.kind == RedisCluster::KIND).peekable();
+        ours.peek().is_some() && ours.all(|owner| owner.uid != self.owner.uid)
+    }
+
+    /// Its volumes, as they are now: what the watch has seen may be older than the cluster.
+    async fn claims(&self) -> kube::Result<Vec<PartialObjectMeta<PersistentVolumeClaim>>> {
+        let all: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.client.clone(), &self.owner.home.namespace);
+        let of_it = format!("{}={}", names::LABEL_CLUSTER, self.owner.home.cluster);
+        Ok(all.list_metadata(&ListParams::default().labels(&of_it)).await?.items)
     }
 
     /// Creates it; `false` if there is one.
@@ -71,9 +95,21 @@ impl LayoutStore {
         if let Some((_, layout)) = self.stored().await? {
             return Ok(Some(layout));
         }
-        let claims = self.seen.objects_of("PersistentVolumeClaim");
-        let pieces: Vec<Piece> =
-            claims.values().filter_map(|claim| Piece::read(claim.layout_piece.as_deref()?)).collect();
+        let claims = self.claims().await.map_err(|error| error.to_string())?;
+        let going = claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_some());
+        let going: Vec<&str> = going.filter_map(|claim| claim.metadata.name.as_deref()).collect();
+        if !going.is_empty() {
+            let names = going.join(", ");
+            return Err(format!(
+                "volumes are being deleted: {names}; what the others hold is looked at when they are gone"
+            ));
+        }
+        let pieces: Vec<Piece> = claims
+            .iter()
+            .filter_map(|claim| {
+                Piece::read(claim.metadata.annotations.as_ref()?.get(names::ANNOTATION_LAYOUT)?)
+            })
+            .collect();
         let spec = &self.spec;
         let rebuilt =
             storage::rebuild(&pieces, spec, server_config(spec)).map_err(|error| error.to_string())?;
