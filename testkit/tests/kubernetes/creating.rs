@@ -1,5 +1,6 @@
 //! A cluster comes to be, whatever happens to its operator meanwhile.
 
+use serde_json::Value;
 use std::time::Duration;
 use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, WHOLE};
 
@@ -59,6 +60,9 @@ fn made_again_while_all_that_was_left_of_it_is_being_deleted() {
     cluster.check(!cluster.pods().is_empty(), "its pods have gone too early to show anything");
     cluster.apply();
     cluster.until_healthy();
+    let owner = cluster.object()["metadata"]["uid"].clone();
+    let of_it = |pod: &Value| pod["metadata"]["ownerReferences"][0]["uid"] == owner;
+    cluster.check(cluster.pods().values().all(of_it), "it is healthy on pods that will be collected");
     KubeTraffic::start(&cluster).finish_unnoticed();
 }
 

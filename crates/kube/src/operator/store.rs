@@ -4,11 +4,14 @@
 use super::world::Seen;
 use crate::objects::Owner;
 use crate::objects::storage::{self, Piece};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::api::{ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 use valkeeper_engine::{Boxed, Store};
@@ -67,10 +70,15 @@ impl LayoutStore {
         ours.peek().is_some() && ours.all(|owner| owner.uid != self.owner.uid)
     }
 
-    /// Its volumes, as they are now: what the watch has seen may be older than the cluster.
-    async fn claims(&self) -> kube::Result<Vec<PartialObjectMeta<PersistentVolumeClaim>>> {
-        let all: Api<PersistentVolumeClaim> =
-            Api::namespaced(self.client.clone(), &self.owner.home.namespace);
+    /// Those of a kind that are its by their labels, as they are now: what the watch has seen may be older than the cluster.
+    async fn of_it<K>(&self) -> kube::Result<Vec<PartialObjectMeta<K>>>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let all: Api<K> = Api::namespaced(self.client.clone(), &self.owner.home.namespace);
         let of_it = format!("{}={}", names::LABEL_CLUSTER, self.owner.home.cluster);
         Ok(all.list_metadata(&ListParams::default().labels(&of_it)).await?.items)
     }
@@ -95,7 +103,14 @@ impl LayoutStore {
         if let Some((_, layout)) = self.stored().await? {
             return Ok(Some(layout));
         }
-        let claims = self.claims().await.map_err(|error| error.to_string())?;
+        let pods = self.of_it::<Pod>().await.map_err(|error| error.to_string())?;
+        let left_over = pods.iter().filter(|pod| self.is_left_over(&pod.metadata));
+        let left_over: Vec<&str> = left_over.filter_map(|pod| pod.metadata.name.as_deref()).collect();
+        if !left_over.is_empty() {
+            let names = left_over.join(", ");
+            return Err(format!("pods are of a RedisCluster that was deleted, and will go: {names}"));
+        }
+        let claims = self.of_it::<PersistentVolumeClaim>().await.map_err(|error| error.to_string())?;
         let going = claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_some());
         let going: Vec<&str> = going.filter_map(|claim| claim.metadata.name.as_deref()).collect();
         if !going.is_empty() {
