@@ -39,10 +39,7 @@ impl<'a, S: Subject> Traffic<'a, S> {
     }
 
     pub(crate) fn begin(subject: &'a S, config: LoadConfig) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime can be made");
+        let runtime = runtime();
         let load = match runtime.block_on(Load::start(config)) {
             Ok(load) => load,
             Err(error) => subject.fail(&format!("the load: {error}")),
@@ -132,4 +129,8 @@ impl Subject for Cluster<'_> {
     fn fail(&self, why: &str) -> ! {
         self.fail(why)
     }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }

@@ -1,5 +1,6 @@
 //! The password of one running server: which one we use, and how a changed one gets there while it runs.
 
+use crate::runtime::millis;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,14 +26,14 @@ struct Shared {
 }
 
 struct State {
-    /// The one we use.
+    /// The one we use: while the server answers, it accepts it.
     used: Password,
     /// Accepted as well, or as far as is known.
     former: Option<Password>,
     /// The server accepts it and follows with it, and nothing else.
     settled: Option<Password>,
-    /// Since when the wanted one is another than the server's, and whether the server accepts it by now.
-    noticed: Option<(Instant, bool)>,
+    /// Since when the wanted one is another than the server's.
+    noticed: Option<Instant>,
     looked: Option<Instant>,
     /// It has been told that the wanted one cannot be read.
     unreadable: bool,
@@ -101,10 +102,10 @@ impl Shared {
             state.noticed = None;
         }
         let set = PasswordsSet {
-            accepts: match (is_wanted(own.get("requirepass")), state.noticed) {
+            accepts: match (is_wanted(own.get("requirepass")), state.used == wanted) {
                 (true, _) => Accepts::Wanted,
-                (false, Some((_, true))) => Accepts::Both,
-                (false, _) => Accepts::Former,
+                (false, true) => Accepts::Both,
+                (false, false) => Accepts::Former,
             },
             follows: is_wanted(follows.get("masterauth")),
             unlinked: matches!(link.link(), Some(Link::Lost | Link::NeverUp)),
@@ -113,9 +114,9 @@ impl Shared {
             (state.settled, state.noticed, state.former) = (Some(wanted), None, None);
             return Ok(());
         }
-        let (since, _) = *state.noticed.get_or_insert((Instant::now(), false));
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        for step in due(set, ms(since.elapsed()), ms(self.overlap)) {
+        let since = *state.noticed.get_or_insert_with(Instant::now);
+        let overlap_ms = millis(self.overlap).0;
+        for step in due(set, millis(since.elapsed()).0, overlap_ms) {
             match step {
                 PasswordStep::AcceptBoth => {
                     let added = [b">", wanted.reveal().as_bytes()].concat();
@@ -128,13 +129,10 @@ impl Shared {
                         }
                         other => other,
                     })?;
-                    if state.used != wanted {
-                        self.connection.set_password(Some(wanted.clone()));
-                        state.former = Some(std::mem::replace(&mut state.used, wanted.clone()));
-                    }
-                    state.noticed = Some((since, true));
-                    let former_ms = ms(self.overlap);
-                    (self.record)(Happened::PasswordAdded { instance: self.instance.clone(), former_ms });
+                    self.connection.set_password(Some(wanted.clone()));
+                    state.former = Some(std::mem::replace(&mut state.used, wanted.clone()));
+                    let instance = self.instance.clone();
+                    (self.record)(Happened::PasswordAdded { instance, former_ms: overlap_ms });
                 }
                 PasswordStep::FollowWithWanted => self.follow_with(&wanted, within).await?,
                 PasswordStep::FollowWithFormer => {

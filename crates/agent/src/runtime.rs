@@ -398,6 +398,6 @@ fn now(origin: Instant) -> Millis {
     millis(origin.elapsed())
 }
 
-fn millis(time: Duration) -> Millis {
+pub(crate) fn millis(time: Duration) -> Millis {
     Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

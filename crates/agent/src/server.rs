@@ -130,7 +130,8 @@ impl ServerHome {
         let places = Places { data: data.path(), log: &log };
         let knows = |name: &str| program.knows(name);
         let mut text = server_file::render(&plan.config, &self.own, &plan.address, &places, password, knows);
-        let _ = writeln!(text, "pidfile \"{}\"", self.root.join("server.pid").display());
+        let pid_file = server_file::quoted(&self.root.join("server.pid").to_string_lossy());
+        let _ = writeln!(text, "pidfile {pid_file}");
         let file = self.root.join("server.conf");
         replace(&file, text.as_bytes()).map_err(unusable)?;
         let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());

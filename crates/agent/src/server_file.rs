@@ -79,7 +79,7 @@ pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
 }
 
 /// In double quotes, as the engine's own parser (`sdssplitargs`) takes it: a line break in a password would begin another directive.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

@@ -1,6 +1,7 @@
 //! A cluster in a namespace of its own.
 
 use super::bed::Bed;
+use crate::traffic::runtime;
 use crate::waiting::DEADLINE;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -286,8 +287,7 @@ impl<'a> KubeCluster<'a> {
 
     /// How many servers let in who has this password.
     pub fn let_in_with(&self, password: &str) -> usize {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime();
         let lets_in = |server: &Endpoint| {
             let server = AdminConnection::new(server.clone(), Some(Password::new(password)));
             runtime.block_on(server.ping(Duration::from_secs(2))).is_ok()

@@ -104,17 +104,11 @@ impl LayoutStore {
             return Ok(Some(layout));
         }
         let pods = self.of_it::<Pod>().await.map_err(|error| error.to_string())?;
-        let left_over = pods.iter().filter(|pod| self.is_left_over(&pod.metadata));
-        let left_over: Vec<&str> = left_over.filter_map(|pod| pod.metadata.name.as_deref()).collect();
-        if !left_over.is_empty() {
-            let names = left_over.join(", ");
+        if let Some(names) = named(&pods, |pod| self.is_left_over(pod)) {
             return Err(format!("pods are of a RedisCluster that was deleted, and will go: {names}"));
         }
         let claims = self.of_it::<PersistentVolumeClaim>().await.map_err(|error| error.to_string())?;
-        let going = claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_some());
-        let going: Vec<&str> = going.filter_map(|claim| claim.metadata.name.as_deref()).collect();
-        if !going.is_empty() {
-            let names = going.join(", ");
+        if let Some(names) = named(&claims, |claim| claim.deletion_timestamp.is_some()) {
             return Err(format!(
                 "volumes are being deleted: {names}; what the others hold is looked at when they are gone"
             ));
@@ -192,4 +186,11 @@ impl Store for LayoutStore {
         let store = self.clone();
         Box::pin(async move { store.write(layout, after).await })
     }
+}
+
+/// The names of those of which that is so, if there are any.
+fn named<K>(objects: &[PartialObjectMeta<K>], is_so: impl Fn(&ObjectMeta) -> bool) -> Option<String> {
+    let names = objects.iter().map(|object| &object.metadata).filter(|metadata| is_so(metadata));
+    let names: Vec<&str> = names.filter_map(|metadata| metadata.name.as_deref()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }

@@ -352,13 +352,12 @@ impl Controller {
     fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
         match result {
             Ok(addresses) => {
-                // Where somebody was last is better than nothing for who is not there now: the others still know it by that.
-                let before = self.addresses.clone();
-                self.addresses.extend(addresses);
                 // What was made again, or looked through in turn, is no news of the cluster: looked at as often as before.
-                if self.addresses != before {
+                if addresses.iter().any(|(name, at)| self.addresses.get(name) != Some(at)) {
                     self.changed_at = now;
                 }
+                // Where somebody was last is better than nothing for who is not there now: the others still know it by that.
+                self.addresses.extend(addresses);
                 self.order_all(None);
                 self.observe();
             }
