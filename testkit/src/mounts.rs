@@ -13,9 +13,7 @@ pub fn in_namespace(test: &str, scenario: impl FnOnce()) {
         return scenario();
     }
     let program = std::env::current_exe().expect("a test knows its program");
-    let as_root = rustix::process::getuid().is_root();
-    let mut command = Command::new("unshare");
-    command.args(if as_root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"][..] });
+    let mut command = unshare(&["--mount"]);
     command.arg("--").arg(program).args(["--exact", test, "--include-ignored", "--nocapture"]);
     let output = command.env(INSIDE, "1").output().expect("unshare can be run");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -25,6 +23,16 @@ pub fn in_namespace(test: &str, scenario: impl FnOnce()) {
         "{test} in a namespace of its own: {}\n{said}\n{complained}",
         output.status
     );
+}
+
+/// `unshare` with these namespaces, with no privilege where users may make them.
+pub fn unshare(namespaces: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::getuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(namespaces);
+    command
 }
 
 fn mount(args: &[&str], at: &Path) {

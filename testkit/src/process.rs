@@ -27,6 +27,12 @@ pub fn started_at(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// The process that started it, as long as that lives.
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Does it live?
 pub fn alive(pid: u32) -> bool {
     started_at(pid).is_some()

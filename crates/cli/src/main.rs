@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod ending;
 mod failure;
 mod manifest_file;
 mod output;
@@ -14,6 +15,21 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // One thread does: the work is waiting, and the fewer threads, the less memory at rest.
+    let begun = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let ending = {
+            let _within = runtime.enter();
+            ending::Ending::listen()?
+        };
+        Ok((runtime, ending))
+    });
+    let (runtime, ending) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
     let args = parse();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("VALKEEPER_LOG").unwrap_or_else(|_| {
@@ -28,15 +44,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
-    // One thread does: the work is waiting, and the fewer threads, the less memory at rest.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return ExitCode::from(1);
-        }
-    };
-    let result = runtime.block_on(command::run(args));
+    let result = runtime.block_on(command::run(args, ending));
     // Nothing that is still in the background is worth waiting for.
     runtime.shutdown_background();
     match result {

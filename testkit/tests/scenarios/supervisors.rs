@@ -1,8 +1,11 @@
 //! Supervisors that die, and supervisors that are too many.
 
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 use valkeeper_testkit::cluster::said;
+use valkeeper_testkit::mounts::unshare;
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process, waiting};
 
 #[test]
@@ -56,6 +59,33 @@ fn a_process_that_is_not_ours_is_never_taken_for_one() {
     cluster.check(unharmed, "a stranger's process was ended");
     cluster.check(status.healthy, "the replica is not back");
     traffic.finish(0);
+}
+
+/// In a container it is process 1, for which the kernel drops a SIGTERM that has no handler yet.
+#[test]
+fn process_1_that_is_told_to_end_while_it_starts_ends() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("first"));
+    let text = std::fs::read(cluster.file()).unwrap();
+    let pipe = place.path().join("pipe.yaml");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    let program = cluster.command(&["up"]);
+    let mut command = unshare(&["--pid", "--fork", "--kill-child"]);
+    command.arg("--").arg(program.get_program()).args(program.get_args()).arg(&pipe);
+    command.arg("--server").arg(&cluster.server).args(["--base-port", &place.first_port().to_string()]);
+    let mut outside = command.stdin(Stdio::null()).current_dir(place.path()).spawn().unwrap();
+    let first = waiting::until("process 1 runs", || {
+        process::all().find(|pid| process::parent(*pid) == Some(outside.id()))
+    });
+    // Nobody opens it for reading before it has begun with the command.
+    let mut manifest = waiting::until("the manifest is asked for", || {
+        open(&pipe, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok().map(std::fs::File::from)
+    });
+    process::signal(first, process::Signal::TERM);
+    manifest.write_all(&text).unwrap();
+    drop(manifest);
+    let ended = waiting::until("it has ended", || outside.try_wait().unwrap());
+    assert!(ended.success(), "it did not end well: {ended}");
 }
 
 /// Kills a primary and, that many milliseconds later, the supervisor.

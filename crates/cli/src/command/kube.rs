@@ -1,6 +1,7 @@
 //! What runs on Kubernetes, and what installs it there.
 
 use crate::args::{Kube, Operator};
+use crate::ending::Ending;
 use crate::output;
 use anyhow::Context as _;
 use std::net::Ipv6Addr;
@@ -13,7 +14,7 @@ use valkeeper_kube::{Lifetimes, operator};
 /// As many waiting connections as the servers ask for (`tcp-backlog` 511) and some more.
 const SOMAXCONN: &str = "1024";
 
-pub(super) async fn operator(asked: &Operator) -> anyhow::Result<()> {
+pub(super) async fn operator(asked: &Operator, ending: &mut Ending) -> anyhow::Result<()> {
     let scope = if asked.watch.is_empty() { Scope::All } else { Scope::Only(asked.watch.clone()) };
     let setup = OperatorSetup {
         namespace: asked.own_namespace.clone(),
@@ -25,11 +26,11 @@ pub(super) async fn operator(asked: &Operator) -> anyhow::Result<()> {
         listen: Ipv6Addr::UNSPECIFIED.into(),
         lifetimes: Lifetimes::default(),
     };
-    operator::run(setup).await.context("the operator ended")
+    operator::run(setup, ending.told()?).await.context("the operator ended")
 }
 
-pub(super) async fn agent() -> anyhow::Result<()> {
-    pod::run(PodSetup::read()?).await.context("the agent ended")
+pub(super) async fn agent(ending: &mut Ending) -> anyhow::Result<()> {
+    pod::run(PodSetup::read()?, ending.told()?).await.context("the agent ended")
 }
 
 pub(super) fn install(folder: &Path) -> anyhow::Result<()> {

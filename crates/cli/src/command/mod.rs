@@ -14,6 +14,7 @@ mod remote;
 mod up;
 
 use crate::args::{Args, Command};
+use crate::ending::Ending;
 use crate::status::Status;
 use crate::{output, target};
 use clap::CommandFactory as _;
@@ -22,14 +23,14 @@ use std::time::Duration;
 /// A switchover waits for a near moment, a restart for the server to be in sync again.
 const REQUEST_WITHIN: Duration = Duration::from_secs(130);
 
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
     #[cfg(feature = "kubernetes")]
-    if args.kubernetes.is_meant() && remote::run(&args).await? {
+    if args.kubernetes.is_meant() && remote::run(&args, &mut ending).await? {
         return Ok(());
     }
     match &args.command {
-        Command::Up(up) => up::up(&args, up).await,
-        Command::Supervise(supervise) => up::supervise(&args, supervise).await,
+        Command::Up(up) => up::up(&args, up, &mut ending).await,
+        Command::Supervise(supervise) => up::supervise(&args, supervise, &mut ending).await,
         Command::Down(within) => down::down(&args, *within).await,
         Command::Delete { purge } => down::delete(&args, *purge),
         Command::Status { watch, output } => status(&args, *watch, output.format).await,
@@ -46,13 +47,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Cli { command, timeout, output } => {
             cli::cli(&args, command, Duration::from_secs(*timeout), output.format).await
         }
-        Command::Drill(event) => drill::drill(&args, event).await,
+        Command::Drill(event) => drill::drill(&args, event, &mut ending).await,
         #[cfg(feature = "kubernetes")]
-        Command::Operator(operator) => kube::operator(operator).await,
+        Command::Operator(operator) => kube::operator(operator, &mut ending).await,
         #[cfg(feature = "kubernetes")]
         Command::Kube(command) => kube::kube(command),
         #[cfg(feature = "kubernetes")]
-        Command::Agent => kube::agent().await,
+        Command::Agent => kube::agent(&mut ending).await,
         #[cfg(feature = "kubernetes")]
         Command::Install { folder } => kube::install(folder),
         #[cfg(feature = "kubernetes")]

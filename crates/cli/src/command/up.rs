@@ -1,6 +1,7 @@
 //! `up`: check everything that can be checked beforehand, then supervise, here or in the background.
 
 use crate::args::{Args, Supervise, Up, Within};
+use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::patience::Patience;
 use crate::status::Status;
@@ -9,7 +10,6 @@ use anyhow::Context as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use valkeeper_local::{ClusterDir, Supervisor, SupervisorError, SupervisorSetup, Watching};
 
@@ -67,29 +67,17 @@ fn failure(error: SupervisorError) -> anyhow::Error {
 }
 
 /// The supervisor itself: until SIGTERM, SIGINT or `down`.
-pub(crate) async fn supervise(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
+pub(crate) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
     let (supervisor, _) = claim(setup(args, supervise)?)?;
-    supervisor.run(ended()?).await.map_err(failure)
+    supervisor.run(ending.told()?).await.map_err(failure)
 }
 
-/// SIGINT or SIGTERM came.
-pub(super) fn ended() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-pub(crate) async fn up(args: &Args, up: &Up) -> anyhow::Result<()> {
-    if up.detach { detached(args, up).await } else { foreground(args, &up.supervise).await }
+pub(crate) async fn up(args: &Args, up: &Up, ending: &mut Ending) -> anyhow::Result<()> {
+    if up.detach { detached(args, up).await } else { foreground(args, &up.supervise, ending).await }
 }
 
 /// In the foreground: what happens is said as it happens, until Ctrl-C.
-async fn foreground(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
+async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
     let setup = setup(args, supervise)?;
     let name = setup.spec.name.clone();
     let dir = setup.state.cluster(&name);
@@ -122,9 +110,9 @@ async fn foreground(args: &Args, supervise: &Supervise) -> anyhow::Result<()> {
         eprintln!("`valkeeper connect` says how to connect; Ctrl-C stops the cluster, data is kept");
         std::future::pending::<anyhow::Result<()>>().await
     };
-    let ended = ended()?;
+    let told = ending.told()?;
     let stop = async {
-        ended.await;
+        told.await;
         eprintln!("stopping");
     };
     tokio::select! {

@@ -49,7 +49,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use watches::Watches;
 use world::World;
@@ -98,11 +97,10 @@ pub enum OperatorError {
     Deposed,
 }
 
-/// Runs until it is told to end or loses its lease.
-pub async fn run(setup: OperatorSetup) -> Result<(), OperatorError> {
+/// Runs until it is told to end (`told` completes) or loses its lease.
+pub async fn run(setup: OperatorSetup, told: impl Future<Output = ()>) -> Result<(), OperatorError> {
     let system = |what| move |source| OperatorError::System { what, source };
-    let mut ending = signal(SignalKind::terminate()).map_err(system("SIGTERM"))?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("SIGINT"))?;
+    tokio::pin!(told);
     let client = Client::try_from(kube::Config::infer().await?)?;
     let phases = Arc::new(Phases::new());
     let probes =
@@ -117,15 +115,13 @@ pub async fn run(setup: OperatorSetup) -> Result<(), OperatorError> {
         Candidate { client: client.clone(), namespace: setup.namespace.clone(), name: setup.name.clone() };
     tokio::select! {
         () = candidate.elected() => {}
-        _ = ending.recv() => return Ok(()),
-        _ = interrupted.recv() => return Ok(()),
+        () = &mut told => return Ok(()),
     }
     phases.leading.store(true, Ordering::Relaxed);
     tokio::select! {
         () = lead(&client, &setup, news, phases) => {}
         () = candidate.keep() => return Err(OperatorError::Deposed),
-        _ = ending.recv() => {}
-        _ = interrupted.recv() => {}
+        () = told => {}
     }
     candidate.resign().await;
     Ok(())

@@ -37,7 +37,6 @@ use peers::{OwnAgent, PodPeers};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use valkeeper_agent::{AgentSetup, Neighbours, ServerHome};
 use valkeeper_client::Password;
@@ -71,12 +70,9 @@ pub(super) fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> 
     move |source| PodError::System { what: what.into(), source }
 }
 
-/// Runs the agent until it is told to end (SIGTERM); then the server has handed over, if it could, and has ended.
-pub async fn run(setup: PodSetup) -> Result<(), PodError> {
+/// Runs the agent until it is told to end (`told` completes); then the server has handed over, if it could, and has ended.
+pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), PodError> {
     let setup = Arc::new(setup);
-    // Asked of the system before anything else: a pod that is deleted right away must not wait for its grace period.
-    let mut ending = signal(SignalKind::terminate()).map_err(system("SIGTERM"))?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("SIGINT"))?;
     orphans::reap().map_err(system("SIGCHLD"))?;
     let program = Arc::new(program_file::probe(&setup.server)?);
     let credentials = Arc::new(Credentials::new(setup.identity()?)?);
@@ -137,8 +133,7 @@ pub async fn run(setup: PodSetup) -> Result<(), PodError> {
     tokio::spawn(renew(Arc::clone(&setup), credentials, caller));
     nudge.notify_one();
     tokio::select! {
-        _ = ending.recv() => {}
-        _ = interrupted.recv() => {}
+        () = told => {}
         _ = replacement.changed() => {
             let Some(program) = replacement.borrow().clone() else { return Ok(()) };
             return Err(successor::go_on_as(&program, agent.leave().await));

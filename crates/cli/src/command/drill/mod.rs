@@ -9,8 +9,8 @@ mod ground;
 mod report;
 mod writers;
 
-use super::up::ended;
 use crate::args::{Args, Drill};
+use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::{output, target};
 use event::Event;
@@ -18,10 +18,10 @@ use ground::Ground;
 use report::DrillReport;
 use std::pin::Pin;
 
-pub(crate) async fn drill(args: &Args, drill: &Drill) -> anyhow::Result<()> {
+pub(crate) async fn drill(args: &Args, drill: &Drill, ending: &mut Ending) -> anyhow::Result<()> {
     refuse_none(drill)?;
     // Ctrl-C ends the run that is on, and then cleans up as always.
-    let ended = ended()?;
+    let ended = ending.told()?;
     tokio::pin!(ended);
     match Event::of(drill.event) {
         None => {
@@ -37,13 +37,14 @@ pub(crate) async fn drill(args: &Args, drill: &Drill) -> anyhow::Result<()> {
 pub(super) async fn on_kubernetes(
     remote: valkeeper_kube::remote::Remote,
     drill: &Drill,
+    ending: &mut Ending,
 ) -> anyhow::Result<()> {
     refuse_none(drill)?;
     let Some(event) = Event::of(drill.event) else {
         let hint = "`valkeeper apply -f FILE --wait` makes a cluster";
         return Err(Failure::new(Kind::Usage, "there is no `drill create` on Kubernetes", hint).into());
     };
-    let ended = ended()?;
+    let ended = ending.told()?;
     tokio::pin!(ended);
     runs(&Ground::Kubernetes(remote), event, drill, &mut ended).await
 }

@@ -7,15 +7,15 @@ pub(super) mod look;
 mod pipe;
 mod read;
 
-use super::up::ended;
 use super::{REQUEST_WITHIN, drill};
 use crate::args::{Args, Command};
+use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use std::time::Duration;
 use valkeeper_kube::remote::{Reach, ReachOptions, Remote};
 
 /// Does what the command says; `false` if it is about no cluster.
-pub(super) async fn run(args: &Args) -> anyhow::Result<bool> {
+pub(super) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool> {
     match &args.command {
         Command::Up(_) => {
             return Err(
@@ -47,11 +47,11 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<bool> {
             let within = Duration::from_secs(*timeout);
             inside::cli(&cluster(args).await?, command, within, output.format).await?;
         }
-        Command::Drill(event) => drill::on_kubernetes(cluster(args).await?, event).await?,
+        Command::Drill(event) => drill::on_kubernetes(cluster(args).await?, event, ending).await?,
         command => {
             let Some(request) = command.request() else { return Ok(false) };
             let remote = cluster(args).await?;
-            remote.ask(&request, REQUEST_WITHIN, ended()?).await.map_err(Failure::from)?;
+            remote.ask(&request, REQUEST_WITHIN, ending.told()?).await.map_err(Failure::from)?;
         }
     }
     Ok(true)
