@@ -5,6 +5,7 @@
 //! | `lead.rs` | which of several operators acts |
 //! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
 //! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
+//! | `head_start.rs` | whose pods are made first |
 //! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
 //! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
 //! | `moved.rs` | whether clients find who has another address |
@@ -18,6 +19,7 @@
 
 mod cluster;
 mod dispatch;
+mod head_start;
 mod identity;
 mod lead;
 mod memory;

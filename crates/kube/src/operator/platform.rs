@@ -1,10 +1,11 @@
 //! Instances as pods, agents across the network. [`Platform::provision`] makes what is missing and says what has an address; a pod
 //! that is still on its way has none, and whoever waits for it is told when it has (`Seen::moved`).
 
+use super::head_start::HeadStart;
 use super::identity::{controller_identity, ensure_authority};
 use super::moved::Moved;
 use super::store::{Kept, LayoutStore};
-use super::world::{PodState, Seen};
+use super::world::{PodSeen, PodState, Seen};
 use crate::authority::{Authority, Lifetimes, due_for_renewal};
 use crate::objects::pod::OperatorFacts;
 use crate::objects::secrets::{self, Data, text_of};
@@ -71,7 +72,8 @@ struct Provisioned {
     /// Of the servers, when it is ours to keep.
     password: Option<Password>,
     kept: Option<Kept>,
-    /// The look that is due while something is missing that nobody tells of.
+    head_start: HeadStart,
+    /// The look that is due when nobody tells that it is.
     again: Option<JoinHandle<()>>,
 }
 
@@ -191,9 +193,16 @@ impl Shared {
         try_join_all(layout.instances.keys().map(|name| self.claim(layout, name, &template))).await?;
         let lack = self.lack(layout, &template).await?;
         if lack.is_some() {
-            self.look_again_soon(&mut done.again);
+            self.look_again(&mut done.again, LACKING_LOOKED_AT);
         } else {
-            try_join_all(layout.instances.keys().map(|name| self.pod(layout, name, &template))).await?;
+            let pods = self.seen.pods();
+            let head_start = done.head_start.left(layout, pods.is_empty(), Instant::now());
+            let founder = |name: &InstanceName| layout.shards.values().any(|shard| shard.founder == *name);
+            let due = layout.instances.keys().filter(|name| head_start.is_none() || founder(name));
+            try_join_all(due.map(|name| self.pod(layout, name, &template, &pods))).await?;
+            if let Some(left) = head_start {
+                self.look_again(&mut done.again, left);
+            }
         }
         self.seen.lacks(lack.as_deref());
         let seen = self.seen.addresses();
@@ -291,15 +300,15 @@ impl Shared {
         })
     }
 
-    /// A Secret of the user's is not watched. One look is due at a time: each has another follow it, and whatever else has us provision
-    /// would otherwise add one of its own, for as long as the Secret is missing.
-    fn look_again_soon(&self, due: &mut Option<JoinHandle<()>>) {
+    /// For what nobody tells of: a Secret of the user's, which is not watched, and the end of a head start. One look is due at a time: each
+    /// has another follow it, and whatever else has us provision would otherwise add one of its own.
+    fn look_again(&self, due: &mut Option<JoinHandle<()>>, after: Duration) {
         if due.as_ref().is_some_and(|due| !due.is_finished()) {
             return;
         }
         let moved = Arc::clone(&self.seen.moved);
         *due = Some(tokio::spawn(async move {
-            tokio::time::sleep(LACKING_LOOKED_AT).await;
+            tokio::time::sleep(after).await;
             moved.notify_one();
         }));
     }
@@ -310,9 +319,10 @@ impl Shared {
         layout: &Layout,
         name: &InstanceName,
         template: &Template,
+        pods: &BTreeMap<InstanceName, PodSeen>,
     ) -> Result<(), PlatformError> {
         let Some(instance) = layout.instances.get(name) else { return Ok(()) };
-        match self.seen.pods().get(name) {
+        match pods.get(name) {
             None => self.create(&pod::pod(&self.owner, name, instance, template, &self.operator)).await,
             Some(pod) if pod.state == PodState::Over => self.remove(name, &pod.uid).await,
             Some(_) => Ok(()),
