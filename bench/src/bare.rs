@@ -114,7 +114,7 @@ fn members() -> anyhow::Result<Vec<NodeLine>> {
         let address = Address { ip: "127.0.0.1".parse()?, port, bus_port: port + Address::BUS_OFFSET };
         let id = |number: u8| NodeId::from_bytes([number + 1; 20]);
         let role = if number < SHARDS { Role::Primary } else { Role::Replica };
-        let mut line = NodeLine::new(id(number), address, role);
+        let mut line = NodeLine::new(id(number), Some(address), role);
         line.config_epoch = Epoch(u64::from(shard) + 1);
         line.aux.insert("shard-id".to_owned(), ShardId::from_bytes([shard + 1; 20]).to_string());
         if role == Role::Primary {

@@ -111,7 +111,7 @@ impl World {
         let due = steps::due(&sight, &report, &BTreeSet::new());
         let members = orders::members(&self.layout, &self.addresses);
         let whereabouts = orders::whereabouts(&self.layout, &self.addresses);
-        let rendered = members.iter().zip(whereabouts).flat_map(|(members, whereabouts)| {
+        let rendered = members.iter().flat_map(|members| {
             let names = self.layout.instances.keys();
             names.filter_map(move |name| orders::order(&self.layout, members, whereabouts, name))
         });

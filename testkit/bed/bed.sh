@@ -242,6 +242,9 @@ within() { # SECONDS WHAT LOG...: for the body of a loop that waits
 nodes_ready() {
   [ "$(kubectl get nodes --no-headers 2>/dev/null | grep -cw Ready)" = "$nodes" ] && kubectl get serviceaccount default > /dev/null 2>&1
 }
+volumes_available() { # Each is looked at by a controller first: a pod that comes earlier waits for ten seconds.
+  [ "$(kubectl get persistentvolumes --no-headers 2>/dev/null | grep -cw Available)" = $((nodes * ${VOLUMES:-8})) ]
+}
 services_answer() { # Also from the nodes, so that the first pod there may ask for something at once.
   local i
   answers http://$api:8181/ready && answers https://10.96.0.1/readyz || return 1
@@ -271,6 +274,7 @@ inside() {
   proxy proxy proxy.log node1
   for job in "${jobs[@]}"; do wait "$job" || { say "did not come up"; tail -n 5 node*/images.log >&2; exit 1; }; done
   until nodes_ready; do within 180 "nodes not ready" node*/kubelet.log node*/containerd.log; done
+  until volumes_available; do within 200 "volumes not available" controllers.log; done
   until services_answer; do within 200 "Services do not answer" dns.log proxy.log node*/proxy.log; done
   took "$nodes nodes ready"
   cd "$caller"

@@ -31,6 +31,7 @@ pub(super) fn create(bed: &Bed, runs: usize) -> anyhow::Result<Vec<Series>> {
         let namespace = format!("bench-create-{run}");
         let cluster = KubeCluster::describe(bed, &namespace, WHOLE, "");
         let watching = Watching::clusters(&namespace)?;
+        cluster.until_judged();
         let begun = Instant::now();
         cluster.apply();
         let healthy = watching.until(|line| line.starts_with("Healthy True"), WITHIN)?;

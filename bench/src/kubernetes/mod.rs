@@ -15,7 +15,7 @@ use valkeeper_testkit::kube::Bed;
 const DEATHS: usize = 10;
 const DELETIONS: usize = 5;
 const CUTS: usize = 3;
-const CREATIONS: usize = 3;
+const CREATIONS: usize = 9;
 
 /// Measures all, or what is named, and adds to the results of the day after each: what was measured again takes the place of what
 /// was there.

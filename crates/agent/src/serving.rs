@@ -185,7 +185,7 @@ impl Serving {
             .ok_or_else(|| AskError::Garbled { what: "CLUSTER NODES without myself".to_owned() })?;
         let mut topology = Topology::new();
         let (mut failed, mut suspected) = (BTreeSet::new(), BTreeSet::new());
-        for node in nodes.nodes.iter().filter(|node| !node.is_blank()) {
+        for node in nodes.nodes.iter().filter(|node| !node.flags.handshake) {
             let Some(role) = node.flags.role else { continue };
             let primary = node.primary.filter(|_| role == Role::Replica);
             let (slots, address) = (node.slots.clone(), node.address.clone());
@@ -216,7 +216,7 @@ impl Serving {
             current_epoch,
             failed,
             suspected,
-            blank: count(nodes.nodes.iter().filter(|node| node.is_blank()).count()),
+            blank: count(nodes.nodes.iter().filter(|node| node.flags.handshake).count()),
             open_slots: count(myself.migrating.len() + myself.importing.len()),
             config_drift,
             config_refused,

@@ -42,7 +42,7 @@ pub struct RedisClusterStatus {
     pub cluster_state: Option<ClusterState>,
     /// Slots served according to a majority of instances.
     pub slots_assigned: u16,
-    /// Has the cluster been whole once?
+    /// Has the cluster served all its slots once?
     pub bootstrap_completed: bool,
     /// Volume claims of the layout's instances that exist.
     #[serde(rename = "healthyPVC")]

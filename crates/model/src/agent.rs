@@ -21,7 +21,7 @@ pub struct AgentOrder {
     pub instance: InstanceName,
     /// Up, or fenced.
     pub run: Run,
-    /// Has the cluster been whole once? See [`crate::Layout::formed`].
+    /// Has the cluster served all its slots once? See [`crate::Layout::formed`].
     pub formed: bool,
     /// How to configure the server.
     pub config: ServerConfig,
@@ -58,8 +58,8 @@ pub struct Member {
     pub shard_id: ShardId,
     /// Its node id.
     pub node_id: NodeId,
-    /// Where it answers.
-    pub address: Address,
+    /// Where it answers, or did last; `None` while it has never had a place.
+    pub address: Option<Address>,
     /// The slots it owns when the cluster is founded: all of its shard's on the founding primary, none on others.
     pub founding_slots: SlotSet,
     /// The founding primary of its shard.

@@ -154,7 +154,7 @@ impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Founded { instances } => write!(f, "cluster founded with {instances} instances"),
-            Self::Formed => f.write_str("cluster formed: all slots served, all replicas in sync"),
+            Self::Formed => f.write_str("cluster formed: all slots are served"),
             Self::Started { instance } => write!(f, "{instance} started"),
             Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),
             Self::PasswordAdded { instance, former_ms } => {

@@ -19,7 +19,7 @@ pub struct Layout {
     pub id: ClusterId,
     /// Counts commits. A commit names the one it follows.
     pub generation: Generation,
-    /// Has the cluster been whole once? Until then a blank data directory is a new one; after that it is a lost one.
+    /// Has the cluster served all its slots once? Until then a blank data directory is a new one; after that it is a lost one.
     pub formed: bool,
     /// What zones must guarantee.
     pub zones: ZonePolicy,

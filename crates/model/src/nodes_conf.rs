@@ -97,14 +97,16 @@ pub struct NodesConfError {
 }
 
 impl NodeLine {
-    /// A line for a node at an address, as written before its first start: nothing else known.
-    pub fn new(id: NodeId, address: Address, role: Role) -> Self {
+    /// A line for a node as written before its first start: nothing else known. The engine leaves one without an address alone until it
+    /// comes by itself, or is met.
+    pub fn new(id: NodeId, address: Option<Address>, role: Role) -> Self {
+        let noaddr = address.is_none();
         Self {
             id,
-            address: Some(address),
+            address,
             hostname: None,
             aux: BTreeMap::new(),
-            flags: NodeFlags { role: Some(role), ..NodeFlags::default() },
+            flags: NodeFlags { role: Some(role), noaddr, ..NodeFlags::default() },
             primary: None,
             ping_sent: 0,
             pong_received: 0,
@@ -119,11 +121,6 @@ impl NodeLine {
     /// Is it a replica?
     pub fn is_replica(&self) -> bool {
         self.flags.role == Some(Role::Replica)
-    }
-
-    /// In handshake or without address: a member that nobody can use.
-    pub fn is_blank(&self) -> bool {
-        self.flags.handshake || self.flags.noaddr
     }
 }
 

@@ -26,7 +26,7 @@ impl Observation {
 /// Where a cluster is, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Never been whole yet.
+    /// Never served all slots yet.
     Creating,
     /// Whole.
     Healthy,
@@ -92,4 +92,16 @@ pub struct Report {
     pub instances: Vec<InstanceReport>,
     /// Everything that is not as it should be.
     pub waiting: Vec<Waiting>,
+}
+
+impl Report {
+    /// Can every key be read and written, whatever else is missing?
+    pub fn serves_all_slots(&self) -> bool {
+        !self.waiting.iter().any(|reason| {
+            matches!(
+                reason,
+                Waiting::SlotsUnserved { .. } | Waiting::NoPrimary { .. } | Waiting::NoQuorum { .. }
+            )
+        })
+    }
 }

@@ -139,7 +139,7 @@ pub struct ServerView {
     pub failed: BTreeSet<NodeId>,
     /// Nodes it suspects (PFAIL).
     pub suspected: BTreeSet<NodeId>,
-    /// Nodes in handshake or without address: blank members.
+    /// Nodes in handshake: nobody knows yet who they are.
     pub blank: u32,
     /// Slots that are being moved by hand (importing or migrating).
     pub open_slots: u32,

@@ -161,7 +161,7 @@ pub enum Waiting {
         /// About whom.
         of: InstanceName,
     },
-    /// A node that is no member, or is blank.
+    /// A node that is no member, or not known to be one yet.
     Stranger {
         /// Who knows it.
         instance: InstanceName,

@@ -7,7 +7,7 @@ use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{
-    Activity, InstanceReport, Link, Observed, Phase, Report, Role, ServerView, ShardReport, SlotSet,
+    Activity, InstanceReport, Link, NodeId, Observed, Phase, Report, Role, ServerView, ShardReport, SlotSet,
     Topology, Waiting,
 };
 
@@ -67,12 +67,14 @@ pub fn judge(sight: &Sight<'_>) -> Report {
 }
 
 /// What is wrong with a topology.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Flaws {
     /// It holds somebody who is no member.
     stranger: bool,
     /// A member is missing in it, or a primary is none.
     differs: bool,
+    /// Members of which it does not know where they are.
+    placeless: Vec<NodeId>,
 }
 
 fn flaws(sight: &Sight<'_>, topology: &Topology) -> Flaws {
@@ -86,6 +88,7 @@ fn flaws(sight: &Sight<'_>, topology: &Topology) -> Flaws {
     Flaws {
         stranger: topology.keys().any(|id| !sight.members.contains_key(id)),
         differs: !complete || !sight.shards.values().all(role_known),
+        placeless: topology.iter().filter(|(_, node)| node.address.is_none()).map(|(id, _)| *id).collect(),
     }
 }
 
@@ -123,7 +126,7 @@ fn judge_instance(
         Observed::Unknown(valkeeper_model::Unseen::Loading) => {
             waiting.push(Waiting::Loading { instance: name() });
         }
-        Observed::Known(view) => judge_view(sight, instance, view, flaws.of(view).copied(), waiting),
+        Observed::Known(view) => judge_view(sight, instance, view, flaws.of(view), waiting),
         Observed::Unknown(why) if !report.is_down() => {
             waiting.push(Waiting::ServerUnknown { instance: name(), why: (*why).into() });
         }
@@ -135,7 +138,7 @@ fn judge_view(
     sight: &Sight<'_>,
     instance: &InstanceSight<'_>,
     view: &ServerView,
-    flaws: Option<Flaws>,
+    flaws: Option<&Flaws>,
     waiting: &mut Vec<Waiting>,
 ) {
     let name = || instance.name.clone();
@@ -162,7 +165,9 @@ fn judge_view(
             waiting.push(Waiting::HeldForFailed { instance: name(), of: (*of).clone() });
         }
     }
-    if flaws.is_some_and(|flaws| flaws.differs) {
+    // A server need not know its own address.
+    let placeless = |flaws: &Flaws| flaws.placeless.iter().any(|id| *id != view.node_id);
+    if flaws.is_some_and(|flaws| flaws.differs || placeless(flaws)) {
         waiting.push(Waiting::ViewDiffers { instance: name() });
     }
 }

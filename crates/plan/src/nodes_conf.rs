@@ -90,10 +90,11 @@ pub fn readdressed(current: &NodesConf, order: &AgentOrder) -> Option<NodesConf>
     let mut changed = current.clone();
     for line in &mut changed.nodes {
         if let Some(member) = today.get(&line.id)
-            && line.address.as_ref() != Some(&member.address)
+            && member.address.is_some()
+            && line.address != member.address
         {
-            line.address = Some(member.address.clone());
-            (line.flags.fail, line.flags.pfail) = (false, false);
+            line.address.clone_from(&member.address);
+            (line.flags.fail, line.flags.pfail, line.flags.noaddr) = (false, false, false);
         }
     }
     (changed != *current).then_some(changed)

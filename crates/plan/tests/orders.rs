@@ -26,12 +26,16 @@ fn address(last: u8) -> Address {
     Address { ip: [10, 0, 0, last].into(), port: 6379, bus_port: 16379 }
 }
 
+fn own_address(order: &AgentOrder) -> Address {
+    order.myself().and_then(|me| me.address.clone()).expect("a member with an address")
+}
+
 /// What the agent that obeys this order reports before its server has started.
 fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
     Observed::Known(AgentReport {
         generation: order.generation,
         whereabouts: order.whereabouts,
-        address: order.myself().expect("a member").address.clone(),
+        address: own_address(order),
         process: Process::Down,
         disk_role: DiskRole::Lost,
         has_data: false,
@@ -132,10 +136,8 @@ fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_other
         instances: given.keys().map(|name| (name.clone(), Observed::Unknown(Unseen::Unreachable))).collect(),
         names_elsewhere: BTreeSet::new(),
     };
-    let mut places: BTreeMap<_, _> = given
-        .iter()
-        .map(|(name, order)| (name.clone(), order.myself().expect("a member").address.clone()))
-        .collect();
+    let mut places: BTreeMap<_, _> =
+        given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
     controller.handle(Millis(0), Event::Observed(unseen()));
     let hour = Millis(3_600_000);
     controller.handle(hour, Event::Tick);

@@ -23,7 +23,7 @@ pub struct Setup {
     pub unresponsive_after_ms: u64,
     /// Of a thousand reconnecting replicas, so many find that the backlog does not reach back to them.
     pub backlog_gaps: u64,
-    /// May a directory be emptied before the cluster has been whole? It is taken for a new one then (docs/safety.md).
+    /// May a directory be emptied before the cluster has served all its slots? It is taken for a new one then (docs/safety.md).
     pub wipes_young: bool,
     /// Does each agent live on a host of its own? Otherwise all live in one process.
     pub own_hosts: bool,

@@ -149,7 +149,7 @@ fn two_switchovers_at_once_are_one_too_many() {
     );
 }
 
-/// Seed 5259: a fenced primary that died before the cluster had been whole was started: its directory was blank.
+/// Seed 5259: a fenced primary that died before the cluster was formed was started: its directory was blank.
 #[test]
 fn a_blank_directory_does_not_lift_a_fence() {
     holds(

@@ -2,7 +2,7 @@
 
 use std::fs;
 use valkeeper_testkit::cluster::wipe;
-use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process, waiting};
 
 #[test]
 fn a_running_replicas_data_is_wiped() {
@@ -65,6 +65,36 @@ fn a_primary_whose_data_is_lost_while_all_is_down_waits_for_its_replicas_copy() 
     let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
     cluster.must(&["down"]);
     wipe(&cluster.data_dir(&primary));
+    cluster.up();
+    cluster.until_whole();
+    cluster.check(cluster.primary("s0") == replica, "the one that has the data is not primary");
+    written.read_back(&cluster, 0);
+}
+
+/// A cluster that serves has data, also before it is whole for the first time.
+#[test]
+fn a_primary_whose_data_is_lost_before_the_cluster_was_ever_whole_takes_its_replicas_copy() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("young").roles_stay());
+    // In the way of a directory: this replica does not come up, and the cluster is not whole.
+    let obstacle = cluster.data_dir("young-5");
+    fs::create_dir_all(cluster.instance_dir("young-5")).unwrap();
+    fs::write(&obstacle, "").unwrap();
+    let said = cluster.try_up(&["--timeout", "10"]);
+    cluster.check(said.err.contains("young-5"), &said.err);
+    cluster.until("s0 has its replica", || {
+        cluster.status().shards.iter().any(|one| one.name == "s0" && !one.replicas.is_empty()).then_some(())
+    });
+    let traffic = Traffic::start(&cluster);
+    traffic.more(200);
+    let written = traffic.stop();
+    let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
+    let pid = cluster.pid(&primary);
+    cluster.kill_supervisor();
+    process::kill(pid);
+    waiting::until("the primary is gone", || (!process::alive(pid)).then_some(()));
+    wipe(&cluster.data_dir(&primary));
+    fs::remove_file(&obstacle).unwrap();
     cluster.up();
     cluster.until_whole();
     cluster.check(cluster.primary("s0") == replica, "the one that has the data is not primary");

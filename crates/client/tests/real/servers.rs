@@ -171,7 +171,7 @@ impl Fleet {
                 .map(|(n, primary): (u8, Option<u8>)| {
                     let shard = primary.unwrap_or(n);
                     let role = if primary.is_some() { Role::Replica } else { Role::Primary };
-                    let mut line = NodeLine::new(node_id(n), free_address(), role);
+                    let mut line = NodeLine::new(node_id(n), Some(free_address()), role);
                     line.primary = primary.map(node_id);
                     line.config_epoch = Epoch(shard.into());
                     if primary.is_none() {

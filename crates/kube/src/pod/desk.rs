@@ -40,7 +40,7 @@ impl Desk {
         // Where we are we know better than anybody: the order may have been written before the pod was started again.
         let own = Address { ip: self.setup.ip, port: crate::CLIENT_PORT, bus_port: crate::BUS_PORT };
         if let Some(myself) = Arc::make_mut(&mut order.members).get_mut(&self.setup.instance) {
-            myself.address = own;
+            myself.address = Some(own);
         }
         self.order_file.keep(&order);
         self.peers.learn(&order);

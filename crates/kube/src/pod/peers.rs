@@ -32,7 +32,10 @@ impl PodPeers {
         let addresses = order
             .members
             .iter()
-            .map(|(name, member)| (name.clone(), (member.address.ip, crate::AGENT_PORT).into()))
+            .filter_map(|(name, member)| {
+                let address = member.address.as_ref()?;
+                Some((name.clone(), (address.ip, crate::AGENT_PORT).into()))
+            })
             .collect();
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }

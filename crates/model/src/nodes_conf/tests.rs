@@ -29,8 +29,8 @@ fn reads_every_kind_of_line() {
     assert!(replica.is_replica() && replica.flags.nofailover && !replica.link_up);
     assert_eq!(replica.primary, Some(me.id));
     assert_eq!(replica.address.as_ref().map(|at| at.ip), Some("::1".parse::<IpAddr>().unwrap()));
-    assert!(lost.is_blank() && lost.flags.fail && lost.address.is_none());
-    assert!(stranger.is_blank() && stranger.flags.role.is_none());
+    assert!(lost.flags.noaddr && lost.flags.fail && lost.address.is_none());
+    assert!(stranger.flags.handshake && stranger.flags.role.is_none());
     let mut canonical = conf.clone();
     // The engine orders auxiliary fields otherwise; their order means nothing.
     canonical.nodes[0].aux.remove("tls-port");
@@ -43,14 +43,14 @@ fn a_fresh_server_does_not_know_its_own_ip() {
         parse("d3f9c9cb5a5a2f2b2b1bd3b6cf2d6b9b4c1f0a01 :23001@33001 myself,master - 0 0 0 connected\n")
             .unwrap();
     assert_eq!(conf.nodes[0].address, None);
-    assert!(!conf.nodes[0].is_blank() && conf.vars.is_none());
+    assert!(!conf.nodes[0].flags.noaddr && conf.vars.is_none());
 }
 
 #[test]
 fn redis_7_0_gets_no_auxiliary_part() {
     let id = "d3f9c9cb5a5a2f2b2b1bd3b6cf2d6b9b4c1f0a01".parse().unwrap();
     let address = Address { ip: "127.0.0.1".parse().unwrap(), port: 7000, bus_port: 17000 };
-    let mut node = NodeLine::new(id, address, Role::Primary);
+    let mut node = NodeLine::new(id, Some(address), Role::Primary);
     node.flags.myself = true;
     let text = render(&NodesConf { nodes: vec![node], vars: Some(Vars::default()) });
     assert_eq!(

@@ -244,7 +244,7 @@ impl Agent {
 
     /// Where our server listens.
     pub fn address(&self) -> Option<&Address> {
-        self.order.as_ref().and_then(|order| order.myself()).map(|member| &member.address)
+        self.order.as_ref().and_then(|order| order.myself()).and_then(|member| member.address.as_ref())
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {

@@ -21,7 +21,7 @@ impl Agent {
         Some(AgentReport {
             generation: Generation(order.generation.0.saturating_sub(behind)),
             whereabouts: order.whereabouts,
-            address: order.myself()?.address.clone(),
+            address: order.myself()?.address.clone()?,
             server: if process == Process::Down {
                 Observed::Unknown(Unseen::NotRunning)
             } else {

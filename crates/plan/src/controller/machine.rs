@@ -369,7 +369,7 @@ impl Controller {
     /// takes an order: whoever comes there is told after the look that finds it.
     fn order_all(&mut self, behind: Option<&Observation>) {
         let Some(layout) = &self.layout else { return };
-        let Some(whereabouts) = orders::whereabouts(layout, &self.addresses) else { return };
+        let whereabouts = orders::whereabouts(layout, &self.addresses);
         let late = |name: &InstanceName| {
             behind.is_none_or(|seen| match seen.instances.get(name) {
                 Some(Observed::Known(report)) => {
@@ -420,7 +420,7 @@ impl Controller {
         let (pause, then) =
             if self.store_failed.is_some() { (FAILED_MS, Then::Load) } else { (pause, Then::Observe) };
         self.stage = Stage::Resting { until: now.plus(pause), then };
-        let formed = report.healthy && !layout.formed;
+        let formed = report.serves_all_slots() && !layout.formed;
         self.publish(now, report);
         for token in std::mem::take(&mut self.until_observed) {
             self.answer(token, Ok(()));

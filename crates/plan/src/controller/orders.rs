@@ -5,11 +5,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{Address, AgentOrder, InstanceName, Layout, Member, Run, SlotSet, Whereabouts};
 
-/// All members with their addresses; `None` while one of them has none.
+/// All members with their addresses; `None` while a founder has none: who starts without knowing one would not know that others
+/// do not know it either. Replicas find who knows nothing of them, and may come later.
 pub fn members(
     layout: &Layout,
     addresses: &BTreeMap<InstanceName, Address>,
 ) -> Option<Arc<BTreeMap<InstanceName, Member>>> {
+    if layout.shards.values().any(|shard| !addresses.contains_key(&shard.founder)) {
+        return None;
+    }
     let mut members = BTreeMap::new();
     for (name, instance) in layout.instances.iter() {
         let shard = layout.shards.get(&instance.shard)?;
@@ -18,7 +22,7 @@ pub fn members(
             shard: instance.shard.clone(),
             shard_id: shard.id,
             node_id: instance.node_id,
-            address: addresses.get(name)?.clone(),
+            address: addresses.get(name).cloned(),
             founding_slots,
             founder: layout.instances.get(&shard.founder)?.node_id,
         };
@@ -27,13 +31,13 @@ pub fn members(
     Some(Arc::new(members))
 }
 
-/// What the addresses of all members come to; `None` while one of them has none.
-pub fn whereabouts(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> Option<Whereabouts> {
+/// What the addresses of all members come to.
+pub fn whereabouts(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> Whereabouts {
     let mut hasher = DefaultHasher::new();
     for name in layout.instances.keys() {
-        (name, addresses.get(name)?).hash(&mut hasher);
+        (name, addresses.get(name)).hash(&mut hasher);
     }
-    Some(Whereabouts(hasher.finish()))
+    Whereabouts(hasher.finish())
 }
 
 /// One agent's order.

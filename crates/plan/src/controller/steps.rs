@@ -45,6 +45,8 @@ pub enum Step {
         whom: InstanceName,
         /// Where that one is.
         address: Address,
+        /// Neither knows where the other is: the engine never mends that alone.
+        mutual: bool,
     },
     /// Swap roles so that no zone's loss loses the majority, nor a shard (law 7).
     SwitchForZones {
@@ -61,7 +63,7 @@ impl Step {
     /// How long the cause must have been seen before the step is taken, milliseconds: the engine mends most of it alone.
     pub fn patience_ms(&self) -> u64 {
         match self {
-            Self::TakeOver { .. } => 0,
+            Self::TakeOver { .. } | Self::Meet { mutual: true, .. } => 0,
             Self::Follow { .. } | Self::SwitchForZones { .. } => 1_000,
             Self::Meet { .. } => 2_000,
         }
@@ -156,11 +158,18 @@ fn meet(sight: &Sight<'_>) -> Vec<Step> {
         for (other, address) in one.view().and_then(|view| unknown.of(view)).into_iter().flatten() {
             if other.name != one.name {
                 let (instance, whom) = (one.name.clone(), other.name.clone());
-                steps.push(Step::Meet { instance, whom, address: (*address).clone() });
+                let mutual = !knows_place(one, other) && !knows_place(other, one);
+                steps.push(Step::Meet { instance, whom, address: (*address).clone(), mutual });
             }
         }
     }
     steps
+}
+
+/// Does this server know an address of that one, be it an old one?
+fn knows_place(one: &InstanceSight<'_>, other: &InstanceSight<'_>) -> bool {
+    let known = one.view().and_then(|view| view.topology.get(&other.instance.node_id));
+    known.is_some_and(|node| node.address.is_some())
 }
 
 /// After failovers primaries may have gathered in one zone. When that is all that is wrong, hand over towards zones that can

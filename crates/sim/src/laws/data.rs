@@ -137,7 +137,7 @@ impl Fleet {
         self.history.excuse_missing(shard, &copies);
     }
 
-    /// Until the cluster has been whole once, an emptied directory is taken for a new one: what its shard holds is forfeit.
+    /// Until the cluster has served all its slots once, an emptied directory is taken for a new one: what its shard holds is forfeit.
     pub(crate) fn law_of_young_clusters(&mut self, shard: usize) {
         if self.store.layout.as_ref().is_none_or(|layout| !layout.formed) {
             self.laws.forfeit[shard] = true;

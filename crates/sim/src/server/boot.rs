@@ -83,7 +83,7 @@ impl Server {
     fn rendered(&self) -> NodesConf {
         let mut nodes = Vec::with_capacity(self.table.len());
         for (index, peer) in self.table.iter().enumerate().filter(|(_, peer)| peer.known) {
-            let mut line = NodeLine::new(self.members.ids[index], peer.address.clone(), peer.role);
+            let mut line = NodeLine::new(self.members.ids[index], Some(peer.address.clone()), peer.role);
             line.flags.myself = index == self.me;
             line.flags.fail = peer.failed;
             line.flags.pfail = peer.suspected;
