@@ -11,6 +11,7 @@ use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerE
 use valkeeper_plan::config::MIN_REPLICAS;
 use valkeeper_plan::nodes_conf;
 use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
+use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
 fn name(n: u8) -> InstanceName {
     format!("c-{n}").parse().expect("a name")
@@ -112,6 +113,8 @@ struct Host {
     /// What the server's `min-replicas-to-write` is.
     wanted_replicas: String,
     obeys: bool,
+    /// The others have elected it, and nobody follows it.
+    elected: bool,
     log: Vec<(u64, Command)>,
 }
 
@@ -125,8 +128,16 @@ impl Host {
     fn left(me: u8, others: Others, lease_until: Option<Millis>) -> Self {
         let agent = Agent::new(name(me), Some((Incarnation(1), None)), Millis(0));
         let agent = agent.watching_hosts(lease_until, Millis(0));
-        let mut host =
-            Self { agent, me, now: 0, others, wanted_replicas: "0".to_owned(), obeys: true, log: Vec::new() };
+        let mut host = Self {
+            agent,
+            me,
+            now: 0,
+            others,
+            wanted_replicas: "0".to_owned(),
+            obeys: true,
+            elected: false,
+            log: Vec::new(),
+        };
         host.happens(Event::Order(Box::new(order(me))));
         host
     }
@@ -154,6 +165,14 @@ impl Host {
         match command {
             ServerCommand::Look(wanted) => {
                 let mut view = view(self.me);
+                if self.elected {
+                    view.replication.part = Part::Primary { replicas: Vec::new() };
+                    let topology = Arc::make_mut(&mut view.topology);
+                    let owned =
+                        topology.get_mut(&id(self.me % 3)).map(|before| std::mem::take(&mut before.slots));
+                    let me = topology.get_mut(&id(self.me)).expect("a member");
+                    (me.role, me.primary, me.slots) = (Role::Primary, None, owned.expect("a member"));
+                }
                 let same =
                     |(name, value): &(String, String)| name != MIN_REPLICAS || *value == self.wanted_replicas;
                 if !wanted.iter().all(same) {
@@ -397,4 +416,26 @@ fn who_is_at_another_address_is_not_held_for_failed() {
     let failed: Vec<_> = today.nodes.iter().filter(|line| line.flags.fail).map(|line| line.id).collect();
     assert_eq!(failed, (2..6).map(id).collect::<Vec<_>>());
     assert_eq!(nodes_conf::readdressed(&today, &moved), None);
+}
+
+/// What is known of a server at rest is up to a second old. A replica without a data directory is restarted, but not one that was elected
+/// since: what it has taken as the primary nobody else has.
+#[test]
+fn a_wiped_replica_is_asked_what_it_is_before_it_is_stopped() {
+    let stopped = |elected: bool| {
+        let mut host = Host::new(3, well);
+        host.until(4_500);
+        host.elected = elected;
+        let wiped = Disk {
+            owner: Owner::Nobody,
+            nodes_conf: NodesFile::Missing,
+            has_data: false,
+            has_aof: false,
+            has_rdb: false,
+        };
+        host.happens(Event::Inspected(Ok(wiped)));
+        host.until(4_600);
+        host.log.iter().any(|(_, command)| matches!(command, Command::Terminate(_)))
+    };
+    assert!(stopped(false) && !stopped(true));
 }

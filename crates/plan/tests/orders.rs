@@ -1,11 +1,15 @@
 //! Who is told what again, and how often is looked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, ClusterSpec, DiskRole, InstanceName, Millis, Observation,
-    Observed, Process, Unseen, ZoneName, manifest,
+    Activity, Address, AgentOrder, AgentReport, Ask, ClusterSpec, DiskRole, Epoch, Incarnation, InstanceName,
+    Link, Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication, ReplicationId,
+    ServerView, TopologyNode, Unseen, ZoneName, manifest,
 };
 use valkeeper_plan::controller::{Command, Controller, Event, Pace};
+use valkeeper_plan::nodes_conf;
 use valkeeper_plan::placement::Ids;
 
 struct Counted(u8);
@@ -20,6 +24,10 @@ impl Ids for Counted {
 fn spec() -> ClusterSpec {
     let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: c\nspec:\n  mode: cluster\n  shards: 3\n  replicasPerShard: 1\n";
     manifest::parse("c.yaml", text).expect("valid").spec
+}
+
+fn name(n: u32) -> InstanceName {
+    InstanceName::nth(&"c".parse().expect("a name"), n)
 }
 
 fn address(last: u8) -> Address {
@@ -42,6 +50,49 @@ fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,
+    })
+}
+
+/// The same once its server runs, of which it knows only some places.
+fn runs(order: &AgentOrder, knows: impl Fn(NodeId) -> bool) -> Observed<AgentReport> {
+    let conf = nodes_conf::founding(order);
+    let node = |line: &NodeLine| TopologyNode {
+        role: line.flags.role.expect("a role"),
+        primary: line.primary,
+        slots: line.slots.clone(),
+        config_epoch: line.config_epoch,
+        address: line.address.clone().filter(|_| knows(line.id)),
+    };
+    let me = conf.myself().expect("its own line");
+    let part = if me.is_replica() {
+        Part::Replica { link: Link::Up }
+    } else {
+        Part::Primary { replicas: Vec::new() }
+    };
+    let view = ServerView {
+        node_id: me.id,
+        version: "9.1.2".to_owned(),
+        replication: Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) },
+        keys: 1,
+        memory_bytes: 1,
+        cluster_ok: true,
+        current_epoch: Epoch(3),
+        topology: Arc::new(conf.nodes.iter().map(|line| (line.id, node(line))).collect()),
+        failed: BTreeSet::new(),
+        suspected: BTreeSet::new(),
+        blank: 0,
+        open_slots: 0,
+        config_drift: Vec::new(),
+        config_refused: Vec::new(),
+        persistence_failing: false,
+    };
+    let Observed::Known(report) = obeys(order) else { panic!("it does not obey") };
+    let process = Process::Running { incarnation: Incarnation(1), pid: Some(1) };
+    Observed::Known(AgentReport {
+        process,
+        server: Observed::Known(view),
+        activity: Activity::Watching,
+        ..report
     })
 }
 
@@ -87,6 +138,43 @@ fn who_obeys_is_not_told_again() {
     assert_eq!(given.len(), 6);
     let seen = given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect();
     assert_eq!(look(&mut controller, seen), Vec::<InstanceName>::new());
+}
+
+/// Who starts without a founder's address could not be found by it; whose replicas have none yet are found by those.
+#[test]
+fn founders_are_ordered_up_before_replicas_have_a_place() {
+    let (_, given) = ordered(|places| drop(places.pop_last()));
+    let placeless: Vec<_> = given[&name(0)].members.values().filter(|one| one.address.is_none()).collect();
+    assert_eq!(placeless.len(), 1);
+    let conf = nodes_conf::founding(&given[&name(0)]);
+    let line = conf.node(placeless[0].node_id).expect("a member");
+    assert!(line.address.is_none() && line.flags.noaddr && line.is_replica());
+    let (_, given) = ordered(|places| drop(places.pop_first()));
+    assert!(given.is_empty(), "{given:?}");
+}
+
+/// The engine mends it alone when one of two knows where the other is. When none does, it never would.
+#[test]
+fn two_that_do_not_know_where_the_other_is_are_introduced_at_once() {
+    let met = |unknown: &[(u32, u32)]| {
+        let (mut controller, given) = ordered(|_| ());
+        let sees = |me: u32, order: &AgentOrder| {
+            let hidden = unknown.iter().filter(|(who, _)| *who == me).map(|(_, whom)| name(*whom));
+            let hidden: Vec<_> = hidden.map(|whom| order.members[&whom].node_id).collect();
+            runs(order, |id| !hidden.contains(&id))
+        };
+        let instances =
+            (0..).zip(&given).map(|(me, (name, order))| (name.clone(), sees(me, order))).collect();
+        let observation = Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() };
+        let commands = controller.handle(Millis(1), Event::Observed(observation));
+        let meets = commands.into_iter().filter_map(|command| match command {
+            Command::Tell { to, ask: Ask::Meet { .. }, .. } => Some(to),
+            _ => None,
+        });
+        meets.collect::<Vec<_>>()
+    };
+    assert_eq!(met(&[(3, 4)]), []);
+    assert_eq!(met(&[(3, 4), (4, 3)]), [name(3), name(4)]);
 }
 
 /// An operator that slept through the move of a pod gives orders of the same generation with the address it had.

@@ -48,6 +48,26 @@ fn two_clusters_of_one_name_know_nothing_of_each_other() {
     other.until_healthy();
 }
 
+/// A volume that nobody can give keeps one pod from its node; the others do not wait for it.
+#[test]
+fn a_replica_that_finds_no_place_keeps_nobody_waiting() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::describe(&bed, "placeless", WHOLE, "");
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: cache-data-5\n  namespace: placeless\n  labels: {redis.io/cluster: cache, redis.io/instance: cache-5}\nspec:\n  storageClassName: nowhere\n  accessModes: [ReadWriteOnce]\n  resources:\n    requests:\n      storage: 1Gi\n";
+    bed.apply_text(claim, &[]);
+    cluster.apply();
+    cluster.until("it serves without that replica", || {
+        cluster.condition("Ready").filter(|(status, _)| status == "True")
+    });
+    cluster.check(cluster.object()["status"]["phase"] == "Degraded", "it does not tell that it lacks one");
+    let traffic = KubeTraffic::start(&cluster);
+    let told = cluster.said(&["status"]);
+    cluster.check(told.contains("cache-5") && told.contains("cannot be scheduled"), &told);
+    cluster.kubectl(&["delete", "pvc", "cache-data-5", "--wait=false"]);
+    cluster.until_healthy();
+    traffic.finish(0);
+}
+
 /// Its volumes go when its pods have gone, and what Kubernetes collects goes some time after: neither may be taken for a cluster to come
 /// back, which would wait for data that nobody has.
 #[test]

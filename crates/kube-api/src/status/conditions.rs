@@ -113,26 +113,34 @@ fn set(
 /// All that the report and the spec's fate decide. Conditions of others stay.
 pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     let mut conditions = facts.before.map(|before| before.conditions.clone()).unwrap_or_default();
-    let said = |which: fn(&Waiting) -> bool| {
+    let said = |which: &dyn Fn(&Waiting) -> bool| {
         let reasons: Vec<_> =
             report.waiting.iter().filter(|one| which(one)).map(ToString::to_string).collect();
         reasons.join("; ")
     };
+    // A primary that the others hold for serving may still refuse: the engine's do for their first two seconds.
+    let refuses = |waiting: &Waiting| match waiting {
+        Waiting::ClusterStateFail { instance } => {
+            report.shards.iter().any(|shard| shard.primary.as_ref() == Some(instance))
+        }
+        _ => false,
+    };
+    let unserved =
+        said(&|waiting: &Waiting| matches!(waiting, Waiting::SlotsUnserved { .. }) || refuses(waiting));
     let serving = |waiting: &Waiting| {
         matches!(
             waiting,
             Waiting::SlotsUnserved { .. } | Waiting::NoPrimary { .. } | Waiting::NoQuorum { .. }
-        )
+        ) || refuses(waiting)
     };
-    let unserved = said(|waiting| matches!(waiting, Waiting::SlotsUnserved { .. }));
     let without_primary: Vec<_> = report
         .shards
         .iter()
         .filter(|shard| shard.primary.is_none())
         .map(|shard| shard.name.to_string())
         .collect();
-    let replicas = said(|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
-    let zones = said(|waiting| matches!(waiting, Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. }));
+    let replicas = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
+    let zones = said(&|waiting| matches!(waiting, Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. }));
     let formed = matches!(report.phase, Phase::Healthy | Phase::Degraded);
     let exists = !report.shards.is_empty();
     let mut set = |kind, holds: bool, yes: (Reason, &str), no: (Reason, String)| {
@@ -140,7 +148,7 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         let message = if exists { message } else { "the cluster has no shards yet".to_owned() };
         set(&mut conditions, (kind, holds, reason, message), facts.generation, facts.now);
     };
-    let not_ready = match said(serving) {
+    let not_ready = match said(&serving) {
         why if why.is_empty() => report.waiting.first().map(ToString::to_string).unwrap_or_default(),
         why => why,
     };

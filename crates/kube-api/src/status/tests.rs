@@ -140,6 +140,18 @@ fn conditions_say_what_is_wrong_and_since_when() {
     assert_eq!((ill.slots_assigned, ill.ready_instances, ill.instances), (10_922, 5, 6));
 }
 
+/// The others hold a primary for serving as soon as it runs; the engine lets it serve two seconds later.
+#[test]
+fn ready_is_not_before_every_primary_takes_writes() {
+    let now = time(1_000);
+    let ready = |who: u32| {
+        let waiting = vec![Waiting::ClusterStateFail { instance: name(who) }];
+        let status = RedisClusterStatus::from_report(&report(waiting), &facts(None, &now));
+        status.condition(ConditionType::Ready).unwrap().status.clone()
+    };
+    assert_eq!((ready(1).as_str(), ready(4).as_str()), ("False", "True"));
+}
+
 #[test]
 fn a_refused_spec_leaves_what_is_known_of_the_cluster() {
     let now = time(1_000);

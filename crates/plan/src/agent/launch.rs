@@ -72,9 +72,18 @@ impl Agent {
         let Ok(disk) = result else { return };
         let wiped = disk.owner == Owner::Nobody;
         self.disk = Some(disk);
-        // What does not answer just now may be the only copy (law 1): it is looked at again.
+        if let Phase::Watching(watch) = &mut self.phase
+            && wiped
+        {
+            watch.found_empty(now);
+        }
+    }
+
+    /// A reply has come after the directory was found empty. One that does not answer may be the only copy (law 1).
+    pub(super) fn restart_if_emptied(&mut self, now: Millis) {
+        let Phase::Watching(watch) = &mut self.phase else { return };
         let Some(view) = self.server.known() else { return };
-        if wiped && (!view.owns_slots() || has_online_replica(&view.replication)) {
+        if watch.take_emptied() && (!view.owns_slots() || has_online_replica(&view.replication)) {
             self.restart(now);
         }
     }

@@ -82,6 +82,7 @@ impl Agent {
         }
         self.last_view = Some(view.clone());
         self.server = Observed::Known(view);
+        self.restart_if_emptied(now);
         if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
             self.attend_all(&Ok(Answer::Done));
         }

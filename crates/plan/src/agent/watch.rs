@@ -27,6 +27,8 @@ pub(super) struct Watch {
     /// Changes of the wanted configuration in this run, and how many of them the last look had in it.
     changes: u32,
     compared: u32,
+    /// The data directory was found empty: to be acted on with the next reply.
+    emptied: bool,
 }
 
 impl Watch {
@@ -40,7 +42,20 @@ impl Watch {
             ticked_at: now,
             changes: 0,
             compared: 0,
+            emptied: false,
         }
+    }
+
+    /// The data directory was wiped. What the server is by now is looked up first: what was known may be a second old, and a replica
+    /// that has been promoted meanwhile holds writes that nobody else has.
+    pub(super) fn found_empty(&mut self, now: Millis) {
+        self.emptied = true;
+        self.look_now(now);
+    }
+
+    /// Was it found empty before this reply?
+    pub(super) fn take_emptied(&mut self) -> bool {
+        std::mem::take(&mut self.emptied)
     }
 
     /// Time has passed. Returns how long the server has been silent if that is too long.

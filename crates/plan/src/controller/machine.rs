@@ -1,5 +1,6 @@
 //! The controller's state, and the order of things: load, found, commit, provision, order, observe, act.
 
+use super::places::Places;
 use super::steps::{self, Step};
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
@@ -27,7 +28,7 @@ pub struct Controller {
     pub(super) layout: Option<Layout>,
     pub(super) observation: Option<Observation>,
     pub(super) report: Option<Report>,
-    addresses: BTreeMap<InstanceName, Address>,
+    places: Places,
     pace: Pace,
     /// When the report last changed.
     pub(super) changed_at: Millis,
@@ -121,7 +122,7 @@ impl Controller {
             layout: None,
             observation: None,
             report: None,
-            addresses: BTreeMap::new(),
+            places: Places::default(),
             pace: Pace::default(),
             changed_at: Millis(0),
             moved: false,
@@ -352,39 +353,48 @@ impl Controller {
     fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
         match result {
             Ok(addresses) => {
+                let waited = self
+                    .layout
+                    .as_ref()
+                    .is_some_and(|layout| !orders::founders_are_placed(layout, &self.places.addresses));
+                let elsewhere = self.places.learn(now, addresses);
                 // What was made again, or looked through in turn, is no news of the cluster: looked at as often as before.
-                if addresses.iter().any(|(name, at)| self.addresses.get(name) != Some(at)) {
+                if !elsewhere.is_empty() {
                     self.changed_at = now;
                 }
-                // Where somebody was last is better than nothing for who is not there now: the others still know it by that.
-                self.addresses.extend(addresses);
-                self.order_all(None);
+                self.order_who(now, |name, settled| settled || waited || elsewhere.contains(name));
                 self.observe();
             }
             Err(why) => self.store_fails(now, why, Then::Provision),
         }
     }
 
-    /// Orders for everybody, or for those whose generation is behind and those who were told other addresses. Where nobody is, nobody
-    /// takes an order: whoever comes there is told after the look that finds it.
-    fn order_all(&mut self, behind: Option<&Observation>) {
+    /// Orders for those whose generation is behind and those who were told other addresses. Where nobody is, nobody takes an order: whoever
+    /// comes there is told after the look that finds it.
+    fn order_late(&mut self, now: Millis, seen: &Observation) {
         let Some(layout) = &self.layout else { return };
-        let whereabouts = orders::whereabouts(layout, &self.addresses);
-        let late = |name: &InstanceName| {
-            behind.is_none_or(|seen| match seen.instances.get(name) {
-                Some(Observed::Known(report)) => {
-                    report.generation < layout.generation
-                        || report.whereabouts.is_some_and(|told| told != whereabouts)
-                }
-                Some(Observed::Unknown(unseen)) => *unseen != Unseen::Unreachable,
-                None => true,
-            })
-        };
-        let names: Vec<_> = layout.instances.keys().filter(|name| late(name)).collect();
+        let generation = layout.generation;
+        let whereabouts = orders::whereabouts(layout, &self.places.addresses);
+        self.order_who(now, |name, settled| match seen.instances.get(name) {
+            Some(Observed::Known(report)) => {
+                report.generation < generation
+                    || settled && report.whereabouts.is_some_and(|told| told != whereabouts)
+            }
+            Some(Observed::Unknown(unseen)) => *unseen != Unseen::Unreachable,
+            None => true,
+        });
+    }
+
+    /// Orders for whom it says, which is asked with whether all are to know these addresses.
+    fn order_who(&mut self, now: Millis, who: impl Fn(&InstanceName, bool) -> bool) {
+        let Some(layout) = &self.layout else { return };
+        let settled = self.places.settled(layout, now);
+        let names: Vec<_> = layout.instances.keys().filter(|name| who(name, settled)).collect();
         if names.is_empty() {
             return;
         }
-        if let Some(members) = orders::members(layout, &self.addresses) {
+        let whereabouts = orders::whereabouts(layout, &self.places.addresses);
+        if let Some(members) = orders::members(layout, &self.places.addresses) {
             let rendered =
                 names.into_iter().filter_map(|name| orders::order(layout, &members, whereabouts, name));
             self.out.extend(rendered.map(|order| Command::Order(Box::new(order))));
@@ -399,7 +409,7 @@ impl Controller {
             // Another controller has changed the layout: ours is the old one, and what follows from it is wrong.
             return self.load();
         }
-        self.order_all(Some(&observation));
+        self.order_late(now, &observation);
         let sight = Sight::new(&layout, &observation);
         let report = health::judge(&sight);
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);

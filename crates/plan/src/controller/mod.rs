@@ -11,6 +11,7 @@
 //! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
 //! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
 //! | `pace.rs` | how often it looks |
+//! | `places.rs` | who is where, and when all are told again |
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `requests.rs` | what users may ask, and why not |
 
@@ -20,6 +21,7 @@ mod disturbing;
 mod machine;
 pub mod orders;
 mod pace;
+mod places;
 mod requests;
 pub mod steps;
 mod telling;

@@ -5,13 +5,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{Address, AgentOrder, InstanceName, Layout, Member, Run, SlotSet, Whereabouts};
 
-/// All members with their addresses; `None` while a founder has none: who starts without knowing one would not know that others
-/// do not know it either. Replicas find who knows nothing of them, and may come later.
+/// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
+/// knows nothing of them, and may come later.
+pub fn founders_are_placed(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> bool {
+    layout.shards.values().all(|shard| addresses.contains_key(&shard.founder))
+}
+
+/// All members with the addresses they have; `None` while [founders](founders_are_placed) have none.
 pub fn members(
     layout: &Layout,
     addresses: &BTreeMap<InstanceName, Address>,
 ) -> Option<Arc<BTreeMap<InstanceName, Member>>> {
-    if layout.shards.values().any(|shard| !addresses.contains_key(&shard.founder)) {
+    if !founders_are_placed(layout, addresses) {
         return None;
     }
     let mut members = BTreeMap::new();
