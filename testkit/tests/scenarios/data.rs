@@ -80,7 +80,7 @@ fn a_primary_whose_data_is_lost_before_the_cluster_was_ever_whole_takes_its_repl
     let obstacle = cluster.data_dir("young-5");
     fs::create_dir_all(cluster.instance_dir("young-5")).unwrap();
     fs::write(&obstacle, "").unwrap();
-    let said = cluster.try_up(&["--timeout", "10"]);
+    let said = cluster.try_up(&["--timeout", "4"]);
     cluster.check(said.err.contains("young-5"), &said.err);
     cluster.until("s0 has its replica", || {
         cluster.status().shards.iter().any(|one| one.name == "s0" && !one.replicas.is_empty()).then_some(())
