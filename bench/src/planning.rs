@@ -154,23 +154,9 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         Some(_) => Part::Replica { link: Link::Up },
         None => Part::Primary { replicas: Vec::new() },
     };
-    let view = ServerView {
-        node_id,
-        version: "9.1.2".to_owned(),
-        replication: Replication { part, replid, offset: Offset(1_000) },
-        keys: 1_000,
-        memory_bytes: 1 << 20,
-        cluster_ok: true,
-        current_epoch: Epoch(1),
-        topology,
-        failed: BTreeSet::new(),
-        suspected: BTreeSet::new(),
-        blank: 0,
-        open_slots: 0,
-        config_drift: Vec::new(),
-        config_refused: Vec::new(),
-        persistence_failing: false,
-    };
+    let replication = Replication { part, replid, offset: Offset(1_000) };
+    let well = ServerView::well(node_id, "9.1.2", replication, topology);
+    let view = ServerView { keys: 1_000, memory_bytes: 1 << 20, ..well };
     AgentReport {
         generation: layout.generation,
         whereabouts: None,

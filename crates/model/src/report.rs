@@ -97,11 +97,6 @@ pub struct Report {
 impl Report {
     /// Can every key be read and written, whatever else is missing?
     pub fn serves_all_slots(&self) -> bool {
-        !self.waiting.iter().any(|reason| {
-            matches!(
-                reason,
-                Waiting::SlotsUnserved { .. } | Waiting::NoPrimary { .. } | Waiting::NoQuorum { .. }
-            )
-        })
+        !self.waiting.iter().any(Waiting::is_outage)
     }
 }

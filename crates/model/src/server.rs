@@ -152,6 +152,28 @@ pub struct ServerView {
 }
 
 impl ServerView {
+    /// One that is well and holds no keys: it fails nobody, nothing in it is open, differs or fails.
+    pub fn well(node_id: NodeId, version: &str, replication: Replication, topology: Arc<Topology>) -> Self {
+        let current_epoch = topology.values().map(|node| node.config_epoch).max().unwrap_or_default();
+        Self {
+            node_id,
+            version: version.to_owned(),
+            replication,
+            keys: 0,
+            memory_bytes: 0,
+            cluster_ok: true,
+            current_epoch,
+            topology,
+            failed: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            blank: 0,
+            open_slots: 0,
+            config_drift: Vec::new(),
+            config_refused: Vec::new(),
+            persistence_failing: false,
+        }
+    }
+
     /// Its own line of its topology.
     pub fn myself(&self) -> Option<&TopologyNode> {
         self.topology.get(&self.node_id)

@@ -269,6 +269,13 @@ impl fmt::Display for StartFailure {
     }
 }
 
+impl Waiting {
+    /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })
+    }
+}
+
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =

@@ -18,23 +18,9 @@ fn view(part: Part, keys: u64, slots: &SlotSet) -> ServerView {
     let role = if matches!(part, Part::Primary { .. }) { Role::Primary } else { Role::Replica };
     let myself =
         TopologyNode { role, primary: None, slots: slots.clone(), config_epoch: Epoch(7), address: None };
-    ServerView {
-        node_id,
-        version: "9.1.2".to_owned(),
-        replication: Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(100) },
-        keys,
-        memory_bytes: 0,
-        cluster_ok: true,
-        current_epoch: Epoch(7),
-        topology: Arc::new(BTreeMap::from([(node_id, myself)])),
-        failed: std::collections::BTreeSet::new(),
-        suspected: std::collections::BTreeSet::new(),
-        blank: 0,
-        open_slots: 0,
-        config_drift: Vec::new(),
-        config_refused: Vec::new(),
-        persistence_failing: false,
-    }
+    let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(100) };
+    let topology = Arc::new(BTreeMap::from([(node_id, myself)]));
+    ServerView { keys, ..ServerView::well(node_id, "9.1.2", replication, topology) }
 }
 
 fn report(

@@ -1,6 +1,6 @@
 //! An agent on a host of its own, as its host sees it: what it tells its server and the others, and in which order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, ClusterId, Epoch, Generation, Happened, Incarnation,
@@ -70,23 +70,9 @@ fn view(of: u8) -> ServerView {
         address: Some(address(n)),
     };
     let part = if of < 3 { Part::Primary { replicas: Vec::new() } } else { Part::Replica { link: Link::Up } };
-    ServerView {
-        node_id: id(of),
-        version: "9.1.2".to_owned(),
-        replication: Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) },
-        keys: 1,
-        memory_bytes: 1,
-        cluster_ok: true,
-        current_epoch: Epoch(3),
-        topology: Arc::new((0..6).map(|n| (id(n), node(n))).collect()),
-        failed: BTreeSet::new(),
-        suspected: BTreeSet::new(),
-        blank: 0,
-        open_slots: 0,
-        config_drift: Vec::new(),
-        config_refused: Vec::new(),
-        persistence_failing: false,
-    }
+    let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
+    let topology = Arc::new((0..6).map(|n| (id(n), node(n))).collect());
+    ServerView { keys: 1, memory_bytes: 1, ..ServerView::well(id(of), "9.1.2", replication, topology) }
 }
 
 /// What the others answer to a beat.

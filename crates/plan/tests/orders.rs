@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Ask, ClusterSpec, DiskRole, Epoch, Incarnation, InstanceName,
-    Link, Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication, ReplicationId,
-    ServerView, TopologyNode, Unseen, ZoneName, manifest,
+    Activity, Address, AgentOrder, AgentReport, Ask, ClusterSpec, DiskRole, Incarnation, InstanceName, Link,
+    Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication, ReplicationId, ServerView,
+    TopologyNode, Unseen, ZoneName, manifest,
 };
 use valkeeper_plan::controller::{Command, Controller, Event, Pace};
 use valkeeper_plan::nodes_conf;
@@ -69,23 +69,9 @@ fn runs(order: &AgentOrder, knows: impl Fn(NodeId) -> bool) -> Observed<AgentRep
     } else {
         Part::Primary { replicas: Vec::new() }
     };
-    let view = ServerView {
-        node_id: me.id,
-        version: "9.1.2".to_owned(),
-        replication: Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) },
-        keys: 1,
-        memory_bytes: 1,
-        cluster_ok: true,
-        current_epoch: Epoch(3),
-        topology: Arc::new(conf.nodes.iter().map(|line| (line.id, node(line))).collect()),
-        failed: BTreeSet::new(),
-        suspected: BTreeSet::new(),
-        blank: 0,
-        open_slots: 0,
-        config_drift: Vec::new(),
-        config_refused: Vec::new(),
-        persistence_failing: false,
-    };
+    let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
+    let topology = Arc::new(conf.nodes.iter().map(|line| (line.id, node(line))).collect());
+    let view = ServerView::well(me.id, "9.1.2", replication, topology);
     let Observed::Known(report) = obeys(order) else { panic!("it does not obey") };
     let process = Process::Running { incarnation: Incarnation(1), pid: Some(1) };
     Observed::Known(AgentReport {

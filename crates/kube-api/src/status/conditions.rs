@@ -127,12 +127,7 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     };
     let unserved =
         said(&|waiting: &Waiting| matches!(waiting, Waiting::SlotsUnserved { .. }) || refuses(waiting));
-    let serving = |waiting: &Waiting| {
-        matches!(
-            waiting,
-            Waiting::SlotsUnserved { .. } | Waiting::NoPrimary { .. } | Waiting::NoQuorum { .. }
-        ) || refuses(waiting)
-    };
+    let serving = |waiting: &Waiting| waiting.is_outage() || refuses(waiting);
     let without_primary: Vec<_> = report
         .shards
         .iter()

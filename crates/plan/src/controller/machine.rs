@@ -10,7 +10,7 @@ use crate::sight::Sight;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
-    Refusal, Report, ShardName, Unseen, ZoneName,
+    Refusal, Report, ShardName, Unseen, Whereabouts, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -362,7 +362,7 @@ impl Controller {
                 if !elsewhere.is_empty() {
                     self.changed_at = now;
                 }
-                self.order_who(now, |name, settled| settled || waited || elsewhere.contains(name));
+                self.order_who(now, |name, settled, _| settled || waited || elsewhere.contains(name));
                 self.observe();
             }
             Err(why) => self.store_fails(now, why, Then::Provision),
@@ -374,8 +374,7 @@ impl Controller {
     fn order_late(&mut self, now: Millis, seen: &Observation) {
         let Some(layout) = &self.layout else { return };
         let generation = layout.generation;
-        let whereabouts = orders::whereabouts(layout, &self.places.addresses);
-        self.order_who(now, |name, settled| match seen.instances.get(name) {
+        self.order_who(now, |name, settled, whereabouts| match seen.instances.get(name) {
             Some(Observed::Known(report)) => {
                 report.generation < generation
                     || settled && report.whereabouts.is_some_and(|told| told != whereabouts)
@@ -385,15 +384,15 @@ impl Controller {
         });
     }
 
-    /// Orders for whom it says, which is asked with whether all are to know these addresses.
-    fn order_who(&mut self, now: Millis, who: impl Fn(&InstanceName, bool) -> bool) {
+    /// Orders for whom it says, which is asked with whether all are to know these addresses, and which they are.
+    fn order_who(&mut self, now: Millis, who: impl Fn(&InstanceName, bool, Whereabouts) -> bool) {
         let Some(layout) = &self.layout else { return };
         let settled = self.places.settled(layout, now);
-        let names: Vec<_> = layout.instances.keys().filter(|name| who(name, settled)).collect();
+        let whereabouts = orders::whereabouts(layout, &self.places.addresses);
+        let names: Vec<_> = layout.instances.keys().filter(|name| who(name, settled, whereabouts)).collect();
         if names.is_empty() {
             return;
         }
-        let whereabouts = orders::whereabouts(layout, &self.places.addresses);
         if let Some(members) = orders::members(layout, &self.places.addresses) {
             let rendered =
                 names.into_iter().filter_map(|name| orders::order(layout, &members, whereabouts, name));
