@@ -79,7 +79,9 @@ fn files_named(manifest: &str) -> Result<Vec<String>, String> {
             words.chunks_exact(2).find(|pair| pair[0].eq_ignore_ascii_case(key)).map(|pair| pair[1])
         };
         match (value("file"), value("seq").and_then(|seq| seq.parse::<u64>().ok()), value("type")) {
-            (Some(name), Some(_), Some("b" | "i")) if !name.contains('/') => names.push(name.trim_matches('"').to_owned()),
+            (Some(name), Some(_), Some("b" | "i")) if !name.contains('/') => {
+                names.push(name.trim_matches('"').to_owned())
+            }
             (Some(_), Some(_), Some("h")) => {}
             _ => return Err(format!("line {lines} of the manifest is not one")),
         }

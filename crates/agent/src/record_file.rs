@@ -23,7 +23,9 @@ struct Beside {
 /// program and that no field of this program's is left of.
 pub(crate) fn load(data: &Path) -> io::Result<Option<CopyRecord>> {
     let Some(bytes) = read(&data.join(RECORD), LONGEST)? else { return Ok(None) };
-    Ok(serde_json::from_slice(&bytes).inspect_err(|error| tracing::warn!(%error, "the record of a copy is damaged")).ok())
+    Ok(serde_json::from_slice(&bytes)
+        .inspect_err(|error| tracing::warn!(%error, "the record of a copy is damaged"))
+        .ok())
 }
 
 /// The sequence beside a data directory.

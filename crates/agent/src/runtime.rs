@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use valkeeper_client::{AdminConnection, Password};
 use valkeeper_model::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, CopyRecord, Happened, Incarnation, InstanceName, Millis,
-    Process, Role, Unseen,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, CopyRecord, Happened, Incarnation,
+    InstanceName, Millis, Process, Role, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};

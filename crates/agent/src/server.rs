@@ -190,12 +190,14 @@ impl ServerHome {
 
     /// Why the server of the last start ended, by what it said in that run.
     pub(crate) fn exit_cause(&self) -> ExitCause {
-        let said = [self.said_path(), self.log()].iter().filter_map(|path| tail(path).ok()).collect::<Vec<_>>();
+        let said =
+            [self.said_path(), self.log()].iter().filter_map(|path| tail(path).ok()).collect::<Vec<_>>();
         let run = said.iter().flat_map(|text| text.lines());
         // The log goes on from run to run: what counts is behind the last beginning of one.
         let run: Vec<&str> = run.collect();
         let begun = run.iter().rposition(|line| line.contains("Running mode=")).unwrap_or(0);
-        let refused = run.iter().skip(begun).any(|line| DATA_UNREADABLE.iter().any(|sign| line.contains(sign)));
+        let refused =
+            run.iter().skip(begun).any(|line| DATA_UNREADABLE.iter().any(|sign| line.contains(sign)));
         if refused { ExitCause::DataUnreadable } else { ExitCause::Other }
     }
 

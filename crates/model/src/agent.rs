@@ -1,8 +1,8 @@
 //! What passes between the controller and an agent, and between agents: orders, reports, requests.
 
 use crate::{
-    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, Link, NodeId, Observed, Replication,
-    Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, Link, NodeId, Observed,
+    Replication, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

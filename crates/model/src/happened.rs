@@ -237,7 +237,10 @@ impl fmt::Display for Happened {
                     CopySource::Rdb => "snapshot",
                     CopySource::Nothing => "no file",
                 };
-                write!(f, "{instance}: its {files} {why}; moved to {folder} in its data directory, not deleted")
+                write!(
+                    f,
+                    "{instance}: its {files} {why}; moved to {folder} in its data directory, not deleted"
+                )
             }
             Self::LossAccepted { shard } => write!(f, "{shard}: the loss of its data was accepted"),
             Self::StartFailed { instance, failure } => write!(f, "{instance} could not start: {failure}"),

@@ -17,8 +17,8 @@ pub mod spec;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, ReplicaStanding, Run,
-    Whereabouts,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, ReplicaStanding,
+    Run, Whereabouts,
 };
 pub use copy::{AofRecord, CopyRecord, CopySource, CopyState, HeldCopy, Position};
 pub use happened::{AsideCause, Happened};
@@ -30,7 +30,9 @@ pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storag
 pub use layout::{Instance, Layout, ServerConfig, Shard};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
-pub use server::{AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};
+pub use server::{
+    AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode,
+};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
 pub use waiting::{StartFailure, UnseenWord, Waiting};

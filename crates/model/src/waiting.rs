@@ -337,7 +337,9 @@ impl fmt::Display for Waiting {
                     CopyState::Foreign => "its snapshot belongs to another shard",
                     CopyState::Damaged => "the server cannot load its data",
                     CopyState::Missing => "files of its data are missing or damaged",
-                    CopyState::Held | CopyState::Nothing | CopyState::Other => "its data is not what was recorded",
+                    CopyState::Held | CopyState::Nothing | CopyState::Other => {
+                        "its data is not what was recorded"
+                    }
                 };
                 write!(
                     f,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, Address, AgentReport, AskFailed, DiskRole, Epoch, Generation, HeldCopy, Incarnation, InstanceName, Link,
-    NodeId, Observed, Offset, Part, Persistence, Process, Replication, ReplicationId, Role, ServerView,
-    SlotSet, TopologyNode, Unseen,
+    Activity, Address, AgentReport, AskFailed, DiskRole, Epoch, Generation, HeldCopy, Incarnation,
+    InstanceName, Link, NodeId, Observed, Offset, Part, Persistence, Process, Replication, ReplicationId,
+    Role, ServerView, SlotSet, TopologyNode, Unseen,
 };
 use valkeeper_plan::safety::start::{
     Claim, Comeback, Hold, Loss, Returning, ShardFacts, Sibling, comeback, judge,
@@ -105,8 +105,7 @@ fn who_serves_already_is_followed() {
 #[test]
 fn who_was_replaced_by_us_is_not_followed() {
     let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
-    let serving =
-        judge(&name(1), &running(Observed::Known(primary.clone()), true), ShardFacts::default());
+    let serving = judge(&name(1), &running(Observed::Known(primary.clone()), true), ShardFacts::default());
     let back = |epoch, claim, has_data| {
         let siblings = [(name(1), serving.clone())];
         decide_as(epoch, claim, has_data, Persistence::Aof, &siblings)

@@ -10,8 +10,8 @@ use valkeeper_model::{
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::config::MIN_REPLICAS;
 use valkeeper_plan::nodes_conf;
-use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_plan::safety::copy::DataFiles;
+use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
 fn name(n: u8) -> InstanceName {

@@ -89,7 +89,8 @@ pub struct ClusterInfo {
 impl ServerInfo {
     /// The append-only file in one word.
     pub fn aof_status(&self) -> AofStatus {
-        let rewriting = self.aof_rewrite_in_progress || self.aof_rewrite_scheduled || !self.aof_last_rewrite_ok;
+        let rewriting =
+            self.aof_rewrite_in_progress || self.aof_rewrite_scheduled || !self.aof_last_rewrite_ok;
         match (self.aof_enabled, rewriting || self.loading) {
             (false, _) => AofStatus::Off,
             (true, true) => AofStatus::Rewriting,
@@ -135,7 +136,9 @@ impl ServerInfo {
 fn keys(text: &str, field: &str) -> u64 {
     let databases = text.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':'));
     let fields = databases.flat_map(|(_, fields)| fields.split(','));
-    fields.filter_map(|pair| pair.split_once('=')?.1.parse::<u64>().ok().filter(|_| pair.starts_with(field))).sum()
+    fields
+        .filter_map(|pair| pair.split_once('=')?.1.parse::<u64>().ok().filter(|_| pair.starts_with(field)))
+        .sum()
 }
 
 impl ClusterInfo {

@@ -78,7 +78,8 @@ impl Agent {
         let mut record = self.keeper.durable().cloned().unwrap_or_else(CopyRecord::first);
         let beside = self.disk.as_ref().and_then(|disk| disk.beside).unwrap_or(0);
         record.sequence = record.sequence.max(beside).max(self.keeper.sequence_seen()) + 1;
-        let appends = load == CopySource::Aof || load == CopySource::Nothing && persistence == Persistence::Aof;
+        let appends =
+            load == CopySource::Aof || load == CopySource::Nothing && persistence == Persistence::Aof;
         let sound = state == CopyState::Held && aof_is_there;
         // Without a record it is an older Valkeeper's directory, whose AOF counted.
         let was_complete = self.keeper.durable().is_none_or(|record| record.aof.complete);

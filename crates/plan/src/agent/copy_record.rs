@@ -8,8 +8,9 @@ use crate::safety::start::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
-    Answer, AofStatus, Ask, AskFailed, CopyRecord, CopySource, Happened, HeldCopy, Incarnation, InstanceName, Link,
-    Member, Millis, Offset, Part, Persistence, Position, ReplicaStanding, Replication, ReplicationId, Role, ServerView,
+    Answer, AofStatus, Ask, AskFailed, CopyRecord, CopySource, Happened, HeldCopy, Incarnation, InstanceName,
+    Link, Member, Millis, Offset, Part, Persistence, Position, ReplicaStanding, Replication, ReplicationId,
+    Role, ServerView,
 };
 
 /// Between two records of an offset that moves. What changes in kind is recorded at once.
@@ -127,7 +128,8 @@ impl Keeper {
 
     /// Our server ended while it loaded that file, and named the file's content as the cause.
     pub(super) fn load_refused(&mut self) {
-        let Some(source) = self.held.as_ref().map(|held| held.source).filter(|s| *s != CopySource::Nothing) else {
+        let Some(source) = self.held.as_ref().map(|held| held.source).filter(|s| *s != CopySource::Nothing)
+        else {
             return;
         };
         let times = self.refused.filter(|(last, _)| *last == source).map_or(0, |(_, times)| times);
@@ -190,7 +192,8 @@ impl Agent {
 
     /// Is an append-only file promised that does not hold everything yet?
     pub(super) fn lacks_aof(&self) -> bool {
-        self.persistence() == Persistence::Aof && self.incarnation().is_some() && !self.keeper.aof_complete()
+        let shown = self.server.known().or(self.last_view.as_ref()).and_then(|view| view.aof);
+        self.persistence() == Persistence::Aof && shown.is_some() && !self.keeper.aof_complete()
     }
 
     /// A look at our server has come.
@@ -306,7 +309,9 @@ impl Agent {
             return;
         }
         sync.caught_up = sync.target.is_some_and(|target| {
-            target.online && target.history == view.replication.replid && target.offset <= view.replication.offset
+            target.online
+                && target.history == view.replication.replid
+                && target.offset <= view.replication.offset
         });
         if !sync.caught_up {
             self.ask_primary(now, view);
@@ -328,7 +333,12 @@ impl Agent {
     }
 
     /// An answer came. True if it was about our server's sync.
-    pub(super) fn sync_told(&mut self, now: Millis, token: Token, result: &Result<Answer, AskFailed>) -> bool {
+    pub(super) fn sync_told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: &Result<Answer, AskFailed>,
+    ) -> bool {
         let sync = &mut self.keeper.sync;
         if sync.comparing.take_if(|asked| *asked == token).is_some() {
             if let Ok(Answer::Report(report)) = result

@@ -15,8 +15,8 @@ use crate::safety::succession::{Heirs, Legacy, has_online_replica};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position, Role,
-    ServerView, StartFailure, Waiting,
+    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
+    Role, ServerView, StartFailure, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
@@ -272,11 +272,12 @@ impl Agent {
     /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from? Or a copy that is not to be loaded?
     fn chooses_its_copy(&self) -> bool {
         let both = self.persistence() == Persistence::Aof
-            && self.disk.as_ref().is_some_and(|disk| disk.files.aof == AofFiles::Whole && disk.files.rdb.is_some());
-        let sound = self
-            .keeper
-            .held()
-            .is_some_and(|held| matches!(held.state, CopyState::Held | CopyState::Nothing));
+            && self
+                .disk
+                .as_ref()
+                .is_some_and(|disk| disk.files.aof == AofFiles::Whole && disk.files.rdb.is_some());
+        let sound =
+            self.keeper.held().is_some_and(|held| matches!(held.state, CopyState::Held | CopyState::Nothing));
         both || !sound || self.keeper.resync
     }
 
@@ -316,7 +317,8 @@ impl Agent {
             (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf.clone()),
             _ => None,
         };
-        let replica = conf.as_ref().and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
+        let replica =
+            conf.as_ref().and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
         let role = if replica { Role::Replica } else { Role::Primary };
         let choice = self.choose_copy(role, beside);
         match choice.load {

@@ -12,9 +12,9 @@ use crate::safety::start::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Generation, Happened, Incarnation, InstanceName,
-    Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure, Unseen,
-    Waiting,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Generation, Happened, Incarnation,
+    InstanceName, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure,
+    Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -412,7 +412,8 @@ impl Agent {
         self.died_at = None;
         self.snapshot = Snapshot::default();
         self.attached_at_death = None;
-        self.keeper.started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
+        self.keeper
+            .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {

@@ -44,8 +44,8 @@ use crate::config::Directive;
 use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName, Millis, NodeId,
-    Replication, ServerView, StartFailure, Unseen,
+    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
+    Millis, NodeId, Replication, ServerView, StartFailure, Unseen,
 };
 
 /// Matches a reply to what was asked for.

@@ -2,7 +2,9 @@
 
 use super::machine::{Agent, Phase};
 use crate::safety::start::Disk;
-use valkeeper_model::{Activity, AgentReport, CopySource, DiskRole, Generation, Observed, Process, Unseen, Waiting};
+use valkeeper_model::{
+    Activity, AgentReport, CopySource, DiskRole, Generation, Observed, Process, Unseen, Waiting,
+};
 
 impl Agent {
     /// What we know. `None` before the first order: we do not even know where we are.
@@ -32,7 +34,11 @@ impl Agent {
             has_data: self.keeper.held().is_some_and(|held| held.source != CopySource::Nothing),
             copy: self.copy_held().map(Box::new),
             activity: self.activity(),
-            waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()).or_else(|| self.aof_waiting()),
+            waiting: self
+                .waiting
+                .clone()
+                .or_else(|| self.neighbours_waiting())
+                .or_else(|| self.aof_waiting()),
         })
     }
 

@@ -79,7 +79,8 @@ impl Agent {
         self.keep(now, &view);
         self.set_live(now, &view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view) && !self.lacks_aof();
-        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet) {
+        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet)
+        {
             self.out.serve(ServerCommand::Save, 2_000);
         }
         self.last_view = Some(view.clone());
@@ -111,9 +112,8 @@ impl Agent {
 
     /// Is our server as it should be, as far as it can tell itself?
     pub(super) fn settled(&self) -> bool {
-        let caught_up = |view: &ServerView| {
-            view.replication.role() == Role::Primary || self.keeper.caught_up()
-        };
+        let caught_up =
+            |view: &ServerView| view.replication.role() == Role::Primary || self.keeper.caught_up();
         self.server.known().is_some_and(|view| Self::settled_by(view) && caught_up(view)) && !self.lacks_aof()
     }
 

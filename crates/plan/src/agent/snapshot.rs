@@ -20,11 +20,18 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Is one due? Counts as asked for if so.
-    pub(super) fn due(&mut self, now: Millis, view: &ServerView, promised: Persistence, settled: bool) -> bool {
+    pub(super) fn due(
+        &mut self,
+        now: Millis,
+        view: &ServerView,
+        promised: Persistence,
+        settled: bool,
+    ) -> bool {
         let rested = self.asked_at.is_none_or(|at| now.since(at) >= AGAIN_MS);
         let this = Some((view.replication.replid, promised));
         // Where snapshots are what is promised, the first is due whatever it costs.
-        let promises = promised == Persistence::Rdb && self.taken.is_none_or(|(_, before)| before != promised);
+        let promises =
+            promised == Persistence::Rdb && self.taken.is_none_or(|(_, before)| before != promised);
         let new_history = self.taken != this && (promises || view.memory_bytes <= SMALL_BYTES);
         // A new history does not wait: the next death of this shard may come at once.
         let due = view.persistence_failing && rested || settled && new_history;

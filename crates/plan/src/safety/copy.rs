@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    CopyRecord, CopySource, CopyState, HeldCopy, InstanceName, Offset, Persistence, Position, ReplicationId, Role,
-    Slot, SlotSet,
+    CopyRecord, CopySource, CopyState, HeldCopy, InstanceName, Offset, Persistence, Position, ReplicationId,
+    Role, Slot, SlotSet,
 };
 
 /// The files of a data directory that an engine could load.
@@ -69,7 +69,11 @@ pub struct Evidence<'a> {
 /// Under `persistence: none` nothing counts.
 pub fn examine(files: &DataFiles, persistence: Persistence, evidence: Evidence<'_>) -> HeldCopy {
     let record = evidence.record;
-    let source = if persistence == Persistence::None { CopySource::Nothing } else { source(files, persistence, record) };
+    let source = if persistence == Persistence::None {
+        CopySource::Nothing
+    } else {
+        source(files, persistence, record)
+    };
     let position = match source {
         CopySource::Aof => record.and_then(aof_position),
         CopySource::Rdb => files.rdb.as_ref().and_then(|rdb| rdb.position),
@@ -111,7 +115,9 @@ fn source(files: &DataFiles, persistence: Persistence, record: Option<&CopyRecor
     }
     let Some(rdb) = rdb.filter(|_| !record.aof.complete) else { return CopySource::Aof };
     match (rdb.position, record.aof.position) {
-        (Some(rdb), Some(aof)) if compare_positions(aof, rdb, &record.histories) == Some(Ordering::Greater) => {
+        (Some(rdb), Some(aof))
+            if compare_positions(aof, rdb, &record.histories) == Some(Ordering::Greater) =>
+        {
             CopySource::Aof
         }
         // An AOF that was never complete, or a snapshot that was written after the AOF was switched off.
@@ -119,7 +125,12 @@ fn source(files: &DataFiles, persistence: Persistence, record: Option<&CopyRecor
     }
 }
 
-fn state(files: &DataFiles, persistence: Persistence, evidence: Evidence<'_>, source: CopySource) -> CopyState {
+fn state(
+    files: &DataFiles,
+    persistence: Persistence,
+    evidence: Evidence<'_>,
+    source: CopySource,
+) -> CopyState {
     if persistence == Persistence::None {
         return CopyState::Nothing;
     }
@@ -131,7 +142,9 @@ fn state(files: &DataFiles, persistence: Persistence, evidence: Evidence<'_>, so
         return CopyState::RolledBack;
     }
     let promised = evidence.record.is_some_and(|record| record.aof.complete);
-    if files.aof != AofFiles::Whole && (promised || matches!(files.aof, AofFiles::Broken(_)) && source == CopySource::Nothing) {
+    if files.aof != AofFiles::Whole
+        && (promised || matches!(files.aof, AofFiles::Broken(_)) && source == CopySource::Nothing)
+    {
         return CopyState::Missing;
     }
     match source {
@@ -172,7 +185,8 @@ pub fn is_newer(theirs: &HeldCopy, ours: &HeldCopy) -> bool {
 /// Would our copy be lost by following somebody whose data went through these histories? That is so if our copy went on in a history
 /// beyond where theirs branched off, or belongs to none of theirs.
 pub fn would_be_lost(ours: &HeldCopy, theirs: &[Position]) -> bool {
-    let Some(position) = ours.position.filter(|_| ours.source != CopySource::Nothing && !theirs.is_empty()) else {
+    let Some(position) = ours.position.filter(|_| ours.source != CopySource::Nothing && !theirs.is_empty())
+    else {
         return ours.state == CopyState::Foreign;
     };
     let branched = theirs.iter().find(|known| known.history == position.history);
@@ -190,7 +204,9 @@ pub fn extend(histories: &mut Vec<Position>, at: Position) {
 }
 
 /// The best of copies that may serve: the newest, and of equals the first by name, so that all who ask choose the same.
-pub fn newest<'a>(copies: impl Iterator<Item = (&'a InstanceName, &'a HeldCopy)>) -> Option<&'a InstanceName> {
+pub fn newest<'a>(
+    copies: impl Iterator<Item = (&'a InstanceName, &'a HeldCopy)>,
+) -> Option<&'a InstanceName> {
     let copies: BTreeMap<&InstanceName, &HeldCopy> = copies.collect();
     let mut best: Option<(&InstanceName, &HeldCopy)> = None;
     for (name, copy) in copies {

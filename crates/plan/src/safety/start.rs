@@ -6,8 +6,9 @@ use super::succession::Candidate;
 use std::collections::BTreeSet;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskRole, Epoch, HeldCopy, InstanceName,
-    Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView, StartFailure, Unseen, Waiting,
+    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskRole, Epoch, HeldCopy,
+    InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView, StartFailure,
+    Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -86,7 +87,9 @@ pub enum Sibling {
 impl Sibling {
     fn copy(&self) -> Option<&HeldCopy> {
         match self {
-            Self::Stale(_, copy) | Self::Claims(_, copy) | Self::Cold(_, copy) | Self::DownWithData(copy) => Some(copy),
+            Self::Stale(_, copy) | Self::Claims(_, copy) | Self::Cold(_, copy) | Self::DownWithData(copy) => {
+                Some(copy)
+            }
             Self::Primary(_) | Self::Live(..) | Self::Empty | Self::Unknown => None,
         }
     }
@@ -114,7 +117,9 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
     }
     let copy = || report.copy.clone().unwrap_or_else(|| Box::new(HeldCopy::unrecorded(report.has_data)));
     let at_rest = |report: &AgentReport| match &report.disk_role {
-        DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => Sibling::Claims(*config_epoch, copy()),
+        DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => {
+            Sibling::Claims(*config_epoch, copy())
+        }
         _ if copy().source != CopySource::Nothing => Sibling::DownWithData(copy()),
         _ => Sibling::Empty,
     };
@@ -127,13 +132,19 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
         Observed::Known(view) if view.owns_slots() => Sibling::Primary(Box::new(view.clone())),
         // Moved to another shard by hand: what it holds is that shard's.
         Observed::Known(view)
-            if facts.members.is_some_and(|members| view.primary().is_some_and(|of| !members.contains(&of))) =>
+            if facts
+                .members
+                .is_some_and(|members| view.primary().is_some_and(|of| !members.contains(&of))) =>
         {
             Sibling::Empty
         }
         Observed::Known(view) => {
-            let candidate =
-                Candidate { instance: name.clone(), incarnation, replication: view.replication.clone(), standing: None };
+            let candidate = Candidate {
+                instance: name.clone(),
+                incarnation,
+                replication: view.replication.clone(),
+                standing: None,
+            };
             let in_sync = report.copy.as_ref().is_none_or(|copy| copy.caught_up)
                 && facts.attached.is_none_or(|attached| attached.contains(name));
             match view.replication.link() {
@@ -267,13 +278,16 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
         // wait for one that waits for it.
         let better = held && (theirs.state != CopyState::Held || copy::is_newer(me.copy, theirs));
         let name = name.clone();
-        return if own_file && !better { Comeback::Wait(Hold::CopyOn(name)) } else { Comeback::BehindClaim(name) };
+        return if own_file && !better {
+            Comeback::Wait(Hold::CopyOn(name))
+        } else {
+            Comeback::BehindClaim(name)
+        };
     }
     let unknown: Vec<_> =
         siblings.iter().filter(|(_, s)| *s == Sibling::Unknown).map(|(name, _)| name.clone()).collect();
     // A replica that follows a newer claim than ours: we have been succeeded, and who did may serve, although nothing is known of it.
-    let succeeded =
-        |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(me.epoch));
+    let succeeded = |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(me.epoch));
     if own_file && !unknown.is_empty() && siblings.iter().any(|(_, sibling)| succeeded(sibling)) {
         return Comeback::Wait(Hold::Unknown(unknown));
     }
@@ -289,7 +303,8 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
         None => {}
     }
     // What nothing was promised of, or what was never written to, is no loss; a directory that was wiped is another matter.
-    let nothing_lost = me.copy.state == CopyState::Nothing && (own_file || me.persistence == Persistence::None);
+    let nothing_lost =
+        me.copy.state == CopyState::Nothing && (own_file || me.persistence == Persistence::None);
     if held || nothing_lost || me.loss == Loss::Accepted || is_newest_of_known(me, siblings) {
         return Comeback::AsPrimary;
     }

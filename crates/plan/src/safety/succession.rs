@@ -91,8 +91,9 @@ pub fn best_after_death<'a>(
     heirs: &Heirs,
 ) -> Option<&'a Candidate> {
     candidates.filter(|candidate| may_follow_dead(candidate, heirs).is_ok()).max_by(|a, b| {
-        let rank =
-            |c: &Candidate| (was_in_sync(c, heirs), history == Some(c.replication.replid), c.replication.offset);
+        let rank = |c: &Candidate| {
+            (was_in_sync(c, heirs), history == Some(c.replication.replid), c.replication.offset)
+        };
         rank(a).cmp(&rank(b)).then_with(|| b.instance.cmp(&a.instance))
     })
 }
@@ -104,7 +105,9 @@ pub fn may_take_over(candidate: &Candidate, primary: &Replication) -> Result<(),
         None => Err(Unfit::NotItsReplica),
         Some(Link::Syncing | Link::NeverUp | Link::Lost) => Err(Unfit::NotInSync),
         Some(Link::Up) if candidate.replication.replid != primary.replid => Err(Unfit::OtherHistory),
-        Some(Link::Up) if candidate.standing.is_some_and(|standing| !standing.caught_up) => Err(Unfit::NotInSync),
+        Some(Link::Up) if candidate.standing.is_some_and(|standing| !standing.caught_up) => {
+            Err(Unfit::NotInSync)
+        }
         // A crash right after the handover would lose what was acknowledged before it (law 13).
         Some(Link::Up) if candidate.standing.is_some_and(|standing| standing.persistence_incomplete) => {
             Err(Unfit::NotPersisted)

@@ -32,7 +32,7 @@ use asks::{AskInFlight, ServeInFlight};
 use controllers::{ControllerHost, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use valkeeper_model::{CopyRecord, Address, Answer, AskFailed, ClusterSpec, InstanceName, ShardId, SlotSet};
+use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, CopyRecord, InstanceName, ShardId, SlotSet};
 use valkeeper_plan::agent::{self, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::controller;
 

@@ -22,8 +22,14 @@ impl Fleet {
             return;
         };
         let connection = self.id();
-        self.servers[server].upstream =
-            Some(Upstream { to, run: 0, connection, state: Connection::Waiting, fork: None, pipe: VecDeque::new() });
+        self.servers[server].upstream = Some(Upstream {
+            to,
+            run: 0,
+            connection,
+            state: Connection::Waiting,
+            fork: None,
+            pipe: VecDeque::new(),
+        });
         let delay = self.random.within(1..=30);
         self.clock.after(delay, Happening::Connect { server, connection });
     }

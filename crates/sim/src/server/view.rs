@@ -4,8 +4,8 @@ use super::{Connection, Server};
 use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use valkeeper_model::{AofStatus, 
-    AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
+use valkeeper_model::{
+    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
 };
 use valkeeper_plan::config::Directive;
 
