@@ -70,14 +70,18 @@ const REFUSALS: u32 = 2;
 
 impl Keeper {
     pub(super) fn found(&mut self, disk: &Disk) {
-        self.durable.clone_from(&disk.record);
-        self.writing = None;
+        let known = self.durable.as_ref().map_or(0, |record| record.sequence);
+        // A record that was being written while the directory was looked at counts when it has been written.
+        if self.writing.is_none() || disk.record.as_ref().is_some_and(|record| record.sequence > known) {
+            self.durable.clone_from(&disk.record);
+        }
     }
 
     /// The record is on the disk, or could not be written.
     pub(super) fn kept(&mut self, sequence: u64, written: bool) {
         if let Some((_, record)) = self.writing.take_if(|(writing, _)| *writing == sequence)
             && written
+            && self.durable.as_ref().is_none_or(|durable| durable.sequence < record.sequence)
         {
             self.durable = Some(*record);
         }
@@ -100,6 +104,11 @@ impl Keeper {
             self.sync.caught_up = true;
             self.sync.link = Some(Link::Up);
         }
+    }
+
+    /// Is a record being written? A start would write another one.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
     }
 
     pub(super) fn caught_up(&self) -> bool {
@@ -220,6 +229,17 @@ impl Agent {
             self.ask_primary(now, view);
         }
         self.write(now, next);
+    }
+
+    /// Our server has ended. What it had at last is recorded under a sequence of its own: a directory from before, put back while the
+    /// server is down, has another.
+    pub(super) fn keep_last(&mut self, now: Millis, run: Incarnation) {
+        if self.keeper.writing.is_none()
+            && let Some(view) = self.last_view.clone()
+        {
+            let last = self.next_record(run, &view);
+            self.write(now, last);
+        }
     }
 
     fn write(&mut self, now: Millis, record: CopyRecord) {

@@ -85,6 +85,7 @@ pub fn examine(files: &DataFiles, persistence: Persistence, evidence: Evidence<'
         state,
         source,
         position,
+        goes_on: source == CopySource::Aof && record.is_some_and(|record| record.aof.complete),
         everything: source == CopySource::Aof && state == CopyState::Held && led,
         histories: record.map(|record| record.histories.clone()).unwrap_or_default(),
         caught_up: record.is_some_and(|record| record.role == Role::Primary || record.caught_up),
@@ -172,11 +173,14 @@ pub fn compare_positions(a: Position, b: Position, histories: &[Position]) -> Op
 /// Is their copy certainly newer than ours?
 pub fn is_newer(theirs: &HeldCopy, ours: &HeldCopy) -> bool {
     let (Some(a), Some(b)) = (theirs.position, ours.position) else { return false };
-    if a.history == b.history && ours.everything {
-        return false;
-    }
-    if a.history == b.history && theirs.everything {
-        return true;
+    if a.history == b.history {
+        return match (theirs.everything, ours.everything) {
+            (_, true) => false,
+            (true, false) => true,
+            // Where ours ends nobody knows.
+            (false, false) if ours.goes_on && !theirs.goes_on => false,
+            (false, false) => a.offset > b.offset,
+        };
     }
     let by_theirs = compare_positions(a, b, &theirs.histories);
     by_theirs.or_else(|| compare_positions(a, b, &ours.histories)) == Some(Ordering::Greater)
@@ -235,6 +239,7 @@ pub fn in_memory(history: ReplicationId, offset: Offset, recorded: &HeldCopy) ->
         state: CopyState::Held,
         source: recorded.source,
         position: Some(position),
+        goes_on: false,
         everything: false,
         histories,
         ..recorded.clone()
