@@ -290,6 +290,11 @@ impl fmt::Display for StartFailure {
 }
 
 impl Waiting {
+    /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?
+    pub fn asks_for_loss(&self) -> bool {
+        matches!(self, Self::AllCopiesMissing { .. } | Self::CopyDoubtful { .. })
+    }
+
     /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })

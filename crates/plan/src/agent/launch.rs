@@ -80,6 +80,14 @@ impl Agent {
     fn inspected_while_running(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
         let Ok(disk) = result else { return };
         let wiped = disk.owner == Owner::Nobody;
+        // A server that an earlier agent started: what its record says was not read yet.
+        if self.keeper.held().is_none() {
+            self.keeper.found(&disk);
+            self.examine(&disk, None);
+            if let Phase::Watching(watch) = &mut self.phase {
+                watch.look_now(now);
+            }
+        }
         self.disk = Some(*disk);
         if let Phase::Watching(watch) = &mut self.phase
             && wiped

@@ -48,6 +48,8 @@ pub struct Evidence<'a> {
     pub beside: Option<u64>,
     /// The highest sequence that a sibling has seen of this directory's record.
     pub seen_by_siblings: Option<u64>,
+    /// The directory is nobody's any more: it was emptied, and what lies in it was written since.
+    pub emptied: bool,
     /// The server was started from that file and refused it.
     pub refused: Option<CopySource>,
     /// The shard's slots, if they are known.
@@ -137,6 +139,9 @@ fn state(
     }
     if source != CopySource::Nothing && evidence.refused == Some(source) {
         return CopyState::Damaged;
+    }
+    if evidence.emptied && evidence.beside.is_some() {
+        return if source == CopySource::Nothing { CopyState::Nothing } else { CopyState::Missing };
     }
     let sequence = evidence.record.map_or(0, |record| record.sequence);
     if evidence.beside.max(evidence.seen_by_siblings).is_some_and(|newer| newer > sequence) {
