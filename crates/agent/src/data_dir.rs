@@ -91,6 +91,12 @@ impl DataDir {
         record_file::store(home, &self.path, record, server)
     }
 
+    /// Replaces the record of the copy, if the directory is the one that was recorded last.
+    pub(crate) fn update_record(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
+        let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        record_file::update(home, &self.path, record, server)
+    }
+
     /// Moves files out of the engine's way.
     pub(crate) fn set_aside(&self, aside: &SetAside) -> io::Result<()> {
         copy_files::set_aside(&self.path, aside)

@@ -348,7 +348,7 @@ impl Runner {
         let (input, data) = (self.input.clone(), self.setup.home.data());
         let server = if self.running.is_some() { ServerIs::Running } else { ServerIs::Down };
         tokio::task::spawn_blocking(move || {
-            let result = data.keep(&record, server).map_err(|error| error.to_string());
+            let result = data.update_record(&record, server).map_err(|error| error.to_string());
             if let Err(error) = &result {
                 tracing::warn!(%error, "cannot write the record of a copy");
             }

@@ -201,6 +201,7 @@ fn what_only_the_servers_say_is_told_too() {
         persistence_failing: false,
         aof: None,
         expiring_keys: 0,
+        branched_from: None,
     };
     let agent = AgentReport {
         generation: Generation(1),
