@@ -15,8 +15,8 @@ use crate::safety::succession::{Heirs, Legacy, has_online_replica};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
-    Role, ServerView, StartFailure, Waiting,
+    AgentOrder, Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence,
+    Position, Role, ServerView, StartFailure, Topology, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
@@ -78,7 +78,8 @@ impl Agent {
     /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
     /// now on, so that the server is restarted, handing over first, while its data is still in memory somewhere.
     fn inspected_while_running(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
-        let Ok(disk) = result else { return };
+        // Without an order nobody knows whom to hand over to.
+        let (Ok(disk), true) = (result, self.order.is_some()) else { return };
         let wiped = disk.owner == Owner::Nobody;
         // A server that an earlier agent started: what its record says was not read yet.
         if self.keeper.held().is_none() {
@@ -184,12 +185,19 @@ impl Agent {
                 self.start_as_replica_of(now, &view, &theirs);
             }
             Comeback::BehindClaim(name) => {
-                let (Some(view), Some(claimant)) = (newest, order.members.get(&name)) else {
+                let known = match (newest, &disk.nodes_conf) {
+                    (Some(view), _) => Some((Topology::clone(&view.topology), view.current_epoch)),
+                    (None, NodesFile::Intact(conf)) => {
+                        Some((nodes_conf::topology(conf), conf.vars.unwrap_or_default().current_epoch))
+                    }
+                    _ => None,
+                };
+                let (Some((topology, seen)), Some(claimant)) = (known, order.members.get(&name)) else {
                     return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() });
                 };
                 if self.wanted_up() {
                     let part = Part::ReplicaOf(claimant.node_id);
-                    let conf = nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part);
+                    let conf = nodes_conf::rebuilt(&order, &topology, seen, None, part);
                     if claim == Claim::ToldByOthers {
                         self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
                     }
@@ -214,6 +222,14 @@ impl Agent {
                             None,
                             Part::AsKnown,
                         ))
+                    }
+                    // The others know another owner of its slots, which does not serve: ours may be the better copy, and is there to be
+                    // promoted.
+                    (_, Some(view))
+                        if owner_of_shard(&order, view).is_some_and(|id| id != member.node_id) =>
+                    {
+                        let part = owner_of_shard(&order, view).map_or(Part::AsKnown, Part::ReplicaOf);
+                        Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part))
                     }
                     _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
                 };
@@ -390,4 +406,11 @@ impl Agent {
         self.waiting = Some(waiting);
         self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
     }
+}
+
+/// The member of our shard that owns slots by that view.
+fn owner_of_shard(order: &AgentOrder, view: &ServerView) -> Option<NodeId> {
+    let ids = order.siblings().map(|(_, member)| member).chain(order.myself()).map(|member| member.node_id);
+    let owns = |id: &NodeId| view.topology.get(id).is_some_and(|node| !node.slots.is_empty());
+    ids.filter(owns).max_by_key(|id| view.topology.get(id).map(|node| node.config_epoch))
 }

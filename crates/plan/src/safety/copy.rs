@@ -48,6 +48,8 @@ pub struct Evidence<'a> {
     pub beside: Option<u64>,
     /// The highest sequence that a sibling has seen of this directory's record.
     pub seen_by_siblings: Option<u64>,
+    /// Its nodes.conf claims the shard's slots: the server was primary at last, although its record may not have come to say so.
+    pub claims_slots: bool,
     /// The directory is nobody's any more: it was emptied, and what lies in it was written since.
     pub emptied: bool,
     /// The server was started from that file and refused it.
@@ -82,7 +84,8 @@ pub fn examine(files: &DataFiles, persistence: Persistence, evidence: Evidence<'
         CopySource::Nothing => None,
     };
     let state = state(files, persistence, evidence, source);
-    let led = record.is_some_and(|record| record.role == Role::Primary && record.aof.complete);
+    let led = record
+        .is_some_and(|record| record.aof.complete && (record.role == Role::Primary || evidence.claims_slots));
     HeldCopy {
         state,
         source,

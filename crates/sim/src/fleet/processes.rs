@@ -96,6 +96,9 @@ impl Fleet {
     }
 
     pub(super) fn now_appending(&mut self, server: usize, run: u64) {
+        if self.servers[server].process == Process::Hung && self.servers[server].run == run {
+            return self.clock.after(100, Happening::Appending { server, run });
+        }
         let server = &mut self.servers[server];
         let copying = server.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
         if server.run == run && server.awake() && server.wants_aof() && !copying {
