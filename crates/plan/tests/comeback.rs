@@ -96,7 +96,9 @@ fn who_was_replaced_by_us_is_not_followed() {
     };
     assert_eq!(back(8, true, true), Comeback::AsPrimary);
     assert_eq!(back(8, true, false), Comeback::Wait(Hold::CopyOn(name(1))));
-    assert_eq!(back(8, false, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
+    // It follows us as soon as it is told, and two that follow each other never serve: its copy is judged when it is a replica.
+    assert_eq!(back(8, false, true), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(7, false, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
     assert_eq!(back(7, true, true), Comeback::AsReplicaOf(Box::new(primary)));
 }
 

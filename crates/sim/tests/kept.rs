@@ -284,6 +284,43 @@ fn a_successor_that_is_not_seen_is_not_passed_over() {
     );
 }
 
+/// Seed 10428, on hosts of their own: the engine elected a replica for a lost primary; its agent, back by now, missed that by the loss of
+/// messages and had the other replica promoted, which followed the elected one already.
+#[test]
+fn who_follows_the_elected_one_is_not_promoted() {
+    for lost in [382, 800] {
+        holds(
+            &Setup { own_hosts: true, ..shape(2, Persistence::Rdb, 2_000) },
+            &[
+                (5_228, Fault::LoseHost(Target::PrimaryOf(2), 7_092)),
+                (5_673, Fault::CutHost(Target::ReplicaOf(0))),
+                (6_230, Fault::Crash(Target::PrimaryOf(0))),
+                (8_145, Fault::Mend),
+                (15_162, Fault::Lose(lost)),
+                (19_015, Fault::Mend),
+            ],
+        );
+    }
+}
+
+/// Seed 2078502222, on hosts of their own: a new primary, wiped and dead, started as the replica of the one before, which came back
+/// at that time and was told to follow it.
+#[test]
+fn who_was_replaced_is_not_followed_by_its_wiped_successor() {
+    for node_timeout_ms in [2_000, 15_000] {
+        holds(
+            &Setup { own_hosts: true, ..shape(1, Persistence::None, node_timeout_ms) },
+            &[
+                (5_662, Fault::CutHost(Target::PrimaryOf(2))),
+                (8_602, Fault::Wipe(Target::PrimaryOf(2))),
+                (11_629, Fault::LoseHost(Target::ReplicaOf(2), 8_004)),
+                (11_781, Fault::Hang(Target::PrimaryOf(2), 16_950)),
+                (11_998, Fault::Mend),
+            ],
+        );
+    }
+}
+
 /// Seed 33999, on hosts of their own: a new primary was cut off before a second replica and the witnesses had looked again, and was
 /// replaced on what they said of the one before.
 #[test]

@@ -2,7 +2,7 @@
 
 use super::consultation::{CONSULT_MS, Consultation};
 use super::machine::{Agent, Phase};
-use super::promotion::Promotion;
+use super::promotion::{Lost, Promotion};
 use super::{Command, StartPlan};
 use crate::config;
 use crate::nodes_conf::{self, Part};
@@ -108,8 +108,8 @@ impl Agent {
         });
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
-        let promotion =
-            Promotion::begin(self.siblings(), (history, claim), cold, died_at, now, &mut self.out);
+        let lost = Lost { node_id: self.node_id(), history, claim };
+        let promotion = Promotion::begin(self.siblings(), lost, cold, died_at, now, &mut self.out);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 

@@ -1,6 +1,8 @@
 //! Laws 2 and 3: who may succeed a primary, and who is the best.
 
-use valkeeper_model::{Incarnation, InstanceName, Link, Part, Replication, ReplicationId, Role, Unfit};
+use valkeeper_model::{
+    Incarnation, InstanceName, Link, NodeId, Part, Replication, ReplicationId, Role, Unfit,
+};
 
 /// A replica as a candidate for succession.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,15 @@ pub fn has_online_replica(replication: &Replication) -> bool {
     }
 }
 
+/// May a replica that follows this node be promoted in the place of that primary? One that follows another has a primary: somebody was
+/// elected meanwhile, whether or not who asks for the promotion could see that. `replaces` is not known from an older agent.
+///
+/// This is compared where the server is told, last of all: what an agent saw before may be as old as its messages are slow. A server
+/// that has not heard of the elected one yet finds no votes, since it asks for them with the claim of the lost primary.
+pub fn may_replace(followed: Option<NodeId>, replaces: Option<NodeId>) -> bool {
+    replaces.is_none() || followed == replaces
+}
+
 /// Is it a primary by now?
 pub fn is_primary(replication: &Replication) -> bool {
     replication.role() == Role::Primary
@@ -117,6 +128,15 @@ mod tests {
         assert_eq!(best_after_death(all.iter(), Some(own), true).unwrap().instance.as_str(), "b");
         assert_eq!(best_after_death(all[3..].iter(), Some(own), false), None);
         assert_eq!(best_after_death(all[3..].iter(), Some(own), true).unwrap().instance.as_str(), "d");
+    }
+
+    #[test]
+    fn who_follows_another_primary_replaces_nobody() {
+        let (lost, elected) = (NodeId::from_bytes([1; 20]), NodeId::from_bytes([2; 20]));
+        assert!(may_replace(Some(lost), Some(lost)));
+        assert!(!may_replace(Some(elected), Some(lost)));
+        assert!(!may_replace(None, Some(lost)));
+        assert!(may_replace(Some(elected), None), "an older agent does not say");
     }
 
     #[test]
