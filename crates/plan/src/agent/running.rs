@@ -76,6 +76,7 @@ impl Agent {
         self.waiting = None;
         self.neighbours_seen(now, &mut view);
         self.set_live(&view);
+        self.follow_the_owner(&view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);
         if self.persistence() != Persistence::None && self.snapshot.due(now, &view, quiet) {
             self.out.serve(ServerCommand::Save, 2_000);
