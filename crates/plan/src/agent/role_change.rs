@@ -21,8 +21,7 @@ const FOLLOW_MS: u64 = 500;
 fn astray(view: &ServerView, shard: &BTreeSet<NodeId>) -> Option<NodeId> {
     let followed = view.primary()?;
     let owns = |node: &NodeId| view.topology.get(node).is_some_and(|node| !node.slots.is_empty());
-    let is_primary =
-        |node: &NodeId| view.topology.get(node).is_some_and(|node| node.role == Role::Primary);
+    let is_primary = |node: &NodeId| view.topology.get(node).is_some_and(|node| node.role == Role::Primary);
     if owns(&followed) {
         return None;
     }
@@ -176,8 +175,7 @@ mod tests {
         };
         let topology: Topology = (1..=3).map(|n| (id(n), node(n))).collect();
         let part = Part::Replica { link: Link::Lost };
-        let replication =
-            Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
+        let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
         ServerView::well(id(3), "9.1.2", replication, Arc::new(topology))
     }
 

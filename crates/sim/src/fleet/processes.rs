@@ -285,7 +285,8 @@ impl Fleet {
         ) {
             self.note(|| format!("{name} is told {command:?}"));
         }
-        if let ServerCommand::FailoverForce { replaces } | ServerCommand::FailoverTakeover { replaces } = command
+        if let ServerCommand::FailoverForce { replaces } | ServerCommand::FailoverTakeover { replaces } =
+            command
             && !may_replace(self.servers[server].follows(), replaces)
         {
             return Err(ServerError::Refused("it follows another primary by now".to_owned()));
