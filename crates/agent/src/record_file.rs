@@ -2,6 +2,7 @@
 //!
 //! The directory's is written first. So the one beside it is never newer, unless the directory was put back from an older copy.
 
+use crate::copy_files;
 use crate::data_dir::{read, replace};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -36,7 +37,9 @@ pub(crate) fn load_beside(home: &Path) -> io::Result<Option<u64>> {
 
 /// Writes the record through to the disk.
 pub(crate) fn store(home: &Path, data: &Path, record: &CopyRecord) -> io::Result<()> {
-    replace(&data.join(RECORD), &serde_json::to_vec(record).map_err(io::Error::other)?)?;
+    let mut record = record.clone();
+    record.aof.tail = if record.aof.complete { copy_files::tail(data)? } else { None };
+    replace(&data.join(RECORD), &serde_json::to_vec(&record).map_err(io::Error::other)?)?;
     let beside = Beside { sequence: record.sequence };
     replace(&home.join(BESIDE), &serde_json::to_vec(&beside).map_err(io::Error::other)?)
 }

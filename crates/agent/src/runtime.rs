@@ -340,7 +340,7 @@ impl Runner {
             self.running.is_some_and(|(_, process)| os::works_in(process.pid, data.path()) == Some(false));
         // Replaced under a running server, which keeps what it writes in the removed one: as good as wiped.
         let found = found.map(|disk| if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk });
-        self.send(Event::Inspected(found));
+        self.send(Event::Inspected(found.map(Box::new)));
     }
 
     fn keep(&self, record: CopyRecord) {
