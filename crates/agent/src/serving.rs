@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{Replication, Role, ServerView, Topology, TopologyNode};
+use valkeeper_model::{NodeId, Replication, Role, ServerView, Topology, TopologyNode};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::config::Directive;
+use valkeeper_plan::safety::succession::may_replace;
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
 const FLUSH_BYTES: usize = 66_000;
@@ -65,8 +66,12 @@ impl Serving {
             ServerCommand::Replication => {
                 server.replication(within).await.map(|info| Reply::Replication(info.into())).map_err(error)
             }
-            ServerCommand::FailoverForce => done(server.failover(FailoverMode::Force, within).await),
-            ServerCommand::FailoverTakeover => done(server.failover(FailoverMode::Takeover, within).await),
+            ServerCommand::FailoverForce { replaces } => {
+                self.replace(FailoverMode::Force, replaces, within).await
+            }
+            ServerCommand::FailoverTakeover { replaces } => {
+                self.replace(FailoverMode::Takeover, replaces, within).await
+            }
             ServerCommand::FailoverPlanned => done(server.failover(FailoverMode::Planned, within).await),
             ServerCommand::Flush => done(self.flush(within).await),
             ServerCommand::PauseWrites(ms) => done(server.pause_writes(ms, within).await),
@@ -80,6 +85,21 @@ impl Serving {
             ServerCommand::Configure(directives) => done(self.configure(directives, within).await),
             ServerCommand::Save => done(server.bgsave(within).await),
         }
+    }
+
+    /// A failover in the place of that primary.
+    async fn replace(
+        &self,
+        mode: FailoverMode,
+        replaces: Option<NodeId>,
+        within: Duration,
+    ) -> Result<Reply, ServerError> {
+        let nodes = self.connection.cluster_nodes(within).await.map_err(error)?;
+        let followed = nodes.myself().and_then(|myself| myself.primary);
+        if !may_replace(followed, replaces) {
+            return Err(ServerError::Refused("it follows another primary by now".to_owned()));
+        }
+        self.connection.failover(mode, within).await.map(|()| Reply::Done).map_err(error)
     }
 
     fn values(&self) -> std::sync::MutexGuard<'_, Values> {

@@ -213,11 +213,18 @@ pub enum Ask {
     Force {
         /// Only this run: a restarted server may have lost its copy.
         incarnation: Incarnation,
+        /// Only in the place of this primary: a server that follows another one by now has a primary, elected meanwhile. `None` from
+        /// an older agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NodeId>,
     },
     /// Tell your server to become primary without a vote (law 4).
     Takeover {
         /// Only this run.
         incarnation: Incarnation,
+        /// As for `Force`. `None` from an older controller.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NodeId>,
     },
     /// Tell your server to take over from its running primary, which it is in step with.
     Succeed {
@@ -336,7 +343,9 @@ mod tests {
     #[test]
     fn what_passes_between_hosts_survives_the_way() {
         let name: InstanceName = "c-0".parse().unwrap();
-        for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }] {
+        let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
+        let force = Ask::Force { incarnation, replaces };
+        for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }, force] {
             let json = serde_json::to_string(&ask).unwrap();
             assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
         }

@@ -24,11 +24,11 @@ impl Agent {
                 self.relayed.insert(sent, Relay::Report(token));
             }
             Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
-            Ask::Force { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce);
+            Ask::Force { incarnation, replaces } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce { replaces });
             }
-            Ask::Takeover { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover);
+            Ask::Takeover { incarnation, replaces } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover { replaces });
             }
             // Two that both are about to stop would hand over to each other for ever.
             Ask::Succeed { .. } if matches!(self.phase, Phase::Parting(..)) => {

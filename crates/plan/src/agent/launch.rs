@@ -3,7 +3,7 @@
 use super::consultation::{CONSULT_MS, Consultation};
 use super::copy_choice::Beside;
 use super::machine::{Agent, Phase};
-use super::promotion::Promotion;
+use super::promotion::{Lost, Promotion};
 use super::{Command, StartPlan};
 use crate::config;
 use crate::nodes_conf::{self, Part};
@@ -128,8 +128,8 @@ impl Agent {
         });
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
-        let promotion =
-            Promotion::begin(self.siblings(), (history, claim), heirs, died_at, now, &mut self.out);
+        let lost = Lost { node_id: self.node_id(), history, claim };
+        let promotion = Promotion::begin(self.siblings(), lost, heirs, died_at, now, &mut self.out);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 

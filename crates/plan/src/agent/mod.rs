@@ -197,10 +197,16 @@ pub enum ServerCommand {
     Look(Vec<Directive>),
     /// `INFO replication`.
     Replication,
-    /// `CLUSTER FAILOVER FORCE`.
-    FailoverForce,
-    /// `CLUSTER FAILOVER TAKEOVER`.
-    FailoverTakeover,
+    /// `CLUSTER FAILOVER FORCE`, if it may: see [`crate::safety::succession::may_replace`].
+    FailoverForce {
+        /// The primary whose place it is to take.
+        replaces: Option<NodeId>,
+    },
+    /// `CLUSTER FAILOVER TAKEOVER`, if it may.
+    FailoverTakeover {
+        /// The primary whose place it is to take.
+        replaces: Option<NodeId>,
+    },
     /// `CLUSTER FAILOVER`.
     FailoverPlanned,
     /// Push queued bus messages out to the shard.

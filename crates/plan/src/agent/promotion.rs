@@ -5,7 +5,7 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
+    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, NodeId, ReplicationId,
     ServerView,
 };
 
@@ -25,13 +25,22 @@ const AGAIN_MS: u64 = 250;
 /// have raised its epoch last without telling anybody.
 const STALE_MS: u64 = 10_000;
 
+/// The primary that is to be replaced, as far as anything is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Which node.
+    pub node_id: Option<NodeId>,
+    /// Its history.
+    pub history: Option<ReplicationId>,
+    /// The epoch of its claim.
+    pub claim: Option<Epoch>,
+}
+
 /// A promotion under way.
 #[derive(Debug)]
 pub struct Promotion {
     siblings: Vec<InstanceName>,
-    history: Option<ReplicationId>,
-    /// The epoch of the lost primary's claim.
-    claim: Option<Epoch>,
+    lost: Lost,
     heirs: Heirs,
     /// When the primary died.
     pub died_at: Millis,
@@ -92,10 +101,10 @@ pub enum Progress {
 }
 
 impl Promotion {
-    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim.
+    /// Begins one in the place of `lost`.
     pub fn begin(
         siblings: Vec<InstanceName>,
-        (history, claim): (Option<ReplicationId>, Option<Epoch>),
+        lost: Lost,
         heirs: Heirs,
         died_at: Millis,
         now: Millis,
@@ -104,8 +113,7 @@ impl Promotion {
         let stage = Self::look(&siblings, out);
         Self {
             siblings,
-            history,
-            claim,
+            lost,
             heirs,
             died_at,
             began: now,
@@ -196,7 +204,7 @@ impl Promotion {
                     && view.owns_slots()
                 {
                     // One that was replaced long before and has not heard of it is about to.
-                    let newer = view.myself().map(|node| node.config_epoch) > self.claim;
+                    let newer = view.myself().map(|node| node.config_epoch) > self.lost.claim;
                     if newer || now.since(self.began) >= STALE_MS {
                         return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
                     }
@@ -255,7 +263,7 @@ impl Promotion {
             return Progress::Going;
         }
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
-        let best = best_after_death(known.iter().copied(), self.history, &self.heirs).cloned();
+        let best = best_after_death(known.iter().copied(), self.lost.history, &self.heirs).cloned();
         let waited = now.since(self.began);
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
@@ -263,7 +271,8 @@ impl Promotion {
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone());
-                let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
+                let ask = Ask::Force { incarnation: to.incarnation, replaces: self.lost.node_id };
+                let token = out.tell(&to.instance, ask, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }
             None => return Progress::Nobody,

@@ -78,6 +78,7 @@ impl Agent {
         self.keeper.loaded();
         self.keep(now, &view);
         self.set_live(now, &view);
+        self.follow_the_owner(&view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view) && !self.lacks_aof();
         if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet)
         {

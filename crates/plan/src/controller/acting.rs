@@ -28,8 +28,9 @@ impl Controller {
             }
             self.taken_at.insert(step.key(), now);
             let (to, ask, within_ms) = match &step {
-                Step::TakeOver { to, incarnation, .. } => {
-                    (to, Ask::Takeover { incarnation: *incarnation }, STEP_MS)
+                Step::TakeOver { to, incarnation, replaces, .. } => {
+                    let ask = Ask::Takeover { incarnation: *incarnation, replaces: Some(*replaces) };
+                    (to, ask, STEP_MS)
                 }
                 Step::Follow { instance, incarnation, primary } => {
                     (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)

@@ -257,13 +257,14 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
         Sibling::Primary(view) => Some((name, view)),
         _ => None,
     });
-    // One whose claim is older than ours was replaced by us and has not heard of it: what we took since, it does not have.
+    // One whose claim is older than ours, by our own file or by what the others know of us, was replaced by us and has not heard of
+    // it: what we took since, it does not have. It is about to be told, and follows us then; two that follow each other never serve.
     let newest = serving.max_by_key(|(_, view)| claim(view));
-    let replaced = newest.filter(|(_, view)| own_file && claim(view).is_some_and(|epoch| epoch < me.epoch));
+    let replaced = newest.filter(|(_, view)| claim(view).is_some_and(|epoch| epoch < me.epoch));
     match (newest, replaced) {
         (Some((_, view)), None) => return Comeback::AsReplicaOf(view.clone()),
         // The others will tell it; then it is a replica that can be promoted.
-        (_, Some((name, _))) if !held => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        (_, Some((name, _))) if !held || !own_file => return Comeback::Wait(Hold::CopyOn(name.clone())),
         _ => {}
     }
     // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers

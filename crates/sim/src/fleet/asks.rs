@@ -57,9 +57,9 @@ impl Fleet {
 
     pub(crate) fn send_ask(&mut self, asker: Asker, to: usize, mut ask: Ask, within_ms: u64) {
         if self.sabotage == Some(Sabotage::TakeOverWithQuorum)
-            && let Ask::Force { incarnation } = ask
+            && let Ask::Force { incarnation, replaces } = ask
         {
-            ask = Ask::Takeover { incarnation };
+            ask = Ask::Takeover { incarnation, replaces };
         }
         let id = self.id();
         let arrives = self.way_is_open(&asker, to) && !self.network.loses(&mut self.random);
@@ -190,7 +190,7 @@ impl Fleet {
         if self.sabotage == Some(Sabotage::ForceInsteadOfHandover)
             && command == ServerCommand::FailoverPlanned
         {
-            command = ServerCommand::FailoverForce;
+            command = ServerCommand::FailoverForce { replaces: None };
         }
         if let ServerCommand::Configure(directives) = &mut command {
             self.spoil_refusal(directives);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use valkeeper_model::{ReplicationId, StartFailure, Unseen};
 use valkeeper_plan::agent::{Event, ExitCause, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::config::APPENDONLY;
+use valkeeper_plan::safety::succession::may_replace;
 
 impl Fleet {
     pub(super) fn start(&mut self, agent: usize, life: u64, plan: &StartPlan) {
@@ -287,6 +288,12 @@ impl Fleet {
         ) {
             self.note(|| format!("{name} is told {command:?}"));
         }
+        if let ServerCommand::FailoverForce { replaces } | ServerCommand::FailoverTakeover { replaces } =
+            command
+            && !may_replace(self.servers[server].follows(), replaces)
+        {
+            return Err(ServerError::Refused("it follows another primary by now".to_owned()));
+        }
         self.law_of_promotions(server, &command);
         let target = &mut self.servers[server];
         let done = match command {
@@ -299,9 +306,9 @@ impl Fleet {
                 let attached = self.attached(server);
                 return Ok(Reply::Replication(self.servers[server].replication(attached)));
             }
-            ServerCommand::FailoverForce => target.failover(true, now, &mut self.random, &mut fx),
+            ServerCommand::FailoverForce { .. } => target.failover(true, now, &mut self.random, &mut fx),
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
-            ServerCommand::FailoverTakeover => target.take_over(&mut fx),
+            ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
             ServerCommand::Flush => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
