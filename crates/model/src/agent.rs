@@ -119,6 +119,23 @@ pub enum DiskRole {
     },
 }
 
+/// Whether an instance's disk answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskAccess {
+    /// The last look was answered, or is not late.
+    #[default]
+    Answers,
+    /// A look is late, or a start that waits for the disk.
+    Silent,
+}
+
+impl DiskAccess {
+    fn answers(&self) -> bool {
+        *self == Self::Answers
+    }
+}
+
 /// What an agent knows of its instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,6 +153,9 @@ pub struct AgentReport {
     pub disk_role: DiskRole,
     /// Is there persisted data?
     pub has_data: bool,
+    /// Does the disk answer? While it does not, what is said of it may be old.
+    #[serde(default, skip_serializing_if = "DiskAccess::answers")]
+    pub disk: DiskAccess,
     /// The server's own words.
     pub server: Observed<ServerView>,
     /// What it is doing beyond watching.

@@ -16,7 +16,8 @@ pub mod spec;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run, Whereabouts,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskAccess, DiskRole, Member, Process, Run,
+    Whereabouts,
 };
 pub use happened::Happened;
 pub use ids::{

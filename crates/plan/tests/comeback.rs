@@ -27,6 +27,7 @@ fn report(
     process: Process,
     disk_role: DiskRole,
     has_data: bool,
+    disk: valkeeper_model::DiskAccess::Answers,
     server: Observed<ServerView>,
 ) -> AgentReport {
     AgentReport {
@@ -36,6 +37,7 @@ fn report(
         process,
         disk_role,
         has_data,
+        disk: valkeeper_model::DiskAccess::Answers,
         server,
         activity: Activity::Watching,
         waiting: None,
@@ -60,6 +62,7 @@ fn replica(link: Link, keys: u64) -> Observed<ServerView> {
 fn decide(
     whole: bool,
     has_data: bool,
+    disk: valkeeper_model::DiskAccess::Answers,
     persistence: Persistence,
     sibling: &Result<AgentReport, AskFailed>,
 ) -> Comeback {

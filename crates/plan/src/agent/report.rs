@@ -2,7 +2,7 @@
 
 use super::machine::{Agent, Phase};
 use crate::safety::start::Disk;
-use valkeeper_model::{Activity, AgentReport, DiskRole, Generation, Observed, Process, Unseen};
+use valkeeper_model::{Activity, AgentReport, DiskAccess, DiskRole, Generation, Observed, Process, Unseen};
 
 impl Agent {
     /// What we know. `None` before the first order: we do not even know where we are.
@@ -31,6 +31,7 @@ impl Agent {
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
             has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
             activity: self.activity(),
+            disk: if self.disk_silent { DiskAccess::Silent } else { DiskAccess::Answers },
             waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()),
         })
     }
@@ -51,7 +52,7 @@ impl Agent {
             },
             Phase::Promoting(promotion) => promotion.activity(),
             Phase::HandingOver(..) => Activity::HandingOver,
-            Phase::Parting(..) | Phase::Stopping { .. } => Activity::Stopping,
+            Phase::Parting(..) | Phase::Stopping(_) => Activity::Stopping,
         }
     }
 }

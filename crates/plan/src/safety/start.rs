@@ -4,8 +4,8 @@
 use super::succession::Candidate;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Activity, AgentReport, AskFailed, DiskRole, Epoch, InstanceName, Link, Observed, Persistence, Process,
-    Role, ServerView, StartFailure, Unseen, Waiting,
+    Activity, AgentReport, AskFailed, DiskAccess, DiskRole, Epoch, InstanceName, Link, Observed, Persistence,
+    Process, Role, ServerView, StartFailure, Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -94,6 +94,9 @@ pub enum Sibling {
 /// Judges a sibling by its agent's report.
 pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Sibling {
     let Ok(report) = answer else { return Sibling::Unknown };
+    if report.disk == DiskAccess::Silent && report.view().is_none() {
+        return Sibling::Unknown;
+    }
     // Another's directory in the place of its own, or one that cannot be read, says nothing of what it holds.
     if let Some(Waiting::StartFailed {
         failure: StartFailure::ForeignData { .. } | StartFailure::DataUnusable { .. },

@@ -147,6 +147,7 @@ impl Fleet {
                         server: Observed::Unknown(Unseen::NotRunning),
                         disk_role: valkeeper_model::DiskRole::Lost,
                         has_data: false,
+                        disk: valkeeper_model::DiskAccess::Answers,
                         activity: Activity::Resting,
                         ..report
                     };
