@@ -1,7 +1,7 @@
 //! Full and read-only file systems, and such that hang. They are mounted in a mount namespace of the scenario's own, so that they vanish with it
 //! however it ends, and so that no privilege is needed where users may make namespaces.
 
-use crate::{process, waiting};
+use crate::{process, program, waiting};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -77,9 +77,9 @@ impl HangingDisk {
     pub fn under(at: &Path, kept: &Path) -> Self {
         std::fs::rename(at, kept).expect("the folder can be moved");
         std::fs::create_dir(at).expect("a mount point can be made");
-        let mut bindfs = Command::new("bindfs");
+        let mut bindfs = Command::new(program::fetched("bindfs-1.14/bindfs"));
         bindfs.arg("-f").arg(kept).arg(at).stdin(Stdio::null()).stdout(Stdio::null());
-        let server = bindfs.spawn().expect("bindfs can be run: `apt-get install bindfs`");
+        let server = bindfs.spawn().expect("bindfs can be run");
         let disk = Self { server, at: at.to_owned() };
         waiting::until("the file system is mounted", || {
             let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();

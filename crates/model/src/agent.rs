@@ -278,6 +278,13 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// Does it come to the same if it arrives twice? What ends a run without naming it would end the next one too.
+    pub fn may_arrive_twice(&self) -> bool {
+        !matches!(self, Self::HandOver { .. } | Self::Restart | Self::Kill)
+    }
+}
+
 /// An agent's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -37,12 +37,17 @@ impl Host {
     }
 
     /// What is done until then, with the time of each.
-    fn until(&mut self, end: u64, mut meanwhile: impl FnMut(&mut Self)) -> Vec<(u64, Command)> {
+    fn until(
+        &mut self,
+        end: u64,
+        mut meanwhile: impl FnMut(&mut Self) -> Vec<Command>,
+    ) -> Vec<(u64, Command)> {
         let mut done = Vec::new();
         while let Some(wake) = self.agent.wake_at().filter(|wake| wake.0 <= end) {
             self.now = wake.0.max(self.now);
-            meanwhile(self);
-            done.extend(self.happens(Event::Tick).into_iter().map(|command| (self.now, command)));
+            let mut commands = meanwhile(self);
+            commands.extend(self.happens(Event::Tick));
+            done.extend(commands.into_iter().map(|command| (self.now, command)));
         }
         self.now = end;
         done
@@ -60,7 +65,7 @@ fn answered(commands: &[Command]) -> Option<&Result<Answer, AskFailed>> {
 fn who_forgets_to_stop_is_told_again_and_killed_when_it_writes_nothing() {
     let mut host = Host::new(4);
     assert!(host.happens(Event::Stop).contains(&Command::Terminate(RUN)));
-    let done = host.until(16_000, |_| ());
+    let done = host.until(16_000, |_| Vec::new());
     let terminated = done.iter().filter(|(_, command)| *command == Command::Terminate(RUN)).count();
     assert_eq!(terminated, 14, "{done:?}");
     assert_eq!(
@@ -76,13 +81,13 @@ fn who_is_saving_its_data_is_not_killed() {
     let mut bytes = 0;
     let done = host.until(120_000, |host| {
         bytes += 40_000;
-        host.happens(Event::Wrote { incarnation: RUN, bytes });
+        host.happens(Event::Wrote { incarnation: RUN, bytes })
     });
     assert!(!done.iter().any(|(_, command)| *command == Command::Kill(RUN)), "{done:?}");
     // The lines that it writes about each telling are no saving.
     let done = host.until(136_000, |host| {
         bytes += 512;
-        host.happens(Event::Wrote { incarnation: RUN, bytes });
+        host.happens(Event::Wrote { incarnation: RUN, bytes })
     });
     assert!(done.iter().any(|(_, command)| *command == Command::Kill(RUN)), "{done:?}");
 }
@@ -93,7 +98,7 @@ fn who_is_being_stopped_is_not_promoted() {
     let mut host = Host::new(4);
     let fenced = valkeeper_model::AgentOrder { run: Run::Fenced, ..order(4) };
     host.happens(Event::Order(Box::new(fenced)));
-    host.until(10_000, |_| ());
+    host.until(10_000, |_| Vec::new());
     host.happens(Event::Order(Box::new(order(4))));
     for ask in [
         Ask::Succeed { incarnation: RUN },

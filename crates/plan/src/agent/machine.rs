@@ -168,6 +168,9 @@ impl Agent {
             Event::Found { incarnation, pid } => {
                 self.adopted = Some(incarnation);
                 self.started(now, incarnation, pid);
+                if let Phase::Watching(watch) = &mut self.phase {
+                    *watch = Watch::adopt(now);
+                }
             }
             Event::StartFailed(failure) => {
                 self.disk_silent = false;

@@ -61,3 +61,65 @@ fn outcome(
         Err(Refusal::NotYet { shard, waiting: report.waiting.clone() })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use valkeeper_model::{
+        Activity, Address, AgentReport, DiskAccess, DiskRole, Generation, Observed, Phase, Process,
+        ShardReport, SlotSet, Unseen,
+    };
+
+    fn name(n: u32) -> InstanceName {
+        InstanceName::nth(&"c".parse().expect("a name"), n)
+    }
+
+    fn seen(instance: u32, run: u64) -> Observation {
+        let report = AgentReport {
+            generation: Generation(1),
+            whereabouts: None,
+            address: Address { ip: [127, 0, 0, 1].into(), port: 7_000, bus_port: 17_000 },
+            process: Process::Running { incarnation: Incarnation(run), pid: None },
+            disk_role: DiskRole::Lost,
+            has_data: true,
+            disk: DiskAccess::Answers,
+            server: Observed::Unknown(Unseen::NotAsked),
+            activity: Activity::Watching,
+            waiting: None,
+        };
+        let instances = BTreeMap::from([(name(instance), Observed::Known(report))]);
+        Observation { at: Millis(0), instances, names_elsewhere: BTreeSet::new() }
+    }
+
+    fn told(primary: Option<u32>, run: u64, now: u64) -> Option<Result<(), Refusal>> {
+        let shard = ShardName::nth(0);
+        let from = Some((name(0), Some(Incarnation(3))));
+        let awaited = Awaited { token: Token(1), shard: shard.clone(), from, since: Millis(0) };
+        let shards = vec![ShardReport {
+            name: shard,
+            slots: SlotSet::empty(),
+            primary: primary.map(name),
+            replicas: Vec::new(),
+        }];
+        let report = Report {
+            phase: Phase::Degraded,
+            healthy: false,
+            shards,
+            instances: Vec::new(),
+            waiting: Vec::new(),
+        };
+        outcome(&awaited, Millis(now), &report, &seen(primary.unwrap_or(0), run))
+    }
+
+    #[test]
+    fn who_waits_for_another_primary_is_answered_whatever_comes() {
+        assert_eq!(told(Some(0), 3, 1_000), None, "not killed yet");
+        assert_eq!(told(None, 3, 1_000), None, "being replaced");
+        assert_eq!(told(Some(1), 1, 1_000), Some(Ok(())));
+        let same = Refusal::SamePrimary { shard: ShardName::nth(0), primary: name(0) };
+        assert_eq!(told(Some(0), 4, 1_000), Some(Err(same)));
+        let late = Refusal::NotYet { shard: ShardName::nth(0), waiting: Vec::new() };
+        assert_eq!(told(None, 3, LONGEST_MS), Some(Err(late)));
+    }
+}
