@@ -2,11 +2,14 @@
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
 
 mod adoption;
+mod copy_files;
 mod data_dir;
 mod files;
 mod handle;
 mod os;
 mod program;
+mod rdb_header;
+mod record_file;
 mod rotation;
 mod runtime;
 mod server;

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
 use valkeeper_model::{
-    Activity, Answer, AskFailed, Happened, Incarnation, Millis, Process, Role, StartFailure, Unseen,
+    Activity, Answer, AskFailed, CopyRecord, Happened, Incarnation, Millis, Process, Role, StartFailure,
+    Unseen,
 };
-use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerError, StartPlan, Token};
+use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
 
 /// A start writes a few small files through to the disk; a busy disk takes its time for each.
@@ -207,6 +208,7 @@ impl Runner {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Inspect => self.inspect(),
+            Command::Keep(record) => self.keep(*record),
             Command::Start(plan) => self.start(*plan),
             Command::Kill(incarnation) => self.kill(incarnation),
             Command::Terminate(incarnation) => {
@@ -262,6 +264,19 @@ impl Runner {
         self.running.as_ref().filter(|run| run.incarnation == incarnation)
     }
 
+    fn keep(&self, record: CopyRecord) {
+        let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
+        tokio::spawn(async move {
+            let sequence = record.sequence;
+            let kept = files.with(move || data.keep(&record)).await.flatten();
+            if let Err(error) = &kept {
+                tracing::warn!(%error, "cannot write the record of a copy");
+            }
+            let result = kept.map_err(|error| error.to_string());
+            let _ = input.send(Input::Event(Event::Kept { sequence, result }));
+        });
+    }
+
     fn kill(&self, incarnation: Incarnation) {
         let Some(run) = self.run_of(incarnation) else { return };
         let (process, input) = (run.process, self.input.clone());
@@ -271,7 +286,7 @@ impl Runner {
             tokio::time::sleep(DIES_WITHIN).await;
             if matches!(os::alive(process), Ok(false)) {
                 let how = "killed; what is left of it waits for its disk".to_owned();
-                let _ = input.send(Input::Event(Event::Exited { incarnation, how }));
+                let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause: ExitCause::Other }));
             }
         });
     }
@@ -349,15 +364,16 @@ impl Runner {
         tokio::spawn(async move {
             let end = os::ended(process, child).await;
             let mut how = end.how;
+            let mut cause = ExitCause::Other;
             if end.by_itself {
                 let status = how.clone();
-                let words = files.with(move || home.last_words(Ok(status)));
+                let words = files.with(move || (home.last_words(Ok(status)), home.exit_cause()));
                 // Its replica does not wait for them.
-                if let Ok(Ok(words)) = tokio::time::timeout(ANSWERS_WITHIN, words).await {
-                    how = words;
+                if let Ok(Ok(said)) = tokio::time::timeout(ANSWERS_WITHIN, words).await {
+                    (how, cause) = said;
                 }
             }
-            let _ = input.send(Input::Event(Event::Exited { incarnation, how }));
+            let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause }));
         });
     }
 

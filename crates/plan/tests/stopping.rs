@@ -4,13 +4,17 @@ mod fleet;
 
 use fleet::{name, order, view};
 use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run};
-use valkeeper_plan::agent::{Agent, Command, Event, Reply, Token};
+use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, Token};
 
 const RUN: Incarnation = Incarnation(1);
 
 struct Host {
     agent: Agent,
     now: u64,
+}
+
+fn exited() -> Event {
+    Event::Exited { incarnation: RUN, how: "ended".to_owned(), cause: ExitCause::Other }
 }
 
 impl Host {
@@ -108,7 +112,7 @@ fn who_is_being_stopped_is_not_promoted() {
         let commands = host.asked(ask);
         assert!(matches!(answered(&commands), Some(Err(AskFailed::Refused(_)))), "{commands:?}");
     }
-    let commands = host.happens(Event::Exited { incarnation: RUN, how: "ended".to_owned() });
+    let commands = host.happens(exited());
     assert!(commands.contains(&Command::Inspect), "{commands:?}");
 }
 
@@ -117,7 +121,7 @@ fn who_asks_a_server_that_ends_is_answered() {
     for ask in [Ask::Replication, Ask::Report { fresh: true }] {
         let mut host = Host::new(4);
         assert!(answered(&host.asked(ask.clone())).is_none());
-        let commands = host.happens(Event::Exited { incarnation: RUN, how: "ended".to_owned() });
+        let commands = host.happens(exited());
         assert!(answered(&commands).is_some(), "{ask:?}: {commands:?}");
     }
 }
@@ -127,7 +131,7 @@ fn who_asks_a_server_that_ends_is_answered() {
 fn a_dead_primary_whose_disk_hangs_is_succeeded() {
     for fails in [false, true] {
         let mut host = Host::new(1);
-        let commands = host.happens(Event::Exited { incarnation: RUN, how: "killed".to_owned() });
+        let commands = host.happens(exited());
         assert!(commands.contains(&Command::Inspect), "{commands:?}");
         let disk =
             if fails { Event::Inspected(Err("Input/output error".to_owned())) } else { Event::DiskSilent };

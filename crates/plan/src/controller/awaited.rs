@@ -83,6 +83,7 @@ mod tests {
             process: Process::Running { incarnation: Incarnation(run), pid: None },
             disk_role: DiskRole::Lost,
             has_data: true,
+            copy: None,
             disk: DiskAccess::Answers,
             server: Observed::Unknown(Unseen::NotAsked),
             activity: Activity::Watching,

@@ -148,6 +148,7 @@ impl Fleet {
                         disk_role: valkeeper_model::DiskRole::Lost,
                         has_data: false,
                         disk: valkeeper_model::DiskAccess::Answers,
+                        copy: None,
                         activity: Activity::Resting,
                         ..report
                     };
