@@ -2,13 +2,10 @@
 
 mod fleet;
 
-use fleet::{address, id, name, order, slots, view};
-use std::collections::BTreeMap;
+use fleet::{address, id, name, order, view};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, ClusterId, Epoch, Generation, Happened, Incarnation,
-    InstanceName, Link, Member, Millis, NodeId, Offset, Part, Persistence, Replication, ReplicationId, Role,
-    Run, ServerConfig, ServerView, ShardId, ShardName, SlotRange, SlotSet, TopologyNode, Unseen, Waiting,
+    Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::config::MIN_REPLICAS;

@@ -207,6 +207,7 @@ fn what_only_the_servers_say_is_told_too() {
         process: Process::Running { incarnation: Incarnation(1), pid: Some(7) },
         disk_role: DiskRole::Lost,
         has_data: true,
+        copy: None,
         disk: valkeeper_model::DiskAccess::Answers,
         server: Observed::Known(view),
         activity: Activity::Watching,
