@@ -29,7 +29,6 @@ fn report(
     process: Process,
     disk_role: DiskRole,
     has_data: bool,
-    disk: valkeeper_model::DiskAccess::Answers,
     server: Observed<ServerView>,
 ) -> AgentReport {
     AgentReport {
@@ -65,7 +64,6 @@ fn replica(link: Link, keys: u64) -> Observed<ServerView> {
 fn decide(
     whole: bool,
     has_data: bool,
-    disk: valkeeper_model::DiskAccess::Answers,
     persistence: Persistence,
     sibling: &Result<AgentReport, AskFailed>,
 ) -> Comeback {
