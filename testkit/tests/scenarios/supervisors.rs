@@ -74,6 +74,7 @@ fn starved_up(cluster: &Cluster<'_>, limit: &str) -> std::process::Child {
 /// What a supervisor cannot look at, because it has no file descriptor left, is not dead: it kills nobody, promotes nobody, and says
 /// that the cluster is down only when it is.
 #[test]
+#[ignore = "long: six supervisors, one after the other"]
 fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
     let place = Place::new();
     let manifest = Manifest::new("starved").roles_stay().unresponsive_after("1s");
