@@ -8,26 +8,26 @@ use valkeeper_model::{
     SlotRange, SlotSet, TopologyNode,
 };
 
-pub fn name(n: u8) -> InstanceName {
+pub(crate) fn name(n: u8) -> InstanceName {
     format!("c-{n}").parse().expect("a name")
 }
 
-pub fn id(n: u8) -> NodeId {
+pub(crate) fn id(n: u8) -> NodeId {
     NodeId::from_bytes([n + 1; 20])
 }
 
-pub fn address(n: u8) -> Address {
+pub(crate) fn address(n: u8) -> Address {
     let port = 7_000 + u16::from(n);
     Address { ip: [127, 0, 0, 1].into(), port, bus_port: port + 10_000 }
 }
 
-pub fn slots(shard: u8) -> SlotSet {
+pub(crate) fn slots(shard: u8) -> SlotSet {
     let first = u16::from(shard) * 10;
     format!("{first}-{}", first + 9).parse::<SlotRange>().into_iter().collect()
 }
 
 /// c-0, c-1 and c-2 are primaries, c-3, c-4 and c-5 their replicas.
-pub fn order(to: u8) -> AgentOrder {
+pub(crate) fn order(to: u8) -> AgentOrder {
     let member = |n: u8| Member {
         shard: ShardName::nth(u32::from(n % 3)),
         shard_id: ShardId::from_bytes([n % 3 + 1; 20]),
@@ -56,7 +56,7 @@ pub fn order(to: u8) -> AgentOrder {
     }
 }
 
-pub fn view(of: u8) -> ServerView {
+pub(crate) fn view(of: u8) -> ServerView {
     let node = |n: u8| TopologyNode {
         role: if n < 3 { Role::Primary } else { Role::Replica },
         primary: (n >= 3).then(|| id(n - 3)),
