@@ -2,6 +2,7 @@
 //! its own and comes back as an event.
 
 use crate::adoption;
+use crate::copy_files::ServerIs;
 use crate::data_dir::Marker;
 use crate::files::{ANSWERS_WITHIN, Files};
 use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Passwords, Run};
@@ -266,9 +267,10 @@ impl Runner {
 
     fn keep(&self, record: CopyRecord) {
         let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
+        let server = if self.running.is_some() { ServerIs::Running } else { ServerIs::Down };
         tokio::spawn(async move {
             let sequence = record.sequence;
-            let kept = files.with(move || data.keep(&record)).await.flatten();
+            let kept = files.with(move || data.keep(&record, server)).await.flatten();
             if let Err(error) = &kept {
                 tracing::warn!(%error, "cannot write the record of a copy");
             }
@@ -320,7 +322,7 @@ impl Runner {
             return None;
         }
         self.silent_at = None;
-        Some(Event::Inspected(found))
+        Some(Event::Inspected(found.map(Box::new)))
     }
 
     fn start(&mut self, plan: StartPlan) {

@@ -199,6 +199,8 @@ fn what_only_the_servers_say_is_told_too() {
         config_drift: vec![],
         config_refused: vec![],
         persistence_failing: false,
+        aof: None,
+        expiring_keys: 0,
     };
     let agent = AgentReport {
         generation: Generation(1),

@@ -176,6 +176,7 @@ impl Agent {
             Event::Started { incarnation, pid } => self.started(now, incarnation, pid),
             Event::Found { incarnation, pid } => {
                 self.adopted = Some(incarnation);
+                self.starting_record = None;
                 self.started(now, incarnation, pid);
                 if let Phase::Watching(watch) = &mut self.phase {
                     *watch = Watch::adopt(now);
@@ -269,7 +270,7 @@ impl Agent {
 
     /// Is the server down, and nothing going on?
     pub fn at_rest(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && self.process == Process::Down
+        matches!(self.phase, Phase::Idle) && self.process == Process::Down && !self.keeper.is_writing()
     }
 
     /// Where our server listens.
@@ -436,6 +437,7 @@ impl Agent {
         if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
             self.keeper.load_refused();
         }
+        self.keep_last(now, incarnation);
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
