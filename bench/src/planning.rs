@@ -165,6 +165,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         disk_role: primary.map_or(DiskRole::Lost, |of| DiskRole::Replica { of }),
         has_data: true,
         copy: None,
+        disk: valkeeper_model::DiskAccess::default(),
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

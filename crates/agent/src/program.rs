@@ -108,12 +108,30 @@ impl Drop for Probed {
     }
 }
 
+/// Folders of probes: this, the process that probes, and something of its own.
+const PROBE: &str = "valkeeper-probe-";
+
+/// Removes folders of probes whose process was killed before it could.
+fn remove_left_over() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.strip_prefix(PROBE)?.split_once('-')?.0.parse().ok());
+        if pid.is_some_and(|pid| matches!(crate::os::find(pid), Ok(None))) {
+            // Another user's cannot be removed, and need not be.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn ask(path: &Path) -> Result<(BTreeSet<String>, bool), String> {
-    let dir =
-        std::env::temp_dir().join(format!("valkeeper-probe-{}-{:x}", std::process::id(), rand_suffix()));
+    remove_left_over();
+    let dir = std::env::temp_dir().join(format!("{PROBE}{}-{:x}", std::process::id(), rand_suffix()));
     crate::data_dir::make_private_dir(&dir).map_err(|e| e.to_string())?;
     let socket = dir.join("s");
-    let child = Command::new(path)
+    let mut command = Command::new(path);
+    command
         .args([
             "--port",
             "0",
@@ -132,9 +150,9 @@ fn ask(path: &Path) -> Result<(BTreeSet<String>, bool), String> {
         .arg(&socket)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| e.to_string())?;
+        .stderr(Stdio::null());
+    crate::os::ends_with_us(&mut command);
+    let child = command.spawn().map_err(|e| e.to_string())?;
     let mut probed = Probed { child, dir };
     let deadline = Instant::now() + WITHIN;
     let client = redis::Client::open(format!("unix://{}", socket.display())).map_err(|e| e.to_string())?;

@@ -2,7 +2,7 @@
 //! found again by a later supervisor; its end known at once.
 
 use crate::copy_files::ServerIs;
-use crate::data_dir::{DataDir, Marker, make_private_dir, replace};
+use crate::data_dir::{DataDir, Marker, make_private_dir, read, replace};
 use crate::os::{self, ProcessId};
 use crate::program::Program;
 use crate::server_file::{self, Places};
@@ -37,6 +37,9 @@ pub struct ServerHome {
     own: Vec<Directive>,
 }
 
+/// A pid file holds a number.
+const LONGEST_PID_FILE: u64 = 64;
+
 /// What the engine writes before it ends because it cannot load its data (`rdb.c`, `aof.c`; Redis 7.0 to Valkey 9.1, tried).
 const DATA_UNREADABLE: [&str; 12] = [
     "Bad file format reading the append only file",
@@ -52,7 +55,6 @@ const DATA_UNREADABLE: [&str; 12] = [
     "Internal error in RDB reading",
     "Terminating server after rdb file reading failure",
 ];
-
 /// Lines of the log that tell why a server ended.
 const LAST_WORDS: usize = 3;
 
@@ -78,8 +80,17 @@ impl ServerHome {
         self.root.join("process.json")
     }
 
-    fn record(&self) -> Option<ProcessRecord> {
-        serde_json::from_slice(&fs::read(self.record_path()).ok()?).ok()
+    /// `None` if no server was ever started here. One that cannot be read says nothing of whether a server runs.
+    fn record(&self) -> io::Result<Option<ProcessRecord>> {
+        match fs::read(self.record_path()) {
+            // Of a damaged one only the run's number is lost: the process is found by what else it left.
+            Ok(text) => Ok(Some(
+                serde_json::from_slice(&text)
+                    .unwrap_or(ProcessRecord { incarnation: Incarnation(0), process: None }),
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The directives that the server was last started with, as its configuration file has them.
@@ -96,23 +107,31 @@ impl ServerHome {
     /// The process that an earlier supervisor started and that still runs: by its record, or, if that supervisor died between
     /// the start and the record, by the pid file that the server itself wrote and the directory it works in. A server that has
     /// not come that far is found by where its output goes: missed, it would be in its successor's way for good.
-    pub fn running(&self) -> Option<(Incarnation, ProcessId)> {
-        let record = self.record()?;
-        if let Some(process) = record.process.filter(|process| os::alive(*process)) {
-            return Some((record.incarnation, process));
+    /// An error says that nothing is known: the server may run.
+    pub fn running(&self) -> io::Result<Option<(Incarnation, ProcessId)>> {
+        let Some(record) = self.record()? else { return Ok(None) };
+        if let Some(process) = record.process
+            && os::alive(process)?
+        {
+            return Ok(Some((record.incarnation, process)));
         }
-        let process = self.by_pid_file().or_else(|| match record.process {
-            Some(_) => None,
-            None => os::speaks_to(&self.said_path()),
-        })?;
+        let found = match (self.by_pid_file()?, record.process) {
+            (None, None) => os::speaks_to(&self.said_path())?,
+            (found, _) => found,
+        };
+        let Some(process) = found else { return Ok(None) };
         let record = ProcessRecord { process: Some(process), ..record };
         let _ = self.keep(record);
-        Some((record.incarnation, process))
+        Ok(Some((record.incarnation, process)))
     }
 
-    fn by_pid_file(&self) -> Option<ProcessId> {
-        let pid: u32 = fs::read_to_string(self.root.join("server.pid")).ok()?.trim().parse().ok()?;
-        os::find(pid).filter(|_| os::works_in(pid, self.data().path()) == Some(true))
+    fn by_pid_file(&self) -> io::Result<Option<ProcessId>> {
+        let Some(text) = read(&self.root.join("server.pid"), LONGEST_PID_FILE)? else { return Ok(None) };
+        let Some(pid) = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) else {
+            return Ok(None);
+        };
+        let found = os::find(pid)?;
+        Ok(found.filter(|_| os::works_in(pid, self.data().path()) == Some(true)))
     }
 
     /// What the server says before it has opened its log.
@@ -135,10 +154,15 @@ impl ServerHome {
         }
         make_private_dir(&self.root).map_err(unusable)?;
         data.make().map_err(unusable)?;
+        if let Err(error) = data.remove_unfinished() {
+            // It takes space, nothing else.
+            tracing::warn!(%error, "what an earlier run has not finished cannot be removed");
+        }
         for aside in &plan.set_aside {
             data.set_aside(aside).map_err(unusable)?;
         }
-        let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
+        let record = self.record().map_err(unusable)?;
+        let incarnation = record.map_or(Incarnation(1), |record| record.incarnation.next());
         data.keep(&CopyRecord { run: incarnation, ..plan.record.clone() }, ServerIs::Down)
             .map_err(unusable)?;
         if let Some(conf) = &plan.nodes_conf {
@@ -160,10 +184,21 @@ impl ServerHome {
         let _ = fs::remove_file(self.root.join("server.pid"));
         self.keep(ProcessRecord { incarnation, process: None }).map_err(unusable)?;
         let mut child = self.spawn(program, &file)?;
-        let Some(process) = os::find(child.id()) else {
-            return Err(StartFailure::Exited {
-                detail: self.last_words(child.wait().map(|s| s.to_string())),
-            });
+        let process = match os::find(child.id()) {
+            Ok(Some(process)) => process,
+            Ok(None) => {
+                return Err(StartFailure::Exited {
+                    detail: self.last_words(child.wait().map(|s| s.to_string())),
+                });
+            }
+            // Whose end cannot be told is not left running: a later server would be taken for it.
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(StartFailure::ProgramUnusable {
+                    detail: format!("its process cannot be watched: {error}"),
+                });
+            }
         };
         if let Err(error) = self.keep(ProcessRecord { incarnation, process: Some(process) }) {
             // The pid file finds it again; the disk that is full now is reported by the server itself.

@@ -255,6 +255,7 @@ fn error(error: AskError) -> ServerError {
     match error {
         AskError::Timeout => ServerError::Silent(valkeeper_model::Unseen::Timeout),
         AskError::Unreachable(_) => ServerError::Silent(valkeeper_model::Unseen::Unreachable),
+        AskError::NoDescriptors => ServerError::Silent(valkeeper_model::Unseen::NoDescriptors),
         AskError::AuthRefused => ServerError::AuthRefused,
         AskError::Busy => ServerError::Busy,
         AskError::Loading => ServerError::Loading,

@@ -34,7 +34,8 @@ impl From<valkeeper_model::Refusal> for Failure {
             Refusal::NoSuchInstance { .. } | Refusal::NoSuchShard { .. } | Refusal::ShardNotNamed => {
                 Kind::Usage
             }
-            Refusal::Failed { .. } | Refusal::NotStored { .. } => Kind::Failed,
+            Refusal::NotYet { .. } => Kind::TimedOut,
+            Refusal::Failed { .. } | Refusal::NotStored { .. } | Refusal::SamePrimary { .. } => Kind::Failed,
             _ => Kind::Unsafe,
         };
         Self { kind, what: refusal.to_string(), hint: refusal.hint() }

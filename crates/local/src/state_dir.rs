@@ -43,6 +43,12 @@ pub enum StateError {
         /// How.
         why: String,
     },
+    /// The servers' configuration files are text, and hold the folder's name.
+    #[error("{}: its name is not UTF-8, so that no server can be told of it", .path.display())]
+    NotText {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Somebody supervises the cluster already.
     #[error("a supervisor{} runs this cluster already", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     Supervised {
@@ -160,6 +166,9 @@ impl ClusterDir {
 
     /// Makes the folder, for its owner only.
     pub fn make(&self) -> Result<(), StateError> {
+        if self.root.to_str().is_none() {
+            return Err(StateError::NotText { path: self.root.clone() });
+        }
         make_private_dir(&self.root).map_err(StateError::io(&self.root))
     }
 
@@ -210,6 +219,18 @@ impl ClusterDir {
         serde_json::from_slice(&text)
             .map(Some)
             .map_err(|error| StateError::Damaged { path, why: error.to_string() })
+    }
+
+    /// The instances whose servers run, as the system tells. One that cannot be looked at is an error: it may run.
+    pub fn running_servers(&self) -> Result<Vec<InstanceName>, StateError> {
+        let mut running = Vec::new();
+        for name in self.layout()?.iter().flat_map(|layout| layout.instances.keys()) {
+            let home = self.server(name);
+            if home.running().map_err(StateError::io(home.data().path()))?.is_some() {
+                running.push(name.clone());
+            }
+        }
+        Ok(running)
     }
 
     /// Where the instances answer: empty before they have been given ports.

@@ -190,8 +190,17 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
         }
         ControlRequest::Do(request) => {
             let (reply, done) = oneshot::channel();
+            // A client that has gone while nobody listened to it wants nothing any more; one that goes now withdraws its request.
+            if control::has_gone(&mut stream, Duration::ZERO).await {
+                return Ok(());
+            }
             let _ = desk.wishes.send((request, reply));
-            match done.await {
+            let done = tokio::select! {
+                biased;
+                done = done => done,
+                _ = control::has_gone(&mut stream, Duration::MAX) => return Ok(()),
+            };
+            match done {
                 Ok(Ok(())) => ControlAnswer::Done,
                 Ok(Err(refusal)) => ControlAnswer::Refused(refusal),
                 Err(_) => ControlAnswer::Refused(Refusal::Failed { why: "the supervisor stops".to_owned() }),

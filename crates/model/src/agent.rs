@@ -119,6 +119,23 @@ pub enum DiskRole {
     },
 }
 
+/// Whether an instance's disk answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskAccess {
+    /// The last look was answered, or is not late.
+    #[default]
+    Answers,
+    /// A look is late, or a start that waits for the disk.
+    Silent,
+}
+
+impl DiskAccess {
+    fn answers(&self) -> bool {
+        *self == Self::Answers
+    }
+}
+
 /// What an agent knows of its instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,6 +153,9 @@ pub struct AgentReport {
     pub disk_role: DiskRole,
     /// Is there persisted data?
     pub has_data: bool,
+    /// Does the disk answer? While it does not, what is said of it may be old.
+    #[serde(default, skip_serializing_if = "DiskAccess::answers")]
+    pub disk: DiskAccess,
     /// The copy of the shard's data on its disk; `None` by agents that keep no record of it, and before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Box<HeldCopy>>,
@@ -266,6 +286,13 @@ pub enum Ask {
         /// The one that is not heard.
         against: InstanceName,
     },
+}
+
+impl Ask {
+    /// Does it come to the same if it arrives twice? What ends a run without naming it would end the next one too.
+    pub fn may_arrive_twice(&self) -> bool {
+        !matches!(self, Self::HandOver { .. } | Self::Restart | Self::Kill)
+    }
 }
 
 /// An agent's answer.

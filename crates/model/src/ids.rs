@@ -283,6 +283,10 @@ pub enum Unseen {
     NotRunning,
     /// The server loads its data and answers nothing else.
     Loading,
+    /// The disk that has to be read first does not answer.
+    DiskSilent,
+    /// The one who asks has no file descriptor left to ask with: nothing is said of who is asked.
+    NoDescriptors,
 }
 
 impl fmt::Display for Unseen {
@@ -295,6 +299,8 @@ impl fmt::Display for Unseen {
             Self::Garbled => "gave an answer that could not be understood",
             Self::NotRunning => "not running",
             Self::Loading => "loading its data",
+            Self::DiskSilent => "held up: its disk does not answer",
+            Self::NoDescriptors => "not seen: no file descriptor is left to ask with",
         })
     }
 }

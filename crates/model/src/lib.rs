@@ -17,8 +17,8 @@ pub mod spec;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, ReplicaStanding,
-    Run, Whereabouts,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskAccess, DiskRole, Member, Process,
+    ReplicaStanding, Run, Whereabouts,
 };
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
 pub use happened::{AsideCause, Happened};

@@ -112,10 +112,30 @@ pub enum Refusal {
         primary: InstanceName,
     },
     /// The shard has no primary that could be killed; it is being looked after.
-    #[error("{shard} has no primary now: it is being failed over already")]
+    #[error("{shard} has no primary now: {}", or_else(.waiting, "it is being failed over already"))]
     NoPrimary {
         /// Which.
         shard: ShardName,
+        /// Why it has none; empty while it is being failed over.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Waiting>,
+    },
+    /// The primary was ended, and nobody could succeed it.
+    #[error("{primary} was ended and is the primary of {shard} again: no replica could take over")]
+    SamePrimary {
+        /// Of which shard.
+        shard: ShardName,
+        /// The primary before and after.
+        primary: InstanceName,
+    },
+    /// The shard has no other primary yet. It still gets one when what it waits for comes true.
+    #[error("{shard} has no other primary yet: {}", or_else(.waiting, "nobody has taken over"))]
+    NotYet {
+        /// Which.
+        shard: ShardName,
+        /// What the cluster waits for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Waiting>,
     },
     /// A field that cannot change in a running cluster (yet).
     #[error("{field} cannot change in a running cluster yet")]
@@ -185,10 +205,17 @@ impl Refusal {
             Self::NotStored { .. } => "is the state directory full or read-only?".to_owned(),
             Self::AlreadyPrimary { .. }
             | Self::NoPrimary { .. }
+            | Self::SamePrimary { .. }
+            | Self::NotYet { .. }
             | Self::NothingToAccept { .. }
             | Self::Failed { .. } => return None,
         })
     }
+}
+
+fn or_else(waiting: &[Waiting], otherwise: &str) -> String {
+    let reasons: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+    if reasons.is_empty() { otherwise.to_owned() } else { reasons.join("; ") }
 }
 
 /// Why an instance may not succeed its primary (law 2).

@@ -39,6 +39,11 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// Its data directory does not answer: what is on it is not known, and no server starts from it meanwhile.
+    DiskSilent {
+        /// Whose.
+        instance: InstanceName,
+    },
     /// Down by the user's wish.
     Fenced {
         /// Which.
@@ -315,6 +320,9 @@ impl fmt::Display for Waiting {
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
             Self::Loading { instance } => write!(f, "{instance}: the server is loading its data"),
+            Self::DiskSilent { instance } => {
+                write!(f, "{instance}: its disk does not answer; what waits for it goes on when it does")
+            }
             Self::Fenced { instance } => {
                 write!(f, "{instance}: fenced; `valkeeper unfence {instance}` lets it run again")
             }

@@ -7,8 +7,8 @@ use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{
-    Activity, InstanceReport, Link, NodeId, Observed, Phase, Report, Role, ServerView, ShardReport, SlotSet,
-    Topology, Waiting,
+    Activity, DiskAccess, InstanceReport, Link, NodeId, Observed, Phase, Report, Role, ServerView,
+    ShardReport, SlotSet, Topology, Waiting,
 };
 
 /// Looks at everything and says what is wrong. Healthy is exactly: nothing is.
@@ -109,6 +109,9 @@ fn judge_instance(
             return waiting.push(Waiting::AgentUnknown { instance: name(), why });
         }
     };
+    if report.disk == DiskAccess::Silent {
+        waiting.push(Waiting::DiskSilent { instance: name() });
+    }
     if instance.instance.fenced {
         waiting.push(Waiting::Fenced { instance: name() });
     } else if let Some(reason) = &report.waiting {

@@ -38,6 +38,7 @@ fn report(
         process,
         disk_role,
         has_data,
+        disk: valkeeper_model::DiskAccess::Answers,
         copy: None,
         server,
         activity: Activity::Watching,

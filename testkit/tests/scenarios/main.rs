@@ -6,9 +6,11 @@
 mod creating;
 mod data;
 mod deaths;
+mod disks;
 mod engines;
 mod freezes;
 mod neighbours;
 mod operating;
+mod stops;
 mod supervisors;
 mod trouble;

@@ -24,6 +24,7 @@ use std::time::Duration;
 const REQUEST_WITHIN: Duration = Duration::from_secs(130);
 
 pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
+    valkeeper_agent::raise_file_limit();
     #[cfg(feature = "kubernetes")]
     if args.kubernetes.is_meant() && remote::run(&args, &mut ending).await? {
         return Ok(());

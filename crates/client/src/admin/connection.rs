@@ -1,6 +1,6 @@
 //! One connection to one server: made when first needed, made again when broken, shared by all who ask.
 
-use super::error::AskError;
+use super::error::{AskError, out_of_descriptors};
 use super::wire::{Bounded, Pulse};
 use crate::{Endpoint, Password};
 use redis::aio::MultiplexedConnection;
@@ -188,7 +188,13 @@ impl AdminConnection {
     }
 
     async fn connect(&self) -> Result<Live, AskError> {
-        let unreachable = |error: std::io::Error| AskError::Unreachable(error.to_string());
+        let unreachable = |error: std::io::Error| {
+            if out_of_descriptors(&error) {
+                AskError::NoDescriptors
+            } else {
+                AskError::Unreachable(error.to_string())
+            }
+        };
         let Endpoint { host, port } = &self.shared.endpoint;
         let stream = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect((host.as_str(), *port)))
             .await

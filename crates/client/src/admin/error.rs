@@ -3,6 +3,11 @@
 use redis::{ErrorKind, RedisError, ServerError};
 use valkeeper_model::Unseen;
 
+/// Is the process, or the whole system, out of file descriptors? EMFILE and ENFILE have these numbers on all systems we run on.
+pub fn out_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 /// Why an ask failed. Told apart by the reply's code, never by its text, which differs between versions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -12,6 +17,9 @@ pub enum AskError {
     /// The connection was refused or broke. What was in flight may have been carried out.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// This process has no file descriptor left to connect with: nothing is said of the server.
+    #[error("no file descriptor is left to connect with")]
+    NoDescriptors,
     /// The server wants another password.
     #[error("refused our password")]
     AuthRefused,
@@ -44,7 +52,7 @@ impl AskError {
     /// Did a server answer at all? Then the process lives, whatever it said.
     pub fn alive(&self) -> bool {
         match self {
-            Self::Timeout | Self::Unreachable(_) | Self::Garbled { .. } => false,
+            Self::Timeout | Self::Unreachable(_) | Self::NoDescriptors | Self::Garbled { .. } => false,
             Self::AuthRefused | Self::Busy | Self::Loading | Self::MisConf(_) | Self::Refused { .. } => true,
         }
     }
@@ -99,6 +107,7 @@ impl From<&AskError> for Unseen {
         match error {
             AskError::Timeout => Self::Timeout,
             AskError::Unreachable(_) => Self::Unreachable,
+            AskError::NoDescriptors => Self::NoDescriptors,
             AskError::AuthRefused => Self::AuthRefused,
             AskError::Loading => Self::Loading,
             AskError::Busy | AskError::MisConf(_) | AskError::Refused { .. } | AskError::Garbled { .. } => {

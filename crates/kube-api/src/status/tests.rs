@@ -211,6 +211,7 @@ fn what_only_the_servers_say_is_told_too() {
         disk_role: DiskRole::Lost,
         has_data: true,
         copy: None,
+        disk: valkeeper_model::DiskAccess::Answers,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

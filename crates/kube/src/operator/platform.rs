@@ -13,7 +13,7 @@ use crate::objects::storage::{self, Piece};
 use crate::objects::template::{Template, hash};
 use crate::objects::{Owner, network, pod};
 use crate::pod::ask_agent;
-use crate::wire::{Caller, Credentials, CredentialsError, Who, path};
+use crate::wire::{Caller, Credentials, CredentialsError, Repeat, Who, path};
 use crate::{AGENT_PORT, BUS_PORT, CLIENT_PORT};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -456,7 +456,8 @@ impl Platform for PodPlatform {
         tokio::spawn(async move {
             let Some(at) = shared.address(&order.instance) else { return };
             let to = Who::Agent(order.instance.clone());
-            let sent: Result<(), _> = shared.caller.call(&to, at, path::ORDER, &order, ORDER_WITHIN).await;
+            let sent: Result<(), _> =
+                shared.caller.call(&to, at, path::ORDER, &order, Repeat::Yes, ORDER_WITHIN).await;
             if let Err(error) = sent {
                 tracing::debug!(home = %shared.owner.home, to = to.claim(), %error, "an order did not arrive");
             }

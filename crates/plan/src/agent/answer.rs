@@ -12,6 +12,10 @@ const SERVE_MS: u64 = 500;
 impl Agent {
     pub(super) fn asked(&mut self, now: Millis, token: Token, ask: Ask) {
         if matches!(ask, Ask::Force { .. } | Ask::Takeover { .. } | Ask::Succeed { .. }) {
+            // Its server may be there for a while yet, if it saves its data, and in sync all the time.
+            if matches!(self.phase, Phase::Stopping(_)) {
+                return self.refuse(token, "it is being stopped");
+            }
             self.told_to_rise = Some(now);
         }
         match ask {
@@ -140,6 +144,18 @@ impl Agent {
         }
         let sent = self.out.serve(command, SERVE_MS);
         self.relayed.insert(sent, Relay::Plain(token));
+    }
+
+    /// Our server has ended before it replied: who asked is told so.
+    pub(super) fn relayed_in_vain(&mut self) {
+        for relay in std::mem::take(&mut self.relayed).into_values() {
+            match relay {
+                Relay::Report(token) => self.answer_report(token),
+                Relay::Plain(token) => {
+                    self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) });
+                }
+            }
+        }
     }
 
     /// Our server replied to somebody else's question.

@@ -42,6 +42,8 @@ impl Agent {
         }
         let disk = match result {
             Ok(disk) => *disk,
+            // Its replica need not wait until the dead primary's disk can be read again.
+            Err(_) if self.died_as_primary() => return self.promote_without_disk(now),
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
@@ -106,11 +108,31 @@ impl Agent {
         }
     }
 
+    /// What was asked of the disk is late. It stays asked; what does not need the disk goes on.
+    pub(super) fn disk_silent(&mut self, now: Millis) {
+        self.disk_silent = true;
+        if matches!(self.phase, Phase::Inspecting) && self.died_as_primary() {
+            self.promote_without_disk(now);
+        }
+    }
+
+    /// What the disk held before does not count: it is looked at before our server starts again.
+    fn promote_without_disk(&mut self, now: Millis) {
+        self.disk = None;
+        self.bereaved(now);
+    }
+
+    /// Did our server die just now as a primary, while its replicas ran on?
+    fn died_as_primary(&self) -> bool {
+        self.died_at.is_some()
+            && self.last_view.as_ref().is_some_and(ServerView::owns_slots)
+            && !self.siblings().is_empty()
+    }
+
     /// Our server was, or may have been, its shard's primary. If it died just now while its replicas ran on, they are asked
     /// at once; otherwise everybody is asked what they hold.
     fn bereaved(&mut self, now: Millis) {
-        let died_here = self.died_at.is_some() && self.last_view.as_ref().is_some_and(ServerView::owns_slots);
-        if died_here && !self.siblings().is_empty() {
+        if self.died_as_primary() {
             let everything = self.keeper.held().is_some_and(|held| held.everything);
             let legacy = if everything { Legacy::Everything } else { Legacy::Less };
             self.promote(now, Heirs::InSync { attached: self.attached_at_death.clone(), legacy });

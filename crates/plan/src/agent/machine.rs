@@ -6,6 +6,7 @@ use super::handover::Handover;
 use super::neighbours::Neighbours;
 use super::promotion::Promotion;
 use super::snapshot::Snapshot;
+use super::stopping::Stop;
 use super::watch::Watch;
 use super::{Command, Event, ExitCause, Outbox, Token, sooner};
 use crate::safety::start::Disk;
@@ -33,6 +34,8 @@ pub struct Agent {
     /// The last view of any run: what the server was when it died.
     pub(super) last_view: Option<ServerView>,
     pub(super) disk: Option<Disk>,
+    /// The disk has not answered the last look yet, for too long.
+    pub(super) disk_silent: bool,
     pub(super) waiting: Option<Waiting>,
     pub(super) resting: bool,
     pub(super) accept_loss: bool,
@@ -95,7 +98,7 @@ pub(super) enum Phase {
     /// Has handed over, and sends clients on to its successor until it is stopped then.
     Parting(Watch, Millis, Then),
     /// Being stopped.
-    Stopping { since: Millis, incarnation: Incarnation, then: Then, killed: bool },
+    Stopping(Stop),
     /// Not started yet; tried again then.
     Held { until: Millis },
 }
@@ -121,15 +124,12 @@ pub(super) enum Then {
     Rest,
 }
 
-/// A stop that takes longer than this is ended by force. The engine itself waits up to 10 s for its replicas.
-const STOP_MS: u64 = 15_000;
-
 impl Agent {
     /// An agent of a server that runs already (adopted, `Some`) or does not run.
     pub fn new(name: InstanceName, running: Option<(Incarnation, Option<u32>)>, now: Millis) -> Self {
         let (process, pid, phase) = match running {
             Some((incarnation, pid)) => {
-                (Process::Running { incarnation, pid }, pid, Phase::Watching(Watch::begin(now)))
+                (Process::Running { incarnation, pid }, pid, Phase::Watching(Watch::adopt(now)))
             }
             None => (Process::Down, None, Phase::Idle),
         };
@@ -142,6 +142,7 @@ impl Agent {
             server: Observed::Unknown(Unseen::NotAsked),
             last_view: None,
             disk: None,
+            disk_silent: false,
             waiting: None,
             resting: false,
             accept_loss: false,
@@ -167,9 +168,29 @@ impl Agent {
         self.guard(now);
         match event {
             Event::Order(order) => self.take_order(now, *order),
-            Event::Inspected(result) => self.inspected(now, result),
+            Event::Inspected(result) => {
+                self.disk_silent = false;
+                self.inspected(now, result);
+            }
+            Event::DiskSilent => self.disk_silent(now),
             Event::Started { incarnation, pid } => self.started(now, incarnation, pid),
-            Event::StartFailed(failure) => self.start_failed(now, failure),
+            Event::Found { incarnation, pid } => {
+                self.adopted = Some(incarnation);
+                self.starting_record = None;
+                self.started(now, incarnation, pid);
+                if let Phase::Watching(watch) = &mut self.phase {
+                    *watch = Watch::adopt(now);
+                }
+            }
+            Event::StartFailed(failure) => {
+                self.disk_silent = false;
+                self.start_failed(now, failure);
+            }
+            Event::Wrote { incarnation, bytes } => {
+                if let Phase::Stopping(stop) = &mut self.phase {
+                    stop.wrote(now, incarnation, bytes);
+                }
+            }
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
             Event::Kept { sequence, result } => self.keeper.kept(sequence, result.is_ok()),
             Event::Served { token, result } => self.served(now, token, result),
@@ -201,7 +222,7 @@ impl Agent {
             Phase::Promoting(promotion) => promotion.wake_at(),
             Phase::HandingOver(watch, handover, _) => sooner(Some(watch.wake_at()), handover.wake_at()),
             Phase::Parting(watch, until, _) => sooner(Some(watch.wake_at()), Some(*until)),
-            Phase::Stopping { since, .. } => Some(since.plus(STOP_MS)),
+            Phase::Stopping(stop) => Some(stop.wake_at()),
             Phase::Held { until } => Some(*until),
         };
         sooner(sooner(disk, phase), self.neighbours_wake_at())
@@ -293,11 +314,7 @@ impl Agent {
             Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
             Phase::Parting(_, until, _) if *until <= now => self.part(now),
             Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
-            Phase::Stopping { since, incarnation, then, killed: false } if now.since(*since) >= STOP_MS => {
-                self.out.push(Command::Kill(*incarnation));
-                self.phase =
-                    Phase::Stopping { since: now, incarnation: *incarnation, then: *then, killed: true };
-            }
+            Phase::Stopping(stop) => stop.tick(now, &mut self.out),
             _ => {}
         }
         let Some(order) = self.order.clone() else { return };
@@ -318,10 +335,8 @@ impl Agent {
     /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
     /// (law 3's fence). What follows is its death like any other.
     pub(super) fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
-        let Some(incarnation) = self.incarnation() else { return };
         self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
-        self.out.push(Command::Kill(incarnation));
-        self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
+        self.kill(now);
     }
 
     fn take_order(&mut self, now: Millis, order: AgentOrder) {
@@ -367,34 +382,25 @@ impl Agent {
             | Phase::Launching
             | Phase::Promoting(_)
             | Phase::HandingOver(..)
-            | Phase::Stopping { .. } => {}
+            | Phase::Stopping(_) => {}
         }
     }
 
     /// The supervisor goes down: all servers do, so that there is nobody to hand over to.
     fn stop(&mut self, now: Millis) {
         self.resting = true;
-        match &self.phase {
+        match &mut self.phase {
             Phase::Watching(_) | Phase::HandingOver(..) | Phase::Parting(..) => {
                 self.terminate(now, Then::Rest);
             }
             Phase::Launching => {}
-            Phase::Stopping { since, incarnation, killed, .. } => {
-                let (since, incarnation, killed) = (*since, *incarnation, *killed);
-                self.phase = Phase::Stopping { since, incarnation, then: Then::Rest, killed };
-            }
+            Phase::Stopping(stop) => stop.then = Then::Rest,
             _ => self.phase = Phase::Idle,
         }
     }
 
     pub(super) fn owns_slots(&self) -> bool {
         self.server.known().is_some_and(ServerView::owns_slots)
-    }
-
-    pub(super) fn terminate(&mut self, now: Millis, then: Then) {
-        let Some(incarnation) = self.incarnation() else { return };
-        self.out.push(Command::Terminate(incarnation));
-        self.phase = Phase::Stopping { since: now, incarnation, then, killed: false };
     }
 
     pub(super) fn hand_over(&mut self, now: Millis, to: Option<InstanceName>, then: Then) {
@@ -410,6 +416,7 @@ impl Agent {
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
         self.died_at = None;
+        self.disk_silent = false;
         self.snapshot = Snapshot::default();
         self.attached_at_death = None;
         self.keeper
@@ -434,12 +441,12 @@ impl Agent {
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
-        self.relayed.clear();
+        self.relayed_in_vain();
         self.refuses_no_more();
         self.died_at = Some(now);
-        let unasked = !matches!(self.phase, Phase::Stopping { .. });
+        let unasked = !matches!(self.phase, Phase::Stopping(_));
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Stopping { then, .. } => then,
+            Phase::Stopping(stop) => stop.then,
             Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
                 self.died(how, cause);
                 if then == Then::Rest { Then::Rest } else { Then::Restart }

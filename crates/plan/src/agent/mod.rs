@@ -13,6 +13,7 @@
 //! | `watch.rs` | whether a running server is well |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
+//! | `stopping.rs` | how a run ends on purpose, and when by force |
 //! | `snapshot.rs` | when a server writes a snapshot of its data |
 //! | `neighbours.rs` | on hosts of their own: beats, and what they say of others |
 //! | `refusal.rs` | on hosts of their own: a primary without a lease refuses writes |
@@ -36,6 +37,7 @@ mod report;
 mod role_change;
 mod running;
 mod snapshot;
+mod stopping;
 mod watch;
 
 pub use machine::Agent;
@@ -68,6 +70,22 @@ pub enum Event {
     },
     /// It could not be started.
     StartFailed(StartFailure),
+    /// It was not started: an earlier run of it turned out to be there still.
+    Found {
+        /// Which run.
+        incarnation: Incarnation,
+        /// Its process id, where there is one.
+        pid: Option<u32>,
+    },
+    /// What was asked of the data directory, a look or a start, is not answered yet; it will be when the disk does.
+    DiskSilent,
+    /// How many bytes a run that was told to end, and its children, have written to disks so far.
+    Wrote {
+        /// Which run.
+        incarnation: Incarnation,
+        /// So many.
+        bytes: u64,
+    },
     /// Its process has ended; nothing of it is left.
     Exited {
         /// Which run.
@@ -125,15 +143,15 @@ pub enum ExitCause {
 /// What an agent wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Look into the data directory; `Inspected` follows.
+    /// Look into the data directory; `Inspected` follows, after `DiskSilent` if that takes long.
     Inspect,
     /// Write the record of the copy; `Kept` follows.
     Keep(Box<CopyRecord>),
-    /// Start the server; `Started` or `StartFailed` follows.
+    /// Start the server; `Started`, `Found` or `StartFailed` follows, after `DiskSilent` if that takes long.
     Start(Box<StartPlan>),
     /// SIGKILL; `Exited` follows.
     Kill(Incarnation),
-    /// End it in an orderly way, saving what it can; `Exited` follows.
+    /// End it in an orderly way, saving what it can; `Wrote` and in the end `Exited` follow.
     Terminate(Incarnation),
     /// Tell our server; `Served` follows within the time.
     Serve {

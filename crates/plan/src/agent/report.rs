@@ -3,7 +3,7 @@
 use super::machine::{Agent, Phase};
 use crate::safety::start::Disk;
 use valkeeper_model::{
-    Activity, AgentReport, CopySource, DiskRole, Generation, Observed, Process, Unseen, Waiting,
+    Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Process, Unseen, Waiting,
 };
 
 impl Agent {
@@ -34,6 +34,7 @@ impl Agent {
             has_data: self.keeper.held().is_some_and(|held| held.source != CopySource::Nothing),
             copy: self.copy_held().map(Box::new),
             activity: self.activity(),
+            disk: if self.disk_silent { DiskAccess::Silent } else { DiskAccess::Answers },
             waiting: self
                 .waiting
                 .clone()
@@ -64,7 +65,7 @@ impl Agent {
             },
             Phase::Promoting(promotion) => promotion.activity(),
             Phase::HandingOver(..) => Activity::HandingOver,
-            Phase::Parting(..) | Phase::Stopping { .. } => Activity::Stopping,
+            Phase::Parting(..) | Phase::Stopping(_) => Activity::Stopping,
         }
     }
 }

@@ -45,7 +45,11 @@ impl Agent {
                 }
                 self.last_view = None;
                 self.was_succeeded(now);
-                self.start_as_replica_of(now, &view, &[]);
+                if self.disk.is_some() {
+                    self.start_as_replica_of(now, &view, &[]);
+                } else {
+                    self.inspect();
+                }
             }
             promotion::Progress::Nobody => {
                 self.last_view = None;

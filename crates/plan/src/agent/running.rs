@@ -27,6 +27,13 @@ impl Agent {
             };
         }
         let alive = result.as_ref().map_or_else(ServerError::alive, |_| true);
+        if result == Err(ServerError::Silent(Unseen::NoDescriptors))
+            && let Some(watch) = self.phase.watch_mut()
+        {
+            // We could not ask: that is our silence and not the server's.
+            watch.was_away(now);
+            self.server = Observed::Unknown(Unseen::NoDescriptors);
+        }
         let settled = self.settled();
         let stale = !alive && self.silent_for(now) > 2_000;
         if stale {

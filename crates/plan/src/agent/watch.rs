@@ -46,6 +46,11 @@ impl Watch {
         }
     }
 
+    /// Of a run that an earlier supervisor began: it has had its time to boot.
+    pub(super) fn adopt(now: Millis) -> Self {
+        Self { answered_once: true, ..Self::begin(now) }
+    }
+
     /// The data directory was wiped. What the server is by now is looked up first: what was known may be a second old, and a replica
     /// that has been promoted meanwhile holds writes that nobody else has.
     pub(super) fn found_empty(&mut self, now: Millis) {
@@ -58,6 +63,12 @@ impl Watch {
         std::mem::take(&mut self.emptied)
     }
 
+    /// We could not look until now: what was not seen meanwhile is no silence of the server.
+    pub(super) fn was_away(&mut self, now: Millis) {
+        self.answered_at = now;
+        self.unanswered = 0;
+    }
+
     /// Time has passed. Returns how long the server has been silent if that is too long.
     pub(super) fn tick(
         &mut self,
@@ -67,8 +78,7 @@ impl Watch {
         out: &mut Outbox,
     ) -> Option<u64> {
         if now.since(self.ticked_at) > AWAY_MS + AT_REST_MS {
-            self.answered_at = now;
-            self.unanswered = 0;
+            self.was_away(now);
         }
         self.ticked_at = now;
         let limit =

@@ -1,6 +1,7 @@
 //! Steps that are due are taken, and what came of them is heard.
 
 use super::Command;
+use super::awaited::Awaited;
 use super::machine::{Controller, Pending};
 use super::steps::Step;
 use crate::agent::Token;
@@ -51,7 +52,8 @@ impl Controller {
         self.disturbed.remove(&token);
         match self.pending.remove(&token) {
             Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
-                self.until_changed.push((request, shard, Some(from)));
+                let from = Some((from, None));
+                self.awaited.push(Awaited { token: request, shard, from, since: now });
                 self.nudged(now);
             }
             Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
@@ -60,7 +62,16 @@ impl Controller {
                     self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
                 }
             }
-            Some(Pending::Nothing) | None => {}
+            // Nothing was begun, or nobody knows: who asked is told so rather than left to wait.
+            Some(Pending::Awaited(request)) => {
+                if let Err(error) = result
+                    && let Some(index) = self.awaited.iter().position(|one| one.token == request)
+                {
+                    self.awaited.remove(index);
+                    self.request_told(request, Err(error));
+                }
+            }
+            None => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The controller's state, and the order of things: load, found, commit, provision, order, observe, act.
 
+use super::awaited::Awaited;
 use super::places::Places;
 use super::steps::{self, Step};
 use super::{Command, CommitError, Event, Pace, change, orders};
@@ -37,8 +38,8 @@ pub struct Controller {
     stage: Stage,
     pub(super) store_failed: Option<String>,
     pub(super) pending: BTreeMap<Token, Pending>,
-    /// Requests that are done when the shard's primary is another than that one.
-    pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
+    /// Requests that are done when a shard has another primary.
+    pub(super) awaited: Vec<Awaited>,
     /// Requests that are stored, and done when the status tells of them.
     until_observed: Vec<Token>,
     /// Primaries that were asked to hand over or to restart, and have not answered.
@@ -48,9 +49,9 @@ pub struct Controller {
     /// Has the layout followed our spec once? From then on the stored layout is right when the two differ: another
     /// controller was asked for what ours does not know.
     followed: bool,
-    queued: Vec<(Token, valkeeper_model::Request)>,
+    pub(super) queued: Vec<(Token, valkeeper_model::Request)>,
     /// How many of them the last observation was begun for.
-    ready: usize,
+    pub(super) ready: usize,
     pub(super) seen_since: BTreeMap<String, Millis>,
     pub(super) taken_at: BTreeMap<String, Millis>,
     last_token: u64,
@@ -66,8 +67,8 @@ pub(super) enum Pending {
     Switchover(Token, ShardName, InstanceName),
     /// A step; recorded if it was done.
     Step(Box<Step>),
-    /// Nothing more.
-    Nothing,
+    /// A user's request that is done when a shard has another primary: it is over if this fails.
+    Awaited(Token),
 }
 
 /// A user's request that is done once a layout is stored.
@@ -129,7 +130,7 @@ impl Controller {
             stage: Stage::New,
             store_failed: None,
             pending: BTreeMap::new(),
-            until_changed: Vec::new(),
+            awaited: Vec::new(),
             until_observed: Vec::new(),
             disturbed: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -170,6 +171,7 @@ impl Controller {
                     *until = now;
                 }
             }
+            Event::Withdrawn { token } => self.withdrawn(token),
             Event::Nudged => self.nudged(now),
             Event::Moved => {
                 self.moved = true;
@@ -416,7 +418,7 @@ impl Controller {
         drop(sight);
         self.observation = Some(observation);
         self.ready = requests;
-        self.settle_until_changed(&report);
+        self.settle_awaited(now, &report);
         let pause = match (nudged, report.healthy) {
             _ if self.queued.len() > self.ready => 0,
             _ if self.moved => 0,
@@ -437,19 +439,6 @@ impl Controller {
         self.take_due(now, due);
         if formed {
             self.commit(Layout { formed: true, generation: layout.generation.next(), ..layout }, None);
-        }
-    }
-
-    fn settle_until_changed(&mut self, report: &Report) {
-        let primary = |shard: &ShardName| {
-            report.shards.iter().find(|seen| seen.name == *shard).and_then(|seen| seen.primary.clone())
-        };
-        let waiting = std::mem::take(&mut self.until_changed);
-        for (token, shard, from) in waiting {
-            match primary(&shard) {
-                Some(new) if Some(&new) != from.as_ref() => self.answer(token, Ok(())),
-                _ => self.until_changed.push((token, shard, from)),
-            }
         }
     }
 

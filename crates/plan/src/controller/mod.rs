@@ -14,8 +14,10 @@
 //! | `places.rs` | who is where, and when all are told again |
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `requests.rs` | what users may ask, and why not |
+//! | `awaited.rs` | what ends a request that waits for another primary |
 
 mod acting;
+mod awaited;
 pub mod change;
 mod disturbing;
 mod machine;
@@ -60,6 +62,11 @@ pub enum Event {
         token: Token,
         /// What.
         request: Request,
+    },
+    /// Nobody waits for that request any more: it is not begun, or not waited for.
+    Withdrawn {
+        /// Its token.
+        token: Token,
     },
     /// Some agent has news: look at once.
     Nudged,

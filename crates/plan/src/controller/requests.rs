@@ -1,5 +1,6 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
+use super::awaited::Awaited;
 use super::change;
 use super::machine::{Controller, Pending, Wish};
 use crate::agent::Token;
@@ -8,8 +9,8 @@ use crate::safety::disruption::{busy, may_disturb};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, Observed, Refusal, Request,
-    ShardName, Unfit, Unseen, Waiting,
+    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,
+    Millis, Observed, Refusal, Request, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -20,8 +21,8 @@ const RESTART_MS: u64 = 120_000;
 pub(super) enum Decision {
     /// Ask that agent; its answer is the user's.
     Tell(InstanceName, Ask, u64),
-    /// Ask those agents; done when another instance is the shard's primary.
-    UntilPrimaryChanges(ShardName, Option<InstanceName>, Vec<(InstanceName, Ask)>),
+    /// Ask those agents; done when another instance is the shard's primary than that one, whose run is to end.
+    UntilPrimaryChanges(ShardName, Option<(InstanceName, Option<Incarnation>)>, Vec<(InstanceName, Ask)>),
     /// Commit this layout first.
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
     /// There is nothing to do.
@@ -51,9 +52,9 @@ impl Controller {
             Ok(Decision::UntilPrimaryChanges(shard, from, asks)) => {
                 for (to, ask) in asks {
                     let sent = self.tell(to, ask, HAND_OVER_MS);
-                    self.pending.insert(sent, Pending::Nothing);
+                    self.pending.insert(sent, Pending::Awaited(token));
                 }
-                self.until_changed.push((token, shard, from));
+                self.awaited.push(Awaited { token, shard, from, since: now });
             }
             Ok(Decision::Commit(layout, happened, spec)) => {
                 self.commit(*layout, Some(Wish { token, happened, spec }));
@@ -117,7 +118,12 @@ fn shard_named<'a, 's>(sight: &'s Sight<'a>, shard: &ShardName) -> Result<&'s Sh
 }
 
 fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> {
-    shard.primary().ok_or_else(|| Refusal::NoPrimary { shard: shard.name.clone() })
+    shard.primary().ok_or_else(|| {
+        let reports = || shard.instances.iter().filter_map(|instance| instance.report);
+        let replaced = reports().any(|report| report.activity == Activity::FailingOver);
+        let waiting = reports().filter_map(|report| report.waiting.clone()).filter(|_| !replaced).collect();
+        Refusal::NoPrimary { shard: shard.name.clone(), waiting }
+    })
 }
 
 fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
@@ -208,7 +214,8 @@ fn failover(
     }
     may_disturb(sight, shard)?;
     let asks = vec![(primary.name.clone(), Ask::Kill)];
-    Ok(Decision::UntilPrimaryChanges(shard.name.clone(), Some(primary.name.clone()), asks))
+    let run = primary.report.and_then(AgentReport::incarnation);
+    Ok(Decision::UntilPrimaryChanges(shard.name.clone(), Some((primary.name.clone(), run)), asks))
 }
 
 fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {

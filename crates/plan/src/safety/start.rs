@@ -6,9 +6,9 @@ use super::succession::Candidate;
 use std::collections::BTreeSet;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskRole, Epoch, HeldCopy,
-    InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView, StartFailure,
-    Unseen, Waiting,
+    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskAccess, DiskRole, Epoch,
+    HeldCopy, InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView,
+    StartFailure, Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -107,6 +107,9 @@ pub struct ShardFacts<'a> {
 /// Judges a sibling by its agent's report.
 pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts: ShardFacts<'_>) -> Sibling {
     let Ok(report) = answer else { return Sibling::Unknown };
+    if report.disk == DiskAccess::Silent && report.view().is_none() {
+        return Sibling::Unknown;
+    }
     // Another's directory in the place of its own, or one that cannot be read, says nothing of what it holds.
     if let Some(Waiting::StartFailed {
         failure: StartFailure::ForeignData { .. } | StartFailure::DataUnusable { .. },

@@ -161,6 +161,7 @@ impl Fleet {
                         server: Observed::Unknown(Unseen::NotRunning),
                         disk_role: valkeeper_model::DiskRole::Lost,
                         has_data: false,
+                        disk: valkeeper_model::DiskAccess::Answers,
                         copy: None,
                         activity: Activity::Resting,
                         ..report
