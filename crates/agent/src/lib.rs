@@ -1,6 +1,7 @@
 //! The supervisor of one server. [`valkeeper_plan::agent::Agent`] decides; this crate carries out: it starts the process,
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
 
+mod configured;
 mod copy_files;
 mod data_dir;
 mod os;
@@ -12,8 +13,10 @@ mod runtime;
 mod server;
 mod server_file;
 mod serving;
+mod trial;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use program::{Program, ProgramError};
 pub use runtime::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers, spawn};
 pub use server::{ProcessRecord, ServerHome};
+pub use trial::Trials;

@@ -1,14 +1,15 @@
 //! Carries out what [`Agent`] decides. One task per agent owns the state machine; everything that takes time runs in tasks of
 //! its own and comes back as an event.
 
+use crate::configured::Configured;
 use crate::copy_files::ServerIs;
 use crate::data_dir::Marker;
 use crate::os::{self, ProcessId};
-use crate::program::Program;
 use crate::rotation::Rotation;
 use crate::server::ServerHome;
 use crate::server_file;
 use crate::serving::Serving;
+use crate::trial::Trials;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use valkeeper_client::{AdminConnection, Password};
 use valkeeper_model::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, CopyRecord, Happened, Incarnation,
-    InstanceName, Millis, Process, Role, Unseen,
+    InstanceName, Millis, PasswordFault, Process, Role, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
@@ -34,10 +35,13 @@ pub trait Peers: Send + Sync {
 }
 
 /// Where passwords come from: asked again every few seconds, and when a server refuses the last one, since it may have been changed.
-pub type Passwords = Arc<dyn Fn() -> std::io::Result<Password> + Send + Sync>;
+pub type Passwords = Arc<dyn Fn() -> Result<Password, PasswordFault> + Send + Sync>;
 
 /// Long enough for a changed password to be everywhere, and for those who use it to hear of it.
 pub const PASSWORD_OVERLAP: Duration = Duration::from_secs(600);
+
+/// Between two looks at the wanted password while the server is well.
+const PASSWORD_EVERY: Duration = Duration::from_secs(2);
 
 /// What an agent needs.
 pub struct AgentSetup {
@@ -45,8 +49,8 @@ pub struct AgentSetup {
     pub name: InstanceName,
     /// Where its server's files are.
     pub home: ServerHome,
-    /// The server program.
-    pub program: Arc<Program>,
+    /// The server program, and what it takes.
+    pub trials: Arc<Trials>,
     /// The password of all servers of the cluster.
     pub passwords: Passwords,
     /// How long a server accepts the former one beside a changed one; [`PASSWORD_OVERLAP`] if nothing speaks against it.
@@ -159,6 +163,9 @@ struct Runner {
     questions: BTreeMap<Token, oneshot::Sender<Result<Answer, AskFailed>>>,
     last_question: u64,
     shown: Option<Shown>,
+    /// What the machine knows of the wanted password.
+    password_fault: Option<PasswordFault>,
+    password_read: Option<Instant>,
     stopped: Option<oneshot::Sender<()>>,
 }
 
@@ -169,13 +176,16 @@ struct Shown {
     role: Option<Role>,
     activity: Activity,
     waiting: bool,
+    /// Is there something about its configuration or its password that people should see?
+    misconfigured: bool,
 }
 
 impl Runner {
     fn new(setup: AgentSetup, input: mpsc::UnboundedSender<Input>) -> Self {
         let running = setup.home.running();
         let adopted = running.map(|(incarnation, process)| (incarnation, Some(process.pid)));
-        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin));
+        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin))
+            .with_working_config(setup.home.working_config());
         let agent = match setup.neighbours {
             Neighbours::SameProcess => agent,
             Neighbours::OwnHosts { lease_until } => {
@@ -192,6 +202,8 @@ impl Runner {
             questions: BTreeMap::new(),
             last_question: 0,
             shown: None,
+            password_fault: None,
+            password_read: None,
             stopped: None,
         };
         if let Some((incarnation, process)) = running {
@@ -263,6 +275,7 @@ impl Runner {
         let shown = Shown {
             role: report.role(),
             waiting: report.waiting.is_some(),
+            misconfigured: report.is_misconfigured(),
             process: report.process,
             activity: report.activity,
         };
@@ -292,6 +305,7 @@ impl Runner {
                     .inspect(|(_, process)| os::terminate(*process));
             }
             Command::Serve { token, command, within_ms } => {
+                self.read_password_now_and_then();
                 let Some(serving) = self.serving() else {
                     return self
                         .send(Event::Served { token, result: Err(ServerError::Silent(Unseen::NotRunning)) });
@@ -325,6 +339,31 @@ impl Runner {
                 }
             }
             Command::Record(happened) => (self.setup.record)(happened),
+            Command::Try { about, config } => {
+                self.read_password();
+                let (input, trials) = (self.input.clone(), Arc::clone(&self.setup.trials));
+                tokio::spawn(async move {
+                    let trial = trials.start_with(&config).await;
+                    let _ = input.send(Input::Event(Event::Tried { about, config, trial }));
+                });
+            }
+            Command::KeepWorkingConfig(config) => self.setup.home.keep_working_config(&config),
+        }
+    }
+
+    fn read_password_now_and_then(&mut self) {
+        if self.password_read.is_none_or(|at| at.elapsed() >= PASSWORD_EVERY) {
+            self.read_password();
+        }
+    }
+
+    /// Tells the machine when the wanted password cannot be used any more, or can again.
+    fn read_password(&mut self) {
+        self.password_read = Some(Instant::now());
+        let fault = (self.setup.passwords)().err();
+        if fault != self.password_fault {
+            self.password_fault.clone_from(&fault);
+            self.send(Event::Password(fault));
         }
     }
 
@@ -360,12 +399,12 @@ impl Runner {
         let Some(marker) = self.marker() else { return };
         let password = match (self.setup.passwords)() {
             Ok(password) => password,
-            Err(error) => {
-                let detail = format!("the password cannot be read: {error}");
-                return self.send(Event::StartFailed(valkeeper_model::StartFailure::DataUnusable { detail }));
+            Err(why) => {
+                return self
+                    .send(Event::StartFailed(valkeeper_model::StartFailure::PasswordUnusable { why }));
             }
         };
-        match self.setup.home.start(plan, &self.setup.program, &password, &marker) {
+        match self.setup.home.start(plan, self.setup.trials.program(), &password, &marker) {
             Ok((incarnation, process, child)) => {
                 self.running = Some((incarnation, process));
                 self.serving = None;
@@ -390,20 +429,23 @@ impl Runner {
     fn serving(&mut self) -> Option<Serving> {
         self.running?;
         if self.serving.is_none() {
-            let address = self.agent.address()?.socket();
-            let password = (self.setup.passwords)().ok()?;
-            let connection = AdminConnection::new(address, Some(password.clone()));
-            let started_with = self.setup.home.started_with();
+            let address = self.agent.address()?;
+            let own = self.setup.home.own_directives(address);
+            let started_with = server_file::password(&self.setup.home.started_with());
+            // One that cannot be used must not keep us from the server, which has the one it was started with.
+            let password = (self.setup.passwords)().ok().or_else(|| started_with.clone())?;
+            let connection = AdminConnection::new(address.socket(), Some(password.clone()));
             let rotation = Rotation::new(
                 connection.clone(),
                 self.setup.name.clone(),
                 password,
-                server_file::password(&started_with),
+                started_with,
                 self.setup.password_overlap,
                 Arc::clone(&self.setup.record),
             );
-            let program = Arc::clone(&self.setup.program);
-            self.serving = Some(Serving::new(connection, rotation, program, started_with));
+            let trials = Arc::clone(&self.setup.trials);
+            let configured = Configured::new(trials, self.setup.home.clone(), own);
+            self.serving = Some(Serving::new(connection, rotation, configured));
         }
         self.serving.clone()
     }

@@ -213,6 +213,7 @@ fn what_only_the_servers_say_is_told_too() {
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
+        password: None,
     };
     let observation = Observation {
         at: Millis(0),

@@ -59,6 +59,7 @@ impl Controller {
                     self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
                 }
             }
+            Some(Pending::Trial(under_trial)) => self.config_tried(now, *under_trial, result),
             Some(Pending::Nothing) | None => {}
         }
     }
