@@ -42,6 +42,7 @@ fn report(
         server,
         activity: Activity::Watching,
         waiting: None,
+        password: None,
     }
 }
 
