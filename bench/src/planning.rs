@@ -166,6 +166,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         has_data: true,
         copy: None,
         disk: valkeeper_model::DiskAccess::default(),
+        password: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

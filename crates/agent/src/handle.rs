@@ -1,8 +1,8 @@
 //! What an agent is started with, and the way to a running one.
 
 use crate::os::ProcessId;
-use crate::program::Program;
 use crate::server::ServerHome;
+use crate::trial::Trials;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use valkeeper_client::Password;
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, StartFailure,
-    Unseen,
+    AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, PasswordFault,
+    StartFailure, Unseen,
 };
 use valkeeper_plan::agent::Event;
 use valkeeper_plan::safety::start::Disk;
@@ -28,7 +28,7 @@ pub trait Peers: Send + Sync {
 }
 
 /// Where passwords come from: asked again every few seconds, and when a server refuses the last one, since it may have been changed.
-pub type Passwords = Arc<dyn Fn() -> std::io::Result<Password> + Send + Sync>;
+pub type Passwords = Arc<dyn Fn() -> Result<Password, PasswordFault> + Send + Sync>;
 
 /// Long enough for a changed password to be everywhere, and for those who use it to hear of it.
 pub const PASSWORD_OVERLAP: Duration = Duration::from_secs(600);
@@ -39,8 +39,8 @@ pub struct AgentSetup {
     pub name: InstanceName,
     /// Where its server's files are.
     pub home: ServerHome,
-    /// The server program.
-    pub program: Arc<Program>,
+    /// The server program, and what it takes.
+    pub trials: Arc<Trials>,
     /// The password of all servers of the cluster.
     pub passwords: Passwords,
     /// How long a server accepts the former one beside a changed one; [`PASSWORD_OVERLAP`] if nothing speaks against it.

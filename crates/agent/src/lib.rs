@@ -2,6 +2,7 @@
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
 
 mod adoption;
+mod configured;
 mod copy_files;
 mod data_dir;
 mod files;
@@ -15,6 +16,7 @@ mod runtime;
 mod server;
 mod server_file;
 mod serving;
+mod trial;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use handle::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers};
@@ -22,3 +24,4 @@ pub use os::raise_file_limit;
 pub use program::{Program, ProgramError};
 pub use runtime::spawn;
 pub use server::{ProcessRecord, ServerHome};
+pub use trial::Trials;

@@ -2,6 +2,7 @@
 //! its own and comes back as an event.
 
 use crate::adoption;
+use crate::configured::Configured;
 use crate::copy_files::ServerIs;
 use crate::data_dir::Marker;
 use crate::files::{ANSWERS_WITHIN, Files};
@@ -19,8 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
 use valkeeper_model::{
-    Activity, Answer, AskFailed, CopyRecord, Happened, Incarnation, Millis, Process, Role, StartFailure,
-    Unseen,
+    Activity, Answer, AskFailed, CopyRecord, Happened, Incarnation, Millis, PasswordFault, Process, Role,
+    StartFailure, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
@@ -29,6 +30,8 @@ use valkeeper_plan::safety::start::{Disk, Owner};
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
 /// What is left of a killed process that is still there after this time waits for a disk that hangs.
 const DIES_WITHIN: Duration = Duration::from_secs(1);
+/// Between two looks at the wanted password while the server is well.
+const PASSWORD_EVERY: Duration = Duration::from_secs(2);
 
 /// Starts an agent. A server of its that runs already is taken over as it is.
 pub fn spawn(setup: AgentSetup) -> AgentHandle {
@@ -59,6 +62,9 @@ struct Runner {
     questions: BTreeMap<Token, oneshot::Sender<Result<Answer, AskFailed>>>,
     last_question: u64,
     shown: Option<Shown>,
+    /// What the machine knows of the wanted password.
+    password_fault: Option<PasswordFault>,
+    password_read: Option<Instant>,
     stopped: Option<oneshot::Sender<()>>,
 }
 
@@ -80,6 +86,8 @@ struct Shown {
     role: Option<Role>,
     activity: Activity,
     waiting: bool,
+    /// Is there something about its configuration or its password that people should see?
+    misconfigured: bool,
 }
 
 impl Runner {
@@ -90,7 +98,8 @@ impl Runner {
         running: Option<Run>,
     ) -> Self {
         let adopted = running.as_ref().map(|run| (run.incarnation, Some(run.process.pid)));
-        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin));
+        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin))
+            .with_working_config(setup.home.working_config());
         let agent = match setup.neighbours {
             Neighbours::SameProcess => agent,
             Neighbours::OwnHosts { lease_until } => {
@@ -110,6 +119,8 @@ impl Runner {
             questions: BTreeMap::new(),
             last_question: 0,
             shown: None,
+            password_fault: None,
+            password_read: None,
             stopped: None,
         };
         if let Some(run) = &runner.running {
@@ -193,6 +204,7 @@ impl Runner {
         let shown = Shown {
             role: report.role(),
             waiting: report.waiting.is_some(),
+            misconfigured: report.is_misconfigured(),
             process: report.process,
             activity: report.activity,
         };
@@ -221,6 +233,7 @@ impl Runner {
                 }
             }
             Command::Serve { token, command, within_ms } => {
+                self.read_password_now_and_then();
                 let Some(serving) = self.serving() else {
                     return self
                         .send(Event::Served { token, result: Err(ServerError::Silent(Unseen::NotRunning)) });
@@ -254,6 +267,31 @@ impl Runner {
                 }
             }
             Command::Record(happened) => (self.setup.record)(happened),
+            Command::Try { about, config } => {
+                self.read_password();
+                let (input, trials) = (self.input.clone(), Arc::clone(&self.setup.trials));
+                tokio::spawn(async move {
+                    let trial = trials.start_with(&config).await;
+                    let _ = input.send(Input::Event(Event::Tried { about, config, trial }));
+                });
+            }
+            Command::KeepWorkingConfig(config) => self.setup.home.keep_working_config(&config),
+        }
+    }
+
+    fn read_password_now_and_then(&mut self) {
+        if self.password_read.is_none_or(|at| at.elapsed() >= PASSWORD_EVERY) {
+            self.read_password();
+        }
+    }
+
+    /// Tells the machine when the wanted password cannot be used any more, or can again.
+    fn read_password(&mut self) {
+        self.password_read = Some(Instant::now());
+        let fault = (self.setup.passwords)().err();
+        if fault != self.password_fault {
+            self.password_fault.clone_from(&fault);
+            self.send(Event::Password(fault));
         }
     }
 
@@ -328,11 +366,11 @@ impl Runner {
     fn start(&mut self, plan: StartPlan) {
         let Some(marker) = self.marker() else { return };
         self.silent_at.get_or_insert_with(|| Instant::now() + STARTS_WITHIN);
-        let (home, program) = (self.setup.home.clone(), Arc::clone(&self.setup.program));
+        let (home, trials) = (self.setup.home.clone(), Arc::clone(&self.setup.trials));
         let (passwords, files) = (Arc::clone(&self.setup.passwords), self.files.clone());
         let input = self.input.clone();
         tokio::spawn(async move {
-            let launch = files.with(move || launch(&home, &plan, &program, &passwords, &marker));
+            let launch = files.with(move || launch(&home, &plan, trials.program(), &passwords, &marker));
             let launched = launch.await.unwrap_or_else(|error| {
                 Launched::Failed(StartFailure::ProgramUnusable { detail: error.to_string() })
             });
@@ -383,20 +421,23 @@ impl Runner {
     fn serving(&mut self) -> Option<Serving> {
         let run = self.running.as_ref()?;
         if self.serving.is_none() {
-            let address = self.agent.address()?.socket();
-            let password = (self.setup.passwords)().ok()?;
-            let connection = AdminConnection::new(address, Some(password.clone()));
-            let started_with = run.started_with.clone();
+            let address = self.agent.address()?;
+            let own = self.setup.home.own_directives(address);
+            let started_with = server_file::password(&run.started_with);
+            // One that cannot be used must not keep us from the server, which has the one it was started with.
+            let password = (self.setup.passwords)().ok().or_else(|| started_with.clone())?;
+            let connection = AdminConnection::new(address.socket(), Some(password.clone()));
             let rotation = Rotation::new(
                 connection.clone(),
                 self.setup.name.clone(),
                 password,
-                server_file::password(&started_with),
+                started_with,
                 self.setup.password_overlap,
                 Arc::clone(&self.setup.record),
             );
-            let program = Arc::clone(&self.setup.program);
-            self.serving = Some(Serving::new(connection, rotation, program, started_with));
+            let trials = Arc::clone(&self.setup.trials);
+            let configured = Configured::new(trials, self.setup.home.clone(), own);
+            self.serving = Some(Serving::new(connection, rotation, configured));
         }
         self.serving.clone()
     }
@@ -412,10 +453,7 @@ fn launch(
 ) -> Launched {
     let password = match passwords() {
         Ok(password) => password,
-        Err(error) => {
-            let detail = format!("the password cannot be read: {error}");
-            return Launched::Failed(StartFailure::DataUnusable { detail });
-        }
+        Err(why) => return Launched::Failed(StartFailure::PasswordUnusable { why }),
     };
     match home.start(plan, program, &password, marker) {
         Ok((incarnation, process, child)) => {

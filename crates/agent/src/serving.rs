@@ -1,54 +1,37 @@
 //! What our server is told, and what it says.
 
-use crate::program::Program;
+use crate::configured::{Asked, Configured, Differences, Extent, Took};
 use crate::rotation::Rotation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
+use std::time::{Duration, Instant};
+use valkeeper_client::admin::{ClusterView, FailoverMode, NotSet, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
 use valkeeper_model::{NodeId, Replication, Role, ServerView, Topology, TopologyNode};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
-use valkeeper_plan::config::Directive;
+use valkeeper_plan::config::{self, Directive};
 use valkeeper_plan::safety::succession::may_replace;
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
 const FLUSH_BYTES: usize = 66_000;
 /// Where they go.
 const FLUSH_CHANNEL: &str = "__valkeeper__:flush";
+/// What may wait for a client before it is disconnected.
+const BUFFER_LIMITS: &str = "client-output-buffer-limit";
 
 /// The way to one running server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Serving {
     connection: AdminConnection,
     rotation: Rotation,
-    program: Arc<Program>,
-    values: Arc<Mutex<Values>>,
-}
-
-/// Which values are known to be as ordered. A server shows many values in another form than they were given in (`1gb`), so that
-/// comparing text would find differences that are none.
-#[derive(Default)]
-struct Values {
-    /// By the file it was started with.
-    started_with: BTreeMap<String, String>,
-    /// Ordered, and how the server shows it.
-    settled: BTreeMap<String, (String, String)>,
-    /// Ordered, and refused while the server runs.
-    refused: BTreeMap<String, String>,
+    configured: Configured,
     /// The last topology, so that equal ones share their memory.
-    topology: Arc<Topology>,
+    topology: Arc<Mutex<Arc<Topology>>>,
 }
 
 impl Serving {
-    pub(crate) fn new(
-        connection: AdminConnection,
-        rotation: Rotation,
-        program: Arc<Program>,
-        started_with: BTreeMap<String, String>,
-    ) -> Self {
-        let values = Values { started_with, ..Values::default() };
-        Self { connection, rotation, program, values: Arc::new(Mutex::new(values)) }
+    pub(crate) fn new(connection: AdminConnection, rotation: Rotation, configured: Configured) -> Self {
+        Self { connection, rotation, configured, topology: Arc::default() }
     }
 
     /// Its password.
@@ -82,7 +65,10 @@ impl Serving {
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => done(server.replicate(primary, within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
-            ServerCommand::Configure(directives) => done(self.configure(directives, within).await),
+            ServerCommand::Configure(directives) => done(self.configure(&directives, within).await),
+            ServerCommand::PutBack(names) => {
+                done(self.configure(&self.configured.back_to(&names), within).await)
+            }
             ServerCommand::Save => done(server.bgsave(within).await),
         }
     }
@@ -102,22 +88,26 @@ impl Serving {
         self.connection.failover(mode, within).await.map(|()| Reply::Done).map_err(error)
     }
 
-    fn values(&self) -> std::sync::MutexGuard<'_, Values> {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, AskError> {
-        let wanted: Vec<Directive> =
-            wanted.into_iter().filter(|(name, _)| self.program.knows(name)).collect();
-        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let asked = Asked { at: Instant::now(), extent: self.configured.due(&wanted) };
+        let whole = asked.extent == Extent::Whole;
+        let program = self.configured.program();
+        let names: Vec<&str> = if whole {
+            vec!["*"]
+        } else {
+            wanted.iter().map(|(name, _)| name.as_str()).filter(|name| program.knows(name)).collect()
+        };
         let (info, nodes, cluster, shown) = tokio::try_join!(
             self.connection.server_info(within),
             self.connection.cluster_nodes(within),
             self.connection.cluster_info(within),
             self.shown(&names, within),
         )?;
-        let drift = self.drift(&wanted, &shown);
-        self.view(info, &nodes, cluster.ok, cluster.current_epoch, drift)
+        if whole {
+            self.rotation.shown(&shown, within).await;
+        }
+        let differences = self.configured.differences(&wanted, &shown, asked);
+        self.view(info, &nodes, cluster.ok, cluster.current_epoch, differences)
     }
 
     /// `CONFIG GET` of these names. Redis before 7.0 takes one pattern only.
@@ -125,7 +115,7 @@ impl Serving {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        if self.program.version.starts_with("6.") {
+        if self.configured.program().version.starts_with("6.") {
             return self.connection.config_get("*", within).await;
         }
         let args: Vec<&str> = ["CONFIG", "GET"].into_iter().chain(names.iter().copied()).collect();
@@ -141,53 +131,42 @@ impl Serving {
         }
     }
 
-    /// What differs and can be tried, and what was refused.
-    fn drift(&self, wanted: &[Directive], shown: &BTreeMap<String, String>) -> (Vec<String>, Vec<String>) {
-        let mut values = self.values();
-        let (mut drifted, mut refused) = (Vec::new(), Vec::new());
-        for (name, value) in wanted {
-            let Some(shown) = shown.get(name) else { continue };
-            let pair = (value.clone(), shown.clone());
-            if values.settled.get(name) == Some(&pair) {
-                continue;
-            }
-            let trusted = !values.settled.contains_key(name) && values.started_with.get(name) == Some(value);
-            if value == shown || trusted {
-                values.settled.insert(name.clone(), pair);
-            } else if values.refused.get(name) == Some(value) {
-                refused.push(name.clone());
-            } else {
-                drifted.push(name.clone());
-            }
-        }
-        (drifted, refused)
-    }
-
     /// Sets one by one: a directive that cannot change while the server runs must not keep the others from changing.
-    async fn configure(&self, directives: Vec<Directive>, within: Duration) -> Result<(), AskError> {
+    async fn configure(&self, directives: &[Directive], within: Duration) -> Result<(), AskError> {
         let mut refused = None;
-        for (name, value) in directives.iter().filter(|(name, _)| self.program.knows(name)) {
-            match self.connection.config_set(&[(name, value)], within).await {
-                Ok(()) => {
-                    let shown =
-                        self.connection.config_get(name, within).await?.remove(name).unwrap_or_default();
-                    self.values().settled.insert(name.clone(), (value.clone(), shown));
-                }
+        let program = self.configured.program();
+        for directive in directives.iter().filter(|(name, _)| program.knows(name)) {
+            let (name, value) = directive;
+            let took = match self.connection.config_set(&[(name, value)], within).await {
+                Ok(()) => Took::Set(
+                    self.connection.config_get(name, within).await?.remove(name).unwrap_or_default(),
+                ),
                 // Only the server's word about this directive: while it loads or is busy it says no to everything.
-                Err(error @ AskError::Refused { .. }) => {
-                    tracing::warn!(%error, directive = name, "cannot be set while the server runs");
-                    self.values().refused.insert(name.clone(), value.clone());
+                Err(error) => {
+                    let took = match error.not_set() {
+                        NotSet::Immutable => Took::Immutable,
+                        NotSet::Invalid(why) => Took::Invalid(why),
+                        NotSet::Other => return Err(error),
+                    };
+                    tracing::warn!(%error, directive = name, "is not set");
                     refused = Some(error);
+                    took
                 }
-                Err(error) => return Err(error),
-            }
+            };
+            self.configured.told(directive, took);
         }
         refused.map_or(Ok(()), Err)
     }
 
     /// Publishes something that every node gets: it goes out on the bus links behind the announcement that Nagle holds back
-    /// there, and is long enough to push both out. Nobody listens on the channel.
+    /// there, and is long enough to push both out. Nobody listens on the channel, but some may listen on all: where that much could
+    /// end their connections, the announcement takes the engine's own time.
     async fn flush(&self, within: Duration) -> Result<(), AskError> {
+        let limits = self.connection.config_get(BUFFER_LIMITS, within).await?;
+        let bytes = u64::try_from(FLUSH_BYTES).unwrap_or(u64::MAX);
+        if !limits.get(BUFFER_LIMITS).is_some_and(|limits| config::may_publish(limits, bytes)) {
+            return Ok(());
+        }
         let filler = ".".repeat(FLUSH_BYTES);
         self.connection.raw(&["PUBLISH", FLUSH_CHANNEL, &filler], within).await.map(drop)
     }
@@ -198,7 +177,7 @@ impl Serving {
         nodes: &ClusterView,
         cluster_ok: bool,
         current_epoch: valkeeper_model::Epoch,
-        (config_drift, config_refused): (Vec<String>, Vec<String>),
+        differences: Differences,
     ) -> Result<ServerView, AskError> {
         let myself = nodes
             .myself()
@@ -221,11 +200,11 @@ impl Serving {
             }
         }
         let topology = {
-            let mut values = self.values();
-            if *values.topology != topology {
-                values.topology = Arc::new(topology);
+            let mut kept = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
+            if **kept != topology {
+                *kept = Arc::new(topology);
             }
-            Arc::clone(&values.topology)
+            Arc::clone(&kept)
         };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(ServerView {
@@ -238,8 +217,11 @@ impl Serving {
             suspected,
             blank: count(nodes.nodes.iter().filter(|node| node.flags.handshake).count()),
             open_slots: count(myself.migrating.len() + myself.importing.len()),
-            config_drift,
-            config_refused,
+            config_drift: differences.drift,
+            config_refused: differences.refused,
+            config_invalid: differences.invalid,
+            config_altered: differences.altered,
+            config_by_hand: differences.by_hand,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
             aof: Some(info.aof_status()),

@@ -31,9 +31,10 @@ impl From<valkeeper_model::Refusal> for Failure {
     fn from(refusal: valkeeper_model::Refusal) -> Self {
         use valkeeper_model::Refusal;
         let kind = match &refusal {
-            Refusal::NoSuchInstance { .. } | Refusal::NoSuchShard { .. } | Refusal::ShardNotNamed => {
-                Kind::Usage
-            }
+            Refusal::NoSuchInstance { .. }
+            | Refusal::NoSuchShard { .. }
+            | Refusal::ShardNotNamed
+            | Refusal::ConfigInvalid { .. } => Kind::Usage,
             Refusal::NotYet { .. } => Kind::TimedOut,
             Refusal::Failed { .. } | Refusal::NotStored { .. } | Refusal::SamePrimary { .. } => Kind::Failed,
             _ => Kind::Unsafe,

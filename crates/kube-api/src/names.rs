@@ -1,7 +1,7 @@
 //! What things are called: objects of a cluster, labels, annotations, field managers. Clients of the operator this API
 //! comes from rely on them.
 
-use valkeeper_model::{ClusterName, InstanceName};
+use valkeeper_model::{ClusterName, ClusterSpec, InstanceName};
 
 /// The group of all our kinds.
 pub const GROUP: &str = "redis.io";
@@ -84,7 +84,7 @@ pub fn host(cluster: &ClusterName, instance: &InstanceName, namespace: &str) -> 
 
 /// The Secret with the password, when the spec names none. Key: [`PASSWORD_KEY`].
 pub fn auth_secret(cluster: &ClusterName) -> String {
-    format!("{cluster}-auth")
+    ClusterSpec::made_secret(cluster)
 }
 
 /// The Secret with the key of the authority that signs the agents' certificates. Only the operator reads it.

@@ -19,6 +19,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{ServerHome, make_private_dir, replace};
 use valkeeper_client::Password;
+use valkeeper_model::PasswordFault;
 use valkeeper_model::{Address, ClusterName, InstanceName, Layout};
 
 /// A socket's path must fit `sun_path`: 104 bytes on macOS, 108 on Linux.
@@ -246,13 +247,13 @@ impl ClusterDir {
 
     /// The password of the servers.
     pub fn password(&self) -> Result<Password, StateError> {
-        let path = self.password_path();
-        let text = fs::read_to_string(&path).map_err(StateError::io(&path))?;
-        let text = text.trim();
-        if text.is_empty() || text.contains(char::is_whitespace) {
-            return Err(StateError::Damaged { path, why: "it is empty or holds spaces".to_owned() });
-        }
-        Password::given(text).map_err(|error| StateError::Damaged { path, why: error.to_string() })
+        self.wanted_password()
+            .map_err(|fault| StateError::Damaged { path: self.password_path(), why: fault.to_string() })
+    }
+
+    /// The same, with why it cannot be used as a type.
+    pub(crate) fn wanted_password(&self) -> Result<Password, PasswordFault> {
+        Password::read(fs::read(self.password_path()))
     }
 
     /// Makes the password if there is none yet. A cluster that has a layout has had one: a new one would lock us out of its

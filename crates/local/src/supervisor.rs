@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use valkeeper_agent::Program;
+use valkeeper_agent::{Program, Trials};
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_model::{ClusterSpec, Happened, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
@@ -112,7 +112,7 @@ impl Supervisor {
         let platform = Arc::new(LocalPlatform {
             state: setup.state,
             dir: dir.clone(),
-            program: Arc::new(setup.program),
+            trials: Arc::new(Trials::new(Arc::new(setup.program))),
             move_to: Mutex::new(setup.base_port),
             record: Arc::clone(&record),
             nudge: Arc::clone(&nudge),

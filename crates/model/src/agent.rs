@@ -1,8 +1,9 @@
 //! What passes between the controller and an agent, and between agents: orders, reports, requests.
 
 use crate::{
-    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, Link, NodeId, Observed,
-    Replication, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, InvalidDirective, Link,
+    NodeId, Observed, PasswordFault, Replication, Role, ServerConfig, ServerView, ShardId, ShardName,
+    SlotSet, Trial, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -165,6 +166,9 @@ pub struct AgentReport {
     pub activity: Activity,
     /// What it waits for, if anything.
     pub waiting: Option<Waiting>,
+    /// Why the wanted password cannot be used; a server that runs keeps the one it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordFault>,
 }
 
 impl AgentReport {
@@ -186,6 +190,15 @@ impl AgentReport {
     /// The role by the server's own words.
     pub fn role(&self) -> Option<Role> {
         self.view().map(|view| view.replication.role())
+    }
+    /// Is something about its configuration or its password not as it should be, and stays so?
+    pub fn is_misconfigured(&self) -> bool {
+        let config = |view: &ServerView| {
+            !(view.config_refused.is_empty()
+                && view.config_invalid.is_empty()
+                && view.config_by_hand.is_empty())
+        };
+        self.password.is_some() || self.view().is_some_and(config)
     }
     /// The link, of a replica that answers.
     pub fn link(&self) -> Option<Link> {
@@ -258,8 +271,13 @@ pub enum Ask {
         /// The wanted successor.
         to: Option<InstanceName>,
     },
-    /// Restart the server, handing over first if it is a primary.
+    /// Restart the server, handing over first if it is a primary. Not with a configuration that its program refuses.
     Restart,
+    /// Would your server program start with this configuration? Nothing is changed.
+    Try {
+        /// The configuration.
+        config: Box<ServerConfig>,
+    },
     /// Kill the server although it is a primary: the user's `failover`.
     Kill,
     /// Let the shard come back empty although it had data (the user accepts the loss).
@@ -324,6 +342,8 @@ pub enum Answer {
         /// says prolongs a lease, and gives none.
         remembers: bool,
     },
+    /// What the server program made of the configuration.
+    Tried(Trial),
     /// How long the accused has not been heard.
     Testimony {
         /// Milliseconds.
@@ -358,6 +378,15 @@ pub enum AskFailed {
     /// The run meant is over.
     #[error("its server was restarted in between")]
     Outdated,
+    /// The server program would not start again with what is wanted.
+    #[error("the server would not start again: {}", crate::trial::list(directives))]
+    ConfigInvalid {
+        /// What it refuses.
+        directives: Vec<InvalidDirective>,
+    },
+    /// The server would not start again without a password.
+    #[error("the server would not start again: its password cannot be used: {0}")]
+    PasswordUnusable(PasswordFault),
     /// The server or the agent refused.
     #[error("refused: {0}")]
     Refused(String),

@@ -158,6 +158,13 @@ pub enum Happened {
         /// Which directives.
         directives: Vec<String>,
     },
+    /// Directives that somebody had set by hand were set back.
+    ConfigPutBack {
+        /// Where.
+        instance: InstanceName,
+        /// Which.
+        directives: Vec<String>,
+    },
     /// A changed password has reached a server, which accepts the former one for a while.
     PasswordAdded {
         /// Which.
@@ -260,6 +267,9 @@ impl fmt::Display for Happened {
             Self::StartFailed { instance, failure } => write!(f, "{instance} could not start: {failure}"),
             Self::ConfigChanged { directives } => {
                 write!(f, "configuration changed: {}", directives.join(", "))
+            }
+            Self::ConfigPutBack { instance, directives } => {
+                write!(f, "{instance}: {} changed by hand and put back", directives.join(", "))
             }
             Self::BecameHealthy => f.write_str("cluster healthy"),
             Self::BecameUnhealthy { waiting } => write!(f, "cluster not healthy: {waiting}"),

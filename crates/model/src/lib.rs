@@ -14,6 +14,7 @@ mod request;
 mod server;
 mod slots;
 pub mod spec;
+mod trial;
 mod waiting;
 
 pub use agent::{
@@ -35,4 +36,5 @@ pub use server::{
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
+pub use trial::{InvalidDirective, PasswordFault, Trial};
 pub use waiting::{StartFailure, UnseenWord, Waiting};

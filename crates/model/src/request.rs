@@ -1,6 +1,6 @@
 //! What users may ask of a running cluster, and why it may be refused.
 
-use crate::{InstanceName, ShardName, Waiting};
+use crate::{InstanceName, InvalidDirective, PasswordFault, ShardName, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -40,6 +40,11 @@ pub enum Request {
     Restart {
         /// Which.
         instance: InstanceName,
+    },
+    /// Would this spec be followed? Nothing is changed.
+    Check {
+        /// The spec.
+        spec: Box<crate::spec::ClusterSpec>,
     },
     /// A new spec.
     Apply {
@@ -143,6 +148,26 @@ pub enum Refusal {
         /// The field.
         field: String,
     },
+    /// Another Secret would be another password, which servers that run do not have.
+    #[error("spec.authSecret.name cannot change from {} to {} in a running cluster", named(from.as_ref()), named(to.as_ref()))]
+    PasswordSecretChanged {
+        /// The Secret that is named now; `None` if Valkeeper made it.
+        from: Option<String>,
+        /// The one that is wanted.
+        to: Option<String>,
+    },
+    /// The server program does not take the configuration.
+    #[error("the server program refuses the configuration: {}", crate::trial::list(directives))]
+    ConfigInvalid {
+        /// What it refuses.
+        directives: Vec<InvalidDirective>,
+    },
+    /// A server that was stopped could not be started again.
+    #[error("the password cannot be used: {why}")]
+    PasswordUnusable {
+        /// Why.
+        why: PasswordFault,
+    },
     /// A volume cannot shrink.
     #[error("{field} cannot shrink from {from} to {to}: a volume only grows")]
     CannotShrink {
@@ -176,6 +201,11 @@ pub enum Refusal {
     },
 }
 
+/// A Secret's name, for a sentence.
+fn named(secret: Option<&String>) -> String {
+    secret.map_or_else(|| "the one that Valkeeper made".to_owned(), |name| format!("`{name}`"))
+}
+
 impl Refusal {
     /// With what to do about it, for where there is one text only.
     pub fn with_hint(&self) -> String {
@@ -201,6 +231,13 @@ impl Refusal {
             Self::CannotChange { .. } | Self::CannotShrink { .. } => {
                 "put the old value back, or make a new cluster".to_owned()
             }
+            Self::PasswordSecretChanged { .. } => {
+                "put the old name back, and change the password by writing another one into that Secret (locally: the file that \
+                 `valkeeper connect` names): servers take it while they run"
+                    .to_owned()
+            }
+            Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),
+            Self::PasswordUnusable { .. } => "put a usable password back; nothing was stopped".to_owned(),
             Self::Impossible(impossible) => return impossible.hint(),
             Self::NotStored { .. } => "is the state directory full or read-only?".to_owned(),
             Self::AlreadyPrimary { .. }

@@ -1,6 +1,6 @@
 //! What a server says of itself, as an agent sees it.
 
-use crate::{Address, Epoch, NodeId, Offset, Position, ReplicationId, SlotSet};
+use crate::{Address, Epoch, InvalidDirective, NodeId, Offset, Position, ReplicationId, SlotSet};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -145,8 +145,17 @@ pub struct ServerView {
     pub open_slots: u32,
     /// Directives whose value is not the ordered one yet.
     pub config_drift: Vec<String>,
-    /// Directives that the server refused to change while it runs.
+    /// Directives that the server cannot change while it runs, and that its program starts with.
     pub config_refused: Vec<String>,
+    /// Directives that the server, or its program, does not take at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_invalid: Vec<InvalidDirective>,
+    /// Directives of Valkeeper or of the manifest that somebody has set to something else since the last look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_altered: Vec<String>,
+    /// Directives that Valkeeper never set and that have another value than the server program gives them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_by_hand: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
     /// The append-only file, as INFO shows it; `None` by older agents.
@@ -193,6 +202,9 @@ impl ServerView {
             open_slots: 0,
             config_drift: Vec::new(),
             config_refused: Vec::new(),
+            config_invalid: Vec::new(),
+            config_altered: Vec::new(),
+            config_by_hand: Vec::new(),
             persistence_failing: false,
             aof: None,
             branched_from: None,

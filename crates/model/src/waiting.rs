@@ -1,6 +1,8 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
-use crate::{CopyState, InstanceName, NodeId, ShardName, SlotSet, Unseen, ZoneName};
+use crate::{
+    CopyState, InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, SlotSet, Unseen, ZoneName,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -209,6 +211,27 @@ pub enum Waiting {
         /// Which.
         directives: Vec<String>,
     },
+    /// Directives that the server program does not take: the server runs with what it had, and would start with what worked last.
+    ConfigInvalid {
+        /// Where.
+        instance: InstanceName,
+        /// Which, and why.
+        directives: Vec<InvalidDirective>,
+    },
+    /// Directives that nobody ordered have another value than the server program gives them; a restart would undo them.
+    ConfigByHand {
+        /// Where.
+        instance: InstanceName,
+        /// Which.
+        directives: Vec<String>,
+    },
+    /// The wanted password cannot be used: the server keeps the one it has, and would not start without.
+    PasswordUnusable {
+        /// Whose.
+        instance: InstanceName,
+        /// Why.
+        why: PasswordFault,
+    },
     /// The server cannot write its data: disk full or failing.
     PersistenceFailing {
         /// Where.
@@ -258,6 +281,11 @@ pub enum StartFailure {
         /// Whose.
         owner: String,
     },
+    /// The password cannot be used.
+    PasswordUnusable {
+        /// Why.
+        why: PasswordFault,
+    },
     /// The data directory cannot be used.
     DataUnusable {
         /// What happened.
@@ -286,6 +314,7 @@ impl fmt::Display for StartFailure {
             Self::PortTaken { port } => write!(f, "port {port} is taken by another process"),
             Self::ProgramUnusable { detail } => write!(f, "the server program cannot be run: {detail}"),
             Self::ForeignData { owner } => write!(f, "its data directory belongs to {owner}"),
+            Self::PasswordUnusable { why } => write!(f, "its password cannot be used: {why}"),
             Self::DataUnusable { detail } => write!(f, "its data directory cannot be used: {detail}"),
             Self::DataDamaged { detail } => write!(f, "the server cannot load its data: {detail}"),
             Self::Exited { detail } => write!(f, "the server ended at once: {detail}"),
@@ -413,6 +442,22 @@ impl fmt::Display for Waiting {
                 "{instance}: {} can only change by a restart: `valkeeper restart {instance}`",
                 directives.join(", ")
             ),
+            Self::ConfigInvalid { instance, directives } => write!(
+                f,
+                "{instance}: the server does not take the configuration: {}; it keeps what it has: correct the manifest",
+                crate::trial::list(directives)
+            ),
+            Self::ConfigByHand { instance, directives } => write!(
+                f,
+                "{instance}: {} set by hand: a restart undoes it; write it into spec.redis to keep it",
+                directives.join(", ")
+            ),
+            Self::PasswordUnusable { instance, why } => {
+                write!(
+                    f,
+                    "{instance}: the wanted password cannot be used: {why}; the server keeps the one it has"
+                )
+            }
             Self::PersistenceFailing { instance } => {
                 write!(
                     f,

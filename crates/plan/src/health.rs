@@ -39,7 +39,10 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     let no_flaw = |reason: &Waiting| {
         matches!(
             reason,
-            Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. } | Waiting::NameElsewhere { .. }
+            Waiting::ZoneMajority { .. }
+                | Waiting::ZoneShared { .. }
+                | Waiting::NameElsewhere { .. }
+                | Waiting::ConfigByHand { .. }
         )
     };
     let healthy = waiting.iter().all(no_flaw);
@@ -119,6 +122,9 @@ fn judge_instance(
     } else if report.is_down() {
         waiting.push(Waiting::InstanceDown { instance: name() });
     }
+    if let Some(why) = &report.password {
+        waiting.push(Waiting::PasswordUnusable { instance: name(), why: why.clone() });
+    }
     if instance.name_leads_elsewhere {
         waiting.push(Waiting::NameElsewhere { instance: name() });
     }
@@ -160,8 +166,14 @@ fn judge_view(
     if !view.config_drift.is_empty() {
         waiting.push(Waiting::ConfigDiffers { instance: name(), directives: view.config_drift.clone() });
     }
-    if !view.config_refused.is_empty() {
+    if !view.config_invalid.is_empty() {
+        // A restart would not bring what is refused beside it.
+        waiting.push(Waiting::ConfigInvalid { instance: name(), directives: view.config_invalid.clone() });
+    } else if !view.config_refused.is_empty() {
         waiting.push(Waiting::RestartNeeded { instance: name(), directives: view.config_refused.clone() });
+    }
+    if !view.config_by_hand.is_empty() {
+        waiting.push(Waiting::ConfigByHand { instance: name(), directives: view.config_by_hand.clone() });
     }
     for failed in &view.failed {
         if let Some(of) = sight.members.get(failed) {

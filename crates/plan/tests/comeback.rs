@@ -43,6 +43,7 @@ fn report(
         server,
         activity: Activity::Watching,
         waiting: None,
+        password: None,
     }
 }
 

@@ -52,6 +52,7 @@ fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,
+        password: None,
     })
 }
 

@@ -106,8 +106,8 @@ fn who_is_being_stopped_is_not_promoted() {
     host.happens(Event::Order(Box::new(order(4))));
     for ask in [
         Ask::Succeed { incarnation: RUN },
-        Ask::Force { incarnation: RUN },
-        Ask::Takeover { incarnation: RUN },
+        Ask::Force { incarnation: RUN, replaces: None },
+        Ask::Takeover { incarnation: RUN, replaces: None },
     ] {
         let commands = host.asked(ask);
         assert!(matches!(answered(&commands), Some(Err(AskFailed::Refused(_)))), "{commands:?}");

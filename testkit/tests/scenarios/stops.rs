@@ -1,6 +1,6 @@
 //! Servers that are told to stop.
 
-use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, waiting};
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic};
 
 /// The engine forgets a SIGTERM that comes while it writes its first AOF: it is told again until it can end in order.
 #[test]

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         Command::Down(within) => down::down(&args, *within).await,
         Command::Delete { purge } => down::delete(&args, *purge),
         Command::Status { watch, output } => status(&args, *watch, output.format).await,
-        Command::Plan { file, zones, output } => apply::plan(&args, file, zones, output.format),
+        Command::Plan { file, zones, output } => apply::plan(&args, file, zones, output.format).await,
         Command::Apply { file, wait, within } => apply::apply(&args, file, *wait, *within).await,
         Command::Switchover { .. }
         | Command::Failover { .. }

@@ -32,7 +32,7 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
         .into());
     }
     let program = program::find(&state, supervise.server.as_deref())?;
-    manifest_file::refuse_unknown_directives(&supervise.file, &spec, &program)?;
+    manifest_file::refuse_invalid_config(&supervise.file, &spec, &state, &program)?;
     let password_overlap = supervise.password_overlap;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
 }

@@ -81,6 +81,46 @@ impl AskError {
     }
 }
 
+/// Why a server did not set a directive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSet {
+    /// Not while it runs: the value may be valid or not.
+    Immutable,
+    /// The value, or the directive itself, is not valid; in the engine's words.
+    Invalid(String),
+    /// Something else than the directive is the cause.
+    Other,
+}
+
+impl AskError {
+    /// What the answer to a `CONFIG SET` of a directive that the engine has means. The engine has no codes for it, so that its texts
+    /// are read (docs/engine-facts.md, "What a server says to a value"): the one place where they are.
+    pub fn not_set(&self) -> NotSet {
+        let Self::Refused { code, text } = self else { return NotSet::Other };
+        if code != "ERR" {
+            return NotSet::Other;
+        }
+        // Redis 6.2 says the same of a directive that it does not have.
+        if text.starts_with("Unsupported CONFIG parameter") {
+            return NotSet::Immutable;
+        }
+        let reason = match text.split_once(" - ") {
+            Some(("CONFIG SET failed", reason)) => reason,
+            Some((start, reason)) if start.starts_with("CONFIG SET failed (") => reason,
+            // Redis 6.2.
+            Some((start, reason)) if start.starts_with("Invalid argument '") => reason,
+            _ if text.starts_with("Invalid argument '") => "the value is not valid",
+            _ if text.starts_with("Unknown option") => "the server does not know this directive",
+            _ => text,
+        };
+        match reason {
+            "can't set immutable config" | "can't set protected config" => NotSet::Immutable,
+            _ if reason.contains("loading") => NotSet::Other,
+            reason => NotSet::Invalid(reason.to_owned()),
+        }
+    }
+}
+
 impl From<&ServerError> for AskError {
     fn from(error: &ServerError) -> Self {
         Self::from_reply(error.code(), error.details().unwrap_or_default())
@@ -114,5 +154,43 @@ impl From<&AskError> for Unseen {
                 Self::Garbled
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_immutable_directive_is_told_from_a_value_that_is_not_valid() {
+        let said = |text: &str| AskError::from_reply("ERR", text).not_set();
+        let invalid = |why: &str| NotSet::Invalid(why.to_owned());
+        // Valkey 9.1.2 and Redis 7.0.15.
+        assert_eq!(
+            said(
+                "CONFIG SET failed (possibly related to argument 'tcp-backlog') - can't set immutable config"
+            ),
+            NotSet::Immutable
+        );
+        assert_eq!(
+            said(
+                "CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value"
+            ),
+            invalid("argument must be a memory value")
+        );
+        assert!(matches!(
+            said("Unknown option or number of arguments for CONFIG SET - 'maxmemroy'"),
+            NotSet::Invalid(_)
+        ));
+        // Redis 6.2.
+        assert_eq!(said("Unsupported CONFIG parameter: tcp-backlog"), NotSet::Immutable);
+        assert_eq!(
+            said("Invalid argument 'lots' for CONFIG SET 'hz' - not a number"),
+            invalid("not a number")
+        );
+        assert!(matches!(said("Invalid argument 'lots' for CONFIG SET 'hz'"), NotSet::Invalid(_)));
+        assert_eq!(AskError::from_reply("LOADING", "").not_set(), NotSet::Other);
+        assert_eq!(said("CONFIG SET failed - can't set while loading"), NotSet::Other);
+        assert_eq!(said("something else"), invalid("something else"));
     }
 }

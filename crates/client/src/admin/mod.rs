@@ -10,7 +10,7 @@ mod wire;
 
 pub use commands::{FailoverMode, ShutdownMode};
 pub use connection::AdminConnection;
-pub use error::{AskError, out_of_descriptors};
+pub use error::{AskError, NotSet, out_of_descriptors};
 pub use replication::{ConnectedReplica, PrimaryLink, ReplicaState, ReplicationInfo, ReplicationRole};
 pub use server_info::{ClusterInfo, EngineKind, ServerInfo};
 

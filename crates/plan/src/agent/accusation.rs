@@ -74,7 +74,14 @@ impl Round {
                 // It knows that it has no lease: what the others say counts.
                 Ok(Answer::Testimony { silent_ms }) => *silent_ms < FORCE_AFTER_MS - FENCE_AFTER_MS,
                 // It does not know of leases, being older, or whatever it says: it is there.
-                Ok(_) | Err(AskFailed::Refused(_) | AskFailed::NotRunning | AskFailed::Outdated) => true,
+                Ok(_)
+                | Err(
+                    AskFailed::Refused(_)
+                    | AskFailed::ConfigInvalid { .. }
+                    | AskFailed::PasswordUnusable(_)
+                    | AskFailed::NotRunning
+                    | AskFailed::Outdated,
+                ) => true,
                 Err(AskFailed::Unseen(unseen)) => *unseen == Unseen::Garbled,
             };
             if well {

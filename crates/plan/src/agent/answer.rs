@@ -1,6 +1,7 @@
 //! What others may ask of us. Everything that changes the server names the run it is meant for.
 
 use super::machine::{Agent, Phase, Relay, Then};
+use super::trial::About;
 use super::{Command, Reply, ServerCommand, ServerError, Token};
 use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
 
@@ -8,6 +9,8 @@ use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
 const RISE_MS: u64 = 5_000;
 /// Our server may take this long for one command of somebody else's.
 const SERVE_MS: u64 = 500;
+/// Why it does nothing that stops or changes its server.
+pub(super) const BUSY: &str = "it is starting, stopping or changing its role already";
 
 impl Agent {
     pub(super) fn asked(&mut self, now: Millis, token: Token, ask: Ask) {
@@ -57,15 +60,13 @@ impl Agent {
                     self.hand_over(now, to, Then::Watch);
                 }
                 Phase::Watching(_) => self.refuse(token, "it is not a primary"),
-                _ => self.refuse(token, "it is starting, stopping or changing its role already"),
+                _ => self.refuse(token, BUSY),
             },
             Ask::Restart => match &self.phase {
-                Phase::Watching(_) => {
-                    self.attending.push(token);
-                    self.restart(now);
-                }
-                _ => self.refuse(token, "it is starting, stopping or changing its role already"),
+                Phase::Watching(_) => self.try_before_restart(token),
+                _ => self.refuse(token, BUSY),
             },
+            Ask::Try { config } => self.try_for(About::Question(token), *config),
             Ask::Kill => match self.incarnation() {
                 Some(incarnation) => {
                     self.out.push(Command::Kill(incarnation));

@@ -101,6 +101,10 @@ impl Agent {
 
     /// A reply has come after the directory was found empty. One that does not answer may be the only copy (law 1).
     pub(super) fn restart_if_emptied(&mut self, now: Millis) {
+        // Without a password it would not come back; the directory is looked at again.
+        if self.trials.password.is_some() {
+            return;
+        }
         let Phase::Watching(watch) = &mut self.phase else { return };
         let Some(view) = self.server.known() else { return };
         if watch.take_emptied() && (!view.owns_slots() || has_online_replica(&view.replication)) {
@@ -363,7 +367,7 @@ impl Agent {
         if self.keeper.is_writing() {
             return self.phase = Phase::Held { until: now.plus(KEPT_MS) };
         }
-        let mut config = config::directives(&order.config);
+        let mut config = config::directives(&self.config_to_start_with(&order));
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
             (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf.clone()),
             _ => None,
@@ -404,6 +408,9 @@ impl Agent {
 
     pub(super) fn start_failed(&mut self, now: Millis, failure: StartFailure) {
         self.failures.in_a_row += 1;
+        if matches!(failure, StartFailure::Exited { .. }) {
+            self.doubt_config();
+        }
         self.tell_failure(failure);
         self.try_later(now);
     }

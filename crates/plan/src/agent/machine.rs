@@ -7,6 +7,7 @@ use super::neighbours::Neighbours;
 use super::promotion::Promotion;
 use super::snapshot::Snapshot;
 use super::stopping::Stop;
+use super::trial::Trials;
 use super::watch::Watch;
 use super::{Command, Event, ExitCause, Outbox, Token, sooner};
 use crate::safety::start::Disk;
@@ -52,6 +53,7 @@ pub struct Agent {
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
+    pub(super) trials: Trials,
     pub(super) keeper: Keeper,
     /// The record that the start under way writes.
     pub(super) starting_record: Option<CopyRecord>,
@@ -155,6 +157,7 @@ impl Agent {
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
+            trials: Trials::default(),
             keeper: Keeper::default(),
             starting_record: None,
             attached_at_death: None,
@@ -196,6 +199,8 @@ impl Agent {
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),
+            Event::Tried { about, config, trial } => self.tried(now, about, *config, trial),
+            Event::Password(fault) => self.trials.password = fault,
             Event::Stop => self.stop(now),
             Event::Retire => {
                 self.resting = true;
@@ -261,6 +266,11 @@ impl Agent {
     /// The generation obeyed.
     pub fn generation(&self) -> Option<Generation> {
         self.order.as_ref().map(|order| order.generation)
+    }
+
+    /// The order obeyed.
+    pub fn current_order(&self) -> Option<&AgentOrder> {
+        self.order.as_deref()
     }
 
     /// The cluster whose order is obeyed.
@@ -479,6 +489,7 @@ impl Agent {
                 ExitCause::DataUnreadable => StartFailure::DataDamaged { detail: how },
                 ExitCause::Other => StartFailure::Exited { detail: how },
             });
+            self.doubt_config();
             return;
         }
         self.out.record(Happened::Died { instance: self.name.clone(), how, role });

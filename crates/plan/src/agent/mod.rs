@@ -19,6 +19,7 @@
 //! | `refusal.rs` | on hosts of their own: a primary without a lease refuses writes |
 //! | `accusation.rs` | on hosts of their own: a primary that nobody hears is replaced |
 //! | `report.rs` | what it tells of itself |
+//! | `trial.rs` | whether its server would start with what is ordered |
 //! | `answer.rs` | what others may ask |
 
 mod accusation;
@@ -38,16 +39,18 @@ mod role_change;
 mod running;
 mod snapshot;
 mod stopping;
+mod trial;
 mod watch;
 
 pub use machine::Agent;
+pub use trial::About;
 
 use crate::config::Directive;
 use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    Millis, NodeId, Replication, ServerView, StartFailure, Unseen,
+    Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, StartFailure, Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -123,6 +126,17 @@ pub enum Event {
         /// What.
         ask: Ask,
     },
+    /// What came of a trial.
+    Tried {
+        /// What it was for.
+        about: About,
+        /// What was tried.
+        config: Box<ServerConfig>,
+        /// What came of it.
+        trial: Trial,
+    },
+    /// Why the wanted password cannot be used, or that it can again.
+    Password(Option<PasswordFault>),
     /// Stop the server and stay down: the supervisor goes down, and all servers with it.
     Stop,
     /// Stop the server and stay down, alone: a primary hands over first (law 2).
@@ -182,6 +196,15 @@ pub enum Command {
     },
     /// Something worth telling people.
     Record(Happened),
+    /// Try a configuration with the server program, and read the password; `Tried` follows.
+    Try {
+        /// What it is for.
+        about: About,
+        /// What to try.
+        config: Box<ServerConfig>,
+    },
+    /// Keep the configuration that the server runs with, for a later one that it does not start with.
+    KeepWorkingConfig(Box<ServerConfig>),
 }
 
 /// How to start a server.
@@ -241,6 +264,8 @@ pub enum ServerCommand {
     Meet(Address),
     /// `CONFIG SET`.
     Configure(Vec<Directive>),
+    /// `CONFIG SET` of directives that are not ordered, to what the server program gives them.
+    PutBack(Vec<String>),
     /// `BGSAVE`.
     Save,
 }

@@ -298,8 +298,10 @@ pub(super) fn candidate(
         Answer::Replication { incarnation, replication, standing } => {
             Ok(Candidate { instance, incarnation, replication, standing })
         }
-        Answer::Done | Answer::Report(_) | Answer::Beat { .. } | Answer::Testimony { .. } => {
-            Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled))
-        }
+        Answer::Done
+        | Answer::Report(_)
+        | Answer::Tried(_)
+        | Answer::Beat { .. }
+        | Answer::Testimony { .. } => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
     }
 }

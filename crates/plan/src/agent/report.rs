@@ -40,6 +40,7 @@ impl Agent {
                 .clone()
                 .or_else(|| self.neighbours_waiting())
                 .or_else(|| self.aof_waiting()),
+            password: self.trials.password.clone(),
         })
     }
 

@@ -3,6 +3,7 @@
 use super::machine::{Agent, Failures, Phase};
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::config::{self, Directive};
+use std::collections::BTreeSet;
 use valkeeper_model::{
     Answer, Happened, Link, Millis, Observed, Persistence, Process, Role, ServerView, StartFailure, Unseen,
     Waiting,
@@ -41,7 +42,7 @@ impl Agent {
         }
         if let Some(watch) = self.phase.watch_mut() {
             if watch.looked(now, token, alive, settled) {
-                return;
+                return self.keep_working_config();
             }
             if alive {
                 watch.alive(now);
@@ -86,6 +87,7 @@ impl Agent {
         self.keep(now, &view);
         self.set_live(now, &view);
         self.follow_the_owner(&view);
+        self.judge_config(&mut view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view) && !self.lacks_aof();
         if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet)
         {
@@ -102,6 +104,7 @@ impl Agent {
     /// Sets what differs from the order and can be set while the server runs.
     pub(super) fn set_live(&mut self, now: Millis, view: &ServerView) {
         let Some(wanted) = self.wanted_config() else { return };
+        let wanted_names: BTreeSet<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
         let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
         let mut drifted: Vec<Directive> = wanted
             .into_iter()
@@ -109,12 +112,24 @@ impl Agent {
             // A returning replica runs without AOF until it is in sync, see `launch`.
             .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
             .collect();
+        let back: Vec<String> =
+            view.config_drift.iter().filter(|name| !wanted_names.contains(*name)).cloned().collect();
         let stops_aof = |(name, value): &Directive| name == config::APPENDONLY && value == "no";
         if drifted.iter().any(stops_aof) && !self.may_stop_aof(now) {
             drifted.retain(|directive| !stops_aof(directive));
         }
         if !drifted.is_empty() {
             self.out.serve(ServerCommand::Configure(drifted), 2_000);
+        }
+        if !back.is_empty() {
+            self.out.serve(ServerCommand::PutBack(back), 2_000);
+        }
+        let known = self.last_view.as_ref().map(|view| &view.config_altered);
+        let altered = view.config_altered.iter().filter(|name| self.may_set(name)).cloned();
+        let directives: Vec<String> =
+            altered.filter(|name| !known.is_some_and(|known| known.contains(name))).collect();
+        if !directives.is_empty() {
+            self.out.record(Happened::ConfigPutBack { instance: self.name.clone(), directives });
         }
     }
 

@@ -71,6 +71,7 @@ impl Controller {
                     self.request_told(request, Err(error));
                 }
             }
+            Some(Pending::Trial(under_trial)) => self.config_tried(now, *under_trial, result),
             None => {}
         }
     }

@@ -84,6 +84,7 @@ mod tests {
             disk_role: DiskRole::Lost,
             has_data: true,
             copy: None,
+            password: None,
             disk: DiskAccess::Answers,
             server: Observed::Unknown(Unseen::NotAsked),
             activity: Activity::Watching,

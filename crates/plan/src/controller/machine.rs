@@ -3,6 +3,7 @@
 use super::awaited::Awaited;
 use super::places::Places;
 use super::steps::{self, Step};
+use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
 use crate::health;
@@ -11,7 +12,7 @@ use crate::sight::Sight;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
-    Refusal, Report, ShardName, Unseen, Whereabouts, ZoneName,
+    Refusal, Report, ServerConfig, ShardName, Unseen, Whereabouts, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -54,6 +55,8 @@ pub struct Controller {
     pub(super) ready: usize,
     pub(super) seen_since: BTreeMap<String, Millis>,
     pub(super) taken_at: BTreeMap<String, Millis>,
+    /// The configuration that was last tried and taken, or that nobody could try.
+    pub(super) accepted: Option<ServerConfig>,
     last_token: u64,
     pub(super) out: Vec<Command>,
 }
@@ -69,6 +72,8 @@ pub(super) enum Pending {
     Step(Box<Step>),
     /// A user's request that is done when a shard has another primary: it is over if this fails.
     Awaited(Token),
+    /// A user's request for a configuration, which is being tried.
+    Trial(Box<UnderTrial>),
 }
 
 /// A user's request that is done once a layout is stored.
@@ -139,6 +144,7 @@ impl Controller {
             ready: 0,
             seen_since: BTreeMap::new(),
             taken_at: BTreeMap::new(),
+            accepted: None,
             last_token: 0,
             out: Vec::new(),
         }
@@ -167,23 +173,36 @@ impl Controller {
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, request } => {
                 self.queued.push((token, request));
-                if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
-                    *until = now;
-                }
+                self.look_soon(now);
             }
             Event::Withdrawn { token } => self.withdrawn(token),
             Event::Nudged => self.nudged(now),
             Event::Moved => {
                 self.moved = true;
-                if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
-                    *until = now;
-                }
+                self.look_soon(now);
             }
             Event::Tick => {}
         }
         self.tick(now);
         self.take_queued(now);
         std::mem::take(&mut self.out)
+    }
+
+    fn look_soon(&mut self, now: Millis) {
+        if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
+            *until = now;
+        }
+    }
+
+    /// Judges a request again, before those that came after it.
+    pub(super) fn take_again(&mut self, now: Millis, token: Token, request: valkeeper_model::Request) {
+        self.queued.insert(0, (token, request));
+        self.look_soon(now);
+    }
+
+    /// The spec that is followed.
+    pub(super) fn spec(&self) -> &ClusterSpec {
+        &self.spec
     }
 
     /// When [`Event::Tick`] is due.

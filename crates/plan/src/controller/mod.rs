@@ -13,6 +13,7 @@
 //! | `pace.rs` | how often it looks |
 //! | `places.rs` | who is where, and when all are told again |
 //! | `telling.rs` | what people are told, and when it has changed |
+//! | `trial.rs` | a changed configuration is tried before it is stored |
 //! | `requests.rs` | what users may ask, and why not |
 //! | `awaited.rs` | what ends a request that waits for another primary |
 
@@ -27,6 +28,7 @@ mod places;
 mod requests;
 pub mod steps;
 mod telling;
+mod trial;
 
 pub use machine::Controller;
 pub use pace::Pace;

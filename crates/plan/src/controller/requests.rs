@@ -10,7 +10,7 @@ use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,
-    Millis, Observed, Refusal, Request, ShardName, Unfit, Unseen, Waiting,
+    Millis, Observed, Refusal, Request, ServerConfig, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -25,6 +25,8 @@ pub(super) enum Decision {
     UntilPrimaryChanges(ShardName, Option<(InstanceName, Option<Incarnation>)>, Vec<(InstanceName, Ask)>),
     /// Commit this layout first.
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
+    /// Let that agent try the configuration, and judge the request again.
+    Try(InstanceName, Box<ServerConfig>, Request),
     /// There is nothing to do.
     Done,
 }
@@ -59,13 +61,21 @@ impl Controller {
             Ok(Decision::Commit(layout, happened, spec)) => {
                 self.commit(*layout, Some(Wish { token, happened, spec }));
             }
+            Ok(Decision::Try(by, config, request)) => self.try_first(by, *config, token, request),
             Ok(Decision::Done) => self.answer(token, Ok(())),
             Err(refusal) => self.answer(token, Err(refusal)),
         }
     }
 
     pub(super) fn request_told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
-        let result = result.map(|_| ()).map_err(|error| Refusal::Failed { why: error.to_string() });
+        let result = result.map(|_| ()).map_err(|error| match error {
+            AskFailed::ConfigInvalid { directives } => Refusal::ConfigInvalid { directives },
+            AskFailed::PasswordUnusable(why) => Refusal::PasswordUnusable { why },
+            error @ (AskFailed::NotRunning
+            | AskFailed::Unseen(_)
+            | AskFailed::Outdated
+            | AskFailed::Refused(_)) => Refusal::Failed { why: error.to_string() },
+        });
         self.answer(token, result);
     }
 
@@ -89,10 +99,20 @@ impl Controller {
                 Ok(Decision::Commit(Box::new(layout), Happened::Unfenced { instance }, None))
             }
             Request::Restart { instance } => restart(&sight, &instance),
+            Request::Check { spec } => {
+                let next = self.follow(layout, &spec)?;
+                Ok(match self.must_try(layout, &next.config) {
+                    Some(by) => Decision::Try(by, Box::new(next.config), Request::Check { spec }),
+                    None => Decision::Done,
+                })
+            }
             Request::Apply { spec } => {
-                let next = change::follow(layout, &spec)?;
+                let next = self.follow(layout, &spec)?;
                 if next == *layout {
                     return Ok(Decision::Done);
+                }
+                if let Some(by) = self.must_try(layout, &next.config) {
+                    return Ok(Decision::Try(by, Box::new(next.config), Request::Apply { spec }));
                 }
                 let directives = change::differences(layout, &next)
                     .into_iter()
@@ -100,6 +120,17 @@ impl Controller {
                     .collect();
                 Ok(Decision::Commit(Box::new(next), Happened::ConfigChanged { directives }, Some(spec)))
             }
+        }
+    }
+}
+
+impl Controller {
+    /// What the spec makes of the layout, or why it is not followed.
+    fn follow(&self, layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+        // Before any server has run with a password, one name is as good as another.
+        match spec.refuse_change_from(self.spec()).filter(|_| layout.formed) {
+            Some(refusal) => Err(refusal),
+            None => change::follow(layout, spec),
         }
     }
 }

@@ -219,6 +219,12 @@ impl Fleet {
                 self.send_ask(Asker::Agent { agent, life, token }, to, ask, within_ms);
             }
             Command::Answer { token: Token(id), result } => self.answer(id, result),
+            Command::Try { about, config } => {
+                let trial = valkeeper_model::Trial::Starts;
+                self.tell_agent(agent, life, Event::Tried { about, config, trial });
+            }
+            // Every configuration is taken here, so that none is fallen back on.
+            Command::KeepWorkingConfig(_) => {}
             Command::Record(happened) => {
                 self.law_of_events(agent, &happened);
                 self.nudge();

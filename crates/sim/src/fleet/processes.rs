@@ -309,7 +309,7 @@ impl Fleet {
             ServerCommand::FailoverForce { .. } => target.failover(true, now, &mut self.random, &mut fx),
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
             ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
-            ServerCommand::Flush => Ok(()),
+            ServerCommand::Flush | ServerCommand::PutBack(_) => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
                 return Ok(Reply::HoldsWrites(holds));

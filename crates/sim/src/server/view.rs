@@ -83,6 +83,9 @@ impl Server {
             open_slots: 0,
             config_drift: self.drift(wanted),
             config_refused: Vec::new(),
+            config_invalid: Vec::new(),
+            config_altered: Vec::new(),
+            config_by_hand: Vec::new(),
             persistence_failing: false,
             aof: Some(match (self.wants_aof(), self.appending) {
                 (false, _) => AofStatus::Off,
