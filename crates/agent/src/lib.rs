@@ -2,6 +2,7 @@
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
 
 mod data_dir;
+mod entrance;
 mod os;
 mod program;
 mod rotation;

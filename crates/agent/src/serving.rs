@@ -1,5 +1,6 @@
 //! What our server is told, and what it says.
 
+use crate::entrance::Entrance;
 use crate::program::Program;
 use crate::rotation::Rotation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{Replication, Role, ServerView, Topology, TopologyNode};
+use valkeeper_model::{ClientTrouble, Epoch, Replication, Role, ServerView, Topology, TopologyNode, Unseen};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::config::Directive;
 
@@ -23,6 +24,7 @@ pub(crate) struct Serving {
     rotation: Rotation,
     program: Arc<Program>,
     values: Arc<Mutex<Values>>,
+    entrance: Entrance,
 }
 
 /// Which values are known to be as ordered. A server shows many values in another form than they were given in (`1gb`), so that
@@ -46,8 +48,9 @@ impl Serving {
         program: Arc<Program>,
         started_with: BTreeMap<String, String>,
     ) -> Self {
-        let values = Values { started_with, ..Values::default() };
-        Self { connection, rotation, program, values: Arc::new(Mutex::new(values)) }
+        let values = Arc::new(Mutex::new(Values { started_with, ..Values::default() }));
+        let entrance = Entrance::new(connection.clone());
+        Self { connection, rotation, program, values, entrance }
     }
 
     /// Its password.
@@ -57,10 +60,12 @@ impl Serving {
 
     pub(crate) async fn serve(&self, command: ServerCommand, within: Duration) -> Result<Reply, ServerError> {
         let server = &self.connection;
+        let right = right(&command);
+        let error = |said| error(said, right);
         let done = |result: Result<(), AskError>| result.map(|()| Reply::Done).map_err(error);
         match command {
             ServerCommand::Look(wanted) => {
-                self.look(wanted, within).await.map(|view| Reply::View(Box::new(view))).map_err(error)
+                self.look_or_knock(wanted, within).await.map(|view| Reply::View(Box::new(view)))
             }
             ServerCommand::Replication => {
                 server.replication(within).await.map(|info| Reply::Replication(info.into())).map_err(error)
@@ -86,18 +91,39 @@ impl Serving {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, AskError> {
+    /// Looks; a server that does not answer is asked on a new connection as well, whether it is there at all.
+    async fn look_or_knock(
+        &self,
+        wanted: Vec<Directive>,
+        within: Duration,
+    ) -> Result<ServerView, ServerError> {
+        let mut look = std::pin::pin!(self.look(wanted, within));
+        if let Ok(looked) = tokio::time::timeout(within / 2, &mut look).await {
+            return looked;
+        }
+        let (looked, there) = tokio::join!(look, self.connection.answers_strangers(within / 2));
+        match looked {
+            Err(ServerError::Silent(Unseen::Timeout)) if there => Err(ServerError::HeldBack),
+            looked => looked,
+        }
+    }
+
+    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, ServerError> {
         let wanted: Vec<Directive> =
             wanted.into_iter().filter(|(name, _)| self.program.knows(name)).collect();
         let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let needs = |right: &'static str| move |said: AskError| error(said, right);
         let (info, nodes, cluster, shown) = tokio::try_join!(
-            self.connection.server_info(within),
-            self.connection.cluster_nodes(within),
-            self.connection.cluster_info(within),
-            self.shown(&names, within),
+            async { self.connection.server_info(within).await.map_err(needs("info")) },
+            async { self.connection.cluster_nodes(within).await.map_err(needs("cluster|nodes")) },
+            async { self.connection.cluster_info(within).await.map_err(needs("cluster|info")) },
+            async { self.shown(&names, within).await.map_err(needs("config|get")) },
         )?;
         let drift = self.drift(&wanted, &shown);
-        self.view(info, &nodes, cluster.ok, cluster.current_epoch, drift)
+        let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
+        let seen =
+            Seen { info, cluster_ok: cluster.ok, current_epoch: cluster.current_epoch, clients, drift };
+        self.view(seen, &nodes).map_err(needs("cluster|nodes"))
     }
 
     /// `CONFIG GET` of these names. Redis before 7.0 takes one pattern only.
@@ -172,14 +198,8 @@ impl Serving {
         self.connection.raw(&["PUBLISH", FLUSH_CHANNEL, &filler], within).await.map(drop)
     }
 
-    fn view(
-        &self,
-        info: ServerInfo,
-        nodes: &ClusterView,
-        cluster_ok: bool,
-        current_epoch: valkeeper_model::Epoch,
-        (config_drift, config_refused): (Vec<String>, Vec<String>),
-    ) -> Result<ServerView, AskError> {
+    fn view(&self, seen: Seen, nodes: &ClusterView) -> Result<ServerView, AskError> {
+        let Seen { info, cluster_ok, current_epoch, clients, drift: (config_drift, config_refused) } = seen;
         let myself = nodes
             .myself()
             .ok_or_else(|| AskError::Garbled { what: "CLUSTER NODES without myself".to_owned() })?;
@@ -222,16 +242,46 @@ impl Serving {
             config_refused,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
+            clients,
+            full_syncs: info.full_syncs,
             replication: Replication::from(info.replication),
             topology,
         })
     }
 }
 
-fn error(error: AskError) -> ServerError {
+/// What a look found, beside the topology.
+struct Seen {
+    info: ServerInfo,
+    cluster_ok: bool,
+    current_epoch: Epoch,
+    clients: ClientTrouble,
+    /// Directives that differ, and those that were refused.
+    drift: (Vec<String>, Vec<String>),
+}
+
+/// The right that a command needs, as the engine's ACL rules name it.
+fn right(command: &ServerCommand) -> &'static str {
+    match command {
+        ServerCommand::Look(_) | ServerCommand::Replication | ServerCommand::HoldsWrites => "info",
+        ServerCommand::FailoverForce | ServerCommand::FailoverTakeover | ServerCommand::FailoverPlanned => {
+            "cluster|failover"
+        }
+        ServerCommand::Flush => "publish",
+        ServerCommand::PauseWrites(_) => "client|pause",
+        ServerCommand::UnpauseWrites => "client|unpause",
+        ServerCommand::Follow(_) => "cluster|replicate",
+        ServerCommand::Meet(_) => "cluster|meet",
+        ServerCommand::Configure(_) => "config|set",
+        ServerCommand::Save => "bgsave",
+    }
+}
+
+fn error(error: AskError, right: &str) -> ServerError {
     match error {
-        AskError::Timeout => ServerError::Silent(valkeeper_model::Unseen::Timeout),
-        AskError::Unreachable(_) => ServerError::Silent(valkeeper_model::Unseen::Unreachable),
+        AskError::Timeout => ServerError::Silent(Unseen::Timeout),
+        AskError::Unreachable(_) => ServerError::Silent(Unseen::Unreachable),
+        AskError::NoPermission(_) => ServerError::RightMissing(right.to_owned()),
         AskError::AuthRefused => ServerError::AuthRefused,
         AskError::Busy => ServerError::Busy,
         AskError::Loading => ServerError::Loading,

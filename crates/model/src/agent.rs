@@ -142,6 +142,30 @@ pub struct AgentReport {
     pub activity: Activity,
     /// What it waits for, if anything.
     pub waiting: Option<Waiting>,
+    /// Why its server, which lives, does not let itself be looked at. `server` then has the last view for a moment, and after that
+    /// a word that older controllers know too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_refused: Option<LookRefused>,
+}
+
+/// How a server that lives refuses to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum LookRefused {
+    /// It runs a script or a function, and refuses all other commands meanwhile.
+    Busy,
+    /// It takes new connections and carries out no command: `CLIENT PAUSE … ALL`, or more load than it can bear.
+    HeldBack,
+    /// The user `default` may not use a command.
+    RightMissing {
+        /// The command, as the engine's ACL rules name it: `cluster|nodes`.
+        command: String,
+    },
+    /// It refuses for another reason.
+    Other {
+        /// In its own words.
+        said: String,
+    },
 }
 
 impl AgentReport {
@@ -210,6 +234,9 @@ pub enum Ask {
     Force {
         /// Only this run: a restarted server may have lost its copy.
         incarnation: Incarnation,
+        /// How its primary ended.
+        #[serde(default, skip_serializing_if = "Death::is_ended")]
+        after: Death,
     },
     /// Tell your server to become primary without a vote (law 4).
     Takeover {
@@ -256,6 +283,25 @@ pub enum Ask {
         /// The one that is not heard.
         against: InstanceName,
     },
+}
+
+/// How a primary ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Death {
+    /// By itself or by somebody else, or its host is lost.
+    #[default]
+    Ended,
+    /// Its agent killed it because it was silent. What silenced it may silence its successor too: a command that a client repeats.
+    KilledForSilence,
+}
+
+impl Death {
+    /// Was it not its agent that killed it?
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_ended(&self) -> bool {
+        *self == Self::Ended
+    }
 }
 
 /// An agent's answer.

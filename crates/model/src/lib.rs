@@ -2,12 +2,14 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod client_trouble;
 mod happened;
 mod ids;
 mod kubernetes;
 mod layout;
 pub mod manifest;
 pub mod nodes_conf;
+mod replica_fault;
 mod report;
 mod request;
 mod server;
@@ -16,8 +18,10 @@ pub mod spec;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run, Whereabouts,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskRole, LookRefused, Member, Process,
+    Run, Whereabouts,
 };
+pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use happened::Happened;
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
@@ -25,6 +29,7 @@ pub use ids::{
 };
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, ServerConfig, Shard};
+pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};

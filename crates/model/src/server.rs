@@ -1,6 +1,6 @@
 //! What a server says of itself, as an agent sees it.
 
-use crate::{Address, Epoch, NodeId, Offset, ReplicationId, SlotSet};
+use crate::{Address, ClientTrouble, Epoch, NodeId, Offset, ReplicationId, SlotSet};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -149,6 +149,12 @@ pub struct ServerView {
     pub config_refused: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
+    /// What keeps clients from being served.
+    #[serde(default, skip_serializing_if = "ClientTrouble::is_none")]
+    pub clients: ClientTrouble,
+    /// Full copies that it has sent since all replicas of it were last in the stream; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_syncs: Option<u64>,
 }
 
 impl ServerView {
@@ -171,6 +177,8 @@ impl ServerView {
             config_drift: Vec::new(),
             config_refused: Vec::new(),
             persistence_failing: false,
+            clients: ClientTrouble::default(),
+            full_syncs: None,
         }
     }
 

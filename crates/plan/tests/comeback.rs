@@ -39,6 +39,7 @@ fn report(
         server,
         activity: Activity::Watching,
         waiting: None,
+        look_refused: None,
     }
 }
 

@@ -50,6 +50,7 @@ fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,
+        look_refused: None,
     })
 }
 

@@ -8,6 +8,7 @@ mod data;
 mod deaths;
 mod engines;
 mod freezes;
+mod looks;
 mod neighbours;
 mod operating;
 mod supervisors;

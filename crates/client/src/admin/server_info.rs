@@ -4,7 +4,7 @@ use super::error::AskError;
 use super::info::Info;
 use super::replication::ReplicationInfo;
 use std::time::Duration;
-use valkeeper_model::Epoch;
+use valkeeper_model::{Epoch, Paused};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,12 @@ pub struct ServerInfo {
     pub ops_per_second: u64,
     /// Keys in all databases.
     pub keys: u64,
+    /// The most clients that may be connected, where the server tells.
+    pub max_clients: Option<u64>,
+    /// What somebody's `CLIENT PAUSE` holds back. Engines before 7.2 do not tell.
+    pub paused: Option<Paused>,
+    /// Full copies sent to replicas since its start.
+    pub full_syncs: Option<u64>,
     /// Replication, from the same moment.
     pub replication: ReplicationInfo,
 }
@@ -107,8 +113,23 @@ impl ServerInfo {
             clients: info.needed("connected_clients")?,
             ops_per_second: info.optional("instantaneous_ops_per_sec")?.unwrap_or(0),
             keys: keys(text),
+            max_clients: info.optional("maxclients")?,
+            paused: paused(&info),
+            full_syncs: info.optional("sync_full")?,
             replication: ReplicationInfo::from_info(&info)?,
         })
+    }
+}
+
+/// The engine's own handover pauses clients too; that is no fault.
+fn paused(info: &Info<'_>) -> Option<Paused> {
+    if !info.is("paused_reason", "client_pause") {
+        return None;
+    }
+    match info.text("paused_actions") {
+        Some("write") => Some(Paused::Writes),
+        Some("all") => Some(Paused::All),
+        _ => None,
     }
 }
 

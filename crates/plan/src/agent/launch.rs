@@ -109,7 +109,8 @@ impl Agent {
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
         let promotion =
-            Promotion::begin(self.siblings(), (history, claim), cold, died_at, now, &mut self.out);
+            Promotion::begin(self.siblings(), (history, claim), cold, died_at, now, &mut self.out)
+                .after(self.death);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 

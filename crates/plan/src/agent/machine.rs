@@ -4,6 +4,8 @@ use super::consultation::Consultation;
 use super::handover::Handover;
 use super::neighbours::Neighbours;
 use super::promotion::Promotion;
+use super::relapse::Relapses;
+use super::silence::Silence;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
 use super::{Command, Event, Outbox, Token, sooner};
@@ -11,9 +13,9 @@ use crate::safety::start::Disk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, Generation, Happened, Incarnation, InstanceName,
-    Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure, Unseen,
-    Waiting,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, Death, Generation, Happened, Incarnation,
+    InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
+    StartFailure, Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -31,6 +33,10 @@ pub struct Agent {
     pub(super) server: Observed<ServerView>,
     /// The last view of any run: what the server was when it died.
     pub(super) last_view: Option<ServerView>,
+    /// When that was.
+    pub(super) seen_at: Millis,
+    /// Why our server, which lives, does not let itself be looked at now.
+    pub(super) look_refused: Option<LookRefused>,
     pub(super) disk: Option<Disk>,
     pub(super) waiting: Option<Waiting>,
     pub(super) resting: bool,
@@ -38,6 +44,10 @@ pub struct Agent {
     /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
     pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
+    /// How its last run ended.
+    pub(super) death: Death,
+    pub(super) silence: Silence,
+    relapses: Relapses,
     /// When somebody last wanted our server to become primary.
     pub(super) told_to_rise: Option<Millis>,
     pub(super) failures: Failures,
@@ -48,6 +58,8 @@ pub struct Agent {
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
+    /// How many full copies our server, a primary, had sent when its replicas were all in the stream.
+    pub(super) copies_at_rest: Option<u64>,
     /// The run that an earlier supervisor began.
     pub(super) adopted: Option<Incarnation>,
     /// Present on a host of its own only.
@@ -135,12 +147,17 @@ impl Agent {
             phase,
             server: Observed::Unknown(Unseen::NotAsked),
             last_view: None,
+            seen_at: now,
+            look_refused: None,
             disk: None,
             waiting: None,
             resting: false,
             accept_loss: false,
             has_served: false,
             died_at: None,
+            death: Death::Ended,
+            silence: Silence::default(),
+            relapses: Relapses::default(),
             told_to_rise: None,
             failures: Failures::default(),
             out: Outbox::default(),
@@ -148,6 +165,7 @@ impl Agent {
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
+            copies_at_rest: None,
             adopted: running.map(|(incarnation, _)| incarnation),
             neighbours: None,
         }
@@ -248,7 +266,8 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        if self.beat_answered(now, token, &result) || self.accusation_told(now, token, &result) {
+        let taken = self.beat_answered(now, token, &result) || self.accusation_told(now, token, &result);
+        if taken || self.inquiry_told(now, token, &result) {
             return;
         }
         match &mut self.phase {
@@ -290,10 +309,10 @@ impl Agent {
         let Some(order) = self.order.clone() else { return };
         let config = self.wanted_config();
         if let Some(watch) = self.phase.watch_mut() {
-            let limit = order.config.unresponsive_after_ms;
+            let limit = self.silence.limit(order.config.unresponsive_after_ms, now);
             let wanted = || config.unwrap_or_default();
             if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
-                self.kill_silent(now, silent_ms);
+                self.silent_too_long(now, silent_ms);
             }
         }
         if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
@@ -309,6 +328,8 @@ impl Agent {
         self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
         self.out.push(Command::Kill(incarnation));
         self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
+        self.death = Death::KilledForSilence;
+        self.silence.killed(now);
     }
 
     fn take_order(&mut self, now: Millis, order: AgentOrder) {
@@ -396,8 +417,12 @@ impl Agent {
         self.pid = pid;
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
+        self.look_refused = None;
         self.died_at = None;
+        self.death = Death::Ended;
+        self.relapses.begin(now);
         self.snapshot = Snapshot::default();
+        self.copies_at_rest = None;
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {
@@ -412,6 +437,7 @@ impl Agent {
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
+        self.look_refused = None;
         self.relayed.clear();
         self.refuses_no_more();
         self.died_at = Some(now);
@@ -431,7 +457,13 @@ impl Agent {
         let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
         // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
         if self.wanted_up() || orphaned && !self.siblings().is_empty() {
-            if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
+            // A shard that needs a successor does not wait.
+            let later = if unasked && !orphaned { self.relapses.ended(now) } else { None };
+            match later {
+                Some(delay) => self.phase = Phase::Held { until: now.plus(delay) },
+                None if self.failures.in_a_row > 0 => self.try_later(now),
+                None => self.inspect(),
+            }
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
         if then == Then::Rest {

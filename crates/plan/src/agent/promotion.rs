@@ -5,7 +5,7 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
+    Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
     ServerView,
 };
 
@@ -40,6 +40,8 @@ pub struct Promotion {
     pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
     asked: BTreeSet<InstanceName>,
+    /// How the primary ended.
+    after: Death,
     /// FORCE may be sent until then only; `None`: the death is certain, for ever.
     permit: Option<Millis>,
     stage: Stage,
@@ -112,6 +114,7 @@ impl Promotion {
             began: now,
             without_votes: None,
             asked: BTreeSet::new(),
+            after: Death::Ended,
             permit: None,
             stage,
         }
@@ -121,6 +124,12 @@ impl Promotion {
     /// takes no writes for a while (see [`crate::safety::isolation`]).
     pub fn permit(&mut self, until: Millis) {
         self.permit = Some(until);
+    }
+
+    /// The same, of a primary that ended in this way.
+    #[must_use]
+    pub fn after(self, after: Death) -> Self {
+        Self { after, ..self }
     }
 
     /// Has the permit run out?
@@ -259,7 +268,8 @@ impl Promotion {
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone());
-                let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
+                let ask = Ask::Force { incarnation: to.incarnation, after: self.after };
+                let token = out.tell(&to.instance, ask, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }
             None => return Progress::Nobody,

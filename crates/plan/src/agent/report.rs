@@ -32,6 +32,7 @@ impl Agent {
             has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
             activity: self.activity(),
             waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()),
+            look_refused: self.look_refused.clone(),
         })
     }
 

@@ -83,6 +83,8 @@ impl Server {
             config_drift: self.drift(wanted),
             config_refused: Vec::new(),
             persistence_failing: false,
+            clients: valkeeper_model::ClientTrouble::default(),
+            full_syncs: None,
         }
     }
 
