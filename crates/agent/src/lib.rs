@@ -10,6 +10,7 @@ mod runtime;
 mod server;
 mod server_file;
 mod serving;
+mod slow;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use program::{Program, ProgramError};

@@ -3,12 +3,15 @@
 use crate::entrance::Entrance;
 use crate::program::Program;
 use crate::rotation::Rotation;
+use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{ClientTrouble, Epoch, Replication, Role, ServerView, Topology, TopologyNode, Unseen};
+use valkeeper_model::{
+    ClientTrouble, Epoch, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode, Unseen,
+};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::config::Directive;
 
@@ -25,6 +28,7 @@ pub(crate) struct Serving {
     program: Arc<Program>,
     values: Arc<Mutex<Values>>,
     entrance: Entrance,
+    silenced: Silenced,
 }
 
 /// Which values are known to be as ordered. A server shows many values in another form than they were given in (`1gb`), so that
@@ -50,7 +54,7 @@ impl Serving {
     ) -> Self {
         let values = Arc::new(Mutex::new(Values { started_with, ..Values::default() }));
         let entrance = Entrance::new(connection.clone());
-        Self { connection, rotation, program, values, entrance }
+        Self { connection, rotation, program, values, entrance, silenced: Silenced::default() }
     }
 
     /// Its password.
@@ -104,6 +108,10 @@ impl Serving {
         let (looked, there) = tokio::join!(look, self.connection.answers_strangers(within / 2));
         match looked {
             Err(ServerError::Silent(Unseen::Timeout)) if there => Err(ServerError::HeldBack),
+            Err(silent @ ServerError::Silent(Unseen::Timeout)) => {
+                self.silenced.note();
+                Err(silent)
+            }
             looked => looked,
         }
     }
@@ -121,8 +129,9 @@ impl Serving {
         )?;
         let drift = self.drift(&wanted, &shown);
         let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
-        let seen =
-            Seen { info, cluster_ok: cluster.ok, current_epoch: cluster.current_epoch, clients, drift };
+        let slow = self.silenced.cause(&self.connection, within).await;
+        let (cluster_ok, current_epoch) = (cluster.ok, cluster.current_epoch);
+        let seen = Seen { info, cluster_ok, current_epoch, clients, slow, drift };
         self.view(seen, &nodes).map_err(needs("cluster|nodes"))
     }
 
@@ -199,7 +208,8 @@ impl Serving {
     }
 
     fn view(&self, seen: Seen, nodes: &ClusterView) -> Result<ServerView, AskError> {
-        let Seen { info, cluster_ok, current_epoch, clients, drift: (config_drift, config_refused) } = seen;
+        let Seen { info, cluster_ok, current_epoch, clients, drift: (config_drift, config_refused), slow } =
+            seen;
         let myself = nodes
             .myself()
             .ok_or_else(|| AskError::Garbled { what: "CLUSTER NODES without myself".to_owned() })?;
@@ -244,6 +254,7 @@ impl Serving {
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
             clients,
             full_syncs: info.full_syncs,
+            slow,
             replication: Replication::from(info.replication),
             topology,
         })
@@ -256,6 +267,7 @@ struct Seen {
     cluster_ok: bool,
     current_epoch: Epoch,
     clients: ClientTrouble,
+    slow: Option<SlowCommand>,
     /// Directives that differ, and those that were refused.
     drift: (Vec<String>, Vec<String>),
 }

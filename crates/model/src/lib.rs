@@ -32,7 +32,9 @@ pub use layout::{Instance, Layout, ServerConfig, Shard};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
-pub use server::{AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};
+pub use server::{
+    AttachedReplica, Link, Part, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode,
+};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
 pub use waiting::{StartFailure, UnseenWord, Waiting};

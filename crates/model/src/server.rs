@@ -155,6 +155,21 @@ pub struct ServerView {
     /// Full copies that it has sent since all replicas of it were last in the stream; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_syncs: Option<u64>,
+    /// The command that kept it from answering before this look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<SlowCommand>,
+}
+
+/// A command that kept a server from answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowCommand {
+    /// Its name.
+    pub command: String,
+    /// The address of the client that sent it.
+    pub client: String,
+    /// How long it ran, milliseconds.
+    pub took_ms: u64,
 }
 
 impl ServerView {
@@ -179,6 +194,7 @@ impl ServerView {
             persistence_failing: false,
             clients: ClientTrouble::default(),
             full_syncs: None,
+            slow: None,
         }
     }
 

@@ -201,6 +201,7 @@ fn what_only_the_servers_say_is_told_too() {
         persistence_failing: false,
         clients: valkeeper_model::ClientTrouble::default(),
         full_syncs: None,
+        slow: None,
     };
     let agent = AgentReport {
         generation: Generation(1),

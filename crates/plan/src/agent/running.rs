@@ -107,6 +107,9 @@ impl Agent {
         self.look_refused = None;
         self.seen_at = now;
         self.neighbours_seen(now, &mut view);
+        if let Some(slow) = view.slow.take() {
+            self.out.record(Happened::SlowCommand { instance: self.name.clone(), slow });
+        }
         view.full_syncs = self.copies_in_vain(&view);
         self.set_live(&view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);

@@ -85,6 +85,7 @@ impl Server {
             persistence_failing: false,
             clients: valkeeper_model::ClientTrouble::default(),
             full_syncs: None,
+            slow: None,
         }
     }
 
