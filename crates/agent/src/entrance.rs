@@ -52,11 +52,11 @@ impl Entrance {
             });
         }
         let fault = tried.fault.clone().filter(|_| tried.lasting)?;
-        let full = info.max_clients.is_some_and(|limit| info.clients >= limit);
+        let limit = info.max_clients.filter(|limit| info.clients >= *limit);
         Some(match fault {
-            AccessFault::TooManyClients { .. } => AccessFault::TooManyClients { limit: info.max_clients },
+            AccessFault::TooManyClients { .. } => AccessFault::TooManyClients { limit },
             // It hangs up without a word when it is too late to say one.
-            AccessFault::NoAnswer if full => AccessFault::TooManyClients { limit: info.max_clients },
+            AccessFault::NoAnswer if limit.is_some() => AccessFault::TooManyClients { limit },
             other => other,
         })
     }

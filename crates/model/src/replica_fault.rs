@@ -51,7 +51,7 @@ impl fmt::Display for ReplicaFault {
             Self::NeverLinked => f.write_str("has not reached the primary since its start"),
             Self::NoPsync => f.write_str(
                 "may not use `psync` on its primary, so that it does not know where in the stream it is: \
-                 `ACL SETUSER default +psync`",
+                 `ACL SETUSER default +psync` there, and a full copy",
             ),
             Self::OtherHistory => f.write_str("has data of another history"),
             Self::FollowsAnother => f.write_str("does not follow this primary"),

@@ -59,10 +59,12 @@ impl Agent {
     fn not_seen(&mut self, now: Millis, token: Token, error: &ServerError) {
         let is_look = self.phase.watch_mut().is_some_and(|watch| watch.is_looking(token))
             || matches!(self.relayed.get(&token), Some(Relay::Report(_)));
-        if is_look && error.alive() {
+        let known = self.server.known().is_some();
+        let fresh = known && now.since(self.seen_at) <= STALE_MS;
+        // A look that takes long on a busy machine is no pause yet.
+        if is_look && error.alive() && !(fresh && *error == ServerError::HeldBack) {
             self.look_refused = error.look_refused();
         }
-        let known = self.server.known().is_some();
         self.server = match error {
             ServerError::Silent(_) if known => return,
             // An order that is refused says nothing about what the server is.
@@ -70,7 +72,7 @@ impl Agent {
             | ServerError::HeldBack
             | ServerError::RightMissing(_)
             | ServerError::Refused(_)
-                if known && (!is_look || now.since(self.seen_at) <= STALE_MS) =>
+                if fresh || known && !is_look =>
             {
                 return;
             }
