@@ -255,6 +255,8 @@ impl Serving {
             clients,
             full_syncs: info.full_syncs,
             slow,
+            aof: Some(info.aof_status()),
+            expiring_keys: info.expiring_keys,
             replication: Replication::from(info.replication),
             topology,
         })

@@ -3,6 +3,7 @@
 
 mod agent;
 mod client_trouble;
+mod copy;
 mod happened;
 mod ids;
 mod kubernetes;
@@ -15,14 +16,16 @@ mod request;
 mod server;
 mod slots;
 pub mod spec;
+mod start_failure;
 mod waiting;
 
 pub use agent::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskRole, LookRefused, Member, Process,
-    Run, Whereabouts,
+    ReplicaStanding, Run, Whereabouts,
 };
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
-pub use happened::Happened;
+pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
+pub use happened::{AsideCause, Happened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -33,8 +36,10 @@ pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{
-    AttachedReplica, Link, Part, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode,
+    AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, SlowCommand, Topology,
+    TopologyNode,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
-pub use waiting::{StartFailure, UnseenWord, Waiting};
+pub use start_failure::StartFailure;
+pub use waiting::{UnseenWord, Waiting};

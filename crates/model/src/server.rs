@@ -158,6 +158,12 @@ pub struct ServerView {
     /// The command that kept it from answering before this look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<SlowCommand>,
+    /// The append-only file, as INFO shows it; `None` by older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aof: Option<AofStatus>,
+    /// Keys that have a time to live; they count in `keys` too.
+    #[serde(default)]
+    pub expiring_keys: u64,
 }
 
 /// A command that kept a server from answering.
@@ -170,6 +176,19 @@ pub struct SlowCommand {
     pub client: String,
     /// How long it ran, milliseconds.
     pub took_ms: u64,
+}
+
+/// The append-only file of a running server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AofStatus {
+    /// `aof_enabled:0`.
+    Off,
+    /// On, and no rewrite runs, is scheduled, or failed last: the files in force are those that are written to.
+    Settled,
+    /// On, and a rewrite runs or is scheduled, or the last one failed. After `appendonly yes` at run time nothing is in force before
+    /// the first rewrite has ended.
+    Rewriting,
 }
 
 impl ServerView {
@@ -195,6 +214,8 @@ impl ServerView {
             clients: ClientTrouble::default(),
             full_syncs: None,
             slow: None,
+            aof: None,
+            expiring_keys: 0,
         }
     }
 

@@ -82,6 +82,13 @@ fn busy_after_ms(config: &ServerConfig) -> u64 {
     (config.unresponsive_after_ms / 2).clamp(1, BUSY_AFTER_MS)
 }
 
+/// Gives a directive that is among them another value.
+pub fn set(directives: &mut [Directive], name: &str, value: &str) {
+    for directive in directives.iter_mut().filter(|(known, _)| known == name) {
+        value.clone_into(&mut directive.1);
+    }
+}
+
 /// Directives that a returning replica starts with another value of, until it is in sync: see [`crate::agent`].
 pub const APPENDONLY: &str = "appendonly";
 /// See [`APPENDONLY`].

@@ -1,11 +1,12 @@
 //! When the silence of a server is its end, and when there is reason to wait for longer: what silences one primary, a command that a client
 //! repeats or sends to all, a machine that is overloaded, may silence the next one too, and killing one after the other helps nobody.
 
-use super::Token;
-use super::machine::Agent;
+use super::machine::{Agent, Phase, Then};
+use super::{Command, Token};
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Millis, Observed, ServerView, Unseen,
+    Activity, AgentReport, Answer, Ask, AskFailed, Death, Happened, InstanceName, Millis, Observed,
+    ServerView, Unseen,
 };
 
 /// After a primary was killed for its silence its successor is given more time for so long.
@@ -79,6 +80,17 @@ impl Agent {
                 self.silence.inquiry = Inquiry::Out { since: now, pending, before_us: 0 };
             }
         }
+    }
+
+    /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
+    /// (law 3's fence). What follows is its death like any other.
+    pub(super) fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
+        let Some(incarnation) = self.incarnation() else { return };
+        self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
+        self.out.push(Command::Kill(incarnation));
+        self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
+        self.death = Death::KilledForSilence;
+        self.silence.killed(now);
     }
 
     /// An agent of another primary answered, or did not. Was the question ours?

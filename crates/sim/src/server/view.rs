@@ -5,7 +5,7 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use valkeeper_model::{
-    AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
+    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
 };
 use valkeeper_plan::config::Directive;
 
@@ -86,6 +86,12 @@ impl Server {
             clients: valkeeper_model::ClientTrouble::default(),
             full_syncs: None,
             slow: None,
+            aof: Some(match (self.wants_aof(), self.appending) {
+                (false, _) => AofStatus::Off,
+                (true, false) => AofStatus::Rewriting,
+                (true, true) => AofStatus::Settled,
+            }),
+            expiring_keys: 0,
         }
     }
 
