@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Between two tries while one has failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// A try must not take longer.
-const WITHIN: Duration = Duration::from_secs(1);
+const WITHIN: Duration = Duration::from_secs(3);
 
 /// Of one run of a server. Cheap to clone.
 #[derive(Clone)]
