@@ -5,10 +5,11 @@ use std::sync::Arc;
 use valkeeper_model::{
     Activity, Address, AgentOrder, AgentReport, Answer, Ask, ClusterId, Death, Epoch, Generation, Happened,
     Incarnation, InstanceName, Link, LookRefused, Member, Millis, NodeId, Observed, Offset, Part,
-    Persistence, Replication, ReplicationId, Role, Run, ServerConfig, ServerView, ShardId, ShardName,
-    SlotSet, TopologyNode, Unseen,
+    Persistence, ReplicaStanding, Replication, ReplicationId, Role, Run, ServerConfig, ServerView, ShardId,
+    ShardName, SlotSet, TopologyNode, Unseen,
 };
-use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
+use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerCommand, ServerError, Token};
+use valkeeper_plan::safety::copy::DataFiles;
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
 const LIMIT_MS: u64 = 5_000;
@@ -240,21 +241,28 @@ fn a_successor_is_told_how_its_primary_ended() {
     assert!(watched.killed());
     let told = |command: &Command| matches!(command, Command::Record(Happened::Unresponsive { .. }));
     assert_eq!(watched.log.iter().filter(|command| told(command)).count(), 1);
-    watched.happens(Event::Exited { incarnation: Incarnation(1), how: "killed".to_owned() });
-    watched.happens(Event::Inspected(Ok(Disk {
+    let how = "killed".to_owned();
+    watched.happens(Event::Exited { incarnation: Incarnation(1), how, cause: ExitCause::Other });
+    watched.happens(Event::Inspected(Ok(Box::new(Disk {
         owner: Owner::Ours,
         nodes_conf: NodesFile::Missing,
-        has_data: false,
-        has_aof: false,
-        has_rdb: false,
-    })));
+        files: DataFiles::default(),
+        record: None,
+        beside: None,
+    }))));
     let look = watched.log.iter().rev().find_map(|command| match command {
         Command::Tell { token, ask: Ask::Replication, .. } => Some(*token),
         _ => None,
     });
     let mut replication = view(1).replication;
     replication.part = Part::Replica { link: Link::Lost };
-    let seen = Answer::Replication { incarnation: Incarnation(4), replication };
+    let standing = Some(ReplicaStanding {
+        follows: Some(id(0)),
+        caught_up: true,
+        persistence_incomplete: false,
+        sequence: None,
+    });
+    let seen = Answer::Replication { incarnation: Incarnation(4), replication, standing };
     watched.now += 50;
     watched.happens(Event::Told { token: look.expect("its replica is looked at"), result: Ok(seen) });
     let asked = |command: &Command| match command {
