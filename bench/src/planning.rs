@@ -167,6 +167,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         copy: None,
         disk: valkeeper_model::DiskAccess::default(),
         password: None,
+        look_refused: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

@@ -5,6 +5,7 @@ mod adoption;
 mod configured;
 mod copy_files;
 mod data_dir;
+mod entrance;
 mod files;
 mod handle;
 mod os;
@@ -16,6 +17,7 @@ mod runtime;
 mod server;
 mod server_file;
 mod serving;
+mod slow;
 mod trial;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};

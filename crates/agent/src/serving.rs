@@ -1,13 +1,17 @@
 //! What our server is told, and what it says.
 
 use crate::configured::{Asked, Configured, Differences, Extent, Took};
+use crate::entrance::Entrance;
 use crate::rotation::Rotation;
+use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use valkeeper_client::admin::{ClusterView, FailoverMode, NotSet, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{NodeId, Replication, Role, ServerView, Topology, TopologyNode};
+use valkeeper_model::{
+    ClientTrouble, Epoch, NodeId, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode, Unseen,
+};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::config::{self, Directive};
 use valkeeper_plan::safety::succession::may_replace;
@@ -25,13 +29,17 @@ pub(crate) struct Serving {
     connection: AdminConnection,
     rotation: Rotation,
     configured: Configured,
+    entrance: Entrance,
+    silenced: Silenced,
     /// The last topology, so that equal ones share their memory.
     topology: Arc<Mutex<Arc<Topology>>>,
 }
 
 impl Serving {
     pub(crate) fn new(connection: AdminConnection, rotation: Rotation, configured: Configured) -> Self {
-        Self { connection, rotation, configured, topology: Arc::default() }
+        let entrance = Entrance::new(connection.clone());
+        let silenced = Silenced::default();
+        Self { connection, rotation, configured, entrance, silenced, topology: Arc::default() }
     }
 
     /// Its password.
@@ -41,10 +49,12 @@ impl Serving {
 
     pub(crate) async fn serve(&self, command: ServerCommand, within: Duration) -> Result<Reply, ServerError> {
         let server = &self.connection;
+        let right = right(&command);
+        let error = |said| error(said, right);
         let done = |result: Result<(), AskError>| result.map(|()| Reply::Done).map_err(error);
         match command {
             ServerCommand::Look(wanted) => {
-                self.look(wanted, within).await.map(|view| Reply::View(Box::new(view))).map_err(error)
+                self.look_or_knock(wanted, within).await.map(|view| Reply::View(Box::new(view)))
             }
             ServerCommand::Replication => {
                 server.replication(within).await.map(|info| Reply::Replication(info.into())).map_err(error)
@@ -80,15 +90,38 @@ impl Serving {
         replaces: Option<NodeId>,
         within: Duration,
     ) -> Result<Reply, ServerError> {
-        let nodes = self.connection.cluster_nodes(within).await.map_err(error)?;
+        let nodes =
+            self.connection.cluster_nodes(within).await.map_err(|said| error(said, "cluster|nodes"))?;
         let followed = nodes.myself().and_then(|myself| myself.primary);
         if !may_replace(followed, replaces) {
             return Err(ServerError::Refused("it follows another primary by now".to_owned()));
         }
-        self.connection.failover(mode, within).await.map(|()| Reply::Done).map_err(error)
+        let told = self.connection.failover(mode, within).await;
+        told.map(|()| Reply::Done).map_err(|said| error(said, "cluster|failover"))
     }
 
-    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, AskError> {
+    /// Looks; a server that does not answer is asked on a new connection as well, whether it is there at all.
+    async fn look_or_knock(
+        &self,
+        wanted: Vec<Directive>,
+        within: Duration,
+    ) -> Result<ServerView, ServerError> {
+        let mut look = std::pin::pin!(self.look(wanted, within));
+        if let Ok(looked) = tokio::time::timeout(within / 2, &mut look).await {
+            return looked;
+        }
+        let (looked, there) = tokio::join!(look, self.connection.answers_strangers(within / 2));
+        match looked {
+            Err(ServerError::Silent(Unseen::Timeout)) if there => Err(ServerError::HeldBack),
+            Err(silent @ ServerError::Silent(Unseen::Timeout)) => {
+                self.silenced.note();
+                Err(silent)
+            }
+            looked => looked,
+        }
+    }
+
+    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, ServerError> {
         let asked = Asked { at: Instant::now(), extent: self.configured.due(&wanted) };
         let whole = asked.extent == Extent::Whole;
         let program = self.configured.program();
@@ -97,17 +130,22 @@ impl Serving {
         } else {
             wanted.iter().map(|(name, _)| name.as_str()).filter(|name| program.knows(name)).collect()
         };
+        let needs = |right: &'static str| move |said: AskError| error(said, right);
         let (info, nodes, cluster, shown) = tokio::try_join!(
-            self.connection.server_info(within),
-            self.connection.cluster_nodes(within),
-            self.connection.cluster_info(within),
-            self.shown(&names, within),
+            async { self.connection.server_info(within).await.map_err(needs("info")) },
+            async { self.connection.cluster_nodes(within).await.map_err(needs("cluster|nodes")) },
+            async { self.connection.cluster_info(within).await.map_err(needs("cluster|info")) },
+            async { self.shown(&names, within).await.map_err(needs("config|get")) },
         )?;
         if whole {
             self.rotation.shown(&shown, within).await;
         }
         let differences = self.configured.differences(&wanted, &shown, asked);
-        self.view(info, &nodes, cluster.ok, cluster.current_epoch, differences)
+        let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
+        let slow = self.silenced.cause(&self.connection, within).await;
+        let (cluster_ok, current_epoch) = (cluster.ok, cluster.current_epoch);
+        let seen = Seen { info, cluster_ok, current_epoch, clients, slow, differences };
+        self.view(seen, &nodes).map_err(needs("cluster|nodes"))
     }
 
     /// `CONFIG GET` of these names. Redis before 7.0 takes one pattern only.
@@ -171,14 +209,8 @@ impl Serving {
         self.connection.raw(&["PUBLISH", FLUSH_CHANNEL, &filler], within).await.map(drop)
     }
 
-    fn view(
-        &self,
-        info: ServerInfo,
-        nodes: &ClusterView,
-        cluster_ok: bool,
-        current_epoch: valkeeper_model::Epoch,
-        differences: Differences,
-    ) -> Result<ServerView, AskError> {
+    fn view(&self, seen: Seen, nodes: &ClusterView) -> Result<ServerView, AskError> {
+        let Seen { info, cluster_ok, current_epoch, clients, differences, slow } = seen;
         let myself = nodes
             .myself()
             .ok_or_else(|| AskError::Garbled { what: "CLUSTER NODES without myself".to_owned() })?;
@@ -224,6 +256,9 @@ impl Serving {
             config_by_hand: differences.by_hand,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
+            clients,
+            full_syncs: info.full_syncs,
+            slow,
             aof: Some(info.aof_status()),
             expiring_keys: info.expiring_keys,
             branched_from: info.replication.branched_from(),
@@ -233,11 +268,39 @@ impl Serving {
     }
 }
 
-fn error(error: AskError) -> ServerError {
+/// What a look found, beside the topology.
+struct Seen {
+    info: ServerInfo,
+    cluster_ok: bool,
+    current_epoch: Epoch,
+    clients: ClientTrouble,
+    slow: Option<SlowCommand>,
+    differences: Differences,
+}
+
+/// The right that a command needs, as the engine's ACL rules name it.
+fn right(command: &ServerCommand) -> &'static str {
+    match command {
+        ServerCommand::Look(_) | ServerCommand::Replication | ServerCommand::HoldsWrites => "info",
+        ServerCommand::FailoverForce { .. }
+        | ServerCommand::FailoverTakeover { .. }
+        | ServerCommand::FailoverPlanned => "cluster|failover",
+        ServerCommand::Flush => "publish",
+        ServerCommand::PauseWrites(_) => "client|pause",
+        ServerCommand::UnpauseWrites => "client|unpause",
+        ServerCommand::Follow(_) => "cluster|replicate",
+        ServerCommand::Meet(_) => "cluster|meet",
+        ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
+        ServerCommand::Save => "bgsave",
+    }
+}
+
+fn error(error: AskError, right: &str) -> ServerError {
     match error {
-        AskError::Timeout => ServerError::Silent(valkeeper_model::Unseen::Timeout),
-        AskError::Unreachable(_) => ServerError::Silent(valkeeper_model::Unseen::Unreachable),
-        AskError::NoDescriptors => ServerError::Silent(valkeeper_model::Unseen::NoDescriptors),
+        AskError::Timeout => ServerError::Silent(Unseen::Timeout),
+        AskError::Unreachable(_) => ServerError::Silent(Unseen::Unreachable),
+        AskError::NoDescriptors => ServerError::Silent(Unseen::NoDescriptors),
+        AskError::NoPermission(_) => ServerError::RightMissing(right.to_owned()),
         AskError::AuthRefused => ServerError::AuthRefused,
         AskError::Busy => ServerError::Busy,
         AskError::Loading => ServerError::Loading,

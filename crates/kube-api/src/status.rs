@@ -378,11 +378,14 @@ fn cluster_state(report: &Report) -> Option<ClusterState> {
 }
 
 fn slots_served(report: &Report) -> u16 {
-    let unserved = report.waiting.iter().find_map(|waiting| match waiting {
-        Waiting::SlotsUnserved { slots } => Some(slots.len()),
+    if report.shards.is_empty() {
+        return 0;
+    }
+    let unserved = report.waiting.iter().filter_map(|waiting| match waiting {
+        Waiting::SlotsUnserved { slots } | Waiting::SlotsDisowned { slots, .. } => Some(slots),
         _ => None,
     });
-    if report.shards.is_empty() { 0 } else { SlotSet::all().len() - unserved.unwrap_or(0) }
+    unserved.fold(SlotSet::all(), |served, slots| served.minus(slots)).len()
 }
 
 #[cfg(test)]

@@ -169,6 +169,30 @@ pub struct AgentReport {
     /// Why the wanted password cannot be used; a server that runs keeps the one it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordFault>,
+    /// Why its server, which lives, does not let itself be looked at. `server` then has the last view for a moment, and after that
+    /// a word that older controllers know too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_refused: Option<LookRefused>,
+}
+
+/// How a server that lives refuses to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum LookRefused {
+    /// It runs a script or a function, and refuses all other commands meanwhile.
+    Busy,
+    /// It takes new connections and carries out no command: `CLIENT PAUSE … ALL`, or more load than it can bear.
+    HeldBack,
+    /// The user `default` may not use a command.
+    RightMissing {
+        /// The command, as the engine's ACL rules name it: `cluster|nodes`.
+        command: String,
+    },
+    /// It refuses for another reason.
+    Other {
+        /// In its own words.
+        said: String,
+    },
 }
 
 impl AgentReport {
@@ -250,6 +274,9 @@ pub enum Ask {
         /// an older agent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<NodeId>,
+        /// How its primary ended.
+        #[serde(default, skip_serializing_if = "Death::is_ended")]
+        after: Death,
     },
     /// Tell your server to become primary without a vote (law 4).
     Takeover {
@@ -310,6 +337,25 @@ impl Ask {
     /// Does it come to the same if it arrives twice? What ends a run without naming it would end the next one too.
     pub fn may_arrive_twice(&self) -> bool {
         !matches!(self, Self::HandOver { .. } | Self::Restart | Self::Kill)
+    }
+}
+
+/// How a primary ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Death {
+    /// By itself or by somebody else, or its host is lost.
+    #[default]
+    Ended,
+    /// Its agent killed it because it was silent. What silenced it may silence its successor too: a command that a client repeats.
+    KilledForSilence,
+}
+
+impl Death {
+    /// Was it not its agent that killed it?
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_ended(&self) -> bool {
+        *self == Self::Ended
     }
 }
 
@@ -400,7 +446,7 @@ mod tests {
     fn what_passes_between_hosts_survives_the_way() {
         let name: InstanceName = "c-0".parse().unwrap();
         let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
-        let force = Ask::Force { incarnation, replaces };
+        let force = Ask::Force { incarnation, replaces, after: Death::KilledForSilence };
         for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }, force] {
             let json = serde_json::to_string(&ask).unwrap();
             assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);

@@ -1,6 +1,6 @@
 //! What has happened, for people and programs to read later.
 
-use crate::{CopySource, CopyState, InstanceName, Role, ShardName, StartFailure, Waiting};
+use crate::{CopySource, CopyState, InstanceName, Role, ShardName, SlowCommand, StartFailure, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -40,6 +40,13 @@ pub enum Happened {
         instance: InstanceName,
         /// For how long, milliseconds.
         silent_ms: u64,
+    },
+    /// A server did not answer for a while, because of this command.
+    SlowCommand {
+        /// Which server.
+        instance: InstanceName,
+        /// The command.
+        slow: SlowCommand,
     },
     /// A replica became primary because its primary was lost.
     FailedOver {
@@ -210,6 +217,10 @@ impl fmt::Display for Happened {
             Self::Unresponsive { instance, silent_ms } => {
                 write!(f, "{instance} killed: silent for {silent_ms} ms")
             }
+            Self::SlowCommand { instance, slow: SlowCommand { command, client, took_ms } } => write!(
+                f,
+                "{instance} did not answer while it carried out {command} of {client} for {took_ms} ms"
+            ),
             Self::FailedOver { shard, from, to, took_ms } => {
                 write!(
                     f,

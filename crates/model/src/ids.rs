@@ -172,6 +172,11 @@ hex_id!(
     ReplicationId, "replication id"
 );
 
+impl ReplicationId {
+    /// No history: forty zeros, as the engine writes it.
+    pub const NONE: Self = Self([0; 20]);
+}
+
 macro_rules! counter {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -1,6 +1,8 @@
 //! What a server says of itself, as an agent sees it.
 
-use crate::{Address, Epoch, InvalidDirective, NodeId, Offset, Position, ReplicationId, SlotSet};
+use crate::{
+    Address, ClientTrouble, Epoch, InvalidDirective, NodeId, Offset, Position, ReplicationId, SlotSet,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -158,6 +160,15 @@ pub struct ServerView {
     pub config_by_hand: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
+    /// What keeps clients from being served.
+    #[serde(default, skip_serializing_if = "ClientTrouble::is_none")]
+    pub clients: ClientTrouble,
+    /// Full copies that it has sent since all replicas of it were last in the stream; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_syncs: Option<u64>,
+    /// The command that kept it from answering before this look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<SlowCommand>,
     /// The append-only file, as INFO shows it; `None` by older agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aof: Option<AofStatus>,
@@ -168,6 +179,18 @@ pub struct ServerView {
     /// Keys that have a time to live; they count in `keys` too.
     #[serde(default)]
     pub expiring_keys: u64,
+}
+
+/// A command that kept a server from answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowCommand {
+    /// Its name.
+    pub command: String,
+    /// The address of the client that sent it.
+    pub client: String,
+    /// How long it ran, milliseconds.
+    pub took_ms: u64,
 }
 
 /// The append-only file of a running server.
@@ -206,6 +229,9 @@ impl ServerView {
             config_altered: Vec::new(),
             config_by_hand: Vec::new(),
             persistence_failing: false,
+            clients: ClientTrouble::default(),
+            full_syncs: None,
+            slow: None,
             aof: None,
             branched_from: None,
             expiring_keys: 0,

@@ -1,7 +1,8 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 use crate::{
-    CopyState, InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, SlotSet, Unseen, ZoneName,
+    AccessFault, CopyState, InstanceName, InvalidDirective, PasswordFault, Paused, ReplicaCause, ShardName,
+    SlotSet, StartFailure, Unseen, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,6 +36,44 @@ pub enum Waiting {
         instance: InstanceName,
         /// Why.
         why: UnseenWord,
+    },
+    /// The server runs a script or a function, and refuses all other commands meanwhile.
+    Busy {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// The server takes connections and carries out no command.
+    CommandsHeldBack {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// The user `default` lacks a right without which nothing is known of the server.
+    RightMissing {
+        /// Where.
+        instance: InstanceName,
+        /// The command, as the engine's ACL rules name it.
+        command: String,
+    },
+    /// The server refuses to be looked at for another reason.
+    LookRefused {
+        /// Which.
+        instance: InstanceName,
+        /// Its own words.
+        said: String,
+    },
+    /// A client that connects as clients do is not served.
+    ClientsKeptOut {
+        /// By which.
+        instance: InstanceName,
+        /// Why.
+        why: AccessFault,
+    },
+    /// Somebody's `CLIENT PAUSE` holds clients back.
+    ClientsPaused {
+        /// Where.
+        instance: InstanceName,
+        /// What is held back.
+        paused: Paused,
     },
     /// The server loads its data.
     Loading {
@@ -140,6 +179,13 @@ pub enum Waiting {
         /// Which.
         slots: SlotSet,
     },
+    /// Slots that a shard's primary itself does not hold for its own, whatever the others believe: it serves none of their keys.
+    SlotsDisowned {
+        /// The primary.
+        instance: InstanceName,
+        /// Which slots.
+        slots: SlotSet,
+    },
     /// A shard has fewer replicas in sync than wanted.
     ReplicasMissing {
         /// Which.
@@ -148,6 +194,9 @@ pub enum Waiting {
         in_sync: u32,
         /// Wanted.
         wanted: u32,
+        /// What is wrong with those that are not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        causes: Vec<ReplicaCause>,
     },
     /// A replica shares its primary's zone (law 7).
     ZoneShared {
@@ -237,6 +286,15 @@ pub enum Waiting {
         /// Where.
         instance: InstanceName,
     },
+    /// A primary cannot write its data, and refuses writes or is about to; a replica of it can.
+    SwitchoverHelps {
+        /// The shard.
+        shard: ShardName,
+        /// The primary.
+        primary: InstanceName,
+        /// Who could take over.
+        to: InstanceName,
+    },
     /// `cluster_state` is not ok there.
     ClusterStateFail {
         /// Where.
@@ -262,67 +320,6 @@ impl From<Unseen> for UnseenWord {
     }
 }
 
-/// Why a server could not be started.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum StartFailure {
-    /// Somebody else listens on its port.
-    PortTaken {
-        /// The port.
-        port: u16,
-    },
-    /// The server program is missing or does not run.
-    ProgramUnusable {
-        /// What was tried and what happened.
-        detail: String,
-    },
-    /// The data directory belongs to another cluster or instance (law 10).
-    ForeignData {
-        /// Whose.
-        owner: String,
-    },
-    /// The password cannot be used.
-    PasswordUnusable {
-        /// Why.
-        why: PasswordFault,
-    },
-    /// The data directory cannot be used.
-    DataUnusable {
-        /// What happened.
-        detail: String,
-    },
-    /// The server could not load its data: the files are damaged, or of a format that it does not read.
-    DataDamaged {
-        /// The end of its log.
-        detail: String,
-    },
-    /// The process ended before it answered.
-    Exited {
-        /// The end of its log.
-        detail: String,
-    },
-    /// It answered with another node id than ours (law 10).
-    WrongIdentity {
-        /// Its id.
-        found: NodeId,
-    },
-}
-
-impl fmt::Display for StartFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PortTaken { port } => write!(f, "port {port} is taken by another process"),
-            Self::ProgramUnusable { detail } => write!(f, "the server program cannot be run: {detail}"),
-            Self::ForeignData { owner } => write!(f, "its data directory belongs to {owner}"),
-            Self::PasswordUnusable { why } => write!(f, "its password cannot be used: {why}"),
-            Self::DataUnusable { detail } => write!(f, "its data directory cannot be used: {detail}"),
-            Self::DataDamaged { detail } => write!(f, "the server cannot load its data: {detail}"),
-            Self::Exited { detail } => write!(f, "the server ended at once: {detail}"),
-            Self::WrongIdentity { found } => write!(f, "the server has another node id: {found}"),
-        }
-    }
-}
-
 impl Waiting {
     /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?
     pub fn asks_for_loss(&self) -> bool {
@@ -331,7 +328,13 @@ impl Waiting {
 
     /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })
+        matches!(
+            self,
+            Self::SlotsUnserved { .. }
+                | Self::SlotsDisowned { .. }
+                | Self::NoPrimary { .. }
+                | Self::NoQuorum { .. }
+        )
     }
 }
 
@@ -348,6 +351,39 @@ impl fmt::Display for Waiting {
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
+            Self::Busy { instance } => write!(
+                f,
+                "{instance}: busy with a script or a function, and refuses all other commands; `SCRIPT KILL` or \
+                 `FUNCTION KILL` ends one that has written nothing"
+            ),
+            Self::CommandsHeldBack { instance } => write!(
+                f,
+                "{instance}: takes connections and carries out no command: `CLIENT PAUSE … ALL`, or more load than it can bear"
+            ),
+            Self::RightMissing { instance, command } => write!(
+                f,
+                "{instance}: its user `default` has no right to `{command}`, so that nothing is known of it: \
+                 `ACL SETUSER default +{command}`"
+            ),
+            Self::LookRefused { instance, said } => {
+                write!(f, "{instance}: the server runs, but does not let itself be looked at: {said}")
+            }
+            Self::ClientsKeptOut { instance, why } => write!(f, "{instance}: {why}"),
+            Self::ClientsPaused { instance, paused: Paused::Writes } => write!(
+                f,
+                "{instance}: a `CLIENT PAUSE` holds writes back; `CLIENT UNPAUSE` there lets them go"
+            ),
+            Self::ClientsPaused { instance, paused: Paused::All } => {
+                write!(f, "{instance}: a `CLIENT PAUSE` holds all clients back until its time is over")
+            }
+            Self::SlotsDisowned { instance, slots } => write!(
+                f,
+                "{instance}: does not serve slots {slots}, which are its shard's: it says itself that it does not own them"
+            ),
+            Self::SwitchoverHelps { shard, primary, to } => write!(
+                f,
+                "{shard}: {primary} cannot write its data to disk, {to} can: `valkeeper switchover {shard}`"
+            ),
             Self::Loading { instance } => write!(f, "{instance}: the server is loading its data"),
             Self::DiskSilent { instance } => {
                 write!(f, "{instance}: its disk does not answer; what waits for it goes on when it does")
@@ -399,7 +435,7 @@ impl fmt::Display for Waiting {
                     "{instance}: its nodes.conf is lost and no other instance answers that could tell the topology"
                 )
             }
-            Self::NoPrimary { shard } => write!(f, "{shard}: no primary serves its slots"),
+            Self::NoPrimary { shard } => write!(f, "{shard}: no primary is seen to serve its slots"),
             Self::FailingOver { shard } => write!(f, "{shard}: failing over"),
             Self::SwitchingOver { shard } => write!(f, "{shard}: switching over"),
             Self::NoQuorum { alive, needed } => {
@@ -411,8 +447,11 @@ impl fmt::Display for Waiting {
             Self::SlotsUnserved { slots } => {
                 write!(f, "slots {slots} are not served according to a majority of instances")
             }
-            Self::ReplicasMissing { shard, in_sync, wanted } => {
-                write!(f, "{shard}: {in_sync} of {wanted} replicas in sync")
+            Self::ReplicasMissing { shard, in_sync, wanted, causes } => {
+                write!(f, "{shard}: {in_sync} of {wanted} replicas in sync")?;
+                causes
+                    .iter()
+                    .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
             }
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {

@@ -19,6 +19,7 @@ pub type Directive = (String, String);
 /// - `replica-read-only yes`, `min-replicas-max-lag 10`: the defaults, spelled out because a server on which somebody has changed them
 ///   loses writes: they are put back like everything here.
 /// - `repl-diskless-sync-delay 0`: the default 5 s delays every full sync.
+/// - `lua-time-limit`, which is `busy-reply-threshold` from 7.0 on: a server with a long script says BUSY before its silence counts.
 /// - `shutdown-on-sigterm`: the default: agents hand over before they stop.
 pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
@@ -56,6 +57,9 @@ pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     set(MIN_REPLICAS, config.min_sync_replicas.to_string());
     set(MAX_LAG, "10".to_owned());
     set("replica-read-only", "yes".to_owned());
+    if !config.directives.contains_key(BUSY_AFTER_NOW) {
+        set(BUSY_AFTER, busy_after_ms(config).to_string());
+    }
     for (name, value) in &config.directives {
         set(name, value.clone());
     }
@@ -71,6 +75,17 @@ const SAVE_POINTS: &str = "3600 1 300 100 60 10000";
 fn backlog_bytes(config: &ServerConfig) -> u64 {
     const MIB: u64 = 1024 * 1024;
     config.max_memory.map_or(64 * MIB, |limit| (limit / 16).clamp(MIB, 256 * MIB))
+}
+
+/// After how long a script makes the server say BUSY, milliseconds: the name that all engines know, and the newer one.
+const BUSY_AFTER: &str = "lua-time-limit";
+const BUSY_AFTER_NOW: &str = "busy-reply-threshold";
+/// The engine's own.
+const BUSY_AFTER_MS: u64 = 5_000;
+
+/// A server that says BUSY lives; one that has been silent for too long is killed. So BUSY comes long before that.
+fn busy_after_ms(config: &ServerConfig) -> u64 {
+    (config.unresponsive_after_ms / 2).clamp(1, BUSY_AFTER_MS)
 }
 
 /// Gives a directive that is among them another value.

@@ -44,6 +44,7 @@ fn report(
         activity: Activity::Watching,
         waiting: None,
         password: None,
+        look_refused: None,
     }
 }
 

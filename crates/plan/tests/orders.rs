@@ -53,6 +53,7 @@ fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         activity: Activity::Starting,
         waiting: None,
         password: None,
+        look_refused: None,
     })
 }
 

@@ -3,7 +3,7 @@
 mod fleet;
 
 use fleet::{name, order, view};
-use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run};
+use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Run};
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, Token};
 
 const RUN: Incarnation = Incarnation(1);
@@ -106,7 +106,7 @@ fn who_is_being_stopped_is_not_promoted() {
     host.happens(Event::Order(Box::new(order(4))));
     for ask in [
         Ask::Succeed { incarnation: RUN },
-        Ask::Force { incarnation: RUN, replaces: None },
+        Ask::Force { incarnation: RUN, replaces: None, after: Death::Ended },
         Ask::Takeover { incarnation: RUN, replaces: None },
     ] {
         let commands = host.asked(ask);

@@ -10,6 +10,7 @@ mod deaths;
 mod disks;
 mod engines;
 mod freezes;
+mod looks;
 mod neighbours;
 mod operating;
 mod stops;

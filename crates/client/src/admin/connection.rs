@@ -79,6 +79,11 @@ impl AdminConnection {
         &self.shared.endpoint
     }
 
+    /// The password it uses.
+    pub(super) fn password(&self) -> Option<Password> {
+        self.shared.password.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Uses another password from the next connection on. A connection that is up stays up, as the engine keeps it.
     pub fn set_password(&self, password: Option<Password>) {
         *self.shared.password.lock().unwrap_or_else(PoisonError::into_inner) = password;
@@ -163,8 +168,7 @@ impl AdminConnection {
     }
 
     async fn authenticate(&self, live: &Live) -> Result<(), AskError> {
-        let password = self.shared.password.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(password) = password else { return Ok(()) };
+        let Some(password) = self.password() else { return Ok(()) };
         // With the user named, a server that wants no password takes any: creating and rotating pass through that.
         let mut auth = redis::cmd("AUTH");
         auth.arg("default").arg(password.reveal());

@@ -23,6 +23,9 @@ pub enum AskError {
     /// The server wants another password.
     #[error("refused our password")]
     AuthRefused,
+    /// The user may not use the command.
+    #[error("no permission: {0}")]
+    NoPermission(String),
     /// A script runs longer than the engine's limit.
     #[error("busy with a script")]
     Busy,
@@ -53,7 +56,12 @@ impl AskError {
     pub fn alive(&self) -> bool {
         match self {
             Self::Timeout | Self::Unreachable(_) | Self::NoDescriptors | Self::Garbled { .. } => false,
-            Self::AuthRefused | Self::Busy | Self::Loading | Self::MisConf(_) | Self::Refused { .. } => true,
+            Self::AuthRefused
+            | Self::NoPermission(_)
+            | Self::Busy
+            | Self::Loading
+            | Self::MisConf(_)
+            | Self::Refused { .. } => true,
         }
     }
 
@@ -73,6 +81,7 @@ impl AskError {
     pub(crate) fn from_reply(code: &str, text: &str) -> Self {
         match code {
             "NOAUTH" | "WRONGPASS" => Self::AuthRefused,
+            "NOPERM" => Self::NoPermission(text.to_owned()),
             "BUSY" => Self::Busy,
             "LOADING" => Self::Loading,
             "MISCONF" => Self::MisConf(text.to_owned()),
@@ -150,9 +159,11 @@ impl From<&AskError> for Unseen {
             AskError::NoDescriptors => Self::NoDescriptors,
             AskError::AuthRefused => Self::AuthRefused,
             AskError::Loading => Self::Loading,
-            AskError::Busy | AskError::MisConf(_) | AskError::Refused { .. } | AskError::Garbled { .. } => {
-                Self::Garbled
-            }
+            AskError::Busy
+            | AskError::NoPermission(_)
+            | AskError::MisConf(_)
+            | AskError::Refused { .. }
+            | AskError::Garbled { .. } => Self::Garbled,
         }
     }
 }

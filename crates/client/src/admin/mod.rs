@@ -2,6 +2,7 @@
 
 mod commands;
 mod connection;
+mod door;
 mod error;
 mod info;
 mod replication;

@@ -3,7 +3,7 @@
 use super::error::AskError;
 use super::info::Info;
 use super::replication::ReplicationInfo;
-use valkeeper_model::{AofStatus, Epoch};
+use valkeeper_model::{AofStatus, Epoch, Paused};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,12 @@ pub struct ServerInfo {
     pub ops_per_second: u64,
     /// Keys in all databases.
     pub keys: u64,
+    /// The most clients that may be connected, where the server tells.
+    pub max_clients: Option<u64>,
+    /// What somebody's `CLIENT PAUSE` holds back. Engines before 7.2 do not tell.
+    pub paused: Option<Paused>,
+    /// Full copies sent to replicas since its start.
+    pub full_syncs: Option<u64>,
     /// Those of them that have a time to live.
     pub expiring_keys: u64,
     /// Replication, from the same moment.
@@ -121,10 +127,25 @@ impl ServerInfo {
             maxmemory: info.needed("maxmemory")?,
             clients: info.needed("connected_clients")?,
             ops_per_second: info.optional("instantaneous_ops_per_sec")?.unwrap_or(0),
+            max_clients: info.optional("maxclients")?,
+            paused: paused(&info),
+            full_syncs: info.optional("sync_full")?,
             keys: keys(text, "keys"),
             expiring_keys: keys(text, "expires"),
             replication: ReplicationInfo::from_info(&info)?,
         })
+    }
+}
+
+/// The engine's own handover pauses clients too; that is no fault.
+fn paused(info: &Info<'_>) -> Option<Paused> {
+    if !info.is("paused_reason", "client_pause") {
+        return None;
+    }
+    match info.text("paused_actions") {
+        Some("write") => Some(Paused::Writes),
+        Some("all") => Some(Paused::All),
+        _ => None,
     }
 }
 

@@ -125,8 +125,9 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         }
         _ => false,
     };
-    let unserved =
-        said(&|waiting: &Waiting| matches!(waiting, Waiting::SlotsUnserved { .. }) || refuses(waiting));
+    let unserved = said(&|waiting: &Waiting| {
+        matches!(waiting, Waiting::SlotsUnserved { .. } | Waiting::SlotsDisowned { .. }) || refuses(waiting)
+    });
     let serving = |waiting: &Waiting| waiting.is_outage() || refuses(waiting);
     let without_primary: Vec<_> = report
         .shards

@@ -61,7 +61,7 @@ pub(crate) fn reasons() -> Vec<Waiting> {
         Waiting::StartFailed { instance: name(5), failure: StartFailure::PortTaken { port: 6379 } },
         Waiting::SiblingsUnknown { instance: name(2), siblings: vec![name(5)] },
         Waiting::SlotsUnserved { slots: SlotSet::part(2, 3) },
-        Waiting::ReplicasMissing { shard: ShardName::nth(2), in_sync: 0, wanted: 1 },
+        Waiting::ReplicasMissing { shard: ShardName::nth(2), in_sync: 0, wanted: 1, causes: Vec::new() },
         Waiting::ZoneMajority { zone: "z1".parse().unwrap(), primaries: 2, of: 3 },
         Waiting::NoQuorum { alive: 1, needed: 2 },
         Waiting::RestartNeeded { instance: name(1), directives: vec!["databases".to_owned()] },
@@ -205,6 +205,9 @@ fn what_only_the_servers_say_is_told_too() {
         aof: None,
         expiring_keys: 0,
         branched_from: None,
+        clients: valkeeper_model::ClientTrouble::default(),
+        full_syncs: None,
+        slow: None,
     };
     let agent = AgentReport {
         generation: Generation(1),
@@ -219,6 +222,7 @@ fn what_only_the_servers_say_is_told_too() {
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
+        look_refused: None,
     };
     let observation = Observation {
         at: Millis(0),

@@ -180,6 +180,7 @@ fn is_trouble(happened: &Happened) -> bool {
         happened,
         Happened::Died { .. }
             | Happened::Unresponsive { .. }
+            | Happened::SlowCommand { .. }
             | Happened::FailedOver { .. }
             | Happened::TakenOver { .. }
             | Happened::SwitchoverAbandoned { .. }

@@ -3,7 +3,7 @@
 use super::machine::{Agent, Phase, Relay, Then};
 use super::trial::About;
 use super::{Command, Reply, ServerCommand, ServerError, Token};
-use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
 const RISE_MS: u64 = 5_000;
@@ -31,7 +31,10 @@ impl Agent {
                 self.relayed.insert(sent, Relay::Report(token));
             }
             Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
-            Ask::Force { incarnation, replaces } => {
+            Ask::Force { incarnation, replaces, after } => {
+                if after == Death::KilledForSilence {
+                    self.silence.killed(now);
+                }
                 self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce { replaces });
             }
             Ask::Takeover { incarnation, replaces } => {
@@ -171,6 +174,7 @@ impl Agent {
             }
             (Ok(_), _) => Ok(Answer::Done),
             (Err(ServerError::Refused(why)), _) => Err(AskFailed::Refused(why)),
+            (Err(error @ ServerError::RightMissing(_)), _) => Err(AskFailed::Refused(error.to_string())),
             (Err(error), _) => Err(AskFailed::Unseen(error.unseen())),
         };
         self.out.push(Command::Answer { token, result });

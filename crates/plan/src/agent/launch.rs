@@ -155,7 +155,8 @@ impl Agent {
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
         let lost = Lost { node_id: self.node_id(), history, claim };
-        let promotion = Promotion::begin(self.siblings(), lost, heirs, died_at, now, &mut self.out);
+        let promotion =
+            Promotion::begin(self.siblings(), lost, heirs, died_at, now, &mut self.out).after(self.death);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 

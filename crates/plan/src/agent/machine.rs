@@ -5,6 +5,8 @@ use super::copy_record::Keeper;
 use super::handover::Handover;
 use super::neighbours::Neighbours;
 use super::promotion::Promotion;
+use super::relapse::Relapses;
+use super::silence::Silence;
 use super::snapshot::Snapshot;
 use super::stopping::Stop;
 use super::trial::Trials;
@@ -14,9 +16,9 @@ use crate::safety::start::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Generation, Happened, Incarnation,
-    InstanceName, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure,
-    Unseen, Waiting,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Happened, Incarnation,
+    InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
+    StartFailure, Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -34,6 +36,10 @@ pub struct Agent {
     pub(super) server: Observed<ServerView>,
     /// The last view of any run: what the server was when it died.
     pub(super) last_view: Option<ServerView>,
+    /// When that was.
+    pub(super) seen_at: Millis,
+    /// Why our server, which lives, does not let itself be looked at now.
+    pub(super) look_refused: Option<LookRefused>,
     pub(super) disk: Option<Disk>,
     /// The disk has not answered the last look yet, for too long.
     pub(super) disk_silent: bool,
@@ -43,6 +49,10 @@ pub struct Agent {
     /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
     pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
+    /// How its last run ended.
+    pub(super) death: Death,
+    pub(super) silence: Silence,
+    relapses: Relapses,
     /// When somebody last wanted our server to become primary.
     pub(super) told_to_rise: Option<Millis>,
     pub(super) failures: Failures,
@@ -54,6 +64,8 @@ pub struct Agent {
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
     pub(super) trials: Trials,
+    /// How many full copies our server, a primary, had sent when its replicas were all in the stream.
+    pub(super) copies_at_rest: Option<u64>,
     pub(super) keeper: Keeper,
     /// The record that the start under way writes.
     pub(super) starting_record: Option<CopyRecord>,
@@ -143,6 +155,8 @@ impl Agent {
             phase,
             server: Observed::Unknown(Unseen::NotAsked),
             last_view: None,
+            seen_at: now,
+            look_refused: None,
             disk: None,
             disk_silent: false,
             waiting: None,
@@ -150,6 +164,9 @@ impl Agent {
             accept_loss: false,
             has_served: false,
             died_at: None,
+            death: Death::Ended,
+            silence: Silence::default(),
+            relapses: Relapses::default(),
             told_to_rise: None,
             failures: Failures::default(),
             out: Outbox::default(),
@@ -158,6 +175,7 @@ impl Agent {
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
             trials: Trials::default(),
+            copies_at_rest: None,
             keeper: Keeper::default(),
             starting_record: None,
             attached_at_death: None,
@@ -289,10 +307,10 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        if self.beat_answered(now, token, &result)
+        let taken = self.beat_answered(now, token, &result)
             || self.sync_told(now, token, &result)
-            || self.accusation_told(now, token, &result)
-        {
+            || self.accusation_told(now, token, &result);
+        if taken || self.inquiry_told(now, token, &result) {
             return;
         }
         match &mut self.phase {
@@ -330,23 +348,16 @@ impl Agent {
         let Some(order) = self.order.clone() else { return };
         let config = self.wanted_config();
         if let Some(watch) = self.phase.watch_mut() {
-            let limit = order.config.unresponsive_after_ms;
+            let limit = self.silence.limit(order.config.unresponsive_after_ms, now);
             let wanted = || config.unwrap_or_default();
             if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
-                self.kill_silent(now, silent_ms);
+                self.silent_too_long(now, silent_ms);
             }
         }
         if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
             self.next_disk_look = now.plus(DISK_LOOK_MS);
             if self.wanted_up() { self.out.push(Command::Inspect) } else { self.come_down(now) }
         }
-    }
-
-    /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
-    /// (law 3's fence). What follows is its death like any other.
-    pub(super) fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
-        self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
-        self.kill(now);
     }
 
     fn take_order(&mut self, now: Millis, order: AgentOrder) {
@@ -425,9 +436,13 @@ impl Agent {
         self.pid = pid;
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
+        self.look_refused = None;
         self.died_at = None;
         self.disk_silent = false;
+        self.death = Death::Ended;
+        self.relapses.begin(now);
         self.snapshot = Snapshot::default();
+        self.copies_at_rest = None;
         self.attached_at_death = None;
         self.keeper
             .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
@@ -451,6 +466,7 @@ impl Agent {
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
+        self.look_refused = None;
         self.relayed_in_vain();
         self.refuses_no_more();
         self.died_at = Some(now);
@@ -470,7 +486,13 @@ impl Agent {
         let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
         // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
         if self.wanted_up() || orphaned && !self.siblings().is_empty() {
-            if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
+            // A shard that needs a successor does not wait.
+            let later = if unasked && !orphaned { self.relapses.ended(now) } else { None };
+            match later {
+                Some(delay) => self.phase = Phase::Held { until: now.plus(delay) },
+                None if self.failures.in_a_row > 0 => self.try_later(now),
+                None => self.inspect(),
+            }
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
         if then == Then::Rest {

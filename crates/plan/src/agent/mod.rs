@@ -11,6 +11,8 @@
 //! | `copy_choice.rs` | which of its files a server is started from |
 //! | `copy_record.rs` | the durable record of our copy; whether a replica has caught up |
 //! | `watch.rs` | whether a running server is well |
+//! | `silence.rs` | when silence is its end |
+//! | `relapse.rs` | when one that ends again and again is started |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
 //! | `stopping.rs` | how a run ends on purpose, and when by force |
@@ -34,9 +36,11 @@ mod neighbours;
 pub mod password;
 pub mod promotion;
 mod refusal;
+mod relapse;
 mod report;
 mod role_change;
 mod running;
+mod silence;
 mod snapshot;
 mod stopping;
 mod trial;
@@ -50,7 +54,8 @@ use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, StartFailure, Trial, Unseen,
+    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, StartFailure, Trial,
+    Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -234,7 +239,8 @@ pub struct SetAside {
 /// What our server may be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerCommand {
-    /// A full look. Directives are compared with these.
+    /// A full look. Directives are compared with these. A server that does not answer in time is also asked on a new connection, so
+    /// that one which holds commands back is told from one which hangs.
     Look(Vec<Directive>),
     /// `INFO replication`.
     Replication,
@@ -290,8 +296,16 @@ pub enum ServerError {
     #[error("{0}")]
     Silent(Unseen),
     /// It runs a long script or function.
-    #[error("busy with a script")]
+    #[error(
+        "is busy with a script or a function: `SCRIPT KILL` or `FUNCTION KILL` ends one that has written nothing"
+    )]
     Busy,
+    /// It answers new connections and carries out no command.
+    #[error("carries out no command: `CLIENT PAUSE`, or more load than it can bear")]
+    HeldBack,
+    /// Its user `default` may not use a command, named as in the engine's ACL rules.
+    #[error("refuses `{0}` to its user `default`: `ACL SETUSER default +{0}`")]
+    RightMissing(String),
     /// It loads its data.
     #[error("loading its data")]
     Loading,
@@ -317,8 +331,18 @@ impl ServerError {
             Self::Silent(unseen) => *unseen,
             Self::Loading => Unseen::Loading,
             Self::AuthRefused => Unseen::AuthRefused,
-            Self::Busy => Unseen::Timeout,
-            Self::Garbled | Self::Refused(_) => Unseen::Garbled,
+            Self::Busy | Self::HeldBack => Unseen::Timeout,
+            Self::Garbled | Self::RightMissing(_) | Self::Refused(_) => Unseen::Garbled,
+        }
+    }
+    /// As the refusal of a look, by a server that lives.
+    pub fn look_refused(&self) -> Option<LookRefused> {
+        match self {
+            Self::Busy => Some(LookRefused::Busy),
+            Self::HeldBack => Some(LookRefused::HeldBack),
+            Self::RightMissing(command) => Some(LookRefused::RightMissing { command: command.clone() }),
+            Self::Refused(said) => Some(LookRefused::Other { said: said.clone() }),
+            Self::Silent(_) | Self::Loading | Self::AuthRefused | Self::Garbled => None,
         }
     }
 }

@@ -5,8 +5,8 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, NodeId, ReplicationId,
-    ServerView,
+    Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, NodeId,
+    ReplicationId, ServerView,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -49,6 +49,8 @@ pub struct Promotion {
     pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
     asked: BTreeSet<InstanceName>,
+    /// How the primary ended.
+    after: Death,
     /// FORCE may be sent until then only; `None`: the death is certain, for ever.
     permit: Option<Millis>,
     stage: Stage,
@@ -119,6 +121,7 @@ impl Promotion {
             began: now,
             without_votes: None,
             asked: BTreeSet::new(),
+            after: Death::Ended,
             permit: None,
             stage,
         }
@@ -128,6 +131,12 @@ impl Promotion {
     /// takes no writes for a while (see [`crate::safety::isolation`]).
     pub fn permit(&mut self, until: Millis) {
         self.permit = Some(until);
+    }
+
+    /// The same, of a primary that ended in this way.
+    #[must_use]
+    pub fn after(self, after: Death) -> Self {
+        Self { after, ..self }
     }
 
     /// Has the permit run out?
@@ -271,7 +280,11 @@ impl Promotion {
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone());
-                let ask = Ask::Force { incarnation: to.incarnation, replaces: self.lost.node_id };
+                let ask = Ask::Force {
+                    incarnation: to.incarnation,
+                    replaces: self.lost.node_id,
+                    after: self.after,
+                };
                 let token = out.tell(&to.instance, ask, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }

@@ -41,6 +41,7 @@ impl Agent {
                 .or_else(|| self.neighbours_waiting())
                 .or_else(|| self.aof_waiting()),
             password: self.trials.password.clone(),
+            look_refused: self.look_refused.clone(),
         })
     }
 

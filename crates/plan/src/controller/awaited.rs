@@ -85,6 +85,7 @@ mod tests {
             has_data: true,
             copy: None,
             password: None,
+            look_refused: None,
             disk: DiskAccess::Answers,
             server: Observed::Unknown(Unseen::NotAsked),
             activity: Activity::Watching,

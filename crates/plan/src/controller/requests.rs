@@ -4,7 +4,7 @@ use super::awaited::Awaited;
 use super::change;
 use super::machine::{Controller, Pending, Wish};
 use crate::agent::Token;
-use crate::health::in_sync;
+use crate::health::{hindrance, in_sync, paused};
 use crate::safety::disruption::{busy, may_disturb};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
@@ -150,11 +150,23 @@ fn shard_named<'a, 's>(sight: &'s Sight<'a>, shard: &ShardName) -> Result<&'s Sh
 
 fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> {
     shard.primary().ok_or_else(|| {
+        let refused = |waiting| Refusal::Disrupted { shard: shard.name.clone(), waiting };
         let reports = || shard.instances.iter().filter_map(|instance| instance.report);
         let replaced = reports().any(|report| report.activity == Activity::FailingOver);
         let waiting = reports().filter_map(|report| report.waiting.clone()).filter(|_| !replaced).collect();
-        Refusal::NoPrimary { shard: shard.name.clone(), waiting }
+        match shard.instances.iter().find_map(hindrance) {
+            Some(waiting) if !matches!(busy(shard), Some(Waiting::FailingOver { .. })) => refused(waiting),
+            _ => Refusal::NoPrimary { shard: shard.name.clone(), waiting },
+        }
     })
+}
+
+/// A handover ends whatever pause there is: not without the word of who began it.
+fn not_paused(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
+    match paused(primary) {
+        Some(waiting) => Err(Refusal::Disrupted { shard: shard.name.clone(), waiting }),
+        None => Ok(()),
+    }
 }
 
 fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
@@ -200,6 +212,7 @@ fn switchover(
         }
     }
     successor_exists(shard, &primary)?;
+    not_paused(shard, &primary)?;
     may_disturb(sight, shard)?;
     Ok(Decision::Tell(primary.name.clone(), Ask::HandOver { to }, HAND_OVER_MS))
 }
@@ -226,10 +239,13 @@ fn failover(
         }
         return Ok(Decision::UntilPrimaryChanges(shard.name.clone(), None, asks));
     }
-    // One that runs and does not answer would be killed soon; the user need not wait for that. Nothing is disturbed by it.
+    // One that runs and does not answer would be killed soon; the user need not wait for that. Nothing is disturbed by it. One that
+    // lives and refuses all commands is killed only if the user insists.
     let hung = |instance: &&InstanceSight<'_>| {
         instance.report.is_some_and(|report| {
-            report.incarnation().is_some() && report.server == Observed::Unknown(Unseen::Timeout)
+            report.incarnation().is_some()
+                && report.server == Observed::Unknown(Unseen::Timeout)
+                && (force || report.look_refused.is_none())
         })
     };
     if shard.primary().is_none()

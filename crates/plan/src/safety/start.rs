@@ -341,8 +341,12 @@ fn better_copy<'a>(
     siblings.iter().find(|(name, _)| name == best)
 }
 
-/// Is our copy, doubtful though it is, newer than every other that has a position?
+/// Is our snapshot, in a directory that was emptied before it was written, newer than every other copy? Snapshots are all that was promised
+/// then. Every other doubt is one about writes that were promised.
 fn is_newest_of_known(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> bool {
+    if me.persistence != Persistence::Rdb || me.copy.state != CopyState::Missing {
+        return false;
+    }
     let mut others = siblings.iter().filter_map(|(_, sibling)| sibling.copy()).peekable();
     others.peek().is_some() && others.all(|theirs| copy::is_newer(me.copy, theirs))
 }

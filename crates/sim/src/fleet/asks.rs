@@ -57,7 +57,7 @@ impl Fleet {
 
     pub(crate) fn send_ask(&mut self, asker: Asker, to: usize, mut ask: Ask, within_ms: u64) {
         if self.sabotage == Some(Sabotage::TakeOverWithQuorum)
-            && let Ask::Force { incarnation, replaces } = ask
+            && let Ask::Force { incarnation, replaces, .. } = ask
         {
             ask = Ask::Takeover { incarnation, replaces };
         }

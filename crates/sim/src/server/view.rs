@@ -87,6 +87,9 @@ impl Server {
             config_altered: Vec::new(),
             config_by_hand: Vec::new(),
             persistence_failing: false,
+            clients: valkeeper_model::ClientTrouble::default(),
+            full_syncs: None,
+            slow: None,
             aof: Some(match (self.wants_aof(), self.appending) {
                 (false, _) => AofStatus::Off,
                 (true, false) => AofStatus::Rewriting,
