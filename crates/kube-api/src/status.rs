@@ -80,6 +80,9 @@ pub struct InstanceStatus {
     /// Where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The name under which clients are sent to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Its process inside the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -285,6 +288,7 @@ impl InstanceStatus {
             fenced: report.fenced,
             role: report.role,
             address: report.address.clone(),
+            host: None,
             pid: report.pid,
             version: report.version.clone(),
             node_id: view.map(|view| view.node_id),

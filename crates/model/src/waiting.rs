@@ -22,6 +22,38 @@ pub enum Waiting {
         /// What Kubernetes says.
         why: String,
     },
+    /// An object of the cluster cannot be made or changed.
+    NotMade {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that lacks it; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+        /// What the API server says.
+        why: String,
+    },
+    /// Something else has the name of an object of the cluster. It is left as it is.
+    NotOurs {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that lacks its own; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+    },
+    /// Something of a cluster of this name that was deleted is still there, and goes by itself.
+    Leaving {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that waits for its own; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+    },
     /// The server is down.
     InstanceDown {
         /// Which.
@@ -202,6 +234,16 @@ pub enum Waiting {
     },
     /// Nobody watches the cluster.
     NoSupervisor,
+    /// Instances cannot be given what they run on.
+    NotProvisioned {
+        /// What was said.
+        why: String,
+    },
+    /// The definition of the kind on Kubernetes is older than the operator: it takes less than there is to tell.
+    DefinitionOlder {
+        /// What it does not take.
+        fields: Vec<String>,
+    },
     /// The state cannot be stored.
     StoreFailed {
         /// What the store said.
@@ -283,6 +325,14 @@ impl fmt::Display for Waiting {
         match self {
             Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent is {}", why.0),
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
+            Self::NotMade { kind, name, why, .. } => write!(f, "{kind} {name} cannot be made: {why}"),
+            Self::NotOurs { kind, name, .. } => write!(
+                f,
+                "{kind} {name} was not made by Valkeeper for this cluster and is left as it is: rename or remove it"
+            ),
+            Self::Leaving { kind, name, .. } => {
+                write!(f, "{kind} {name} is of a RedisCluster of this name that was deleted, and will go")
+            }
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
             Self::Loading { instance } => write!(f, "{instance}: the server is loading its data"),
@@ -373,6 +423,12 @@ impl fmt::Display for Waiting {
             }
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
             Self::NoSupervisor => f.write_str("no supervisor runs: `valkeeper up FILE` starts one"),
+            Self::NotProvisioned { why } => write!(f, "instances cannot be given what they run on: {why}"),
+            Self::DefinitionOlder { fields } => write!(
+                f,
+                "the definition of RedisCluster is older than the operator and does not take {}: apply the new one",
+                fields.join(", ")
+            ),
             Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
         }
     }

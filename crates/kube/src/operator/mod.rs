@@ -5,8 +5,12 @@
 //! | `lead.rs` | which of several operators acts |
 //! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
 //! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
+//! | `domain.rs` | the DNS domain that names end in |
 //! | `head_start.rs` | whose pods are made first |
 //! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
+//! | `missing.rs` | what there is to do about what is there. Pure |
+//! | `making.rs`, `held.rs` | doing it, each object for itself |
+//! | `touching.rs` | pods that do not begin on their node |
 //! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
 //! | `moved.rs` | whether clients find who has another address |
 //! | `news.rs` | what agents say unasked |
@@ -19,11 +23,15 @@
 
 mod cluster;
 mod dispatch;
+mod domain;
 mod head_start;
+mod held;
 mod identity;
 mod lead;
+mod making;
 mod memory;
 mod metrics;
+mod missing;
 mod moved;
 mod news;
 mod platform;
@@ -31,6 +39,7 @@ mod requests;
 mod store;
 mod successors;
 mod telling;
+mod touching;
 mod watches;
 pub(crate) mod webhook;
 mod world;
@@ -75,6 +84,8 @@ pub struct OperatorSetup {
     pub listen: IpAddr,
     /// How long certificates are valid.
     pub lifetimes: Lifetimes,
+    /// The DNS domain of this Kubernetes; that of `/etc/resolv.conf` if none is said.
+    pub domain: Option<String>,
 }
 
 /// Why an operator ended.
@@ -132,8 +143,13 @@ pub async fn run(setup: OperatorSetup, told: impl Future<Output = ()>) -> Result
 async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
     let world = Arc::new(World::default());
     let (zones, known_zones) = watch::channel(BTreeSet::new());
-    let watches =
-        Watches { client: client.clone(), scope: setup.scope.clone(), world: Arc::clone(&world), zones };
+    let watches = Watches {
+        client: client.clone(),
+        scope: setup.scope.clone(),
+        world: Arc::clone(&world),
+        zones,
+        phases: Arc::clone(&phases),
+    };
     let (count, mut completed) = watches.observe();
     for _ in 0..count {
         if completed.recv().await.is_none() {
@@ -144,7 +160,11 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
         client: client.clone(),
         world,
         zones: known_zones,
-        operator: OperatorFacts { image: setup.image.clone(), news: setup.news.clone() },
+        operator: OperatorFacts {
+            image: setup.image.clone(),
+            news: setup.news.clone(),
+            domain: setup.domain.clone().unwrap_or_else(domain::of_this_pod),
+        },
         operator_namespace: setup.namespace.clone(),
         life: setup.lifetimes,
         listeners: Arc::default(),
