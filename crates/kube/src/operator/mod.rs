@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `lead.rs` | which of several operators acts |
+//! | `rivals.rs` | which of several installs does |
 //! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
 //! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
 //! | `domain.rs` | the DNS domain that names end in |
@@ -19,7 +20,6 @@
 //! | `successors.rs` | agents go on as the operator's version |
 //! | `webhook.rs` | judges what users write before it is stored |
 //! | `metrics.rs` | metrics and health |
-//! | `memory.rs` | what is free is given back |
 
 mod cluster;
 mod dispatch;
@@ -29,13 +29,13 @@ mod held;
 mod identity;
 mod lead;
 mod making;
-mod memory;
 mod metrics;
 mod missing;
 mod moved;
 mod news;
 mod platform;
 mod requests;
+mod rivals;
 mod store;
 mod successors;
 mod telling;
@@ -119,25 +119,39 @@ pub async fn run(setup: OperatorSetup, told: impl Future<Output = ()>) -> Result
     let probes =
         TcpListener::bind((setup.listen, METRICS_PORT)).await.map_err(system("the metrics' port"))?;
     tokio::spawn(metrics::serve(probes, Arc::clone(&phases)));
-    tokio::spawn(memory::give_back());
+    tokio::spawn(crate::memory::give_back());
     let news = TcpListener::bind((setup.listen, NEWS_PORT)).await.map_err(system("the news' port"))?;
     let asked =
         TcpListener::bind((setup.listen, WEBHOOK_PORT)).await.map_err(system("the webhook's port"))?;
     webhook::start(client.clone(), setup.namespace.clone(), setup.lifetimes, asked, Arc::clone(&phases));
-    let candidate =
-        Candidate { client: client.clone(), namespace: setup.namespace.clone(), name: setup.name.clone() };
+    let candidate = Candidate {
+        client: client.clone(),
+        namespace: setup.namespace.clone(),
+        name: setup.name.clone(),
+        scope: setup.scope.clone(),
+    };
     tokio::select! {
         () = candidate.elected() => {}
         () = &mut told => return Ok(()),
     }
-    phases.leading.store(true, Ordering::Relaxed);
     tokio::select! {
-        () = lead(&client, &setup, news, phases) => {}
+        () = acting(&client, &setup, news, phases) => {}
         () = candidate.keep() => return Err(OperatorError::Deposed),
         () = told => {}
     }
     candidate.resign().await;
     Ok(())
+}
+
+/// Leads for as long as no other install does so in its place.
+async fn acting(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
+    rivals::until_none(client, &setup.namespace).await;
+    phases.leading.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = lead(client, setup, news, phases) => {}
+        // Started again, it stands by.
+        () = rivals::until_one(client, &setup.namespace) => {}
+    }
 }
 
 async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
