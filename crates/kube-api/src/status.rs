@@ -175,6 +175,8 @@ pub struct Facts<'a> {
     pub verdict: Verdict<'a>,
     /// What the report was made from, for what a report leaves out.
     pub observation: Option<&'a Observation>,
+    /// What the loss of a zone would cost, also where the spec accepts that.
+    pub at_risk: &'a [Waiting],
     /// Volume claims of the layout's instances that exist.
     pub volumes: u32,
     /// Volume claims that no instance uses.

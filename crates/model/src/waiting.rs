@@ -181,6 +181,11 @@ pub enum Waiting {
         /// All.
         of: usize,
     },
+    /// No node is in this zone any more: its instances have no place to come back to.
+    ZoneWithoutNodes {
+        /// The zone.
+        zone: ZoneName,
+    },
     /// A server's view differs: it has not learned of the change yet, or cannot.
     ViewDiffers {
         /// Whose.
@@ -399,6 +404,9 @@ impl fmt::Display for Waiting {
                     f,
                     "zone {zone} holds {primaries} of {of} primaries: losing it would lose the majority"
                 )
+            }
+            Self::ZoneWithoutNodes { zone } => {
+                write!(f, "no node is in zone {zone} any more: what runs there has no place to come back to")
             }
             Self::ViewDiffers { instance } => {
                 write!(f, "{instance}: has not learned the current topology yet")

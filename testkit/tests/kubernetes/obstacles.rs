@@ -18,7 +18,8 @@ fn says(cluster: &KubeCluster<'_>, what: &str) {
 }
 
 fn patch(cluster: &KubeCluster<'_>, what: &[&str], patch: &str) {
-    let args: Vec<&str> = ["patch"].iter().chain(what).chain(&["--type=merge", "-p", patch]).copied().collect();
+    let args: Vec<&str> =
+        ["patch"].iter().chain(what).chain(&["--type=merge", "-p", patch]).copied().collect();
     cluster.kubectl(&args);
 }
 
@@ -55,7 +56,10 @@ fn what_was_edited_is_put_right(cluster: &KubeCluster<'_>) {
         (&["service", "cache-cluster"], r#"{"spec":{"publishNotReadyAddresses":false}}"#),
         (&["poddisruptionbudget", "cache"], r#"{"spec":{"minAvailable":0}}"#),
         (&["networkpolicy", "cache"], r#"{"spec":{"ingress":[]}}"#),
-        (&["pod", &primary], r#"{"metadata":{"labels":{"redis.io/role":"replica","redis.io/workload":"x"}}}"#),
+        (
+            &["pod", &primary],
+            r#"{"metadata":{"labels":{"redis.io/role":"replica","redis.io/workload":"x"}}}"#,
+        ),
     ];
     let content = |what: &[&str]| {
         let object = json(cluster, what);

@@ -341,6 +341,7 @@ impl Task {
         let (answer, mut answers) = mpsc::unbounded_channel::<Box<(ClusterSpec, Result<(), Refusal>)>>();
         let mut latest: Option<Box<Explained>> = None;
         let mut replacing: Option<Aborting> = None;
+        let mut disrupted = BTreeSet::new();
         let mut review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
         let ended = loop {
             tokio::select! {
@@ -395,7 +396,10 @@ impl Task {
                 Some(request) = self.requests.recv() => {
                     requests::carry_out(self.context.client.clone(), *request, &wish);
                 }
-                () = self.seen.told.notified() => self.tell_latest(latest.as_deref(), &judged, tell),
+                () = self.seen.told.notified() => {
+                    for happened in telling::disruptions(&self.seen, &mut disrupted) { record(happened); }
+                    self.tell_latest(latest.as_deref(), &judged, tell);
+                }
                 _ = review.tick() => self.seen.moved.notify_one(),
             }
         };

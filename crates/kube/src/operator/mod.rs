@@ -17,6 +17,7 @@
 //! | `news.rs` | what agents say unasked |
 //! | `requests.rs` | what users ask |
 //! | `telling.rs` | status, role labels, events |
+//! | `zones.rs` | what the loss of a zone would cost |
 //! | `successors.rs` | agents go on as the operator's version |
 //! | `webhook.rs` | judges what users write before it is stored |
 //! | `metrics.rs` | metrics and health |
@@ -43,6 +44,7 @@ mod touching;
 mod watches;
 pub(crate) mod webhook;
 mod world;
+mod zones;
 
 pub(crate) use lead::{LABEL_LEADING, LEASE};
 pub use watches::Scope;

@@ -2,7 +2,7 @@
 //! away never holds up what is done for the cluster; only the newest status is written, and only when something has changed.
 
 use super::making::told as told_of;
-use super::world::{PodSeen, Seen};
+use super::world::{PodSeen, PodState, Seen};
 use crate::objects::shape::merge_patch;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -245,6 +245,7 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::TakenOver { .. }
             | Happened::SwitchoverAbandoned { .. }
             | Happened::NodesConfRebuilt { .. }
+            | Happened::PodDisrupted { .. }
             | Happened::LossAccepted { .. }
             | Happened::StartFailed { .. }
             | Happened::BecameUnhealthy { .. }
@@ -252,19 +253,93 @@ fn is_trouble(happened: &Happened) -> bool {
 }
 
 /// Which instances have no pod that runs, as far as Kubernetes says why.
-pub(crate) fn not_running(seen: &Seen, report: &Report) -> Vec<Waiting> {
+pub(crate) fn not_running(seen: &Seen, silent: &BTreeSet<String>, report: &Report) -> Vec<Waiting> {
     let pods = seen.pods();
     let waiting =
         |instance: &InstanceName, why: String| Waiting::PodNotRunning { instance: instance.clone(), why };
-    let troubles = pods.iter().filter_map(|(instance, pod)| Some(waiting(instance, pod.trouble.clone()?)));
+    let troubles = pods.iter().filter_map(|(instance, pod)| Some(waiting(instance, why_not(pod, silent)?)));
     let lack = seen.lack();
     let missing = report.instances.iter().filter(|one| !pods.contains_key(&one.name));
     troubles.chain(missing.filter_map(|one| Some(waiting(&one.name, lack.clone()?)))).collect()
 }
 
+/// Pods that Kubernetes has begun to take away, each told once; `known` are those by their uid.
+pub(super) fn disruptions(seen: &Seen, known: &mut BTreeSet<String>) -> Vec<Happened> {
+    let pods = seen.pods();
+    known.retain(|uid| pods.values().any(|pod| pod.uid == *uid));
+    let new = pods.iter().filter_map(|(name, pod)| {
+        let why = pod.disrupted.clone()?;
+        known.insert(pod.uid.clone()).then(|| Happened::PodDisrupted { instance: name.clone(), why })
+    });
+    new.collect()
+}
+
+/// Why a pod does not run.
+fn why_not(pod: &PodSeen, silent: &BTreeSet<String>) -> Option<String> {
+    match pod.node.as_ref().filter(|node| silent.contains(*node)) {
+        Some(node) if pod.state == PodState::Ending => Some(format!(
+            "its node {node} is not ready, and the pod cannot end as long as nobody knows that the node is down: \
+             if you do, `kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`"
+        )),
+        Some(node) => Some(format!("its node {node} is not ready: Kubernetes does not hear of it")),
+        None => pod.trouble.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::world::pod_seen;
     use super::*;
+
+    fn pod(more: Value) -> PodSeen {
+        let mut pod = json!({
+            "metadata": {
+                "name": "demo-1", "namespace": "shop", "uid": "u1",
+                "labels": { "redis.io/cluster": "demo", "redis.io/role": "primary" },
+            },
+            "spec": { "containers": [], "nodeName": "node1" },
+        });
+        for (key, value) in more.as_object().unwrap() {
+            let before = pod[key].as_object().cloned().unwrap_or_default();
+            pod[key] = before.into_iter().chain(value.as_object().unwrap().clone()).collect();
+        }
+        pod_seen(&serde_json::from_value::<Pod>(pod).unwrap()).unwrap().2
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_is_named_and_what_frees_its_pods() {
+        let silent = BTreeSet::from(["node1".to_owned()]);
+        let alive = pod(json!({}));
+        assert_eq!(why_not(&alive, &BTreeSet::new()), None);
+        assert!(why_not(&alive, &silent).unwrap().contains("node1 is not ready"));
+        let ending = pod(json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }));
+        assert!(why_not(&ending, &silent).unwrap().contains("out-of-service"));
+    }
+
+    #[test]
+    fn a_pod_that_is_taken_away_is_told_once() {
+        let seen = Seen::default();
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "m",
+        });
+        let name: InstanceName = "demo-1".parse().unwrap();
+        seen.saw_pod(name.clone(), Some(pod(json!({ "status": { "conditions": [condition] } }))));
+        let mut known = BTreeSet::new();
+        let told = disruptions(&seen, &mut known);
+        assert_eq!(
+            told[0].to_string(),
+            "the pod of demo-1 is taken away by Kubernetes: PreemptionByScheduler: m"
+        );
+        assert_eq!(disruptions(&seen, &mut known), []);
+    }
+
+    #[test]
+    fn a_label_that_was_edited_differs() {
+        let name: InstanceName = "demo-1".parse().unwrap();
+        let pods = BTreeMap::from([(name.clone(), pod(json!({})))]);
+        assert!(!differ(&pods, &BTreeMap::from([(name.clone(), Role::Primary)])));
+        assert!(differ(&pods, &BTreeMap::from([(name, Role::Replica)])));
+    }
 
     #[test]
     fn what_an_older_definition_drops_is_named() {

@@ -166,15 +166,18 @@ impl Watches {
     fn nodes(&self, complete: mpsc::UnboundedSender<()>) {
         let zones = self.zones.clone();
         let mut of_nodes: BTreeMap<String, ZoneName> = BTreeMap::new();
-        let api = Api::<PartialObjectMeta<Node>>::all(self.client.clone());
+        let world = Arc::clone(&self.world);
+        let api = Api::<Node>::all(self.client.clone());
         let denied = self.denied(&api);
         let stream = watcher(api, all());
-        let read = |node: PartialObjectMeta<Node>| {
+        let read = |node: Node| {
             let zone: Option<ZoneName> = node.labels().get(LABEL_ZONE).and_then(|zone| zone.parse().ok());
-            Some((node.name_any(), zone))
+            Some((node.name_any(), (zone, is_silent(&node))))
         };
-        follow(stream, (complete, denied), read, move |node, zone| {
-            match zone.flatten() {
+        follow(stream, (complete, denied), read, move |node, seen| {
+            let (zone, is_silent) = seen.unwrap_or_default();
+            world.saw_node(&node, is_silent);
+            match zone {
                 Some(zone) => of_nodes.insert(node, zone),
                 None => of_nodes.remove(&node),
             };
@@ -227,6 +230,12 @@ impl Watches {
 fn whole<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> ObjectSeen {
     let shape = serde_json::to_value(object).ok().map(|object| shape(&object));
     ObjectSeen { shape, ..ObjectSeen::of(object.meta()) }
+}
+
+/// Does Kubernetes not hear of it, or call it not ready?
+fn is_silent(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|one| one.type_ == "Ready" && one.status != "True")
 }
 
 /// That it may not be watched, in the API server's words.

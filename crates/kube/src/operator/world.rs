@@ -6,7 +6,7 @@ use crate::wire::Home;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -26,8 +26,9 @@ pub(crate) struct PodSeen {
     pub(crate) shape: String,
     /// Has its server's container run?
     pub(crate) started: bool,
-    /// Has it a node?
-    pub(crate) placed: bool,
+    pub(crate) node: Option<String>,
+    /// Why Kubernetes takes it away.
+    pub(crate) disrupted: Option<String>,
     /// Why it does not run, as far as Kubernetes says.
     pub(crate) trouble: Option<String>,
 }
@@ -232,7 +233,8 @@ impl Seen {
 
     pub(crate) fn saw_pod(&self, name: InstanceName, pod: Option<PodSeen>) {
         let mut things = self.things();
-        let waits = pod.as_ref().filter(|pod| pod.placed && pod.ip.is_none() && pod.state == PodState::Alive);
+        let waits =
+            pod.as_ref().filter(|pod| pod.node.is_some() && pod.ip.is_none() && pod.state == PodState::Alive);
         match (waits, things.placed.get(&name)) {
             (Some(pod), before) if before.is_none_or(|placed| placed.uid != pod.uid) => {
                 let placed = Placed { uid: pod.uid.clone(), since: Instant::now(), touched: 0 };
@@ -254,7 +256,8 @@ impl Seen {
         if place(&before) != place(&pod) {
             self.moved.notify_one();
         }
-        if before.map(|pod| (pod.trouble, pod.role)) != pod.map(|pod| (pod.trouble, pod.role)) {
+        let told = |pod: PodSeen| (pod.trouble, pod.role, pod.disrupted);
+        if before.map(told) != pod.map(told) {
             self.told.notify_one();
         }
     }
@@ -280,10 +283,11 @@ impl Seen {
     }
 }
 
-/// What is there of all clusters.
+/// What is there of all clusters, and the nodes that are not ready.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     clusters: Mutex<BTreeMap<Home, Arc<Seen>>>,
+    silent: Mutex<BTreeSet<String>>,
 }
 
 impl World {
@@ -291,6 +295,27 @@ impl World {
     pub(crate) fn of(&self, home: &Home) -> Arc<Seen> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(clusters.entry(home.clone()).or_default())
+    }
+
+    /// Nodes that Kubernetes does not hear of.
+    pub(crate) fn silent_nodes(&self) -> BTreeSet<String> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Kubernetes hears of a node, or does not. Those with pods there tell of it.
+    pub(crate) fn saw_node(&self, node: &str, is_silent: bool) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = if is_silent { silent.insert(node.to_owned()) } else { silent.remove(node) };
+        drop(silent);
+        if !changed {
+            return;
+        }
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there =
+            |seen: &&Arc<Seen>| seen.things().pods.values().any(|pod| pod.node.as_deref() == Some(node));
+        for seen in clusters.values().filter(is_there) {
+            seen.told.notify_one();
+        }
     }
 }
 
@@ -324,10 +349,19 @@ pub(crate) fn pod_seen(pod: &Pod) -> Option<(Home, InstanceName, PodSeen)> {
         marks: Marks::of(metadata),
         shape: shape(&json!({ "kind": "Pod", "metadata": metadata })),
         started: has_started(pod),
-        placed: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        disrupted: disrupted(pod),
         trouble: trouble(pod),
     };
     Some((home, name, seen))
+}
+
+/// Why Kubernetes takes it away, in its words: evicted, preempted, its node given up.
+fn disrupted(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|one| one.type_ == "DisruptionTarget" && one.status == "True")?;
+    let words = [found.reason.as_deref(), found.message.as_deref()];
+    Some(words.into_iter().flatten().collect::<Vec<_>>().join(": "))
 }
 
 /// Has its server's container run, now or before?

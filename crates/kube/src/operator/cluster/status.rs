@@ -1,6 +1,7 @@
 //! What people are told of one cluster: the controller's report, with what Kubernetes and the spec add to it.
 
 use super::super::telling::{self, Told};
+use super::super::zones;
 use super::{Explained, Judged, Task, now};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,7 +59,10 @@ impl Task {
         tell: &watch::Sender<Told>,
     ) {
         let mut report = report.clone();
-        report.waiting.extend(telling::not_running(&self.seen, &report));
+        let silent = self.context.world.silent_nodes();
+        report.waiting.extend(telling::not_running(&self.seen, &silent, &report));
+        let left = zones::without_nodes(&report, &self.context.zones.borrow());
+        report.waiting.extend(left);
         let obstacles = self.seen.obstacles();
         if !obstacles.is_empty() {
             // What is in the way of the cluster's objects is its trouble, however well its servers are.
@@ -86,6 +90,7 @@ impl Task {
             generation: self.object.borrow().metadata.generation,
             verdict: judged.verdict(),
             observation,
+            at_risk: &zones::at_risk(&report),
             volumes: u32::try_from(claims.len() - dangling.len()).unwrap_or(u32::MAX),
             dangling_volumes: &dangling,
             secrets: &secrets,
