@@ -186,6 +186,13 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// Clients are sent to it by a name that leads nowhere, or elsewhere, since it came to be.
+    NameUnknown {
+        /// Which.
+        instance: InstanceName,
+        /// Its name.
+        host: String,
+    },
     /// Losing this zone would lose the majority of primaries (law 7).
     ZoneMajority {
         /// The zone.
@@ -439,6 +446,10 @@ impl fmt::Display for Waiting {
                     "{instance}: its name does not lead to its address yet; no role is switched to it for zones"
                 )
             }
+            Self::NameUnknown { instance, host } => write!(
+                f,
+                "{instance}: clients are sent to {host}, which does not lead there: is that the DNS domain of this Kubernetes?"
+            ),
             Self::ZoneMajority { zone, primaries, of } => {
                 write!(
                     f,

@@ -79,8 +79,7 @@ pub(crate) fn patch(there: &Value, wanted: &Value) -> Option<Value> {
         metadata.insert("ownerReferences".to_owned(), owners.into_iter().chain(missing).collect());
     }
     let spec = merge_patch(&spec_of(there), &spec_of(wanted));
-    let data = wanted.get("stringData").cloned();
-    if metadata.is_empty() && spec.is_none() && data.is_none() {
+    if metadata.is_empty() && spec.is_none() {
         return None;
     }
     metadata.insert("uid".to_owned(), there["metadata"]["uid"].clone());
@@ -88,9 +87,6 @@ pub(crate) fn patch(there: &Value, wanted: &Value) -> Option<Value> {
     let mut patch = json!({ "metadata": metadata });
     if let Some(spec) = spec {
         patch["spec"] = spec;
-    }
-    if let Some(data) = data {
-        patch["stringData"] = data;
     }
     Some(patch)
 }

@@ -247,7 +247,7 @@ impl Task {
         let mut pause = AGAIN.0;
         loop {
             // Told before anything is asked: what keeps it from being made may keep the first look away.
-            if self.status.is_none() {
+            if self.status.is_none() && matches!(judged, Judged::Followed) {
                 self.tell_of_beginning(None, judged, tell);
             }
             let permit = self.context.setting_up.acquire().await;

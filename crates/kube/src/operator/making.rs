@@ -156,29 +156,44 @@ impl Maker {
         }
     }
 
-    /// Makes it, or brings what is there of it up to date.
-    pub(super) async fn write(&self, object: &Value) -> Result<(), NotDone> {
-        match self.api(object).get_opt(&Object::of(object).name).await? {
-            None => self.create(object).await,
-            Some(_) => self.mend(object).await,
+    /// Makes a Secret, or writes what it is to hold.
+    pub(super) async fn write(&self, secret: &Value) -> Result<(), NotDone> {
+        let Some(there) = self.ours(secret).await? else { return self.create(secret).await };
+        let mut patch = shape::patch(&there, secret).unwrap_or_else(|| json!({}));
+        patch["stringData"] = secret["stringData"].clone();
+        self.patch(secret, patch).await
+    }
+
+    /// Makes what is there what it should be, if it is ours. What a Secret holds is left: it may be newer. Gone meanwhile, it is made again
+    /// when that is seen.
+    pub(super) async fn mend(&self, object: &Value) -> Result<(), NotDone> {
+        let Some(there) = self.ours(object).await? else { return Ok(()) };
+        match shape::patch(&there, object) {
+            Some(patch) => self.patch(object, patch).await,
+            None => Ok(()),
         }
     }
 
-    /// Makes what is there what it should be, if it is ours. Gone meanwhile, it is made again when that is seen.
-    pub(super) async fn mend(&self, object: &Value) -> Result<(), NotDone> {
-        let (api, named) = (self.api(object), Object::of(object));
-        let Some(there) = api.get_opt(&named.name).await? else { return Ok(()) };
+    /// What is there under its name, if anything; an error if that is not ours.
+    async fn ours(&self, object: &Value) -> Result<Option<Value>, NotDone> {
+        let named = Object::of(object);
+        let Some(there) = self.api(object).get_opt(&named.name).await? else { return Ok(None) };
         match Marks::of(&there.metadata).whose(&self.owner) {
             Whose::Ours => {}
-            Whose::Prepared if named.kind == "PersistentVolumeClaim" => return Ok(()),
+            // It stays the user's: nothing is put right on it.
+            Whose::Prepared if named.kind == "PersistentVolumeClaim" => return Ok(None),
             Whose::Prepared | Whose::Foreign => return Err(NotDone::Foreign(named)),
             Whose::Leaving => return Err(NotDone::Leaving(named)),
         }
         let mut there = serde_json::to_value(&there)?;
         there["apiVersion"] = object["apiVersion"].clone();
         there["kind"] = object["kind"].clone();
-        let Some(patch) = shape::patch(&there, object) else { return Ok(()) };
-        missing_is_fine(api.patch(&named.name, &params(), &Patch::Merge(patch)).await)
+        Ok(Some(there))
+    }
+
+    async fn patch(&self, object: &Value, patch: Value) -> Result<(), NotDone> {
+        let name = Object::of(object).name;
+        missing_is_fine(self.api(object).patch(&name, &params(), &Patch::Merge(patch)).await)
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `touching.rs` | pods that do not begin on their node |
 //! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
 //! | `moved.rs` | whether clients find who has another address |
+//! | `named.rs` | whether clients find a new cluster by its names |
 //! | `news.rs` | what agents say unasked |
 //! | `requests.rs` | what users ask |
 //! | `telling.rs` | status, role labels, events |
@@ -33,6 +34,7 @@ mod making;
 mod metrics;
 mod missing;
 mod moved;
+mod named;
 mod news;
 mod platform;
 mod requests;

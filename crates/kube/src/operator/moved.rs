@@ -71,7 +71,8 @@ impl Moved {
     }
 }
 
-async fn leads_to(host: &str, ip: IpAddr) -> bool {
+/// Does who asks for that name find that address?
+pub(super) async fn leads_to(host: &str, ip: IpAddr) -> bool {
     let Ok(_turn) = LOOKUPS.acquire().await else { return false };
     match tokio::time::timeout(WITHIN, tokio::net::lookup_host((host, crate::CLIENT_PORT))).await {
         Ok(Ok(mut addresses)) => addresses.any(|address| address.ip() == ip),

@@ -7,6 +7,7 @@ use super::identity::{controller_identity, ensure_authority};
 use super::making::{Maker, NotDone, told};
 use super::missing::{self, Wanted, WantedClaim, WantedInstance};
 use super::moved::Moved;
+use super::named::Named;
 use super::store::{Kept, LayoutStore};
 use super::world::{Object, Seen};
 use crate::authority::{Authority, Lifetimes, due_for_renewal};
@@ -66,6 +67,7 @@ struct Shared {
     provisioning: tokio::sync::Mutex<Provisioned>,
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
     moved: Moved,
+    named: Named,
 }
 
 #[derive(Default)]
@@ -160,6 +162,7 @@ impl PodPlatform {
                 provisioning: tokio::sync::Mutex::new(provisioned),
                 addresses: Mutex::default(),
                 moved: Moved::default(),
+                named: Named::default(),
             }),
         })
     }
@@ -210,6 +213,7 @@ impl Shared {
         if let Err(error) = self.store.ensure(layout).await {
             let map = Object::new("ConfigMap", &names::layout_config_map(&self.owner.home.cluster));
             obstacles.extend(error.waiting(&map, None));
+            self.look_again(&mut done.again, LACKING_LOOKED_AT);
         }
         let lack = match self.foundations(layout, template.as_ref(), done).await {
             Ok(lack) => lack,
@@ -237,7 +241,7 @@ impl Shared {
         if let Some(after) = done.held.next(Instant::now()) {
             self.look_again(&mut done.again, after);
         }
-        obstacles.extend(done.held.waiting().cloned());
+        obstacles.extend(done.held.waiting().cloned().chain(self.named.waiting()));
         obstacles.sort();
         obstacles.dedup();
         self.seen.is_obstructed_by(obstacles);
@@ -265,7 +269,9 @@ impl Shared {
         known.extend(seen);
         known.retain(|name, _| layout.instances.contains_key(name));
         let Some(before) = &done.kept else { return known };
-        self.moved.follow((&self.owner.home, &self.operator.domain), before, &known, &self.seen.moved);
+        let names = (&self.owner.home, self.operator.domain.as_str());
+        self.moved.follow(names, before, &known, &self.seen.moved);
+        self.named.follow(names, before, &known, &self.seen.moved);
         if *before != known && known.len() == layout.instances.len() {
             match self.store.keep_addresses(&known).await {
                 Ok(()) => done.kept = Some(known.clone()),
