@@ -208,6 +208,8 @@ fn what_only_the_servers_say_is_told_too() {
         config_drift: vec![],
         config_refused: vec![],
         persistence_failing: false,
+        aof: None,
+        expiring_keys: 0,
     };
     let agent = AgentReport {
         generation: Generation(1),
@@ -216,6 +218,7 @@ fn what_only_the_servers_say_is_told_too() {
         process: Process::Running { incarnation: Incarnation(1), pid: Some(7) },
         disk_role: DiskRole::Lost,
         has_data: true,
+        copy: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
@@ -307,7 +310,7 @@ proptest! {
 
 #[test]
 fn a_risk_that_the_spec_accepts_is_a_risk() {
-    let now = now();
+    let now = time(1_000);
     let risk = [Waiting::ZoneMajority { zone: "z1".parse().unwrap(), primaries: 2, of: 3 }];
     let well = report(Vec::new());
     let status = RedisClusterStatus::from_report(&well, &Facts { at_risk: &risk, ..facts(None, &now) });
@@ -320,7 +323,7 @@ fn a_risk_that_the_spec_accepts_is_a_risk() {
 
 #[test]
 fn nothing_is_in_sync_without_a_primary() {
-    let now = now();
+    let now = time(1_000);
     let mut ill = report(vec![Waiting::NoPrimary { shard: ShardName::nth(0) }]);
     ill.shards[0].primary = None;
     let status = RedisClusterStatus::from_report(&ill, &facts(None, &now));
