@@ -1,6 +1,6 @@
 //! What has happened, for people and programs to read later.
 
-use crate::{CopySource, InstanceName, Role, ShardName, StartFailure, Waiting};
+use crate::{CopySource, CopyState, InstanceName, Role, ShardName, StartFailure, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,6 +51,17 @@ pub enum Happened {
         to: InstanceName,
         /// From the death to the confirmed promotion, milliseconds.
         took_ms: u64,
+    },
+    /// A replica became primary because its copy of the data is the best there is (law 13).
+    BetterCopyPromoted {
+        /// Of which shard.
+        shard: ShardName,
+        /// The last primary, which did not run.
+        from: InstanceName,
+        /// The new one.
+        to: InstanceName,
+        /// What was wrong with the last primary's copy; `Held`: it was older.
+        state: CopyState,
     },
     /// A replica was made primary without a vote: the majority was lost (law 4).
     TakenOver {
@@ -204,6 +215,9 @@ impl fmt::Display for Happened {
                     f,
                     "{shard} failed over from {from} to {to} in {took_ms} ms; writes not replicated yet are lost"
                 )
+            }
+            Self::BetterCopyPromoted { shard, from, to, state } => {
+                write!(f, "{shard}: {to} serves in the place of {from}: {state}")
             }
             Self::TakenOver { shard, to, alive, needed } => {
                 write!(
