@@ -20,12 +20,12 @@ pub(crate) struct Marks {
     managed: bool,
 }
 
-/// Its owner reference.
+/// By whose owner reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Owned {
-    ByCluster { name: String, uid: String },
-    ByOther,
-    ByNobody,
+    Cluster { name: String, uid: String },
+    Other,
+    Nobody,
 }
 
 /// Whose an object is.
@@ -48,9 +48,9 @@ impl Marks {
             owner.kind == RedisCluster::KIND && owner.api_version.split('/').next() == Some(GROUP)
         };
         let owned = match owners.iter().find(cluster) {
-            Some(owner) => Owned::ByCluster { name: owner.name.clone(), uid: owner.uid.clone() },
-            None if owners.is_empty() => Owned::ByNobody,
-            None => Owned::ByOther,
+            Some(owner) => Owned::Cluster { name: owner.name.clone(), uid: owner.uid.clone() },
+            None if owners.is_empty() => Owned::Nobody,
+            None => Owned::Other,
         };
         let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
         Self {
@@ -63,13 +63,13 @@ impl Marks {
     pub(crate) fn whose(&self, owner: &Owner) -> Whose {
         let cluster = owner.home.cluster.as_str();
         match &self.owned {
-            Owned::ByCluster { uid, .. } if *uid == owner.uid => Whose::Ours,
-            Owned::ByCluster { name, .. } if name == cluster => Whose::Leaving,
-            Owned::ByCluster { .. } | Owned::ByOther => Whose::Foreign,
+            Owned::Cluster { uid, .. } if *uid == owner.uid => Whose::Ours,
+            Owned::Cluster { name, .. } if name == cluster => Whose::Leaving,
+            Owned::Cluster { .. } | Owned::Other => Whose::Foreign,
             // Volumes have no owner, and what `--cascade=orphan` leaves has none any more.
-            Owned::ByNobody if self.cluster.as_deref() != Some(cluster) => Whose::Foreign,
-            Owned::ByNobody if self.managed => Whose::Ours,
-            Owned::ByNobody => Whose::Prepared,
+            Owned::Nobody if self.cluster.as_deref() != Some(cluster) => Whose::Foreign,
+            Owned::Nobody if self.managed => Whose::Ours,
+            Owned::Nobody => Whose::Prepared,
         }
     }
 }

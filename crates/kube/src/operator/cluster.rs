@@ -285,6 +285,12 @@ impl Task {
         }
     }
 
+    /// Has pods that do not begin on their node looked at again.
+    fn touch(&self) -> Aborting {
+        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &self.home.namespace);
+        spawn(touching::run(pods, Arc::clone(&self.seen)))
+    }
+
     fn store(&self, owner: &Owner, spec: &ClusterSpec) -> LayoutStore {
         LayoutStore {
             client: self.context.client.clone(),
@@ -309,8 +315,7 @@ impl Task {
         let (heard, mut news) = mpsc::unbounded_channel::<(InstanceName, Box<News>)>();
         let listener = Listener { credentials: Arc::clone(platform.credentials()), heard };
         self.context.listeners.add(self.home.clone(), listener);
-        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &self.home.namespace);
-        let _touching = spawn(touching::run(pods, Arc::clone(&self.seen)));
+        let _touching = self.touch();
         let record: Arc<dyn Fn(Happened) + Send + Sync> = {
             let (home, events) = (self.home.clone(), events);
             Arc::new(move |happened| {
@@ -340,8 +345,7 @@ impl Task {
         let _driving = Aborting(driving.abort_handle());
         let (answer, mut answers) = mpsc::unbounded_channel::<Box<(ClusterSpec, Result<(), Refusal>)>>();
         let mut latest: Option<Box<Explained>> = None;
-        let mut replacing: Option<Aborting> = None;
-        let mut disrupted = BTreeSet::new();
+        let (mut replacing, mut disrupted): (Option<Aborting>, _) = (None, BTreeSet::new());
         let mut review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
         let ended = loop {
             tokio::select! {
@@ -384,20 +388,19 @@ impl Task {
                     while let Ok(newer) = explained.try_recv() { latest = Some(newer); }
                     self.tell_latest(latest.as_deref(), &judged, tell);
                     if healthy && replacing.is_none() {
-                        let names = latest.iter().flat_map(|latest| latest.0.instances.keys().cloned());
-                        replacing = Some(spawn(successors::replace(platform.clone(), names.collect())));
+                        replacing = latest.as_deref().map(|latest| replace(&platform, &latest.0));
                     }
                 }
                 Some((name, news)) = news.recv() => {
                     self.seen.hear(&name, &news.pod_uid, news.ip);
-                    for happened in news.happened { record(happened); }
+                    news.happened.into_iter().for_each(&*record);
                     nudge.notify_one();
                 }
                 Some(request) = self.requests.recv() => {
                     requests::carry_out(self.context.client.clone(), *request, &wish);
                 }
                 () = self.seen.told.notified() => {
-                    for happened in telling::disruptions(&self.seen, &mut disrupted) { record(happened); }
+                    telling::disruptions(&self.seen, &mut disrupted).into_iter().for_each(&*record);
                     self.tell_latest(latest.as_deref(), &judged, tell);
                 }
                 _ = review.tick() => self.seen.moved.notify_one(),
@@ -420,6 +423,11 @@ struct Round {
     spec: ClusterSpec,
     judged: Judged,
     events: mpsc::Sender<Happened>,
+}
+
+/// Has its agents go on as our program.
+fn replace(platform: &PodPlatform, layout: &Layout) -> Aborting {
+    spawn(successors::replace(platform.clone(), layout.instances.keys().cloned().collect()))
 }
 
 /// Asks the controller to follow another spec.

@@ -200,7 +200,6 @@ fn of_pod(
     let remove = || What::Remove { uid: pod.uid.clone(), version: None };
     let made_from = &wanted.pod["metadata"]["annotations"][ANNOTATION_SPEC_HASH];
     match pod.state {
-        PodState::Ending => {}
         PodState::Over => plan.pods.push(action(named, Some(name), remove())),
         // What never ran is not worth keeping when it would be made otherwise now.
         PodState::Alive if !pod.started && pod.spec_hash.as_deref() != made_from.as_str() => {
@@ -209,7 +208,7 @@ fn of_pod(
         PodState::Alive if pod.shape != shape(&wanted.pod) => {
             plan.pods.push(action(named, Some(name), What::Mend(wanted.pod.clone())));
         }
-        PodState::Alive => {}
+        PodState::Alive | PodState::Ending => {}
     }
 }
 

@@ -39,13 +39,13 @@ impl New {
 }
 
 impl Named {
-    fn new(&self) -> std::sync::MutexGuard<'_, New> {
+    fn things(&self) -> std::sync::MutexGuard<'_, New> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that clients do not find.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
-        let unknown = self.new().unknown.clone();
+        let unknown = self.things().unknown.clone();
         unknown.into_iter().map(|(instance, host)| Waiting::NameUnknown { instance, host }).collect()
     }
 
@@ -57,7 +57,7 @@ impl Named {
         now: &BTreeMap<InstanceName, IpAddr>,
         told: &Arc<Notify>,
     ) {
-        let mut new = self.new();
+        let mut new = self.things();
         new.addresses.clone_from(now);
         for name in now.keys().filter(|name| !before.contains_key(*name)) {
             if new.looked_for.insert(name.clone()) {
@@ -97,7 +97,7 @@ mod tests {
     fn a_name_that_leads_nowhere_is_told_after_a_while_and_until_it_does() {
         let named = Named::default();
         let name: InstanceName = "demo-1".parse().unwrap();
-        let learn = |leads, since| named.new().learn(&name, "demo-1.elsewhere", leads, since);
+        let learn = |leads, since| named.things().learn(&name, "demo-1.elsewhere", leads, since);
         assert!(!learn(false, Duration::from_secs(1)));
         assert_eq!(named.waiting(), []);
         assert!(learn(false, WITHIN));

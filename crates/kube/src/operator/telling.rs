@@ -86,14 +86,14 @@ async fn status(
     });
     let params = PatchParams::apply(field_managers::STATUS).force();
     match clusters.patch_status(home.cluster.as_str(), &params, &Patch::Apply(object)).await {
-        Ok(_) => seen.untold(Vec::new()),
+        Ok(_) => seen.untold(&[]),
         // Server-side apply refuses all of a status of which the definition does not declare a field.
         Err(kube::Error::Api(error)) if matches!(error.code, 400 | 422 | 500) => {
             let untold = what_it_takes(clusters, home, status).await?;
             if untold.is_empty() {
                 return Err(kube::Error::Api(error));
             }
-            seen.untold(untold);
+            seen.untold(&untold);
         }
         Err(error) => return Err(error),
     }
@@ -291,7 +291,7 @@ mod tests {
     use super::super::world::pod_seen;
     use super::*;
 
-    fn pod(more: Value) -> PodSeen {
+    fn pod(more: &Value) -> PodSeen {
         let mut pod = json!({
             "metadata": {
                 "name": "demo-1", "namespace": "shop", "uid": "u1",
@@ -309,10 +309,10 @@ mod tests {
     #[test]
     fn a_node_that_is_not_ready_is_named_and_what_frees_its_pods() {
         let silent = BTreeSet::from(["node1".to_owned()]);
-        let alive = pod(json!({}));
+        let alive = pod(&json!({}));
         assert_eq!(why_not(&alive, &BTreeSet::new()), None);
         assert!(why_not(&alive, &silent).unwrap().contains("node1 is not ready"));
-        let ending = pod(json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }));
+        let ending = pod(&json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }));
         assert!(why_not(&ending, &silent).unwrap().contains("out-of-service"));
     }
 
@@ -323,7 +323,7 @@ mod tests {
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "m",
         });
         let name: InstanceName = "demo-1".parse().unwrap();
-        seen.saw_pod(name.clone(), Some(pod(json!({ "status": { "conditions": [condition] } }))));
+        seen.saw_pod(name.clone(), Some(pod(&json!({ "status": { "conditions": [condition] } }))));
         let mut known = BTreeSet::new();
         let told = disruptions(&seen, &mut known);
         assert_eq!(
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_label_that_was_edited_differs() {
         let name: InstanceName = "demo-1".parse().unwrap();
-        let pods = BTreeMap::from([(name.clone(), pod(json!({})))]);
+        let pods = BTreeMap::from([(name.clone(), pod(&json!({})))]);
         assert!(!differ(&pods, &BTreeMap::from([(name.clone(), Role::Primary)])));
         assert!(differ(&pods, &BTreeMap::from([(name, Role::Replica)])));
     }

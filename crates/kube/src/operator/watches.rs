@@ -240,11 +240,11 @@ fn is_silent(node: &Node) -> bool {
 
 /// That it may not be watched, in the API server's words.
 fn denial(error: &watcher::Error) -> Option<&str> {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status,
-        _ => return None,
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+    | watcher::Error::WatchError(status)) = error
+    else {
+        return None;
     };
     (status.code == 403).then_some(status.message.as_str())
 }

@@ -200,8 +200,8 @@ impl Seen {
     }
 
     /// The definition of the kind does not take these fields of the status.
-    pub(crate) fn untold(&self, fields: Vec<String>) {
-        let before = std::mem::replace(&mut self.things().untold, fields.clone());
+    pub(crate) fn untold(&self, fields: &[String]) {
+        let before = std::mem::replace(&mut self.things().untold, fields.to_vec());
         if before != fields {
             self.told.notify_one();
         }

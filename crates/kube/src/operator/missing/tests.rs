@@ -256,7 +256,7 @@ fn a_piece_that_cannot_be_read_is_not_written_over() {
     case.layout.formed = true;
     assert_eq!(case.due().iter().filter(|due| due.ends_with("annotate")).count(), 3);
     case.saw(&claim, |claim| {
-        claim["metadata"]["annotations"]["redis.io/layout"] = json!("{\"of\":\"a newer version\"}")
+        claim["metadata"]["annotations"]["redis.io/layout"] = json!("{\"of\":\"a newer version\"}");
     });
     assert_eq!(case.due().iter().filter(|due| due.ends_with("annotate")).count(), 2);
 }
