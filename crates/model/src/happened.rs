@@ -104,6 +104,13 @@ pub enum Happened {
         /// Whose.
         instance: InstanceName,
     },
+    /// Kubernetes takes its pod away: evicted, preempted, its node given up.
+    PodDisrupted {
+        /// Whose.
+        instance: InstanceName,
+        /// What Kubernetes says.
+        why: String,
+    },
     /// A fence was set.
     Fenced {
         /// On which.
@@ -244,6 +251,9 @@ impl fmt::Display for Happened {
             }
             Self::SwitchoverAbandoned { shard, why } => {
                 write!(f, "{shard}: switchover given up, nothing changed: {why}")
+            }
+            Self::PodDisrupted { instance, why } => {
+                write!(f, "the pod of {instance} is taken away by Kubernetes: {why}")
             }
             Self::NodesConfRebuilt { instance } => {
                 write!(f, "{instance}: nodes.conf was lost or damaged and was rebuilt")

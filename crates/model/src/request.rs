@@ -318,6 +318,11 @@ pub enum Impossible {
 impl Impossible {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        Some("give more zones (`--zones a,b,c`), or accept the risk with `zones: besteffort`".to_owned())
+        let more = "give more zones (locally `--zones a,b,c`, on Kubernetes the label `topology.kubernetes.io/zone` of nodes)";
+        Some(match self {
+            // `besteffort` needs one as well.
+            Self::TooFewZones { needed, .. } if *needed <= 1 => more.to_owned(),
+            _ => format!("{more}, or accept the risk with `zones: besteffort`"),
+        })
     }
 }

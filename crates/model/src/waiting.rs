@@ -25,6 +25,38 @@ pub enum Waiting {
         /// What Kubernetes says.
         why: String,
     },
+    /// An object of the cluster cannot be made or changed.
+    NotMade {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that lacks it; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+        /// What the API server says.
+        why: String,
+    },
+    /// Something else has the name of an object of the cluster. It is left as it is.
+    NotOurs {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that lacks its own; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+    },
+    /// Something of a cluster of this name that was deleted is still there, and goes by itself.
+    Leaving {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that waits for its own; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+    },
     /// The server is down.
     InstanceDown {
         /// Which.
@@ -210,6 +242,13 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// Clients are sent to it by a name that leads nowhere, or elsewhere, since it came to be.
+    NameUnknown {
+        /// Which.
+        instance: InstanceName,
+        /// Its name.
+        host: String,
+    },
     /// Losing this zone would lose the majority of primaries (law 7).
     ZoneMajority {
         /// The zone.
@@ -218,6 +257,11 @@ pub enum Waiting {
         primaries: usize,
         /// All.
         of: usize,
+    },
+    /// No node is in this zone any more: its instances have no place to come back to.
+    ZoneWithoutNodes {
+        /// The zone.
+        zone: ZoneName,
     },
     /// A server's view differs: it has not learned of the change yet, or cannot.
     ViewDiffers {
@@ -302,6 +346,16 @@ pub enum Waiting {
     },
     /// Nobody watches the cluster.
     NoSupervisor,
+    /// Instances cannot be given what they run on.
+    NotProvisioned {
+        /// What was said.
+        why: String,
+    },
+    /// The definition of the kind on Kubernetes is older than the operator: it takes less than there is to tell.
+    DefinitionOlder {
+        /// What it does not take.
+        fields: Vec<String>,
+    },
     /// The state cannot be stored.
     StoreFailed {
         /// What the store said.
@@ -349,6 +403,14 @@ impl fmt::Display for Waiting {
         match self {
             Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent is {}", why.0),
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
+            Self::NotMade { kind, name, why, .. } => write!(f, "{kind} {name} cannot be made: {why}"),
+            Self::NotOurs { kind, name, .. } => write!(
+                f,
+                "{kind} {name} was not made by Valkeeper for this cluster and is left as it is: rename or remove it"
+            ),
+            Self::Leaving { kind, name, .. } => {
+                write!(f, "{kind} {name} is of a RedisCluster of this name that was deleted, and will go")
+            }
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
             Self::Busy { instance } => write!(
@@ -460,11 +522,18 @@ impl fmt::Display for Waiting {
                     "{instance}: its name does not lead to its address yet; no role is switched to it for zones"
                 )
             }
+            Self::NameUnknown { instance, host } => write!(
+                f,
+                "{instance}: clients are sent to {host}, which does not lead there: is that the DNS domain of this Kubernetes?"
+            ),
             Self::ZoneMajority { zone, primaries, of } => {
                 write!(
                     f,
                     "zone {zone} holds {primaries} of {of} primaries: losing it would lose the majority"
                 )
+            }
+            Self::ZoneWithoutNodes { zone } => {
+                write!(f, "no node is in zone {zone} any more: what runs there has no place to come back to")
             }
             Self::ViewDiffers { instance } => {
                 write!(f, "{instance}: has not learned the current topology yet")
@@ -505,6 +574,12 @@ impl fmt::Display for Waiting {
             }
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
             Self::NoSupervisor => f.write_str("no supervisor runs: `valkeeper up FILE` starts one"),
+            Self::NotProvisioned { why } => write!(f, "instances cannot be given what they run on: {why}"),
+            Self::DefinitionOlder { fields } => write!(
+                f,
+                "the definition of RedisCluster is older than the operator and does not take {}: apply the new one",
+                fields.join(", ")
+            ),
             Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
         }
     }

@@ -46,6 +46,7 @@ pub(crate) fn facts<'a>(before: Option<&'a RedisClusterStatus>, now: &'a Time) -
         generation: Some(4),
         verdict: Verdict::Followed,
         observation: None,
+        at_risk: &[],
         volumes: 6,
         dangling_volumes: &[],
         secrets: &NO_SECRETS,
@@ -66,6 +67,14 @@ pub(crate) fn reasons() -> Vec<Waiting> {
         Waiting::NoQuorum { alive: 1, needed: 2 },
         Waiting::RestartNeeded { instance: name(1), directives: vec!["databases".to_owned()] },
         Waiting::NoSupervisor,
+        Waiting::NotMade {
+            kind: "Pod".to_owned(),
+            name: "c-4".to_owned(),
+            instance: Some(name(4)),
+            why: "exceeded quota".to_owned(),
+        },
+        Waiting::NotOurs { kind: "Service".to_owned(), name: "c-any".to_owned(), instance: None },
+        Waiting::DefinitionOlder { fields: vec!["status.more".to_owned()] },
         Waiting::StoreFailed { why: "disk full".to_owned() },
     ];
     all.sort();
@@ -307,4 +316,27 @@ proptest! {
         prop_assert!(!read.differs_materially(&status));
         prop_assert_eq!(read.report(), Some(report));
     }
+}
+
+#[test]
+fn a_risk_that_the_spec_accepts_is_a_risk() {
+    let now = time(1_000);
+    let risk = [Waiting::ZoneMajority { zone: "z1".parse().unwrap(), primaries: 2, of: 3 }];
+    let well = report(Vec::new());
+    let status = RedisClusterStatus::from_report(&well, &Facts { at_risk: &risk, ..facts(None, &now) });
+    let condition = status.condition(ConditionType::ZoneLossTolerated).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.message.as_str()),
+        ("False", risk[0].to_string().as_str())
+    );
+}
+
+#[test]
+fn nothing_is_in_sync_without_a_primary() {
+    let now = time(1_000);
+    let mut ill = report(vec![Waiting::NoPrimary { shard: ShardName::nth(0) }]);
+    ill.shards[0].primary = None;
+    let status = RedisClusterStatus::from_report(&ill, &facts(None, &now));
+    let condition = status.condition(ConditionType::ReplicationHealthy).unwrap();
+    assert_eq!((condition.status.as_str(), condition.message.as_str()), ("False", "without a primary: s0"));
 }

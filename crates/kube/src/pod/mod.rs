@@ -130,6 +130,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     tokio::spawn(probe::serve(probes, agent.clone()));
     tokio::spawn(server_log::follow(log));
     tokio::spawn(news::tell(Arc::clone(&setup), Arc::clone(&caller), kept, Arc::clone(&nudge)));
+    tokio::spawn(crate::memory::give_back());
     tokio::spawn(renew(Arc::clone(&setup), credentials, caller));
     nudge.notify_one();
     tokio::select! {

@@ -38,6 +38,7 @@ pub struct Controller {
     moved: bool,
     stage: Stage,
     pub(super) store_failed: Option<String>,
+    pub(super) not_provisioned: Option<String>,
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when a shard has another primary.
     pub(super) awaited: Vec<Awaited>,
@@ -134,6 +135,7 @@ impl Controller {
             moved: false,
             stage: Stage::New,
             store_failed: None,
+            not_provisioned: None,
             pending: BTreeMap::new(),
             awaited: Vec::new(),
             until_observed: Vec::new(),
@@ -270,7 +272,7 @@ impl Controller {
     /// Requests wait while the layout is being changed, and for a look at the cluster that was begun after they came: who has
     /// just been told that a restart is done must not be refused the next for it.
     fn take_queued(&mut self, now: Millis) {
-        while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { then: Then::Observe, .. })
+        while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { .. })
             && self.ready > 0
             && !self.queued.is_empty()
         {
@@ -374,6 +376,7 @@ impl Controller {
     fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
         match result {
             Ok(addresses) => {
+                self.not_provisioned = None;
                 let waited = self
                     .layout
                     .as_ref()
@@ -386,7 +389,11 @@ impl Controller {
                 self.order_who(now, |name, settled, _| settled || waited || elsewhere.contains(name));
                 self.observe();
             }
-            Err(why) => self.store_fails(now, why, Then::Provision),
+            // What could not be made keeps nobody from looking after what is there.
+            Err(why) => {
+                self.not_provisioned = Some(why);
+                self.observe();
+            }
         }
     }
 
@@ -447,8 +454,11 @@ impl Controller {
             (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
         // A store that failed is looked at again, in turn with the cluster: what could not be told may be stored all the same.
-        let (pause, then) =
-            if self.store_failed.is_some() { (FAILED_MS, Then::Load) } else { (pause, Then::Observe) };
+        let (pause, then) = match (&self.store_failed, &self.not_provisioned) {
+            (Some(_), _) => (FAILED_MS, Then::Load),
+            (None, Some(_)) => (FAILED_MS, Then::Provision),
+            (None, None) => (pause, Then::Observe),
+        };
         self.stage = Stage::Resting { until: now.plus(pause), then };
         let formed = report.serves_all_slots() && !layout.formed;
         self.publish(now, report);
