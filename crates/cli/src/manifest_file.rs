@@ -2,6 +2,7 @@
 //! the server program; it is told with file and line all the same.
 
 use crate::failure::{Failure, Kind};
+use crate::manifest_text;
 use std::path::Path;
 use valkeeper_agent::Program;
 use valkeeper_engine::RandomIds;
@@ -18,8 +19,8 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
 
 /// The same for any place.
 pub(crate) fn read_for(target: Target, file: &Path) -> anyhow::Result<Manifest> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let name = manifest_text::name(file);
+    let text = manifest_text::read(file).map_err(|error| {
         Failure::new(
             Kind::Usage,
             format!("{name}: {error}"),
@@ -80,7 +81,7 @@ pub(crate) fn refuse_unknown_directives(
 /// File and line of a field that the manifest parser has accepted. A field that has its default stands nowhere: then the line
 /// of what would hold it.
 fn place(file: &Path, field: &str) -> String {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = manifest_text::read(file).unwrap_or_default();
     let line_of = |key: &str| {
         text.lines().position(|line| {
             let line = line.trim_start().trim_start_matches(['"', '\'']);
@@ -89,5 +90,6 @@ fn place(file: &Path, field: &str) -> String {
         })
     };
     let line = field.rsplit('.').find_map(line_of);
-    line.map_or_else(|| file.display().to_string(), |line| format!("{}:{}", file.display(), line + 1))
+    let name = manifest_text::name(file);
+    line.map_or_else(|| name.clone(), |line| format!("{name}:{}", line + 1))
 }

@@ -250,8 +250,17 @@ impl ClusterDir {
         replace(&path, valkeeper_engine::password().reveal().as_bytes()).map_err(StateError::io(&path))
     }
 
-    /// Removes the folder with all data in it.
+    /// Removes the folder with all data in it, and the socket's where that is another.
     pub fn purge(&self) -> Result<(), StateError> {
+        let socket = self.socket_path();
+        if let Some(folder) = socket.parent().filter(|folder| *folder != self.root) {
+            match fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::io(folder)(error));
+                }
+                _ => {}
+            }
+        }
         fs::remove_dir_all(&self.root).map_err(StateError::io(&self.root))
     }
 }

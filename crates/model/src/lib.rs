@@ -2,6 +2,7 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod called_as;
 mod happened;
 mod ids;
 mod kubernetes;
@@ -18,6 +19,7 @@ mod waiting;
 pub use agent::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run, Whereabouts,
 };
+pub use called_as::CalledAs;
 pub use happened::Happened;
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,

@@ -1,6 +1,6 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
-use crate::{InstanceName, NodeId, ShardName, SlotSet, Unseen, ZoneName};
+use crate::{CalledAs, InstanceName, NodeId, ShardName, SlotSet, Unseen, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -270,6 +270,60 @@ impl fmt::Display for StartFailure {
 }
 
 impl Waiting {
+    /// The instance it is about, if it is about one.
+    pub fn instance(&self) -> Option<&InstanceName> {
+        match self {
+            Self::AgentUnknown { instance, .. }
+            | Self::PodNotRunning { instance, .. }
+            | Self::InstanceDown { instance }
+            | Self::ServerUnknown { instance, .. }
+            | Self::Loading { instance }
+            | Self::Fenced { instance }
+            | Self::Isolated { instance }
+            | Self::PrimaryUnheard { instance }
+            | Self::TestimonyMissing { instance, .. }
+            | Self::StartFailed { instance, .. }
+            | Self::SiblingsUnknown { instance, .. }
+            | Self::CopyOnSibling { instance, .. }
+            | Self::TopologyUnknown { instance }
+            | Self::NameElsewhere { instance }
+            | Self::ViewDiffers { instance }
+            | Self::HeldForFailed { instance, .. }
+            | Self::Stranger { instance }
+            | Self::OpenSlots { instance }
+            | Self::OldOrder { instance }
+            | Self::ConfigDiffers { instance, .. }
+            | Self::RestartNeeded { instance, .. }
+            | Self::PersistenceFailing { instance }
+            | Self::ClusterStateFail { instance } => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// The shard it is about, if it is about one.
+    pub fn shard(&self) -> Option<&ShardName> {
+        match self {
+            Self::AllCopiesMissing { shard }
+            | Self::NoPrimary { shard }
+            | Self::FailingOver { shard }
+            | Self::SwitchingOver { shard }
+            | Self::ReplicasMissing { shard, .. }
+            | Self::ZoneShared { shard, .. } => Some(shard),
+            _ => None,
+        }
+    }
+
+    /// Is the cluster not whole for it? Zones that hold what they should not after a failover or a switchover are told, and mended by
+    /// the controller, and names follow pods in their own time; the cluster is whole all the same.
+    pub fn is_flaw(&self) -> bool {
+        !matches!(self, Self::ZoneMajority { .. } | Self::ZoneShared { .. } | Self::NameElsewhere { .. })
+    }
+
+    /// Is it what a new order looks like until everybody obeys it?
+    pub fn is_order_on_its_way(&self) -> bool {
+        matches!(self, Self::OldOrder { .. } | Self::ConfigDiffers { .. })
+    }
+
     /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })
@@ -278,16 +332,36 @@ impl Waiting {
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, CalledAs::default())
+    }
+}
+
+/// A reason in words, for people who call the command line so.
+struct Told<'a>(&'a Waiting, CalledAs);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, self.1)
+    }
+}
+
+impl Waiting {
+    /// In words; what to type stands there as people call the command line.
+    pub fn told(&self, called: CalledAs) -> String {
+        Told(self, called).to_string()
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, called: CalledAs) -> fmt::Result {
         let names =
             |list: &[InstanceName]| list.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
         match self {
-            Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent is {}", why.0),
+            Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent {}", why.0),
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
             Self::Loading { instance } => write!(f, "{instance}: the server is loading its data"),
             Self::Fenced { instance } => {
-                write!(f, "{instance}: fenced; `valkeeper unfence {instance}` lets it run again")
+                write!(f, "{instance}: fenced; `{called} unfence {instance}` lets it run again")
             }
             Self::Isolated { instance } => write!(
                 f,
@@ -314,7 +388,7 @@ impl fmt::Display for Waiting {
             Self::AllCopiesMissing { shard } => write!(
                 f,
                 "{shard}: every copy of its data is gone (a disk not mounted?); bring one back, or accept the loss with \
-                 `valkeeper failover {shard} --accept-data-loss`"
+                 `{called} failover {shard} --accept-data-loss`"
             ),
             Self::TopologyUnknown { instance } => {
                 write!(
@@ -362,17 +436,14 @@ impl fmt::Display for Waiting {
             }
             Self::RestartNeeded { instance, directives } => write!(
                 f,
-                "{instance}: {} can only change by a restart: `valkeeper restart {instance}`",
+                "{instance}: {} can only change by a restart: `{called} restart {instance}`",
                 directives.join(", ")
             ),
             Self::PersistenceFailing { instance } => {
-                write!(
-                    f,
-                    "{instance}: cannot write its data to disk (full?): see `valkeeper logs {instance}`"
-                )
+                write!(f, "{instance}: cannot write its data to disk (full?): see `{called} logs {instance}`")
             }
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
-            Self::NoSupervisor => f.write_str("no supervisor runs: `valkeeper up FILE` starts one"),
+            Self::NoSupervisor => write!(f, "no supervisor runs: `{called} up FILE` starts one"),
             Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
         }
     }

@@ -2,12 +2,12 @@
 
 use super::up::wait;
 use crate::args::{Args, Format, Within};
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::output::columns;
 use crate::{manifest_file, output, target};
 use serde::Serialize;
 use std::path::Path;
-use std::time::Duration;
 use valkeeper_engine::RandomIds;
 use valkeeper_model::{ClusterSpec, InstanceName, Layout, Refusal, Request, Role, ShardName, ZoneName};
 use valkeeper_plan::controller::change::{self, Difference};
@@ -32,7 +32,8 @@ struct Creation {
 
 pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
     let spec = manifest_file::read(file)?;
-    let dir = target::state_dir(args)?.cluster(&spec.name);
+    target::refuse_another(&args.common, &spec.name)?;
+    let dir = target::state_dir(&args.common)?.cluster(&spec.name);
     let plan = Plan::of(dir.layout()?.as_ref(), &spec, zones)
         .map_err(|refusal| manifest_file::refused(file, refusal))?;
     output::value(format, &plan, || plan.page())
@@ -112,23 +113,23 @@ pub(crate) async fn apply(
     within: Within,
 ) -> anyhow::Result<()> {
     let spec = manifest_file::read(file)?;
-    let dir = target::state_dir(args)?.cluster(&spec.name);
+    target::refuse_another(&args.common, &spec.name)?;
+    let dir = target::state_dir(&args.common)?.cluster(&spec.name);
     if dir.layout()?.is_none() {
         let what = format!("there is no cluster `{}` yet", spec.name);
         return Err(Failure::new(
             Kind::Usage,
             what,
-            format!("`valkeeper up {} --detach` makes it", file.display()),
+            format!("`{} up {} --detach` makes it", called(), file.display()),
         )
         .into());
     }
     manifest_file::check(file, &dir, &spec, &[])?;
-    target::request(&dir, Request::Apply { spec: Box::new(spec) }, Duration::from_secs(within.timeout))
-        .await?;
+    target::request(&dir, Request::Apply { spec: Box::new(spec) }, within.timeout).await?;
     if wait_healthy {
         let status = wait(&dir, within, || Ok(())).await?;
         return output::text(&status.page());
     }
-    eprintln!("applied; `valkeeper status` shows how it goes on");
+    eprintln!("applied; `{} status` shows how it goes on", called());
     Ok(())
 }

@@ -1,20 +1,23 @@
 //! `down` and `delete`.
 
 use crate::args::{Args, Within};
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::target;
 use std::time::Duration;
 use valkeeper_local::{Control, ControlError, ControlRequest};
+use valkeeper_model::Persistence;
 
 pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
-    match Control::new(dir.clone()).ask(&ControlRequest::Down, Duration::from_secs(within.timeout)).await {
+    let dir = target::cluster(&args.common)?;
+    let persistence = dir.layout()?.map(|layout| layout.config.persistence);
+    match Control::new(dir.clone()).ask(&ControlRequest::Down, within.timeout).await {
         Ok(_) => {
             // The lock is given back when the process has ended.
             while dir.supervisor().is_some() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            eprintln!("cluster {} is down; its data is kept", dir.name());
+            eprintln!("cluster {} is down; {}", dir.name(), fate_of_data(persistence));
             Ok(())
         }
         Err(ControlError::NoSupervisor) => {
@@ -23,7 +26,7 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
                 layout.instances.keys().any(|name| dir.server(name).running().is_some())
             });
             if running {
-                let hint = "`valkeeper up FILE --detach` takes them over, then `valkeeper down`";
+                let hint = format!("`{0} up FILE --detach` takes them over, then `{0} down`", called());
                 return Err(Failure::new(
                     Kind::Failed,
                     "servers run, but no supervisor that could stop them in order",
@@ -38,15 +41,22 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     }
 }
 
+fn fate_of_data(persistence: Option<Persistence>) -> &'static str {
+    match persistence {
+        Some(Persistence::None) => "its data is gone with it, as `persistence: none` says",
+        _ => "its data is kept",
+    }
+}
+
 pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
+    let dir = target::cluster(&args.common)?;
     let layout = dir.layout()?;
     let names = || layout.iter().flat_map(|layout| layout.instances.keys());
     if dir.supervisor().is_some() || names().any(|name| dir.server(name).running().is_some()) {
         return Err(Failure::new(
             Kind::Unsafe,
             format!("cluster {} runs", dir.name()),
-            "`valkeeper down` first",
+            format!("`{} down` first", called()),
         )
         .into());
     }

@@ -2,7 +2,7 @@
 
 use super::{Facts, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use valkeeper_model::{Phase, Report, Waiting};
+use valkeeper_model::{CalledAs, Phase, Report, Waiting};
 
 /// What a condition is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +110,15 @@ fn set(
     }
 }
 
+fn told(waiting: &Waiting) -> String {
+    waiting.told(CalledAs::KubectlValkeeper)
+}
+
 /// All that the report and the spec's fate decide. Conditions of others stay.
 pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     let mut conditions = facts.before.map(|before| before.conditions.clone()).unwrap_or_default();
     let said = |which: &dyn Fn(&Waiting) -> bool| {
-        let reasons: Vec<_> =
-            report.waiting.iter().filter(|one| which(one)).map(ToString::to_string).collect();
+        let reasons: Vec<_> = report.waiting.iter().filter(|one| which(one)).map(told).collect();
         reasons.join("; ")
     };
     // A primary that the others hold for serving may still refuse: the engine's do for their first two seconds.
@@ -135,6 +138,11 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         .map(|shard| shard.name.to_string())
         .collect();
     let replicas = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
+    // Nobody follows a primary that is not there.
+    let nobody =
+        (!without_primary.is_empty()).then(|| format!("without a primary: {}", without_primary.join(", ")));
+    let not_followed = nobody.into_iter().chain((!replicas.is_empty()).then(|| replicas.clone()));
+    let not_followed = not_followed.collect::<Vec<_>>().join("; ");
     let zones = said(&|waiting| matches!(waiting, Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. }));
     let formed = matches!(report.phase, Phase::Healthy | Phase::Degraded);
     let exists = !report.shards.is_empty();
@@ -144,7 +152,7 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         set(&mut conditions, (kind, holds, reason, message), facts.generation, facts.now);
     };
     let not_ready = match said(&serving) {
-        why if why.is_empty() => report.waiting.first().map(ToString::to_string).unwrap_or_default(),
+        why if why.is_empty() => report.waiting.first().map(told).unwrap_or_default(),
         why => why,
     };
     set(
@@ -161,9 +169,9 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     );
     set(
         ConditionType::ReplicationHealthy,
-        exists && replicas.is_empty(),
+        exists && replicas.is_empty() && without_primary.is_empty(),
         (Reason::ClusterReplicasHealthy, "every primary has its wanted replicas in sync"),
-        (Reason::ClusterReplicasDegraded, replicas),
+        (Reason::ClusterReplicasDegraded, not_followed),
     );
     set(
         ConditionType::ZoneLossTolerated,
@@ -185,7 +193,9 @@ pub(super) fn of_spec(
     let (holds, reason, message) = match verdict {
         Verdict::Followed => (true, Reason::SpecFollowed, "the spec is followed".to_owned()),
         Verdict::Invalid(refused) => (false, Reason::InvalidSpec, refused.to_string()),
-        Verdict::Unfit(refusal) => (false, Reason::ChangeRefused, refusal.with_hint()),
+        Verdict::Unfit(refusal) => {
+            (false, Reason::ChangeRefused, refusal.with_hint(CalledAs::KubectlValkeeper))
+        }
     };
     set(&mut conditions, (ConditionType::SpecValid, holds, reason, message), generation, now);
     conditions

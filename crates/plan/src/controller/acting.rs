@@ -2,6 +2,7 @@
 
 use super::Command;
 use super::machine::{Controller, Pending};
+use super::requests::HAND_OVER_MS;
 use super::steps::Step;
 use crate::agent::Token;
 use std::collections::BTreeSet;
@@ -53,7 +54,10 @@ impl Controller {
                 self.until_changed.push((request, shard, Some(from)));
                 self.nudged(now);
             }
-            Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
+            Some(Pending::Request { token: by, to, within_ms }) => {
+                self.request_told(by, (to, within_ms), result);
+            }
+            Some(Pending::Switchover(by, _, from)) => self.request_told(by, (from, HAND_OVER_MS), result),
             Some(Pending::Step(step)) => {
                 if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
                     self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));

@@ -2,6 +2,7 @@
 
 use super::places::Places;
 use super::steps::{self, Step};
+use super::telling::Told;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
 use crate::health;
@@ -28,6 +29,7 @@ pub struct Controller {
     pub(super) layout: Option<Layout>,
     pub(super) observation: Option<Observation>,
     pub(super) report: Option<Report>,
+    pub(super) told: Told,
     places: Places,
     pace: Pace,
     /// When the report last changed.
@@ -41,6 +43,8 @@ pub struct Controller {
     pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
     /// Requests that are stored, and done when the status tells of them.
     until_observed: Vec<Token>,
+    /// Fences that are stored, and done when the instance's server is down.
+    pub(super) until_down: Vec<(Token, InstanceName)>,
     /// Primaries that were asked to hand over or to restart, and have not answered.
     pub(super) disturbed: BTreeMap<Token, InstanceName>,
     /// When users last chose the roles of a shard.
@@ -60,8 +64,8 @@ pub struct Controller {
 /// What an answer of an agent is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pending {
-    /// A user's request.
-    Request(Token),
+    /// A user's request, what was asked of whom for it, and how long that may take.
+    Request { token: Token, to: InstanceName, within_ms: u64 },
     /// A user's switchover of that shard, from that primary: done when the status shows another.
     Switchover(Token, ShardName, InstanceName),
     /// A step; recorded if it was done.
@@ -79,6 +83,17 @@ pub(super) struct Wish {
     pub(super) happened: Happened,
     /// The spec that holds from then on, if the request was for one.
     pub(super) spec: Option<Box<ClusterSpec>>,
+    /// What it waits for once the layout is stored.
+    pub(super) done: DoneWhen,
+}
+
+/// When a request whose layout is stored is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DoneWhen {
+    /// After a look: who asks for the status next must not be told of a cluster that has not heard of it.
+    Observed,
+    /// When that instance's server is down.
+    Down(InstanceName),
 }
 
 #[derive(Debug)]
@@ -131,6 +146,8 @@ impl Controller {
             pending: BTreeMap::new(),
             until_changed: Vec::new(),
             until_observed: Vec::new(),
+            until_down: Vec::new(),
+            told: Told::default(),
             disturbed: BTreeMap::new(),
             chosen: BTreeMap::new(),
             followed: false,
@@ -326,8 +343,10 @@ impl Controller {
                         self.spec = *spec;
                     }
                     self.out.push(Command::Record(wish.happened));
-                    // Who asks for the status next must not be told of a cluster that has not heard of it.
-                    self.until_observed.push(wish.token);
+                    match wish.done {
+                        DoneWhen::Observed => self.until_observed.push(wish.token),
+                        DoneWhen::Down(instance) => self.until_down.push((wish.token, instance)),
+                    }
                 }
                 self.provision();
             }
@@ -417,6 +436,7 @@ impl Controller {
         self.observation = Some(observation);
         self.ready = requests;
         self.settle_until_changed(&report);
+        self.settle_until_down();
         let pause = match (nudged, report.healthy) {
             _ if self.queued.len() > self.ready => 0,
             _ if self.moved => 0,
@@ -449,6 +469,22 @@ impl Controller {
             match primary(&shard) {
                 Some(new) if Some(&new) != from.as_ref() => self.answer(token, Ok(())),
                 _ => self.until_changed.push((token, shard, from)),
+            }
+        }
+    }
+
+    fn settle_until_down(&mut self) {
+        for (token, instance) in std::mem::take(&mut self.until_down) {
+            let fenced = self.layout.as_ref().and_then(|layout| layout.instances.get(&instance));
+            if !fenced.is_some_and(|chosen| chosen.fenced) {
+                self.answer(token, Err(Refusal::UnfencedMeanwhile { instance }));
+                continue;
+            }
+            let seen = self.observation.as_ref().and_then(|seen| seen.report(&instance));
+            if seen.is_some_and(valkeeper_model::AgentReport::is_down) {
+                self.answer(token, Ok(()));
+            } else {
+                self.until_down.push((token, instance));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
 use super::change;
-use super::machine::{Controller, Pending, Wish};
+use super::machine::{Controller, DoneWhen, Pending, Wish};
 use crate::agent::Token;
 use crate::health::in_sync;
 use crate::safety::disruption::{busy, may_disturb};
@@ -13,7 +13,7 @@ use valkeeper_model::{
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
-const HAND_OVER_MS: u64 = 30_000;
+pub(super) const HAND_OVER_MS: u64 = 30_000;
 const RESTART_MS: u64 = 120_000;
 
 /// What a request comes to.
@@ -24,6 +24,10 @@ pub(super) enum Decision {
     UntilPrimaryChanges(ShardName, Option<InstanceName>, Vec<(InstanceName, Ask)>),
     /// Commit this layout first.
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
+    /// Commit this layout first; done when that instance is down.
+    CommitUntilDown(Box<Layout>, InstanceName),
+    /// It is on already; done when that instance is down.
+    UntilDown(InstanceName),
     /// There is nothing to do.
     Done,
 }
@@ -38,7 +42,7 @@ impl Controller {
                 {
                     return self.answer(token, Err(refusal));
                 }
-                let mut pending = Pending::Request(token);
+                let mut pending = Pending::Request { token, to: to.clone(), within_ms };
                 if let (Ask::HandOver { .. }, Some(layout)) = (&ask, &self.layout)
                     && let Some(instance) = layout.instances.get(&to)
                 {
@@ -56,15 +60,31 @@ impl Controller {
                 self.until_changed.push((token, shard, from));
             }
             Ok(Decision::Commit(layout, happened, spec)) => {
-                self.commit(*layout, Some(Wish { token, happened, spec }));
+                let done = DoneWhen::Observed;
+                self.commit(*layout, Some(Wish { token, happened, spec, done }));
             }
+            Ok(Decision::CommitUntilDown(layout, instance)) => {
+                let happened = Happened::Fenced { instance: instance.clone() };
+                let done = DoneWhen::Down(instance);
+                self.commit(*layout, Some(Wish { token, happened, spec: None, done }));
+            }
+            Ok(Decision::UntilDown(instance)) => self.until_down.push((token, instance)),
             Ok(Decision::Done) => self.answer(token, Ok(())),
             Err(refusal) => self.answer(token, Err(refusal)),
         }
     }
 
-    pub(super) fn request_told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
-        let result = result.map(|_| ()).map_err(|error| Refusal::Failed { why: error.to_string() });
+    pub(super) fn request_told(
+        &mut self,
+        token: Token,
+        (instance, within_ms): (InstanceName, u64),
+        result: Result<Answer, AskFailed>,
+    ) {
+        let result = result.map(|_| ()).map_err(|error| match error {
+            AskFailed::Unseen(why @ Unseen::Timeout) => Refusal::TimedOut { instance, within_ms, why },
+            AskFailed::Unseen(why) => Refusal::Failed { why: format!("{instance} {why}") },
+            error => Refusal::Failed { why: error.to_string() },
+        });
         self.answer(token, result);
     }
 
@@ -216,13 +236,14 @@ fn failover(
 fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {
     let (shard, known) = locate(sight, instance)?;
     if known.instance.fenced {
-        return Ok(Decision::Done);
+        let is_down = known.report.is_some_and(valkeeper_model::AgentReport::is_down);
+        return Ok(if is_down { Decision::Done } else { Decision::UntilDown(instance.clone()) });
     }
     if !force {
         disturb(sight, shard, &known)?;
     }
     let layout = with_fence(sight.layout, instance, true);
-    Ok(Decision::Commit(Box::new(layout), Happened::Fenced { instance: instance.clone() }, None))
+    Ok(Decision::CommitUntilDown(Box::new(layout), instance.clone()))
 }
 
 fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {
