@@ -264,3 +264,22 @@ impl ClusterDir {
         fs::remove_dir_all(&self.root).map_err(StateError::io(&self.root))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_cluster_outlives_its_purge() {
+        let root = std::env::temp_dir().join(format!("purge-{}-{}", std::process::id(), "x".repeat(LONGEST_SOCKET)));
+        let dir = StateDir::new(root.clone()).cluster(&"demo".parse().unwrap());
+        dir.make().unwrap();
+        let folder = dir.socket_path().parent().unwrap().to_owned();
+        assert!(!folder.starts_with(&root), "the path is not too long for a socket");
+        make_private_dir(&folder).unwrap();
+        fs::write(dir.socket_path(), "").unwrap();
+        dir.purge().unwrap();
+        assert!(!dir.path().exists() && !folder.exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+}

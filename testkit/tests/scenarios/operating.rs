@@ -271,12 +271,9 @@ fn a_command_names_whom_it_is_about_and_what_it_has_done() {
         cluster.check(shown == "slowlog-max-len\n77\n", &format!("{instance}: {shown}"));
     }
     refused(&cluster, &["cli", "--instance", "words-9", "--", "PING"], 2, "no instance");
-    refused(
-        &cluster,
-        &["cli", "--instance", "words-0", "--timeout", "200ms", "--", "DEBUG", "SLEEP", "1"],
-        4,
-        "in time",
-    );
+    // Nine replicas are never there.
+    let wait = ["cli", "--instance", "words-3", "--timeout", "200ms", "--", "WAIT", "9", "2000"];
+    refused(&cluster, &wait, 4, "in time");
 
     // Events, by what they are about.
     let told = cluster.must(&["events", "--type", "switchedover", "--shard", "s0", "--since", "10m"]);
