@@ -271,7 +271,8 @@ mod tests {
 
     #[test]
     fn nothing_of_a_cluster_outlives_its_purge() {
-        let root = std::env::temp_dir().join(format!("purge-{}-{}", std::process::id(), "x".repeat(LONGEST_SOCKET)));
+        let root =
+            std::env::temp_dir().join(format!("purge-{}-{}", std::process::id(), "x".repeat(LONGEST_SOCKET)));
         let dir = StateDir::new(root.clone()).cluster(&"demo".parse().unwrap());
         dir.make().unwrap();
         let folder = dir.socket_path().parent().unwrap().to_owned();

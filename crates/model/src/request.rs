@@ -227,6 +227,8 @@ pub enum Unfit {
     OtherHistory,
     /// Fenced.
     Fenced,
+    /// Its append-only file does not hold everything yet.
+    NotPersisted,
 }
 
 impl fmt::Display for Unfit {
@@ -238,6 +240,7 @@ impl fmt::Display for Unfit {
             Self::NotInSync => "it is not in sync",
             Self::OtherHistory => "its data comes from another history",
             Self::Fenced => "it is fenced",
+            Self::NotPersisted => "its append-only file does not hold all of its data yet",
         })
     }
 }

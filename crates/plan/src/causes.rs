@@ -71,6 +71,7 @@ fn trouble(waiting: &Waiting) -> Option<&InstanceName> {
         | Waiting::TestimonyMissing { instance, .. }
         | Waiting::SiblingsUnknown { instance, .. }
         | Waiting::CopyOnSibling { instance, .. }
+        | Waiting::CopyDoubtful { instance, .. }
         | Waiting::TopologyUnknown { instance } => Some(instance),
         _ => None,
     }

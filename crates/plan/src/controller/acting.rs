@@ -6,7 +6,7 @@ use super::requests::HAND_OVER_MS;
 use super::steps::Step;
 use crate::agent::Token;
 use std::collections::BTreeSet;
-use valkeeper_model::{Answer, Ask, AskFailed, Happened, Millis};
+use valkeeper_model::{AgentReport, Answer, Ask, AskFailed, Happened, Millis, Refusal};
 
 /// How long an agent may take for a step.
 const STEP_MS: u64 = 2_000;
@@ -64,6 +64,23 @@ impl Controller {
                 }
             }
             Some(Pending::Nothing) | None => {}
+        }
+    }
+
+    /// Answers the fences whose server is down by now, or that were lifted before.
+    pub(super) fn settle_until_down(&mut self) {
+        for (token, instance) in std::mem::take(&mut self.until_down) {
+            let fenced = self.layout.as_ref().and_then(|layout| layout.instances.get(&instance));
+            if !fenced.is_some_and(|chosen| chosen.fenced) {
+                self.answer(token, Err(Refusal::UnfencedMeanwhile { instance }));
+                continue;
+            }
+            let seen = self.observation.as_ref().and_then(|seen| seen.report(&instance));
+            if seen.is_some_and(AgentReport::is_down) {
+                self.answer(token, Ok(()));
+            } else {
+                self.until_down.push((token, instance));
+            }
         }
     }
 }

@@ -473,22 +473,6 @@ impl Controller {
         }
     }
 
-    fn settle_until_down(&mut self) {
-        for (token, instance) in std::mem::take(&mut self.until_down) {
-            let fenced = self.layout.as_ref().and_then(|layout| layout.instances.get(&instance));
-            if !fenced.is_some_and(|chosen| chosen.fenced) {
-                self.answer(token, Err(Refusal::UnfencedMeanwhile { instance }));
-                continue;
-            }
-            let seen = self.observation.as_ref().and_then(|seen| seen.report(&instance));
-            if seen.is_some_and(valkeeper_model::AgentReport::is_down) {
-                self.answer(token, Ok(()));
-            } else {
-                self.until_down.push((token, instance));
-            }
-        }
-    }
-
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {
         self.last_token += 1;
         let token = Token(self.last_token);

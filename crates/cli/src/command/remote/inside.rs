@@ -2,12 +2,11 @@
 
 use super::look;
 use super::pipe;
-use crate::args::Format;
-use crate::args::Recipients;
+use crate::args::{Format, Recipients};
 use crate::called::called;
 use crate::command::cli::{Manner, Talk, To};
 use crate::command::drill::far;
-use crate::failure::Kind;
+use crate::failure::{Failure, Kind};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,7 +83,7 @@ pub(in crate::command) async fn inside() -> anyhow::Result<()> {
         Task::Kill { pid } => far::wait_and_kill(pid),
         Task::Cli { command, within_ms, manner } => talk(here, To::Keys, within_ms, manner, &command).await,
         Task::CliTo { command, within_ms, manner, to } => {
-            let place = |(name, host)| (name, Endpoint::new(host, CLIENT_PORT));
+            let place = |(name, host): (String, String)| (name, Endpoint::new(host, CLIENT_PORT));
             let to = To::These(to.into_iter().map(place).collect());
             talk(here, to, within_ms, manner, &command).await
         }
