@@ -44,7 +44,9 @@ impl Product {
         command.env("VALKEEPER_SERVER", &self.server).env_remove("VALKEEPER_CLUSTER").kill_on_drop(true);
         let output = command.output().await.context("run the program")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "valkeeper {}: {}", args.join(" "), said.trim());
+        // `status` says with its exit code that the cluster is not healthy.
+        let told = args.first() == Some(&"status") && output.status.code() == Some(1) && said.is_empty();
+        ensure!(output.status.success() || told, "valkeeper {}: {}", args.join(" "), said.trim());
         Ok(String::from_utf8(output.stdout)?)
     }
 

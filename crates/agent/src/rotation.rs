@@ -103,8 +103,13 @@ impl Rotation {
         if state.settled.as_ref() == Some(&wanted) {
             return;
         }
-        if let Err(error) = self.0.follow(&mut state, wanted, within).await {
-            tracing::warn!(%error, "a changed password has not reached the server yet");
+        if let Err(error) = self.0.follow(&mut state, wanted.clone(), within).await {
+            // A server that stops, or does not answer yet, is no news of a password that nobody has changed.
+            if state.used != wanted || state.noticed.is_some() {
+                tracing::warn!(%error, "a changed password has not reached the server yet");
+            } else {
+                tracing::debug!(%error, "the server could not be asked for its password");
+            }
         }
     }
 }

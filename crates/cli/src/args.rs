@@ -1,6 +1,13 @@
 //! The command line. Parsed here, meant by `command`.
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+mod groups;
+
+pub(crate) use groups::{ManifestArg, Only, Recipients, Since};
+
+use crate::complete;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::ArgValueCandidates;
+use groups::{first_port, time};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,14 +20,39 @@ use valkeeper_model::{ClusterName, InstanceName, Request, ShardName, ZoneName};
     name = "valkeeper",
     version,
     about,
-    after_help = "Examples:\n  valkeeper up examples/cluster.yaml --detach   a cluster on this machine, in seconds\n  valkeeper status                              how it is, and why\n  valkeeper cli -- SET key value                talk to it\n  valkeeper switchover s0                       swap roles without losing a write\n  valkeeper down                                stop it; its data is kept\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused as unsafe, 4 timed out."
+    after_help = "Examples:\n  valkeeper up examples/cluster.yaml --detach   a cluster on this machine, in seconds\n  valkeeper status                              how it is, and why; exit code 1 if it is not healthy\n  valkeeper cli -- SET key value                talk to it\n  valkeeper switchover s0                       swap roles without losing a write\n  valkeeper down                                stop it; its data is kept\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused as unsafe, 4 timed out."
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the program says to itself, in another process or another container. A parser of its own keeps it out of what people are
+/// shown and offered.
+#[derive(Debug, Parser)]
+#[command(name = "valkeeper", version)]
+pub(crate) struct InnerArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Inner,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Common {
     /// Where clusters keep their state and data [default: the user's data folder]
-    #[arg(long, global = true, env = "VALKEEPER_STATE_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "VALKEEPER_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Which cluster [default: the only one]
-    #[arg(long, global = true, env = "VALKEEPER_CLUSTER", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "VALKEEPER_CLUSTER",
+        value_name = "NAME",
+        add = ArgValueCandidates::new(complete::clusters)
+    )]
     pub(crate) cluster: Option<ClusterName>,
     /// Say more on stderr
     #[arg(long, short, global = true)]
@@ -28,15 +60,13 @@ pub(crate) struct Args {
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
     pub(crate) kubernetes: Kubernetes,
-    #[command(subcommand)]
-    pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make the cluster of a manifest, or take up one that exists, and look after it
     #[command(
-        after_help = "Examples:\n  valkeeper up examples/cluster.yaml\n  valkeeper up examples/cluster.yaml --detach --zones a,b,c"
+        after_help = "Examples:\n  valkeeper up examples/cluster.yaml\n  valkeeper up -f examples/cluster.yaml --server ./valkey-server\n  valkeeper up examples/cluster.yaml --detach --zones a,b,c"
     )]
     Up(Up),
     /// Stop the servers and the supervisor; data is kept
@@ -48,8 +78,12 @@ pub(crate) enum Command {
         purge: bool,
     },
     /// Show shards, zones, roles, lag, and why anything is not as it should be
+    #[command(
+        after_help = "Exit codes: 0 healthy, 1 not healthy or it cannot be told, 2 no such cluster, 4 no answer in time.\n\
+                      With --watch: 0 when it was ended."
+    )]
     Status {
-        /// Show it again whenever it changes
+        /// Show it in place as it is now, with the time, until `q` or Ctrl-C; into a file or pipe, each change
         #[arg(long, short)]
         watch: bool,
         #[command(flatten)]
@@ -57,9 +91,8 @@ pub(crate) enum Command {
     },
     /// Show what a manifest would change, and change nothing
     Plan {
-        /// The manifest
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
+        #[command(flatten)]
+        manifest: ManifestArg,
         /// Zones for a cluster that does not exist yet
         #[arg(long, value_delimiter = ',', default_value = "a,b,c", value_name = "ZONES")]
         zones: Vec<ZoneName>,
@@ -67,10 +100,12 @@ pub(crate) enum Command {
         output: Output,
     },
     /// Apply a changed manifest to the running cluster
+    #[command(
+        after_help = "Examples:\n  valkeeper apply -f bigger.yaml --wait\n  sed 's/256mb/1gb/' cluster.yaml | valkeeper apply -f -"
+    )]
     Apply {
-        /// The manifest
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
+        #[command(flatten)]
+        manifest: ManifestArg,
         /// Wait until the cluster is healthy
         #[arg(long)]
         wait: bool,
@@ -80,14 +115,16 @@ pub(crate) enum Command {
     /// Swap the roles of a primary and a replica, without losing a write
     Switchover {
         /// The shard; may be left out if there is one, or if --to names an instance
+        #[arg(add = ArgValueCandidates::new(complete::shards))]
         shard: Option<ShardName>,
         /// The instance that is to become primary [default: the best]
-        #[arg(long, value_name = "INSTANCE")]
+        #[arg(long, value_name = "INSTANCE", add = ArgValueCandidates::new(complete::instances))]
         to: Option<InstanceName>,
     },
     /// Kill a primary and promote a replica; writes that are not replicated yet are lost
     Failover {
         /// The shard
+        #[arg(add = ArgValueCandidates::new(complete::shards))]
         shard: ShardName,
         /// Also if the primary is well
         #[arg(long)]
@@ -99,6 +136,7 @@ pub(crate) enum Command {
     /// Stop an instance and keep it down, also over restarts; a primary hands over first
     Fence {
         /// The instance
+        #[arg(add = ArgValueCandidates::new(complete::instances))]
         instance: InstanceName,
         /// Also if nobody can take over
         #[arg(long)]
@@ -107,45 +145,56 @@ pub(crate) enum Command {
     /// Let a fenced instance run again
     Unfence {
         /// The instance
+        #[arg(add = ArgValueCandidates::new(complete::instances))]
         instance: InstanceName,
     },
     /// Restart an instance; a primary hands over first
     Restart {
         /// The instance
+        #[arg(add = ArgValueCandidates::new(complete::instances))]
         instance: InstanceName,
     },
     /// Show what happened, oldest first
+    #[command(
+        after_help = "Examples:\n  valkeeper events --since 10m\n  valkeeper events --shard s0 --type FailedOver,Died --follow"
+    )]
     Events {
         /// Go on showing what happens
         #[arg(long, short)]
         follow: bool,
+        #[command(flatten)]
+        only: Only,
         #[command(flatten)]
         output: Output,
     },
     /// Show an instance's server log
     Logs {
         /// The instance
+        #[arg(add = ArgValueCandidates::new(complete::instances))]
         instance: InstanceName,
         /// Go on showing
         #[arg(long, short)]
         follow: bool,
         /// Only so many of the last lines
-        #[arg(long, short = 'n', value_name = "LINES", default_value_t = 200)]
+        #[arg(long, visible_alias = "tail", value_name = "LINES", default_value_t = 200)]
         lines: usize,
     },
     /// Send commands to the cluster, following redirects: one after `--`, or one a line from stdin
     ///
-    /// A command without a key, like DBSIZE, is answered by one primary for itself.
+    /// A command without a key, like DBSIZE or FLUSHALL, goes to one primary and is about that one alone, which is said; --instance,
+    /// --all-primaries and --all choose others.
     #[command(
-        after_help = "Examples:\n  valkeeper cli -- SET key value\n  valkeeper cli -o json -- MGET {user}a {user}b\n  printf 'SET a \"two words\"\\nGET a\\n' | valkeeper cli"
+        after_help = "Examples:\n  valkeeper cli -- SET key value\n  valkeeper cli -o json -- MGET {user}a {user}b\n  valkeeper cli --all-primaries -- DBSIZE\n  valkeeper cli --instance demo-0 -- CONFIG GET maxmemory\n  printf 'SET a \"two words\"\\nGET a\\n' | valkeeper cli"
     )]
     Cli {
         /// The command and its arguments
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
-        /// Give up on an answer after so many seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-        timeout: u64,
+        #[command(flatten)]
+        to: Recipients,
+        /// Give up on an answer after this time
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+        timeout: Duration,
         #[command(flatten)]
         output: Output,
     },
@@ -164,9 +213,6 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// The supervisor itself, in the foreground
-    #[command(hide = true)]
-    Supervise(Supervise),
     /// Look after the clusters of a Kubernetes
     #[cfg(feature = "kubernetes")]
     Operator(Operator),
@@ -174,24 +220,30 @@ pub(crate) enum Command {
     #[cfg(feature = "kubernetes")]
     #[command(subcommand)]
     Kube(Kube),
+    /// What only this program says to itself
+    #[command(skip)]
+    Inner(Inner),
+}
+
+/// Commands that the program gives to itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inner {
+    /// The supervisor itself, in the foreground
+    Supervise(Supervise),
     /// The agent in a pod, its first process
     #[cfg(feature = "kubernetes")]
-    #[command(hide = true)]
     Agent,
     /// Copy this program into a folder, for the pod's other container
     #[cfg(feature = "kubernetes")]
-    #[command(hide = true)]
     Install {
         /// The folder
         folder: PathBuf,
     },
     /// Raise the node's limit of waiting connections to the server's
     #[cfg(feature = "kubernetes")]
-    #[command(hide = true)]
     TuneKernel,
     /// In a pod: what the command line outside wants done there; it says so on stdin
     #[cfg(feature = "kubernetes")]
-    #[command(hide = true)]
     Inside,
 }
 
@@ -214,7 +266,7 @@ impl Command {
     pub(crate) fn talks(&self) -> bool {
         match self {
             #[cfg(feature = "kubernetes")]
-            Self::Operator(_) | Self::Agent => true,
+            Self::Operator(_) | Self::Inner(Inner::Agent) => true,
             _ => false,
         }
     }
@@ -235,7 +287,14 @@ pub(crate) struct Kubernetes {
     )]
     pub(crate) asked: bool,
     /// Its namespace [default: that of the context]
-    #[arg(long, short = 'N', global = true, value_name = "NAMESPACE", help_heading = "Kubernetes")]
+    #[arg(
+        long,
+        short = 'n',
+        short_alias = 'N',
+        global = true,
+        value_name = "NAMESPACE",
+        help_heading = "Kubernetes"
+    )]
     pub(crate) namespace: Option<String>,
     /// The context of the kubeconfig [default: the current one]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Kubernetes")]
@@ -255,8 +314,8 @@ impl Kubernetes {
 
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Supervise {
-    /// The manifest
-    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
     /// Failure domains to spread the cluster over
     #[arg(long, value_delimiter = ',', default_value = "a,b,c", value_name = "ZONES")]
     pub(crate) zones: Vec<ZoneName>,
@@ -264,15 +323,11 @@ pub(crate) struct Supervise {
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
     /// Put the instances on free ports from here on; moves those of a cluster that exists and is down
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = first_port())]
     pub(crate) base_port: Option<u16>,
     /// How long the former password is accepted after the file `password` has changed
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
     pub(crate) password_overlap: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, valkeeper_model::spec::InvalidUnit> {
-    valkeeper_model::spec::parse_duration_ms(text).map(Duration::from_millis)
 }
 
 #[cfg(feature = "kubernetes")]
@@ -338,9 +393,9 @@ pub(crate) struct Up {
 
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub(crate) struct Within {
-    /// Give up waiting after so many seconds; what was begun goes on
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub(crate) timeout: u64,
+    /// Give up waiting after this time; what was begun goes on
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, ClapArgs)]
@@ -375,7 +430,7 @@ pub(crate) struct Drill {
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
     /// The first port to try, for `create`
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = first_port())]
     pub(crate) base_port: Option<u16>,
     #[command(flatten)]
     pub(crate) output: Output,

@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT or SIGTERM, for commands that run until they are told to end.
+/// SIGINT, SIGTERM or SIGHUP, for commands that run until they are told to end. A terminal that is closed says SIGHUP: a supervisor that
+/// it ended would leave its servers to nobody.
 pub(crate) struct Ending {
     early: Option<Signal>,
 }
@@ -21,6 +22,7 @@ impl Ending {
     /// Completes when it was told, also before this call if this is process 1.
     pub(crate) fn told(&mut self) -> anyhow::Result<impl Future<Output = ()> + use<>> {
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
         let mut terminate = match self.early.take() {
             Some(early) => early,
             None => signal(SignalKind::terminate()).context("listen for SIGTERM")?,
@@ -29,6 +31,7 @@ impl Ending {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             }
         })
     }

@@ -1,5 +1,6 @@
 //! How the program fails: what, why, what to do, and an exit code that says which kind it was.
 
+use crate::called::called;
 use std::process::ExitCode;
 
 /// The kinds that have an exit code of their own.
@@ -35,16 +36,18 @@ impl From<valkeeper_model::Refusal> for Failure {
             | Refusal::NoSuchShard { .. }
             | Refusal::ShardNotNamed
             | Refusal::ConfigInvalid { .. } => Kind::Usage,
-            Refusal::NotYet { .. } => Kind::TimedOut,
-            Refusal::Failed { .. } | Refusal::NotStored { .. } | Refusal::SamePrimary { .. } => Kind::Failed,
+            Refusal::NotYet { .. } | Refusal::TimedOut { .. } => Kind::TimedOut,
+            Refusal::Failed { .. }
+            | Refusal::NotStored { .. }
+            | Refusal::SamePrimary { .. }
+            | Refusal::UnfencedMeanwhile { .. } => Kind::Failed,
             _ => Kind::Unsafe,
         };
-        Self { kind, what: refusal.to_string(), hint: refusal.hint() }
+        Self { kind, what: refusal.to_string(), hint: refusal.hint(called()) }
     }
 }
 
-/// A program elsewhere has failed and has said why: its exit code is this one's.
-#[cfg(feature = "kubernetes")]
+/// What is to be said has been said, by this program or by one elsewhere: only the exit code is left.
 #[derive(Debug, thiserror::Error)]
 #[error("exit code {0}")]
 pub(crate) struct ToldAlready(pub(crate) u8);
@@ -53,7 +56,7 @@ pub(crate) struct ToldAlready(pub(crate) u8);
 impl From<valkeeper_kube::remote::RemoteError> for Failure {
     fn from(error: valkeeper_kube::remote::RemoteError) -> Self {
         let kind = if error.is_usage() { Kind::Usage } else { Kind::Failed };
-        Self { kind, what: error.to_string(), hint: error.hint() }
+        Self { kind, what: error.to_string(), hint: error.hint(called()) }
     }
 }
 
@@ -66,13 +69,14 @@ impl From<valkeeper_kube::remote::AskError> for Failure {
             AskError::Remote(error) => return error.into(),
             AskError::NobodyLeads { .. } => (
                 Kind::Failed,
-                "nothing was done; `kubectl get pods -A -l app.kubernetes.io/name=valkeeper-operator` shows why",
+                "nothing was done; `kubectl get pods -A -l app.kubernetes.io/name=valkeeper-operator` shows why".to_owned(),
             ),
-            AskError::TimedOut(_) => {
-                (Kind::TimedOut, "what was begun goes on: see `valkeeper status` and `valkeeper events`")
-            }
+            AskError::TimedOut(_) => (
+                Kind::TimedOut,
+                format!("what was begun goes on: see `{0} status` and `{0} events`", called()),
+            ),
             AskError::Interrupted | AskError::TakenAway => {
-                (Kind::Failed, "what was begun goes on: see `valkeeper status`")
+                (Kind::Failed, format!("what was begun goes on: see `{} status`", called()))
             }
         };
         Self::new(kind, error.to_string(), hint)
@@ -81,7 +85,6 @@ impl From<valkeeper_kube::remote::AskError> for Failure {
 
 /// Prints an error and its causes, and gives the exit code.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
-    #[cfg(feature = "kubernetes")]
     if let Some(ToldAlready(code)) = error.downcast_ref() {
         return ExitCode::from(*code);
     }

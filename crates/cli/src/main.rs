@@ -1,20 +1,28 @@
 //! `valkeeper`: runs Valkey and Redis clusters from one manifest.
 
 mod args;
+mod called;
 mod command;
+mod complete;
 mod ending;
 mod failure;
 mod manifest_file;
+mod manifest_text;
 mod output;
 mod patience;
 mod program;
 mod status;
 mod target;
+mod watch;
 
-use clap::Parser as _;
+use args::{Args, Command, InnerArgs};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A shell that wants to know what may follow: answered and ended here.
+    clap_complete::CompleteEnv::with_factory(Args::command).complete();
     // One thread does: the work is waiting, and the fewer threads, the less memory at rest.
     let begun = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let ending = {
@@ -33,7 +41,7 @@ fn main() -> ExitCode {
     let args = parse();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("VALKEEPER_LOG").unwrap_or_else(|_| {
-            tracing_subscriber::EnvFilter::new(if args.verbose || args.command.talks() {
+            tracing_subscriber::EnvFilter::new(if args.common.verbose || args.command.talks() {
                 "info"
             } else {
                 // What its client says of a failure, the failure itself says better.
@@ -53,24 +61,33 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg(not(feature = "kubernetes"))]
-fn parse() -> args::Args {
-    args::Args::parse()
+/// What is asked, by people or by this program itself.
+fn parse() -> Args {
+    let mut words = std::env::args_os();
+    let name = words.next().map(PathBuf::from);
+    // Its own commands come first, before all options.
+    let inner = words.next().filter(|word| InnerArgs::command().find_subcommand(word).is_some());
+    if inner.is_some() {
+        let InnerArgs { common, command } = InnerArgs::parse();
+        return Args { common, command: Command::Inner(command) };
+    }
+    let mut command = Args::command().bin_name(called::by_name(name.as_deref(), false).to_string());
+    let matches = command.clone().get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    #[cfg(feature = "kubernetes")]
+    let args = on_kubernetes_by_name(args, name.as_deref());
+    #[cfg(feature = "kubernetes")]
+    let meant = args.common.kubernetes.is_meant();
+    #[cfg(not(feature = "kubernetes"))]
+    let meant = false;
+    called::note(called::by_name(name.as_deref(), meant));
+    args
 }
 
 /// Called as a plugin of kubectl, it is about Kubernetes.
 #[cfg(feature = "kubernetes")]
-fn parse() -> args::Args {
-    use clap::{CommandFactory as _, FromArgMatches as _};
-    let called = std::env::args_os().next().map(std::path::PathBuf::from);
-    let name = called.as_deref().and_then(std::path::Path::file_stem);
-    if name.is_none_or(|name| name != "kubectl-valkeeper") {
-        return args::Args::parse();
-    }
-    let mut command = args::Args::command().bin_name("kubectl valkeeper");
-    let matches = command.clone().get_matches();
-    let mut args =
-        args::Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
-    args.kubernetes.asked = true;
+fn on_kubernetes_by_name(mut args: Args, name: Option<&std::path::Path>) -> Args {
+    args.common.kubernetes.asked |=
+        called::by_name(name, false) == valkeeper_model::CalledAs::KubectlValkeeper;
     args
 }

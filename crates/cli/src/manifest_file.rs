@@ -2,7 +2,7 @@
 //! the server program; it is told with file and line all the same.
 
 use crate::failure::{Failure, Kind};
-use crate::program;
+use crate::{manifest_text, program};
 use std::path::Path;
 use valkeeper_agent::Program;
 use valkeeper_engine::RandomIds;
@@ -19,8 +19,8 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
 
 /// The same for any place.
 pub(crate) fn read_for(target: Target, file: &Path) -> anyhow::Result<Manifest> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let name = manifest_text::name(file);
+    let text = manifest_text::read(file).map_err(|error| {
         Failure::new(
             Kind::Usage,
             format!("{name}: {error}"),
@@ -108,7 +108,8 @@ pub(crate) fn refuse_invalid_config(
 /// of what would hold it.
 fn place(file: &Path, field: &str) -> String {
     let line = field.rsplit('.').find_map(|key| place_of(file, key));
-    line.map_or_else(|| file.display().to_string(), |line| format!("{}:{}", file.display(), line + 1))
+    let name = manifest_text::name(file);
+    line.map_or_else(|| name.clone(), |line| format!("{name}:{}", line + 1))
 }
 
 /// The line, from 0, that gives this key a value.

@@ -37,6 +37,35 @@ pub(crate) fn lines<T: AsRef<str>>(all: &[T]) -> String {
     all.iter().flat_map(|line| [line.as_ref(), "\n"]).collect()
 }
 
+/// Columns of the terminal that results go to, if they go to one.
+pub(crate) fn width() -> Option<usize> {
+    let out = std::io::stdout();
+    let size = rustix::termios::tcgetwinsize(&out).ok().filter(|size| size.ws_col > 0)?;
+    Some(usize::from(size.ws_col))
+}
+
+/// The same without some columns, the first of these first, until it is as narrow as that.
+pub(crate) fn columns_within(
+    mut rows: Vec<Vec<String>>,
+    width: Option<usize>,
+    dispensable: &[&str],
+) -> String {
+    let mut text = columns(&rows);
+    for name in dispensable {
+        let is_wide = |width: usize| text.lines().any(|line| line.chars().count() > width);
+        if !width.is_some_and(is_wide) {
+            break;
+        }
+        if let Some(at) = rows.first().and_then(|head| head.iter().position(|cell| cell == name)) {
+            for row in rows.iter_mut().filter(|row| row.len() > at) {
+                row.remove(at);
+            }
+            text = columns(&rows);
+        }
+    }
+    text
+}
+
 /// Columns as wide as their widest cell, two spaces apart; no trailing spaces.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let width =
@@ -49,4 +78,24 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_columns() {
+        let rows = || {
+            vec![
+                vec!["NAME".to_owned(), "PID".to_owned(), "ROLE".to_owned()],
+                vec!["a".to_owned(), "1".to_owned(), "primary".to_owned()],
+            ]
+        };
+        let dispensable = ["PID", "GONE"];
+        assert_eq!(columns_within(rows(), None, &dispensable), "NAME  PID  ROLE\na     1    primary\n");
+        assert_eq!(columns_within(rows(), Some(18), &dispensable), "NAME  PID  ROLE\na     1    primary\n");
+        assert_eq!(columns_within(rows(), Some(17), &dispensable), "NAME  ROLE\na     primary\n");
+        assert_eq!(columns_within(rows(), Some(5), &dispensable), "NAME  ROLE\na     primary\n");
+    }
 }

@@ -1,6 +1,7 @@
 //! Waiting for a healthy cluster, and saying what it waits for.
 
 use crate::args::Within;
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::status::Status;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub(crate) struct Patience {
 impl Patience {
     pub(crate) fn new(within: Within) -> Self {
         let now = Instant::now();
-        Self { within: Duration::from_secs(within.timeout), begun: now, said: (now, String::new()) }
+        Self { within: within.timeout, begun: now, said: (now, String::new()) }
     }
 
     /// Is it healthy? Says what it waits for when that is another thing; an error when the time is over.
@@ -26,21 +27,20 @@ impl Patience {
         if status.healthy {
             return Ok(true);
         }
-        let first = status.waiting.first().map(|waiting| waiting.message.clone()).unwrap_or_default();
+        let causes = status.causes();
+        let first = causes.first().map(|cause| cause.message.clone()).unwrap_or_default();
         if self.said.0.elapsed() >= WORTH_TELLING && first != self.said.1 && !first.is_empty() {
-            let more = status.waiting.len().saturating_sub(1);
-            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            let more = match causes.len() {
+                0 | 1 => String::new(),
+                all => format!(" (and {} more)", all - 1),
+            };
             eprintln!("{:>6.1}s  waiting: {first}{more}", self.begun.elapsed().as_secs_f64());
             self.said = (Instant::now(), first);
         }
         if self.begun.elapsed() >= self.within {
-            let reasons: Vec<&str> = status.waiting.iter().map(|waiting| waiting.message.as_str()).collect();
-            let what = format!("not healthy after {} s: {}", self.within.as_secs(), reasons.join("; "));
-            return Err(Failure::new(
-                Kind::TimedOut,
-                what,
-                "it goes on in the background: `valkeeper status --watch`",
-            ));
+            let what = format!("not healthy after {:?}: {}", self.within, status.causes_in_a_line());
+            let hint = format!("it goes on in the background: `{} status --watch`", called());
+            return Err(Failure::new(Kind::TimedOut, what, hint));
         }
         Ok(false)
     }

@@ -1,11 +1,14 @@
 //! How a cluster is, as a document that programs may rely on and a page that people read.
 
-use crate::output::columns;
+use crate::called::called;
+use crate::failure::ToldAlready;
+use crate::output::{columns_within, width};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
+use valkeeper_plan::causes::{self, Cause};
 
 /// `status -o json`. Fields are added, never changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,9 +51,71 @@ pub(crate) struct WaitingFor {
     #[serde(flatten)]
     pub(crate) what: Waiting,
     pub(crate) message: String,
+    /// It follows from the last reason before it that follows from none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) follows: bool,
+}
+
+impl WaitingFor {
+    fn of(cause: Cause) -> Vec<Self> {
+        let told = |what: Waiting, follows| Self { message: what.told(called()), what, follows };
+        let effects = cause.effects.into_iter().map(|effect| told(effect, true));
+        [told(cause.waiting, false)].into_iter().chain(effects).collect()
+    }
+}
+
+/// Effects of a cause that are told; the others are counted.
+const EFFECTS: usize = 3;
+/// Causes that fit into a line.
+const CAUSES: usize = 3;
+
+/// A reason that follows from no other, with what follows from it.
+pub(crate) struct CauseTold<'a> {
+    pub(crate) message: &'a String,
+    effects: Vec<&'a str>,
+}
+
+impl CauseTold<'_> {
+    fn consequences(&self) -> Option<String> {
+        let mut told: Vec<String> =
+            self.effects.iter().take(EFFECTS).map(|text| (*text).to_owned()).collect();
+        match self.effects.len().saturating_sub(EFFECTS) {
+            0 => {}
+            more => told.push(format!("and {more} more")),
+        }
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 impl Status {
+    /// What lies behind all that is not as it should be, each with what follows from it.
+    pub(crate) fn causes(&self) -> Vec<CauseTold<'_>> {
+        let mut causes: Vec<CauseTold<'_>> = Vec::new();
+        for waiting in &self.waiting {
+            match causes.last_mut().filter(|_| waiting.follows) {
+                Some(cause) => cause.effects.push(&waiting.message),
+                None => causes.push(CauseTold { message: &waiting.message, effects: Vec::new() }),
+            }
+        }
+        causes
+    }
+
+    /// The same for an error, which is one line.
+    pub(crate) fn causes_in_a_line(&self) -> String {
+        let causes = self.causes();
+        let told: Vec<&str> = causes.iter().take(CAUSES).map(|cause| cause.message.as_str()).collect();
+        match causes.len().saturating_sub(CAUSES) {
+            0 if told.is_empty() => "nothing was seen of it yet".to_owned(),
+            0 => told.join("; "),
+            more => format!("{}; and {more} more", told.join("; ")),
+        }
+    }
+
+    /// The exit code says whether it is healthy.
+    pub(crate) fn verdict(&self) -> anyhow::Result<()> {
+        if self.healthy { Ok(()) } else { Err(ToldAlready(1).into()) }
+    }
+
     /// Asks the supervisor; without one, tells what the disk knows.
     pub(crate) async fn of(dir: &ClusterDir) -> anyhow::Result<Self> {
         match Control::new(dir.clone()).ask(&ControlRequest::Status, Duration::from_secs(5)).await {
@@ -65,7 +130,7 @@ impl Status {
     }
 
     pub(crate) fn new(cluster: ClusterName, report: Report, supervisor_pid: Option<u32>) -> Self {
-        let told = |what: Waiting| WaitingFor { message: what.to_string(), what };
+        let causes = causes::of(&report);
         Self {
             cluster,
             phase: report.phase,
@@ -73,7 +138,7 @@ impl Status {
             supervisor_pid,
             shards: report.shards,
             instances: report.instances,
-            waiting: report.waiting.into_iter().map(told).collect(),
+            waiting: causes.into_iter().flat_map(WaitingFor::of).collect(),
             operator: None,
             refused: None,
         }
@@ -160,14 +225,17 @@ impl Status {
                 ]);
             }
         }
-        page.push_str(&columns(&rows));
+        page.push_str(&columns_within(rows, width(), &["VERSION", "PID", "LAG", "ZONE"]));
         if let Some(why) = &self.refused {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");
         }
         if !self.waiting.is_empty() {
             page.push_str("\nwaiting for:\n");
-            for waiting in &self.waiting {
-                let _ = writeln!(page, "  - {}", waiting.message);
+            for cause in self.causes() {
+                let _ = writeln!(page, "  - {}", cause.message);
+                if let Some(consequences) = cause.consequences() {
+                    let _ = writeln!(page, "      so: {consequences}");
+                }
             }
         }
         page

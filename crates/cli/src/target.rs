@@ -1,6 +1,7 @@
 //! Which cluster a command is about, and the way to its supervisor.
 
-use crate::args::Args;
+use crate::args::Common;
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlR
 use valkeeper_model::{ClusterName, Refusal, Request};
 
 /// Where clusters are kept: as told, or in the user's data folder.
-pub(crate) fn state_dir(args: &Args) -> anyhow::Result<StateDir> {
-    let path = match &args.state_dir {
+pub(crate) fn state_dir(common: &Common) -> anyhow::Result<StateDir> {
+    let path = match &common.state_dir {
         Some(path) => path.clone(),
         None => data_home()?.join("valkeeper"),
     };
@@ -32,15 +33,15 @@ fn data_home() -> anyhow::Result<PathBuf> {
 }
 
 /// The cluster named, or the only one there is.
-pub(crate) fn cluster(args: &Args) -> anyhow::Result<ClusterDir> {
-    let state = state_dir(args)?;
+pub(crate) fn cluster(common: &Common) -> anyhow::Result<ClusterDir> {
+    let state = state_dir(common)?;
     let names = state.clusters()?;
     let listed = || names.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
-    let name = match (&args.cluster, names.as_slice()) {
+    let name = match (&common.cluster, names.as_slice()) {
         (Some(name), all) if all.contains(name) => name,
         (Some(name), _) => {
             let hint = if names.is_empty() {
-                "`valkeeper up FILE` makes one".to_owned()
+                format!("`{} up FILE` makes one", called())
             } else {
                 format!("there are: {}", listed())
             };
@@ -52,7 +53,7 @@ pub(crate) fn cluster(args: &Args) -> anyhow::Result<ClusterDir> {
             return Err(Failure::new(
                 Kind::Usage,
                 what,
-                "`valkeeper up FILE` makes one; --state-dir looks elsewhere",
+                format!("`{} up FILE` makes one; --state-dir looks elsewhere", called()),
             )
             .into());
         }
@@ -66,6 +67,17 @@ pub(crate) fn cluster(args: &Args) -> anyhow::Result<ClusterDir> {
         }
     };
     Ok(state.cluster(name))
+}
+
+/// A manifest is of one cluster: it must not change another than the one that was named.
+pub(crate) fn refuse_another(common: &Common, manifests: &ClusterName) -> Result<(), Failure> {
+    match common.cluster.as_ref().filter(|named| *named != manifests) {
+        None => Ok(()),
+        Some(named) => {
+            let what = format!("the manifest is of cluster `{manifests}`, not of `{named}`");
+            Err(Failure::new(Kind::Usage, what, "leave --cluster out, or give the manifest of that cluster"))
+        }
+    }
 }
 
 /// Asks the supervisor to do something and waits for the end of it.
@@ -90,12 +102,14 @@ pub(crate) async fn answer(
 pub(crate) fn control_failure(error: &ControlError) -> Failure {
     let what = error.to_string();
     match error {
-        ControlError::NoSupervisor => Failure::new(Kind::Failed, what, "`valkeeper up FILE` starts one"),
+        ControlError::NoSupervisor => {
+            Failure::new(Kind::Failed, what, format!("`{} up FILE` starts one", called()))
+        }
         ControlError::Timeout => Failure::new(
             Kind::TimedOut,
             what,
-            "what was asked may still happen: see `valkeeper status` and `valkeeper events`",
+            format!("what was asked may still happen: see `{0} status` and `{0} events`", called()),
         ),
-        ControlError::Lost(_) => Failure::new(Kind::Failed, what, "see `valkeeper status`"),
+        ControlError::Lost(_) => Failure::new(Kind::Failed, what, format!("see `{} status`", called())),
     }
 }

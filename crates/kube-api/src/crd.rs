@@ -78,6 +78,11 @@ fn column(name: &str, kind: &str, path: &str) -> Value {
     json!({"name": name, "type": kind, "jsonPath": path})
 }
 
+/// Shown by `-o wide` only.
+fn wide(name: &str, kind: &str, path: &str) -> Value {
+    json!({"name": name, "type": kind, "jsonPath": path, "priority": 1})
+}
+
 fn redis_cluster() -> Value {
     let mut spec = fields::object(SPEC);
     spec["description"] = "What is wanted.".into();
@@ -93,8 +98,10 @@ fn redis_cluster() -> Value {
             column("Instances", "integer", ".status.instances"),
             column("Ready", "integer", ".status.readyInstances"),
             column("Phase", "string", ".status.phase"),
-            column("Primary", "string", ".status.currentPrimary"),
+            column("Reason", "string", ".status.waiting[0].reason"),
             column("Age", "date", ".metadata.creationTimestamp"),
+            wide("Slots", "integer", ".status.slotsAssigned"),
+            wide("Message", "string", ".status.waiting[0].message"),
         ]),
         schema: json!({
             "description": "A cluster of Valkey or Redis servers.",

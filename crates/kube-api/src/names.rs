@@ -19,6 +19,8 @@ pub const BUS_PORT: u16 = 16379;
 pub const LABEL_CLUSTER: &str = "redis.io/cluster";
 /// Label: the instance a pod or volume belongs to.
 pub const LABEL_INSTANCE: &str = "redis.io/instance";
+/// An event as programs read it.
+pub const ANNOTATION_HAPPENED: &str = "redis.io/happened";
 /// Label: the observed role of a pod, `primary` or `replica`.
 pub const LABEL_ROLE: &str = "redis.io/role";
 /// Label: what a pod does; [`WORKLOAD_DATA`] for those that hold data.

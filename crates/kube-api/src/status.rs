@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use valkeeper_model::manifest::Refused;
 use valkeeper_model::{
-    AgentReport, InstanceName, InstanceReport, Link, NodeId, Observation, Part, Phase, Refusal, Report, Role,
-    ServerView, ShardName, ShardReport, Slot, SlotRange, SlotSet, Waiting, ZoneName,
+    AgentReport, CalledAs, InstanceName, InstanceReport, Link, NodeId, Observation, Part, Phase, Refusal,
+    Report, Role, ServerView, ShardName, ShardReport, Slot, SlotRange, SlotSet, Waiting, ZoneName,
 };
 
 /// What the operator says of a cluster.
@@ -351,7 +351,11 @@ impl From<&Waiting> for WaitingStatus {
             _ => serde_json::Map::new(),
         };
         let reason = details.remove("reason").and_then(|reason| reason.as_str().map(str::to_owned));
-        Self { reason: reason.unwrap_or_default(), message: waiting.to_string(), details }
+        Self {
+            reason: reason.unwrap_or_default(),
+            message: waiting.told(CalledAs::KubectlValkeeper),
+            details,
+        }
     }
 }
 

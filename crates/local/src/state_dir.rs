@@ -272,8 +272,37 @@ impl ClusterDir {
         replace(&path, valkeeper_engine::password().reveal().as_bytes()).map_err(StateError::io(&path))
     }
 
-    /// Removes the folder with all data in it.
+    /// Removes the folder with all data in it, and the socket's where that is another.
     pub fn purge(&self) -> Result<(), StateError> {
+        let socket = self.socket_path();
+        if let Some(folder) = socket.parent().filter(|folder| *folder != self.root) {
+            match fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::io(folder)(error));
+                }
+                _ => {}
+            }
+        }
         fs::remove_dir_all(&self.root).map_err(StateError::io(&self.root))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_cluster_outlives_its_purge() {
+        let root =
+            std::env::temp_dir().join(format!("purge-{}-{}", std::process::id(), "x".repeat(LONGEST_SOCKET)));
+        let dir = StateDir::new(root.clone()).cluster(&"demo".parse().unwrap());
+        dir.make().unwrap();
+        let folder = dir.socket_path().parent().unwrap().to_owned();
+        assert!(!folder.starts_with(&root), "the path is not too long for a socket");
+        make_private_dir(&folder).unwrap();
+        fs::write(dir.socket_path(), "").unwrap();
+        dir.purge().unwrap();
+        assert!(!dir.path().exists() && !folder.exists());
+        fs::remove_dir_all(root).unwrap();
     }
 }

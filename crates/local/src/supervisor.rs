@@ -42,8 +42,13 @@ pub enum SupervisorError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The socket cannot be made.
-    #[error("cannot listen for commands: {0}")]
-    Socket(std::io::Error),
+    #[error("cannot listen for commands at {path}: {source}")]
+    Socket {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The spec cannot be followed.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -87,7 +92,8 @@ impl Supervisor {
         dir.make()?;
         let lock = dir.lock()?;
         dir.ensure_password()?;
-        let listener = control::listen(&dir).map_err(SupervisorError::Socket)?;
+        let listener = control::listen(&dir)
+            .map_err(|source| SupervisorError::Socket { path: dir.socket_path(), source })?;
         let (report, reports) = watch::channel(None);
         let (event, events) = broadcast::channel(EVENTS_KEPT);
         let watching = Watching { report: reports, events };

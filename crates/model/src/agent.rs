@@ -132,6 +132,7 @@ pub enum DiskAccess {
 }
 
 impl DiskAccess {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn answers(&self) -> bool {
         *self == Self::Answers
     }

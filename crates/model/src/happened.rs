@@ -1,6 +1,8 @@
 //! What has happened, for people and programs to read later.
 
-use crate::{CopySource, CopyState, InstanceName, Role, ShardName, SlowCommand, StartFailure, Waiting};
+use crate::{
+    CalledAs, CopySource, CopyState, InstanceName, Role, ShardName, SlowCommand, StartFailure, Waiting,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -202,10 +204,70 @@ pub enum Happened {
     Stopped,
 }
 
+impl Happened {
+    /// The word that programs know it by.
+    pub fn type_name(&self) -> Option<String> {
+        let value = serde_json::to_value(self).ok()?;
+        value.get("event")?.as_str().map(str::to_owned)
+    }
+
+    /// The instances it is about.
+    pub fn instances(&self) -> Vec<&InstanceName> {
+        match self {
+            Self::Started { instance }
+            | Self::Adopted { instance }
+            | Self::Died { instance, .. }
+            | Self::Unresponsive { instance, .. }
+            | Self::NodesConfRebuilt { instance }
+            | Self::Fenced { instance }
+            | Self::Unfenced { instance }
+            | Self::Isolated { instance, .. }
+            | Self::IsolationEnded { instance, .. }
+            | Self::StartFailed { instance, .. }
+            | Self::PasswordAdded { instance, .. }
+            | Self::CopiesDiffer { instance, .. }
+            | Self::CopySetAside { instance, .. }
+            | Self::PasswordReplaced { instance } => vec![instance],
+            Self::FailedOver { from, to, .. }
+            | Self::SwitchedOver { from, to, .. }
+            | Self::BetterCopyPromoted { from, to, .. } => vec![from, to],
+            Self::TakenOver { to, .. } => vec![to],
+            Self::BecameUnhealthy { waiting } => waiting.instance().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The shard it is about, if it names one.
+    pub fn shard(&self) -> Option<&ShardName> {
+        match self {
+            Self::FailedOver { shard, .. }
+            | Self::BetterCopyPromoted { shard, .. }
+            | Self::TakenOver { shard, .. }
+            | Self::SwitchedOver { shard, .. }
+            | Self::SwitchoverAbandoned { shard, .. }
+            | Self::Isolated { shard, .. }
+            | Self::IsolationEnded { shard, .. }
+            | Self::LossAccepted { shard } => Some(shard),
+            Self::BecameUnhealthy { waiting } => waiting.shard(),
+            _ => None,
+        }
+    }
+
+    /// In words; what to type stands there as people call the command line.
+    pub fn told(&self, called: CalledAs) -> String {
+        match self {
+            Self::BecameUnhealthy { waiting } => format!("cluster not healthy: {}", waiting.told(called)),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Founded { instances } => write!(f, "cluster founded with {instances} instances"),
+            Self::Founded { instances } => {
+                write!(f, "cluster laid out: {instances} instances are to be made")
+            }
             Self::Formed => f.write_str("cluster formed: all slots are served"),
             Self::Started { instance } => write!(f, "{instance} started"),
             Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),
@@ -293,7 +355,7 @@ impl fmt::Display for Happened {
                 write!(f, "{instance}: {} changed by hand and put back", directives.join(", "))
             }
             Self::BecameHealthy => f.write_str("cluster healthy"),
-            Self::BecameUnhealthy { waiting } => write!(f, "cluster not healthy: {waiting}"),
+            Self::BecameUnhealthy { .. } => f.write_str(&self.told(CalledAs::default())),
             Self::Stopped => f.write_str("supervisor stopped"),
         }
     }

@@ -297,15 +297,15 @@ pub enum Unseen {
 impl fmt::Display for Unseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotAsked => "not asked yet",
-            Self::Timeout => "no answer in time",
-            Self::Unreachable => "unreachable",
-            Self::AuthRefused => "refused our password",
+            Self::NotAsked => "has not been asked yet",
+            Self::Timeout => "did not answer in time",
+            Self::Unreachable => "cannot be reached",
+            Self::AuthRefused => "refuses the password",
             Self::Garbled => "gave an answer that could not be understood",
-            Self::NotRunning => "not running",
-            Self::Loading => "loading its data",
-            Self::DiskSilent => "held up: its disk does not answer",
-            Self::NoDescriptors => "not seen: no file descriptor is left to ask with",
+            Self::NotRunning => "does not run",
+            Self::Loading => "is loading its data",
+            Self::DiskSilent => "is held up: its disk does not answer",
+            Self::NoDescriptors => "was not seen: no file descriptor is left to ask with",
         })
     }
 }

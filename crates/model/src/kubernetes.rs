@@ -223,7 +223,10 @@ mod tests {
         assert_eq!(two.refuse_change_from(&one), None);
         // Another way to write the same.
         assert_eq!(volume("1024Mi", 1 << 30).refuse_change_from(&one), None);
-        let refusal = one.refuse_change_from(&two).as_ref().map(Refusal::with_hint);
+        let refusal = one
+            .refuse_change_from(&two)
+            .as_ref()
+            .map(|refusal| refusal.with_hint(crate::CalledAs::default()));
         assert_eq!(
             refusal.as_deref(),
             Some(

@@ -2,6 +2,7 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod called_as;
 mod client_trouble;
 mod copy;
 mod happened;
@@ -24,6 +25,7 @@ pub use agent::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole, LookRefused,
     Member, Process, ReplicaStanding, Run, Whereabouts,
 };
+pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
 pub use happened::{AsideCause, Happened};

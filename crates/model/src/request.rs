@@ -1,6 +1,6 @@
 //! What users may ask of a running cluster, and why it may be refused.
 
-use crate::{InstanceName, InvalidDirective, PasswordFault, ShardName, Waiting};
+use crate::{CalledAs, InstanceName, InvalidDirective, PasswordFault, ShardName, Unseen, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -193,6 +193,22 @@ pub enum Refusal {
         /// What happened.
         why: String,
     },
+    /// Somebody lifted the fence before the server was down.
+    #[error("{instance} was unfenced before it was down")]
+    UnfencedMeanwhile {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// It was begun, and is not over yet; what was begun goes on.
+    #[error("not done within {} s: {instance} {why}", .within_ms / 1_000)]
+    TimedOut {
+        /// Who was asked.
+        instance: InstanceName,
+        /// How long it was waited for, milliseconds.
+        within_ms: u64,
+        /// What is known of the one that was asked.
+        why: Unseen,
+    },
     /// The new layout could not be stored, so that nothing was done.
     #[error("the new state could not be stored: {why}")]
     NotStored {
@@ -208,25 +224,25 @@ fn named(secret: Option<&String>) -> String {
 
 impl Refusal {
     /// With what to do about it, for where there is one text only.
-    pub fn with_hint(&self) -> String {
-        let hint = self.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    pub fn with_hint(&self, called: CalledAs) -> String {
+        let hint = self.hint(called).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
         format!("{self}{hint}")
     }
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// What to do about it; what to type stands there as people call the command line.
+    pub fn hint(&self, called: CalledAs) -> Option<String> {
         Some(match self {
             Self::NoSuchShard { .. } | Self::NoSuchInstance { .. } | Self::ShardNotNamed => {
-                "`valkeeper status` lists shards and instances".to_owned()
+                format!("`{called} status` lists shards and instances")
             }
             Self::NoSuccessor { .. }
             | Self::Disrupted { .. }
             | Self::MajorityAtRisk { .. }
             | Self::NotASuccessor { .. } => {
-                "`valkeeper status` says what the cluster waits for; try again when it is healthy".to_owned()
+                format!("`{called} status` says what the cluster waits for; try again when it is healthy")
             }
             Self::PrimaryIsWell { .. } => {
-                "use `valkeeper switchover`, or `--force` if you mean it".to_owned()
+                format!("use `{called} switchover`, or `--force` if you mean it")
             }
             Self::CannotChange { .. } | Self::CannotShrink { .. } => {
                 "put the old value back, or make a new cluster".to_owned()
@@ -239,8 +255,12 @@ impl Refusal {
             Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),
             Self::PasswordUnusable { .. } => "put a usable password back; nothing was stopped".to_owned(),
             Self::Impossible(impossible) => return impossible.hint(),
+            Self::TimedOut { .. } => {
+                format!("what was begun goes on: see `{called} status` and `{called} events`")
+            }
             Self::NotStored { .. } => "is the state directory full or read-only?".to_owned(),
-            Self::AlreadyPrimary { .. }
+            Self::UnfencedMeanwhile { .. }
+            | Self::AlreadyPrimary { .. }
             | Self::NoPrimary { .. }
             | Self::SamePrimary { .. }
             | Self::NotYet { .. }

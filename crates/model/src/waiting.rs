@@ -1,8 +1,8 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 use crate::{
-    AccessFault, CopyState, InstanceName, InvalidDirective, PasswordFault, Paused, ReplicaCause, ShardName,
-    SlotSet, StartFailure, Unseen, ZoneName,
+    AccessFault, CalledAs, CopyState, InstanceName, InvalidDirective, PasswordFault, Paused, ReplicaCause,
+    ShardName, SlotSet, StartFailure, Unseen, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -375,6 +375,69 @@ impl From<Unseen> for UnseenWord {
 }
 
 impl Waiting {
+    /// The instance it is about, if it is about one.
+    pub fn instance(&self) -> Option<&InstanceName> {
+        match self {
+            Self::AgentUnknown { instance, .. }
+            | Self::PodNotRunning { instance, .. }
+            | Self::InstanceDown { instance }
+            | Self::ServerUnknown { instance, .. }
+            | Self::Loading { instance }
+            | Self::Fenced { instance }
+            | Self::Isolated { instance }
+            | Self::PrimaryUnheard { instance }
+            | Self::TestimonyMissing { instance, .. }
+            | Self::StartFailed { instance, .. }
+            | Self::SiblingsUnknown { instance, .. }
+            | Self::CopyOnSibling { instance, .. }
+            | Self::CopyDoubtful { instance, .. }
+            | Self::AofIncomplete { instance }
+            | Self::TopologyUnknown { instance }
+            | Self::NameElsewhere { instance }
+            | Self::ViewDiffers { instance }
+            | Self::HeldForFailed { instance, .. }
+            | Self::Stranger { instance }
+            | Self::OpenSlots { instance }
+            | Self::OldOrder { instance }
+            | Self::ConfigDiffers { instance, .. }
+            | Self::RestartNeeded { instance, .. }
+            | Self::PersistenceFailing { instance }
+            | Self::ClusterStateFail { instance } => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// The shard it is about, if it is about one.
+    pub fn shard(&self) -> Option<&ShardName> {
+        match self {
+            Self::AllCopiesMissing { shard }
+            | Self::CopyDoubtful { shard, .. }
+            | Self::NoPrimary { shard }
+            | Self::FailingOver { shard }
+            | Self::SwitchingOver { shard }
+            | Self::ReplicasMissing { shard, .. }
+            | Self::ZoneShared { shard, .. } => Some(shard),
+            _ => None,
+        }
+    }
+
+    /// Is the cluster not whole for it? Zones that hold what they should not after a failover or a switchover are told, and mended by
+    /// the controller, and names follow pods in their own time; the cluster is whole all the same.
+    pub fn is_flaw(&self) -> bool {
+        !matches!(
+            self,
+            Self::ZoneMajority { .. }
+                | Self::ZoneShared { .. }
+                | Self::NameElsewhere { .. }
+                | Self::ConfigByHand { .. }
+        )
+    }
+
+    /// Is it what a new order looks like until everybody obeys it?
+    pub fn is_order_on_its_way(&self) -> bool {
+        matches!(self, Self::OldOrder { .. } | Self::ConfigDiffers { .. })
+    }
+
     /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?
     pub fn asks_for_loss(&self) -> bool {
         matches!(self, Self::AllCopiesMissing { .. } | Self::CopyDoubtful { .. })
@@ -393,15 +456,35 @@ impl Waiting {
 }
 
 impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, CalledAs::default())
+    }
+}
+
+/// A reason in words, for people who call the command line so.
+struct Told<'a>(&'a Waiting, CalledAs);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, self.1)
+    }
+}
+
+impl Waiting {
+    /// In words; what to type stands there as people call the command line.
+    pub fn told(&self, called: CalledAs) -> String {
+        Told(self, called).to_string()
+    }
+
     #[expect(
         clippy::too_many_lines,
         reason = "one arm for each reason: split, a missing one would be no error"
     )]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, called: CalledAs) -> fmt::Result {
         let names =
             |list: &[InstanceName]| list.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
         match self {
-            Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent is {}", why.0),
+            Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent {}", why.0),
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
             Self::NotMade { kind, name, why, .. } => write!(f, "{kind} {name} cannot be made: {why}"),
             Self::NotOurs { kind, name, .. } => write!(
@@ -451,7 +534,7 @@ impl fmt::Display for Waiting {
                 write!(f, "{instance}: its disk does not answer; what waits for it goes on when it does")
             }
             Self::Fenced { instance } => {
-                write!(f, "{instance}: fenced; `valkeeper unfence {instance}` lets it run again")
+                write!(f, "{instance}: fenced; `{called} unfence {instance}` lets it run again")
             }
             Self::Isolated { instance } => write!(
                 f,
@@ -479,7 +562,7 @@ impl fmt::Display for Waiting {
                 write!(
                     f,
                     "{instance}: not started: {state}, and no other copy of {shard} is known; put the right files back, or \
-                     accept the loss with `valkeeper failover {shard} --accept-data-loss`"
+                     accept the loss with `{called} failover {shard} --accept-data-loss`"
                 )
             }
             Self::AofIncomplete { instance } => write!(
@@ -489,7 +572,7 @@ impl fmt::Display for Waiting {
             Self::AllCopiesMissing { shard } => write!(
                 f,
                 "{shard}: every copy of its data is gone (a disk not mounted?); bring one back, or accept the loss with \
-                 `valkeeper failover {shard} --accept-data-loss`"
+                 `{called} failover {shard} --accept-data-loss`"
             ),
             Self::TopologyUnknown { instance } => {
                 write!(
@@ -547,7 +630,7 @@ impl fmt::Display for Waiting {
             }
             Self::RestartNeeded { instance, directives } => write!(
                 f,
-                "{instance}: {} can only change by a restart: `valkeeper restart {instance}`",
+                "{instance}: {} can only change by a restart: `{called} restart {instance}`",
                 directives.join(", ")
             ),
             Self::ConfigInvalid { instance, directives } => write!(
@@ -567,13 +650,10 @@ impl fmt::Display for Waiting {
                 )
             }
             Self::PersistenceFailing { instance } => {
-                write!(
-                    f,
-                    "{instance}: cannot write its data to disk (full?): see `valkeeper logs {instance}`"
-                )
+                write!(f, "{instance}: cannot write its data to disk (full?): see `{called} logs {instance}`")
             }
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
-            Self::NoSupervisor => f.write_str("no supervisor runs: `valkeeper up FILE` starts one"),
+            Self::NoSupervisor => write!(f, "no supervisor runs: `{called} up FILE` starts one"),
             Self::NotProvisioned { why } => write!(f, "instances cannot be given what they run on: {why}"),
             Self::DefinitionOlder { fields } => write!(
                 f,

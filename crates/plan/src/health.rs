@@ -35,18 +35,7 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     waiting.sort();
     waiting.dedup();
     let serving = sight.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
-    // Zones that hold what they should not after a failover or a switchover are told, and mended by the controller, and names follow
-    // pods in their own time; the cluster is whole all the same.
-    let no_flaw = |reason: &Waiting| {
-        matches!(
-            reason,
-            Waiting::ZoneMajority { .. }
-                | Waiting::ZoneShared { .. }
-                | Waiting::NameElsewhere { .. }
-                | Waiting::ConfigByHand { .. }
-        )
-    };
-    let healthy = waiting.iter().all(no_flaw);
+    let healthy = !waiting.iter().any(Waiting::is_flaw);
     let phase = match (healthy, sight.layout.formed, serving) {
         (true, ..) => Phase::Healthy,
         (false, false, _) => Phase::Creating,
@@ -377,7 +366,7 @@ fn instance_report(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Inst
         name: instance.name.clone(),
         shard: shard.name.clone(),
         zone: instance.instance.zone.clone(),
-        role: view.map(|view| view.replication.role()),
+        role: view.map(|view| view.replication.role()).filter(|role| !second_primary(shard, instance, *role)),
         address: instance.report.map(|report| report.address.to_string()),
         pid: instance.report.and_then(|report| match report.process {
             valkeeper_model::Process::Running { pid, .. } => pid,
@@ -387,6 +376,12 @@ fn instance_report(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Inst
         lag_bytes,
         fenced: instance.instance.fenced,
     }
+}
+
+/// Does it call itself the primary of a shard that another serves? A server that comes back does, until it has learned of its successor:
+/// its role is not known before.
+fn second_primary(shard: &ShardSight<'_>, instance: &InstanceSight<'_>, role: Role) -> bool {
+    role == Role::Primary && shard.primary().is_some_and(|primary| primary.name != instance.name)
 }
 
 /// Does it refuse writes because it may have been replaced?

@@ -7,6 +7,7 @@
 //! | [`safety`] | the laws of `docs/safety.md`, one function each |
 //! | [`belief`] | what servers believe the cluster to be, each distinct belief examined once |
 //! | [`health`] | what is wrong, in typed reasons (law 8) |
+//! | [`causes`] | which reasons are causes, and which follow from one |
 //! | [`agent`] | what the supervisor of one server does: start, watch, fail over, hand over, stop |
 //! | [`controller`] | what the cluster's controller does: commit, order, take over, rewire, switch back |
 //! | [`nodes_conf`] | the nodes.conf a server starts with |
@@ -14,6 +15,7 @@
 
 pub mod agent;
 pub mod belief;
+pub mod causes;
 pub mod config;
 pub mod controller;
 pub mod health;

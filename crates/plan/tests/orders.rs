@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Ask, ClusterSpec, DiskRole, Incarnation, InstanceName, Link,
-    Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication, ReplicationId, Request,
-    ServerView, TopologyNode, Unseen, Waiting, ZoneName, manifest,
+    Activity, Address, AgentOrder, AgentReport, Ask, ClusterSpec, DiskRole, Happened, Incarnation,
+    InstanceName, Link, Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication,
+    ReplicationId, Request, ServerView, TopologyNode, Unseen, Waiting, ZoneName, manifest,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, Controller, Event, Pace};
@@ -274,4 +274,73 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
         commands.iter().any(|one| matches!(one, Command::Answer { .. } | Command::Tell { .. })),
         "{commands:?}"
     );
+}
+
+fn seen_at(
+    controller: &mut Controller,
+    at: u64,
+    instances: BTreeMap<InstanceName, Observed<AgentReport>>,
+) -> Vec<Command> {
+    let observation = Observation { at: Millis(at), instances, names_elsewhere: BTreeSet::new() };
+    controller.handle(Millis(at), Event::Observed(observation))
+}
+
+/// Health as the events tell it.
+fn told(commands: &[Command]) -> Vec<&'static str> {
+    let told = commands.iter().filter_map(|command| match command {
+        Command::Record(Happened::BecameHealthy) => Some("healthy"),
+        Command::Record(Happened::BecameUnhealthy { .. }) => Some("unhealthy"),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// A cluster that is whole, whose controller has just stored that, and its agents' reports from before that order.
+fn whole() -> (Controller, BTreeMap<InstanceName, Observed<AgentReport>>) {
+    let (mut controller, given) = ordered(|_| ());
+    let places: BTreeMap<_, _> =
+        given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
+    let running: BTreeMap<_, _> =
+        given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
+    let commands = seen_at(&mut controller, 1, running.clone());
+    assert_eq!(told(&commands), ["healthy"]);
+    assert!(commands.iter().any(|command| matches!(command, Command::Commit { .. })), "it is not formed");
+    controller.handle(Millis(2), Event::Committed(Ok(())));
+    controller.handle(Millis(2), Event::Provisioned(Ok(places)));
+    (controller, running)
+}
+
+/// Alerts hang on these events: an order that is on its way is no trouble, one that is not obeyed is.
+#[test]
+fn a_cluster_is_not_unwell_for_an_order_that_is_on_its_way() {
+    let (mut controller, running) = whole();
+    assert_eq!(told(&seen_at(&mut controller, 3, running.clone())), [""; 0]);
+    controller.handle(Millis(5_004), Event::Tick);
+    assert_eq!(told(&seen_at(&mut controller, 5_004, running)), ["unhealthy"]);
+}
+
+#[test]
+fn a_fence_is_done_when_its_server_is_down() {
+    let (mut controller, running) = whole();
+    let fenced = name(3);
+    let ask =
+        Event::Asked { token: Token(7), request: Request::Fence { instance: fenced.clone(), force: false } };
+    controller.handle(Millis(3), ask);
+    let commands = seen_at(&mut controller, 4, running.clone());
+    let commands = [commands, seen_at(&mut controller, 5, running.clone())].concat();
+    assert!(commands.iter().any(|command| matches!(command, Command::Commit { .. })), "{commands:?}");
+    let answered = |commands: &[Command]| {
+        commands.iter().any(|command| matches!(command, Command::Answer { token: Token(7), .. }))
+    };
+    assert!(!answered(&commands));
+    controller.handle(Millis(6), Event::Committed(Ok(())));
+    controller.handle(Millis(6), Event::Provisioned(Ok(BTreeMap::new())));
+    assert!(!answered(&seen_at(&mut controller, 7, running.clone())), "its server still runs");
+    let mut down = running;
+    if let Some(Observed::Known(report)) = down.get_mut(&fenced) {
+        report.process = Process::Down;
+        report.server = Observed::Unknown(Unseen::NotRunning);
+    }
+    controller.handle(Millis(5_000), Event::Tick);
+    assert!(answered(&seen_at(&mut controller, 5_000, down)));
 }

@@ -29,7 +29,7 @@ fn the_commands_of_the_laptop() {
     cluster.said(&["cli", "--", "SET", "greeting", "two words"]);
     let said = cluster.said(&["cli", "--", "GET", "greeting"]);
     cluster.check(said.contains("two words"), &format!("cli says {said}"));
-    cluster.check(!cluster.said(&["logs", &replica, "-n", "5"]).is_empty(), "no log");
+    cluster.check(!cluster.said(&["logs", &replica, "--tail", "5"]).is_empty(), "no log");
     cluster.check(cluster.said(&["connect"]).contains("cache-any"), "connect does not name the Service");
     let file = std::env::temp_dir().join(format!("plan-{}.yaml", std::process::id()));
     std::fs::write(&file, cluster.manifest()).expect("writable");

@@ -142,3 +142,19 @@ fn a_creation_is_cut_short_many_times_over() {
         Traffic::start(&cluster).finish(0);
     }
 }
+
+/// A terminal that is closed ends what runs in it: servers must not be left to nobody.
+#[test]
+fn a_supervisor_whose_terminal_is_closed_stops_its_servers() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("closed"));
+    let mut supervisor = foreground(&cluster);
+    cluster.until("it is whole", || cluster.try_status().filter(|status| status.healthy));
+    process::signal(supervisor.id(), process::Signal::HUP);
+    let ended = supervisor.wait().unwrap();
+    cluster.check(ended.success(), &format!("it ended with {ended}"));
+    let left = process::of_folder(place.path());
+    cluster.check(left.is_empty(), &format!("these still run: {left:?}"));
+    let said = cluster.run(&["status"]);
+    cluster.check(said.code == Some(1) && said.out.contains("(down)"), &format!("{said:?}"));
+}

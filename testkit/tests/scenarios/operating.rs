@@ -20,6 +20,8 @@ fn status_and_connect_tell_what_programs_rely_on() {
     let cluster = Cluster::started(&place, Manifest::new("told"));
     let json = |args: &[&str]| -> serde_json::Value { serde_json::from_str(&cluster.must(args)).unwrap() };
     let status = json(&["status", "-o", "json"]);
+    cluster
+        .check(cluster.run(&["status"]).code == Some(0), "a healthy cluster's status ends with another code");
     let fields = |value: &serde_json::Value, wanted: &[&str]| {
         for name in wanted {
             cluster.check(!value[name].is_null(), &format!("{name} is missing in {value}"));
@@ -52,6 +54,12 @@ fn status_and_connect_tell_what_programs_rely_on() {
     // A reason is told with a word for programs and a sentence for people.
     cluster.must(&["fence", &cluster.replica("s0")]);
     let status = cluster.until_waits_for("Fenced");
+    let page = cluster.run(&["status"]);
+    cluster.check(page.code == Some(1) && page.err.is_empty(), &format!("{page:?}"));
+    // The cause first, and under it what follows: the replica that is missing is no cause of its own.
+    let causes: Vec<&str> = page.out.lines().filter(|line| line.starts_with("  - ")).collect();
+    cluster.check(causes.len() == 1 && causes[0].contains("fenced"), &page.out);
+    cluster.check(page.out.contains("      so: s0: 0 of 1 replicas in sync"), &page.out);
     cluster.check(!status.healthy && status.reasons().contains("unfence"), &status.reasons());
 }
 
@@ -93,10 +101,11 @@ fn a_fenced_instance_stays_down_until_it_is_unfenced() {
     let cluster = Cluster::started(&place, Manifest::new("fence").roles_stay());
     let traffic = Traffic::start(&cluster);
     traffic.more(50);
-    // A primary hands over first.
-    cluster.must(&["fence", "fence-0"]);
+    // A primary hands over first; it is down when the command ends, which says so.
+    let said = cluster.run(&["fence", "fence-0"]);
     let down = || cluster.status().instance("fence-0").pid.is_none().then_some(());
-    cluster.until("it is down", down);
+    cluster.check(said.code == Some(0) && down().is_some(), &format!("it ended before the server: {said:?}"));
+    cluster.check(said.err.contains("fence-3 is primary in its place"), &said.err);
     cluster.check(cluster.primary("s0") == "fence-3", "it did not hand over");
     refused(&cluster, &["fence", "fence-3"], 3, "no replica of s0 can take over");
     refused(&cluster, &["restart", "fence-3"], 3, "no replica of s0 can take over");
@@ -131,9 +140,20 @@ fn a_fence_that_is_lifted_at_once_leaves_nothing_down() {
         let primary = cluster.primary("s1");
         for instance in [cluster.replica("s0"), primary] {
             // Refused, rightly, while the shard is still busy with the last round (law 6).
-            cluster.eventually(&["fence", &instance]);
+            let mut fence = cluster.until("the fence is set", || {
+                let mut fence = cluster.command(&["fence", &instance]);
+                let mut fence = fence.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+                let fenced = cluster.until("it is fenced or refused", || {
+                    let refused = fence.try_wait().unwrap().is_some_and(|ended| !ended.success());
+                    let fenced = cluster.status().instance(&instance).fenced;
+                    (refused || fenced).then_some(fenced)
+                });
+                fenced.then_some(fence)
+            });
             std::thread::sleep(std::time::Duration::from_millis(later));
             cluster.must(&["unfence", &instance]);
+            // It waited for the server to be down, or was overtaken: it ends either way.
+            fence.wait().unwrap();
             cluster.until_whole();
         }
     }
@@ -259,4 +279,58 @@ fn a_request_whose_client_has_gone_is_not_begun() {
     let changed = before.iter().filter(|one| !after.contains(one)).count();
     cluster.check(changed == 1, &format!("{before:?} became {after:?}"));
     cluster.check(cluster.events_since(seen, "FailedOver").is_empty(), "a primary was replaced");
+}
+
+#[test]
+fn a_command_names_whom_it_is_about_and_what_it_has_done() {
+    let place = Place::new();
+    let mut cluster = Cluster::started(&place, Manifest::new("words").roles_stay());
+    let said = cluster.run(&["switchover", "s0"]);
+    let told = "s0 switched over from words-0 to words-3";
+    cluster
+        .check(said.code == Some(0) && said.out.is_empty() && said.err.contains(told), &format!("{said:?}"));
+
+    // A command without a key is about one server; which, and how to ask others, is said.
+    let said = cluster.run(&["cli", "--", "DBSIZE"]);
+    cluster.check(
+        said.out == "0\n" && said.err.contains("words-") && said.err.contains("--all"),
+        &format!("{said:?}"),
+    );
+    let said = cluster.run(&["cli", "--all-primaries", "--", "DBSIZE"]);
+    cluster.check(said.out == "words-1: 0\nwords-2: 0\nwords-3: 0\n", &format!("{said:?}"));
+    cluster.must(&["cli", "--all", "--", "CONFIG", "SET", "slowlog-max-len", "77"]);
+    for instance in cluster.instance_names() {
+        let shown = cluster.must(&["cli", "--instance", &instance, "--", "CONFIG", "GET", "slowlog-max-len"]);
+        cluster.check(shown == "slowlog-max-len\n77\n", &format!("{instance}: {shown}"));
+    }
+    refused(&cluster, &["cli", "--instance", "words-9", "--", "PING"], 2, "no instance");
+    // Nine replicas are never there.
+    let wait = ["cli", "--instance", "words-3", "--timeout", "200ms", "--", "WAIT", "9", "2000"];
+    refused(&cluster, &wait, 4, "in time");
+
+    // Events, by what they are about.
+    let told = cluster.must(&["events", "--type", "switchedover", "--shard", "s0", "--since", "10m"]);
+    cluster.check(told.lines().count() == 1 && told.contains("words-3"), &told);
+    let none = cluster.run(&["events", "--type", "SwitchedOver", "--shard", "s1"]);
+    cluster.check(none.code == Some(0) && none.out.is_empty(), &format!("{none:?}"));
+
+    // A manifest is of one cluster, wherever it comes from.
+    let file = cluster.file();
+    refused(
+        &cluster,
+        &["--cluster", "other", "apply", "-f", file.to_str().unwrap()],
+        2,
+        "is of cluster `words`",
+    );
+    refused(&cluster, &["--cluster", "other", "plan", file.to_str().unwrap()], 2, "is of cluster `words`");
+    cluster.change(Manifest::new("words").roles_stay().directive("maxclients", "6000"));
+    let mut apply = cluster.command(&["apply", "-f", "-", "--wait", "--timeout", "60s"]);
+    let stdin = std::fs::File::open(&file).unwrap();
+    let done = apply.stdin(stdin).stdout(Stdio::null()).status().unwrap();
+    cluster.check(done.success(), "a manifest on stdin is not applied");
+    let shown: Vec<String> = cluster.told("words-1", &["CONFIG", "GET", "maxclients"]);
+    cluster.check(shown == ["maxclients", "6000"], &format!("{shown:?}"));
+    // An order that reaches everybody in a moment makes no cluster unhealthy.
+    let told = cluster.must(&["events", "--type", "BecameUnhealthy"]);
+    cluster.check(!told.contains("older order") && !told.contains("not set yet"), &told);
 }

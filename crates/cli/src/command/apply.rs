@@ -2,6 +2,7 @@
 
 use super::up::wait;
 use crate::args::{Args, Format, Within};
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::output::columns;
 use crate::{manifest_file, output, program, target};
@@ -43,7 +44,8 @@ const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
     let spec = manifest_file::read(file)?;
-    let state = target::state_dir(args)?;
+    target::refuse_another(&args.common, &spec.name)?;
+    let state = target::state_dir(&args.common)?;
     let dir = state.cluster(&spec.name);
     let plan = Plan::of(dir.layout()?.as_ref(), &spec, zones)
         .map_err(|refusal| manifest_file::refused(file, refusal))?;
@@ -168,13 +170,14 @@ pub(crate) async fn apply(
     within: Within,
 ) -> anyhow::Result<()> {
     let spec = manifest_file::read(file)?;
-    let dir = target::state_dir(args)?.cluster(&spec.name);
+    target::refuse_another(&args.common, &spec.name)?;
+    let dir = target::state_dir(&args.common)?.cluster(&spec.name);
     if dir.layout()?.is_none() {
         let what = format!("there is no cluster `{}` yet", spec.name);
         return Err(Failure::new(
             Kind::Usage,
             what,
-            format!("`valkeeper up {} --detach` makes it", file.display()),
+            format!("`{} up {} --detach` makes it", called(), file.display()),
         )
         .into());
     }
@@ -183,12 +186,12 @@ pub(crate) async fn apply(
         eprintln!("warning: {one}");
     }
     let apply = Request::Apply { spec: Box::new(spec) };
-    let applied = target::answer(&dir, apply, Duration::from_secs(within.timeout)).await?;
+    let applied = target::answer(&dir, apply, within.timeout).await?;
     applied.map_err(|refusal| manifest_file::refused(file, refusal))?;
     if wait_healthy {
         let status = wait(&dir, within, || Ok(())).await?;
         return output::text(&status.page());
     }
-    eprintln!("applied; `valkeeper status` shows how it goes on");
+    eprintln!("applied; `{} status` shows how it goes on", called());
     Ok(())
 }

@@ -1,22 +1,25 @@
 //! `cli`: sends commands to where their keys are, so that nobody needs another client. With one server down the others are
 //! asked; what the engine answers is shown as redis-cli shows it.
 
+mod input;
+mod recipients;
 mod reply;
 mod words;
 
-use crate::args::{Args, Format};
-use crate::failure::{Failure, Kind};
-use crate::{output, target};
-use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::time::Duration;
-use tokio::sync::mpsc;
-use valkeeper_client::{ClusterClient, ClusterError, Endpoint, Value};
-use valkeeper_model::ClusterName;
+pub(super) use recipients::To;
 
-/// Lines read ahead of the command that is being answered.
-const AHEAD: usize = 64;
+use crate::args::{Args, Format, Recipients};
+use crate::called::called;
+use crate::failure::{Failure, Kind, ToldAlready};
+use crate::{output, target};
+use input::Input;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+use valkeeper_client::{AskError, ClusterClient, ClusterError, Endpoint, Value};
+use valkeeper_model::ClusterName;
 
 /// How replies are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,18 +38,28 @@ enum Show {
 pub(crate) async fn cli(
     args: &Args,
     command: &[OsString],
+    to: &Recipients,
     within: Duration,
     format: Format,
 ) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
-    let seeds: Vec<Endpoint> = dir.addresses()?.values().map(Endpoint::from).collect();
-    if seeds.is_empty() {
+    let dir = target::cluster(&args.common)?;
+    let names: BTreeMap<Endpoint, String> =
+        dir.addresses()?.iter().map(|(name, address)| (address.into(), name.to_string())).collect();
+    if names.is_empty() {
         let what = format!("cluster {} has no addresses yet", dir.name());
-        return Err(Failure::new(Kind::Failed, what, "`valkeeper up FILE` starts it").into());
+        return Err(Failure::new(Kind::Failed, what, format!("`{} up FILE` starts it", called())).into());
     }
     let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
-    let client = ClusterClient::new(seeds, Some(dir.password()?));
-    converse(dir.name(), &client, &words, within, Manner::here(format)).await
+    let client = ClusterClient::new(names.keys().cloned().collect(), Some(dir.password()?));
+    let talk = Talk {
+        cluster: dir.name().clone(),
+        to: To::of(to, &client, &names, within).await?,
+        client,
+        names,
+        within,
+        manner: Manner::here(format),
+    };
+    talk.converse(&words).await
 }
 
 /// Who reads the replies, and how they want them.
@@ -66,27 +79,116 @@ impl Manner {
     }
 }
 
-/// Sends the command, or those that come on stdin.
-pub(super) async fn converse(
-    cluster: &ClusterName,
-    client: &ClusterClient,
-    words: &[&[u8]],
-    within: Duration,
-    manner: Manner,
-) -> anyhow::Result<()> {
-    let show = match manner.format {
-        Format::Table if manner.typed => Show::Typed,
-        Format::Table => Show::Raw,
-        Format::Json => Show::Json { lines: words.is_empty() },
-        Format::Yaml => Show::Yaml,
-    };
-    if words.is_empty() {
-        let prompt = manner.prompted.then(|| format!("{cluster}> "));
-        return lines(prompt, client, within, show).await;
+/// A conversation with a cluster.
+pub(super) struct Talk {
+    pub(super) cluster: ClusterName,
+    pub(super) client: ClusterClient,
+    pub(super) to: To,
+    /// Who is where.
+    pub(super) names: BTreeMap<Endpoint, String>,
+    pub(super) within: Duration,
+    pub(super) manner: Manner,
+}
+
+impl Talk {
+    /// Sends the command, or those that come on stdin.
+    pub(super) async fn converse(&self, words: &[&[u8]]) -> anyhow::Result<()> {
+        let show = match self.manner.format {
+            Format::Table if self.manner.typed => Show::Typed,
+            Format::Table => Show::Raw,
+            Format::Json => Show::Json { lines: words.is_empty() },
+            Format::Yaml => Show::Yaml,
+        };
+        let mut said = Said::default();
+        if words.is_empty() {
+            return self.lines(show, &mut said).await;
+        }
+        let answers = self.send(words, &mut said).await?;
+        let failed = answers.iter().find_map(|answer| answer.result.as_ref().err());
+        match (answers.as_slice(), failed) {
+            // The only answer is an error: it is the program's.
+            ([Answer { from: None, .. }], Some(error)) => Err(failure(error).into()),
+            (answers, failed) => {
+                print(answers, words, show)?;
+                // Each error stands where its answer would have been.
+                failed.map_or(Ok(()), |error| Err(ToldAlready(failure(error).kind as u8).into()))
+            }
+        }
     }
-    match client.command(words, within).await {
-        Ok(value) => print(&value, show),
-        Err(error) => Err(failure(&error).into()),
+
+    async fn send<A: AsRef<[u8]>>(&self, words: &[A], said: &mut Said) -> Result<Vec<Answer>, Failure> {
+        let To::These(these) = &self.to else {
+            let delivered = self.client.deliver_command(words, self.within).await;
+            if let Ok(alone) = &delivered
+                && let Some(alone) = &alone.alone
+            {
+                said.alone(words, self.names.get(alone).cloned().unwrap_or_else(|| alone.to_string()));
+            }
+            return Ok(vec![Answer { from: None, result: delivered.map(|delivered| delivered.value) }]);
+        };
+        // All at once: one that does not answer must not hold up the others.
+        let asking = these.iter().map(|(name, endpoint)| async move {
+            let result = self.client.command_to(endpoint, words, self.within).await;
+            // Of one that was named nobody needs to be told who it is.
+            Answer { from: (these.len() > 1).then(|| name.clone()), result }
+        });
+        Ok(recipients::all(asking).await)
+    }
+
+    /// One command a line. An error does not end it, but fails it in the end, unless a person sits there and has seen it.
+    async fn lines(&self, show: Show, said: &mut Said) -> anyhow::Result<()> {
+        let person = self.manner.prompted;
+        let prompt = person.then(|| format!("{}> ", self.cluster));
+        let (mut given, mut failed) = (0_u64, 0_u64);
+        let mut input = Input::open(prompt);
+        while let Some(line) = input.next().await {
+            let line = line?;
+            let (words, answers) = match words::split(&line) {
+                Ok(words) if words.is_empty() => continue,
+                Ok(words) if person && is_farewell(&words) => break,
+                Ok(words) => {
+                    let answers = self.send(&words, said).await;
+                    (words, answers.map_err(|error| error.what))
+                }
+                Err(error) => (Vec::new(), Err(error.to_string())),
+            };
+            given += 1;
+            match answers {
+                Ok(answers) => {
+                    failed += u64::from(answers.iter().any(|answer| answer.result.is_err()));
+                    print(&answers, &words, show)?;
+                }
+                Err(what) => {
+                    failed += 1;
+                    tell_in_line(&what, show)?;
+                }
+            }
+        }
+        if failed > 0 && !person {
+            let what = format!("{failed} of {given} commands failed");
+            return Err(Failure { kind: Kind::Failed, what, hint: None }.into());
+        }
+        Ok(())
+    }
+}
+
+/// One server's answer; with its name where several are asked.
+struct Answer {
+    from: Option<String>,
+    result: Result<Value, ClusterError>,
+}
+
+/// What has been said of commands that have no key: once for each.
+#[derive(Default)]
+struct Said(BTreeSet<String>);
+
+impl Said {
+    fn alone<A: AsRef<[u8]>>(&mut self, words: &[A], who: String) {
+        let name = words.first().map(|word| String::from_utf8_lossy(word.as_ref()).to_ascii_uppercase());
+        let Some(name) = name.filter(|name| self.0.insert(name.clone())) else { return };
+        eprintln!(
+            "note: {name} has no key: {who} alone was asked; --instance, --all-primaries and --all choose others"
+        );
     }
 }
 
@@ -94,60 +196,65 @@ pub(super) async fn converse(
 fn failure(error: &ClusterError) -> Failure {
     let (kind, hint) = match error {
         ClusterError::Reply(_) => (Kind::Failed, None),
-        ClusterError::Empty => (Kind::Usage, Some("say it after `--`, or one a line on stdin")),
+        ClusterError::Empty => (Kind::Usage, Some("say it after `--`, or one a line on stdin".to_owned())),
         ClusterError::Unsupported(_) => {
-            (Kind::Usage, Some("use a client that keeps a connection: `valkeeper connect` says how"))
+            let hint = format!("use a client that keeps a connection: `{} connect` says how", called());
+            (Kind::Usage, Some(hint))
         }
-        ClusterError::NoServer(_) => (Kind::Failed, Some("does it run? `valkeeper status` shows it")),
+        ClusterError::NoServer(error) => {
+            let kind = if *error == AskError::Timeout { Kind::TimedOut } else { Kind::Failed };
+            (kind, Some(format!("does it run? `{} status` shows it", called())))
+        }
         ClusterError::Timeout { .. } => {
-            (Kind::TimedOut, Some("it may be carried out all the same; --timeout waits longer"))
+            (Kind::TimedOut, Some("it may be carried out all the same; --timeout waits longer".to_owned()))
         }
     };
-    Failure { kind, what: error.to_string(), hint: hint.map(str::to_owned) }
+    Failure { kind, what: error.to_string(), hint }
 }
 
-fn print(value: &Value, show: Show) -> anyhow::Result<()> {
-    match show {
-        Show::Typed => output::text(&reply::typed(value)),
-        Show::Raw => output::bytes(&reply::raw(value)),
-        Show::Json { lines: false } => output::value(Format::Json, &reply::document(value), String::new),
-        Show::Json { lines: true } => output::text(&format!("{}\n", reply::document(value))),
-        Show::Yaml => output::value(Format::Yaml, &reply::document(value), String::new),
-    }
-}
-
-/// One command a line. An error does not end it, but fails it in the end, unless a person sits there and has seen it.
-async fn lines(
-    prompt: Option<String>,
-    client: &ClusterClient,
-    within: Duration,
-    show: Show,
-) -> anyhow::Result<()> {
-    let person = prompt.is_some();
-    let (mut given, mut failed) = (0_u64, 0_u64);
-    let mut input = read_lines(prompt);
-    while let Some(line) = input.next().await {
-        let line = line?;
-        let answer = match words::split(&line) {
-            Ok(words) if words.is_empty() => continue,
-            Ok(words) if person && is_farewell(&words) => break,
-            Ok(words) => client.command(&words, within).await.map_err(|error| failure(&error).what),
-            Err(error) => Err(error.to_string()),
+fn print<A: AsRef<[u8]>>(answers: &[Answer], words: &[A], show: Show) -> anyhow::Result<()> {
+    if let [Answer { from: None, result }] = answers {
+        return match result {
+            Ok(value) => print_value(value, words, show),
+            Err(error) => tell_in_line(&error.to_string(), show),
         };
-        given += 1;
-        match answer {
-            Ok(value) => print(&value, show)?,
-            Err(what) => {
-                failed += 1;
-                tell_in_line(&what, show)?;
-            }
-        }
     }
-    if failed > 0 && !person {
-        let what = format!("{failed} of {given} commands failed");
-        return Err(Failure { kind: Kind::Failed, what, hint: None }.into());
+    if let Show::Json { .. } | Show::Yaml = show {
+        let told = |answer: &Answer| match &answer.result {
+            Ok(value) => reply::document(value),
+            Err(error) => serde_json::json!({ "error": error.to_string() }),
+        };
+        let all: serde_json::Map<String, serde_json::Value> =
+            answers.iter().map(|answer| (answer.from.clone().unwrap_or_default(), told(answer))).collect();
+        return print_document(&all.into(), show);
+    }
+    for Answer { from, result } in answers {
+        let text = match result {
+            Ok(value) if show == Show::Typed => reply::typed(value, reply::is_text(words)).into_bytes(),
+            Ok(value) => reply::raw(value),
+            Err(error) => format!("(error) {error}\n").into_bytes(),
+        };
+        let one_line = text.iter().filter(|byte| **byte == b'\n').count() <= 1;
+        let head = from.as_deref().unwrap_or_default();
+        output::bytes(&[head.as_bytes(), if one_line { b": " } else { b":\n" }, &text].concat())?;
     }
     Ok(())
+}
+
+fn print_value<A: AsRef<[u8]>>(value: &Value, words: &[A], show: Show) -> anyhow::Result<()> {
+    match show {
+        Show::Typed => output::text(&reply::typed(value, reply::is_text(words))),
+        Show::Raw => output::bytes(&reply::raw(value)),
+        Show::Json { .. } | Show::Yaml => print_document(&reply::document(value), show),
+    }
+}
+
+fn print_document(document: &serde_json::Value, show: Show) -> anyhow::Result<()> {
+    match show {
+        Show::Json { lines: true } => output::text(&format!("{document}\n")),
+        Show::Json { lines: false } => output::value(Format::Json, document, String::new),
+        _ => output::value(Format::Yaml, document, String::new),
+    }
 }
 
 fn is_farewell(words: &[Vec<u8>]) -> bool {
@@ -159,44 +266,6 @@ fn tell_in_line(what: &str, show: Show) -> anyhow::Result<()> {
     match show {
         Show::Typed => output::text(&format!("(error) {what}\n")),
         Show::Raw => output::text(&format!("error: {what}\n")),
-        Show::Json { .. } => output::text(&format!("{}\n", serde_json::json!({ "error": what }))),
-        Show::Yaml => output::value(Format::Yaml, &serde_json::json!({ "error": what }), String::new),
+        Show::Json { .. } | Show::Yaml => print_document(&serde_json::json!({ "error": what }), show),
     }
-}
-
-/// Lines of stdin. Reading blocks, so a thread does it; it asks for the next line only when the last is answered if a person
-/// is prompted, and ahead of that otherwise.
-struct Lines {
-    lines: mpsc::Receiver<std::io::Result<Vec<u8>>>,
-    ready: std::sync::mpsc::Sender<()>,
-}
-
-impl Lines {
-    async fn next(&mut self) -> Option<std::io::Result<Vec<u8>>> {
-        let _ = self.ready.send(());
-        self.lines.recv().await
-    }
-}
-
-fn read_lines(prompt: Option<String>) -> Lines {
-    let (sender, lines) = mpsc::channel(AHEAD);
-    let (ready, asked) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
-        loop {
-            if let Some(prompt) = &prompt {
-                if asked.recv().is_err() {
-                    return;
-                }
-                eprint!("{prompt}");
-                let _ = std::io::stderr().flush();
-            }
-            let mut line = Vec::new();
-            let read = stdin.read_until(b'\n', &mut line);
-            if matches!(read, Ok(0)) || sender.blocking_send(read.map(|_| line)).is_err() {
-                return;
-            }
-        }
-    });
-    Lines { lines, ready }
 }

@@ -14,17 +14,35 @@ struct Connect {
 }
 
 pub(crate) fn connect(args: &Args, format: Format) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
+    let dir = target::cluster(&args.common)?;
     let seeds: Vec<String> = dir.addresses()?.values().map(ToString::to_string).collect();
     let connect = Connect { seeds, username: "default", password_file: dir.password_path() };
     output::value(format, &connect, || {
         let first = connect.seeds.first().map_or("-", String::as_str);
+        let (host, port) = first.rsplit_once(':').unwrap_or((first, "-"));
         format!(
             "url       redis://default@{first} (a cluster: use a client that knows clusters)\nseeds     {}\nusername  default\n\
-             password  in {}\n\nexample   valkey-cli -c -u redis://default:$(cat {})@{first}\n",
+             password  in {}\n\nexample   REDISCLI_AUTH=\"$(cat {})\" valkey-cli -c -h {host} -p {port}\n",
             connect.seeds.join(" "),
             connect.password_file.display(),
-            connect.password_file.display(),
+            quoted(&connect.password_file.to_string_lossy()),
         )
     })
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        assert_eq!(quoted("/a/b-c_1.d"), "/a/b-c_1.d");
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
 }

@@ -1,20 +1,21 @@
 //! `down` and `delete`.
 
 use crate::args::{Args, Within};
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::target;
 use std::time::{Duration, Instant};
 use valkeeper_local::{Control, ControlError, ControlRequest};
-use valkeeper_model::InstanceName;
+use valkeeper_model::{InstanceName, Persistence};
 
 pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
-    let deadline = Instant::now() + Duration::from_secs(within.timeout);
-    let told =
-        Control::new(dir.clone()).ask(&ControlRequest::Down, Duration::from_secs(within.timeout)).await;
+    let dir = target::cluster(&args.common)?;
+    let persistence = dir.layout()?.map(|layout| layout.config.persistence);
+    let deadline = Instant::now() + within.timeout;
+    let told = Control::new(dir.clone()).ask(&ControlRequest::Down, within.timeout).await;
     let said = match told {
-        Ok(_) => "is down; its data is kept",
-        Err(ControlError::NoSupervisor) => "is down already",
+        Ok(_) => format!("is down; {}", fate_of_data(persistence)),
+        Err(ControlError::NoSupervisor) => "is down already".to_owned(),
         Err(error) => return Err(target::control_failure(&error).into()),
     };
     // The lock is given back when the process has ended. One whose disk hangs cannot end.
@@ -39,15 +40,22 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn fate_of_data(persistence: Option<Persistence>) -> &'static str {
+    match persistence {
+        Some(Persistence::None) => "its data is gone with it, as `persistence: none` says",
+        _ => "its data is kept",
+    }
+}
+
 pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
+    let dir = target::cluster(&args.common)?;
     let layout = dir.layout()?;
     let names = || layout.iter().flat_map(|layout| layout.instances.keys());
     if dir.supervisor().is_some() || !dir.running_servers()?.is_empty() {
         return Err(Failure::new(
             Kind::Unsafe,
             format!("cluster {} runs", dir.name()),
-            "`valkeeper down` first",
+            format!("`{} down` first", called()),
         )
         .into());
     }

@@ -1,6 +1,7 @@
 //! `logs`: what a server says.
 
 use crate::args::Args;
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::{output, target};
 use anyhow::Context as _;
@@ -17,10 +18,10 @@ pub(crate) async fn logs(
     follow: bool,
     lines: usize,
 ) -> anyhow::Result<()> {
-    let dir = target::cluster(args)?;
+    let dir = target::cluster(&args.common)?;
     if !dir.layout()?.is_some_and(|layout| layout.instances.contains_key(instance)) {
         let what = format!("there is no instance `{instance}`");
-        return Err(Failure::new(Kind::Usage, what, "`valkeeper status` lists them").into());
+        return Err(Failure::new(Kind::Usage, what, format!("`{} status` lists them", called())).into());
     }
     let path = dir.server(instance).log();
     let mut file = std::fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;

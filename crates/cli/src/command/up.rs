@@ -1,40 +1,59 @@
 //! `up`: check everything that can be checked beforehand, then supervise, here or in the background.
 
 use crate::args::{Args, Supervise, Up, Within};
+use crate::called::called;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::patience::Patience;
 use crate::status::Status;
-use crate::{manifest_file, output, program, target};
+use crate::{manifest_file, manifest_text, output, program, target};
 use anyhow::Context as _;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use valkeeper_local::{ClusterDir, Supervisor, SupervisorError, SupervisorSetup, Watching};
+use valkeeper_model::{Address, ClusterSpec, Persistence};
 
 fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
-    let spec = manifest_file::read(&supervise.file)?;
-    let state = target::state_dir(args)?;
-    if let Some(name) = args.cluster.as_ref().filter(|name| **name != spec.name) {
-        let what = format!("the manifest is of cluster `{}`, not of `{name}`", spec.name);
-        return Err(Failure::new(Kind::Usage, what, "leave --cluster out").into());
-    }
+    let file = supervise.manifest.path();
+    let spec = manifest_file::read(file)?;
+    let state = target::state_dir(&args.common)?;
+    target::refuse_another(&args.common, &spec.name)?;
     let dir = state.cluster(&spec.name);
-    manifest_file::check(&supervise.file, &dir, &spec, &supervise.zones)?;
+    manifest_file::check(file, &dir, &spec, &supervise.zones)?;
     let base_port = supervise.base_port;
+    refuse_too_few_ports(base_port, &spec)?;
     if base_port.is_some() && !dir.running_servers()?.is_empty() {
         return Err(Failure::new(
             Kind::Unsafe,
             "ports cannot move while servers run",
-            "`valkeeper down` first",
+            format!("`{} down` first", called()),
         )
         .into());
     }
     let program = program::find(&state, supervise.server.as_deref())?;
-    manifest_file::refuse_invalid_config(&supervise.file, &spec, &state, &program)?;
+    manifest_file::refuse_invalid_config(file, &spec, &state, &program)?;
     let password_overlap = supervise.password_overlap;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
+}
+
+/// All instances have ports from there on, and each its bus port above.
+fn refuse_too_few_ports(base_port: Option<u16>, spec: &ClusterSpec) -> Result<(), Failure> {
+    let Some(base_port) = base_port else { return Ok(()) };
+    let instances = u64::from(spec.shards) * (u64::from(spec.replicas_per_shard) + 1);
+    let highest = u64::from(u16::MAX - Address::BUS_OFFSET);
+    if u64::from(base_port) + instances <= highest + 1 {
+        return Ok(());
+    }
+    let what = format!(
+        "there is no room for {instances} instances from port {base_port} on: the highest is {highest}, as bus ports are {} \
+         above",
+        Address::BUS_OFFSET
+    );
+    let hint = format!("--base-port {} at most", (highest + 1).saturating_sub(instances));
+    Err(Failure::new(Kind::Usage, what, hint))
 }
 
 fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
@@ -47,7 +66,7 @@ fn failure(error: SupervisorError) -> anyhow::Error {
         SupervisorError::State(valkeeper_local::StateError::Supervised { .. }) => Failure::new(
             Kind::Unsafe,
             error.to_string(),
-            "`valkeeper status` shows it, `valkeeper down` ends it",
+            format!("`{0} status` shows it, `{0} down` ends it", called()),
         )
         .into(),
         SupervisorError::State(valkeeper_local::StateError::NotText { .. }) => {
@@ -59,13 +78,21 @@ fn failure(error: SupervisorError) -> anyhow::Error {
             "is the state directory writable, and is there space left?",
         )
         .into(),
-        SupervisorError::Socket(_) => {
-            Failure::new(Kind::Failed, error.to_string(), "give a shorter --state-dir").into()
+        SupervisorError::Socket { ref path, source: ref why } => {
+            let hint = match why.kind() {
+                // A path that does not fit the kernel's structure.
+                std::io::ErrorKind::InvalidInput => "give a shorter --state-dir".to_owned(),
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("may {} be written by you?", path.parent().unwrap_or(path).display())
+                }
+                _ => "is there space left, and are file descriptors?".to_owned(),
+            };
+            Failure::new(Kind::Failed, error.to_string(), hint).into()
         }
     }
 }
 
-/// The supervisor itself: until SIGTERM, SIGINT or `down`.
+/// The supervisor itself: until SIGTERM, SIGINT, SIGHUP or `down`.
 pub(crate) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
     let (supervisor, _) = claim(setup(args, supervise)?)?;
     supervisor.run(ending.told()?).await.map_err(failure)
@@ -79,6 +106,7 @@ pub(crate) async fn up(args: &Args, up: &Up, ending: &mut Ending) -> anyhow::Res
 async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
     let setup = setup(args, supervise)?;
     let name = setup.spec.name.clone();
+    let keeps_data = setup.spec.persistence != Persistence::None;
     let dir = setup.state.cluster(&name);
     eprintln!(
         "cluster {name}: {} {} from {}",
@@ -93,7 +121,7 @@ async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> 
             let said = match watching.events.recv().await {
                 Ok(line) => line.message,
                 Err(RecvError::Lagged(missed)) => {
-                    format!("({missed} events left out; `valkeeper events` has them)")
+                    format!("({missed} events left out; `{} events` has them)", called())
                 }
                 Err(RecvError::Closed) => std::future::pending().await,
             };
@@ -106,7 +134,8 @@ async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> 
         drop(whole);
         let status = Status::of(&dir).await?;
         output::text(&status.page())?;
-        eprintln!("`valkeeper connect` says how to connect; Ctrl-C stops the cluster, data is kept");
+        let kept = if keeps_data { "data is kept" } else { "persistence is none: its data goes with it" };
+        eprintln!("`{} connect` says how to connect; Ctrl-C stops the cluster, {kept}", called());
         std::future::pending::<anyhow::Result<()>>().await
     };
     let told = ending.told()?;
@@ -136,13 +165,16 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
             failure(valkeeper_local::StateError::Io { path: path.clone(), source }.into())
         })?;
     let said_before = log.metadata().map_or(0, |metadata| metadata.len());
+    let file = up.supervise.manifest.path();
+    let from_stdin = manifest_text::is_stdin(file);
     let mut supervisor = std::process::Command::new(std::env::current_exe().context("find this program")?);
     supervisor
+        .arg("supervise")
         .arg("--verbose")
         .arg("--state-dir")
         .arg(setup.state.path())
-        .arg("supervise")
-        .arg(std::path::absolute(&up.supervise.file)?)
+        .arg("--file")
+        .arg(if from_stdin { file.to_owned() } else { std::path::absolute(file)? })
         .arg("--zones")
         .arg(up.supervise.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
         .arg("--server")
@@ -153,12 +185,17 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         supervisor.arg("--base-port").arg(port.to_string());
     }
     let mut child = supervisor
-        .stdin(Stdio::null())
+        .stdin(if from_stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0)
         .spawn()
         .context("start the supervisor")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let text = manifest_text::read(file).with_context(|| manifest_text::name(file))?;
+        // One that has ended already says why in its log, which is looked at below.
+        let _ = stdin.write_all(text.as_bytes());
+    }
     let gone = || {
         let said = std::fs::read(&path).unwrap_or_default();
         let said = said.get(usize::try_from(said_before).unwrap_or(0)..).unwrap_or_default();

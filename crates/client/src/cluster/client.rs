@@ -60,6 +60,15 @@ pub struct ClusterClient {
     known: Mutex<Known>,
 }
 
+/// A reply, and whose it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivered {
+    /// The reply.
+    pub value: Value,
+    /// Who gave it, of a command without a key: any server might have been asked, and answers for itself.
+    pub alone: Option<Endpoint>,
+}
+
 #[derive(Default)]
 struct Known {
     map: Option<Arc<ShardMap>>,
@@ -74,6 +83,15 @@ impl ClusterClient {
 
     /// Sends a command and answers the reply. Error replies of the server are [`ClusterError::Reply`].
     pub async fn command<A: AsRef<[u8]>>(&self, args: &[A], within: Duration) -> Result<Value, ClusterError> {
+        Ok(self.deliver_command(args, within).await?.value)
+    }
+
+    /// The same, and who answered a command that has no key: it is about that server alone.
+    pub async fn deliver_command<A: AsRef<[u8]>>(
+        &self,
+        args: &[A],
+        within: Duration,
+    ) -> Result<Delivered, ClusterError> {
         let deadline = Instant::now() + within;
         let name = args.first().ok_or(ClusterError::Empty)?;
         refuse_what_changes_the_connection(name.as_ref())?;
@@ -87,6 +105,22 @@ impl ClusterClient {
             Ok(answer) => answer,
             Err(_) => Err(ClusterError::Timeout { last }),
         }
+    }
+
+    /// Sends a command to one server and nowhere else.
+    pub async fn command_to<A: AsRef<[u8]>>(
+        &self,
+        endpoint: &Endpoint,
+        args: &[A],
+        within: Duration,
+    ) -> Result<Value, ClusterError> {
+        let name = args.first().ok_or(ClusterError::Empty)?;
+        refuse_what_changes_the_connection(name.as_ref())?;
+        self.connection(endpoint).raw(args, within).await.map_err(|error| match error {
+            last @ AskError::Timeout => ClusterError::Timeout { last },
+            error @ AskError::Unreachable(_) => ClusterError::NoServer(error),
+            error => ClusterError::Reply(error),
+        })
     }
 
     /// Asks all known servers where the slots are; the first to know answers.
@@ -172,7 +206,7 @@ impl ClusterClient {
         mut map: Arc<ShardMap>,
         deadline: Instant,
         last: &mut AskError,
-    ) -> Result<Value, ClusterError> {
+    ) -> Result<Delivered, ClusterError> {
         let mut pauses = 0;
         loop {
             let mut places: VecDeque<_> = map.candidates(slot).into();
@@ -185,7 +219,15 @@ impl ClusterClient {
                     connection.raw(args, left(deadline)).await
                 };
                 match verdict(answer, &place) {
-                    Verdict::Done(answer) => return answer.map_err(ClusterError::Reply),
+                    Verdict::Done(Ok(value)) => {
+                        let alone = slot.is_none().then_some(place);
+                        return Ok(Delivered { value, alone });
+                    }
+                    // The server had all the time there was.
+                    Verdict::Done(Err(last @ AskError::Timeout)) => {
+                        return Err(ClusterError::Timeout { last });
+                    }
+                    Verdict::Done(Err(error)) => return Err(ClusterError::Reply(error)),
                     Verdict::Follow(error, redirect) => {
                         *last = error;
                         redirects += 1;

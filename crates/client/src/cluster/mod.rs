@@ -4,6 +4,6 @@ mod client;
 mod redirect;
 mod shard_map;
 
-pub use client::{ClusterClient, ClusterError};
+pub use client::{ClusterClient, ClusterError, Delivered};
 pub(crate) use redirect::Redirect;
 pub use shard_map::{MappedNode, MappedShard, ShardMap};

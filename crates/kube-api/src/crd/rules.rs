@@ -2,10 +2,10 @@
 
 use super::fields::{DURATION, QUANTITY};
 use serde_json::{Value, json};
-use valkeeper_model::Refusal;
 use valkeeper_model::manifest::schema::{Effect, SPEC};
 use valkeeper_model::spec::reserved_directives;
 use valkeeper_model::spec::rules::{self as said, Rule};
+use valkeeper_model::{CalledAs, Refusal};
 
 /// The field's value is there.
 const MAX_MEMORY: &str = "has(self.memory) && has(self.memory.maxMemory)";
@@ -75,7 +75,8 @@ fn rule(of: &Rule, holds: &str, values: &[&str]) -> Value {
 
 fn cannot_change(field: &str, holds: &str, path: &str) -> Value {
     let refusal = Refusal::CannotChange { field: field.to_owned() };
-    let hint = refusal.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+    let hint =
+        refusal.hint(CalledAs::KubectlValkeeper).map(|hint| format!("; hint: {hint}")).unwrap_or_default();
     json!({"rule": holds, "message": format!("{refusal}{hint}"), "fieldPath": path, "reason": "FieldValueForbidden"})
 }
 

@@ -33,74 +33,127 @@ fn conditions() -> Value {
             "type": "object",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
-                "lastTransitionTime": {"type": "string", "format": "date-time"},
-                "message": {"type": "string", "maxLength": 32768},
-                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
-                "reason": {"type": "string", "minLength": 1, "maxLength": 1024},
-                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-                "type": {"type": "string", "maxLength": 316},
+                "lastTransitionTime": {
+                    "description": "When its status changed last.", "type": "string", "format": "date-time",
+                },
+                "message": {"description": "Why, for people.", "type": "string", "maxLength": 32768},
+                "observedGeneration": {
+                    "description": "The generation of the spec that it is about.",
+                    "type": "integer", "format": "int64", "minimum": 0,
+                },
+                "reason": {
+                    "description": "Why, for programs.", "type": "string", "minLength": 1, "maxLength": 1024,
+                },
+                "status": {"description": "Does it hold?", "type": "string", "enum": ["True", "False", "Unknown"]},
+                "type": {
+                    "description": "Ready, PrimaryAvailable, ReplicationHealthy, ZoneLossTolerated or SpecValid.",
+                    "type": "string", "maxLength": 316,
+                },
             },
         },
     })
 }
 
+/// The same, with what it is for `kubectl explain`.
+fn about(mut schema: Value, description: &str) -> Value {
+    schema["description"] = description.into();
+    schema
+}
+
+fn flag() -> Value {
+    json!({"type": "boolean"})
+}
+
+fn instance() -> Value {
+    json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "shard": about(text(), "Its shard."),
+            "zone": about(text(), "Its zone."),
+            "connected": about(flag(), "Does its server answer?"),
+            "fenced": about(flag(), "Is it kept down by a user's wish?"),
+            "role": about(text(), "primary or replica, as observed; absent if its server does not answer."),
+            "address": about(text(), "Where its server answers."),
+            "pid": about(integer("int64"), "Its server's process inside the pod."),
+            "version": about(text(), "Its server's version."),
+            "nodeID": about(text(), "Its node id in the cluster."),
+            "replicaLagBytes": about(integer("int64"), "How far it is behind its primary, of a replica in sync."),
+            "replicationOffset": about(integer("int64"), "Its position in the stream of writes, bytes."),
+            "connectedReplicas": about(integer("int32"), "Replicas that are attached to it and online, of a primary."),
+            "masterLinkStatus": about(text(), "up or down, of a replica."),
+            "slotsServed": about(slot_ranges(), "The slots it owns by its own belief."),
+            "clusterState": about(text(), "ok or fail, by its own words."),
+            "currentEpoch": about(integer("int64"), "The engine's epoch there."),
+        },
+    })
+}
+
+fn shard() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "primaryPod": about(text(), "The instance that serves its slots; absent if none does."),
+            "replicaPods": about(names(), "The instances that follow."),
+            "slotRanges": about(slot_ranges(), "Its slots."),
+            "primaryNodeID": about(text(), "The node id of its primary."),
+            "epoch": about(integer("int64"), "The configuration epoch of its primary."),
+        },
+    })
+}
+
+fn waiting() -> Value {
+    json!({
+        "type": "object",
+        "required": ["reason"],
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "reason": about(text(), "The reason's name, for programs."),
+            "message": about(text(), "The same for people."),
+        },
+    })
+}
+
 pub(super) fn of_cluster() -> Value {
+    let phase = "Creating: it has not served all slots yet; Healthy: it is whole; Degraded: all slots are served, but it is not whole; \
+                 Failing: a shard is without a serving primary.";
+    let instances = json!({"type": "object", "additionalProperties": instance()});
+    let shards = json!({"type": "object", "maxProperties": 1000, "additionalProperties": shard()});
+    let secrets = json!({"type": "object", "additionalProperties": text()});
+    let reasons = json!({"type": "array", "items": waiting()});
     json!({
         "description": "What is. Written by the operator.",
         "type": "object",
         "properties": {
-            "observedGeneration": integer("int64"),
-            "phase": text(),
-            "healthy": {"type": "boolean"},
-            "currentPrimary": text(),
-            "instances": integer("int32"),
-            "readyInstances": integer("int32"),
-            "instancesStatus": {
-                "type": "object",
-                "additionalProperties": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-            },
-            "shards": {
-                "type": "object",
-                "maxProperties": 1000,
-                "additionalProperties": {
-                    "type": "object",
-                    "properties": {
-                        "primaryPod": text(),
-                        "replicaPods": names(),
-                        "slotRanges": slot_ranges(),
-                        "primaryNodeID": text(),
-                        "epoch": integer("int64"),
-                    },
-                },
-            },
-            "clusterState": text(),
-            "slotsAssigned": integer("int32"),
-            "bootstrapCompleted": {"type": "boolean"},
-            "healthyPVC": integer("int32"),
-            "danglingPVC": names(),
-            "secretsResourceVersion": {"type": "object", "additionalProperties": text()},
-            "waiting": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["reason"],
-                    "x-kubernetes-preserve-unknown-fields": true,
-                    "properties": {"reason": text(), "message": text()},
-                },
-            },
+            "observedGeneration": about(integer("int64"), "The generation of the spec that this is about."),
+            "phase": about(text(), phase),
+            "healthy": about(flag(), "Is everything as it should be?"),
+            "currentPrimary": about(text(), "The primary where there is one only; a cluster has one for each shard."),
+            "instances": about(integer("int32"), "Instances that there are to be."),
+            "readyInstances": about(integer("int32"), "Instances whose server answers."),
+            "instancesStatus": about(instances, "Each instance, by its name, which is its pod's."),
+            "shards": about(shards, "Each shard, by its name."),
+            "clusterState": about(text(), "ok if a majority of all instances says so; absent if no server answers."),
+            "slotsAssigned": about(integer("int32"), "Slots of 16384 that are served according to a majority of instances."),
+            "bootstrapCompleted": about(flag(), "Has it served all its slots once?"),
+            "healthyPVC": about(integer("int32"), "Volume claims of its instances that exist."),
+            "danglingPVC": about(names(), "Volume claims that no instance uses. They are never deleted for that."),
+            "secretsResourceVersion": about(secrets, "The versions of the Secrets in use."),
+            "waiting": about(reasons, "Everything that is not as it should be, the cause first."),
             "conditions": conditions(),
         },
     })
 }
 
 pub(super) fn of_request() -> Value {
+    let refused = json!({"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true});
     json!({
         "description": "What came of it. Written by the operator.",
         "type": "object",
         "properties": {
-            "done": {"type": "boolean"},
-            "refused": {"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true},
-            "message": text(),
+            "done": about(flag(), "Is it over, whichever way it ended?"),
+            "refused": about(refused, "Why it was not carried out, for programs."),
+            "message": about(text(), "What is going on, what was done, or why not."),
         },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Facts, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use valkeeper_model::{Phase, Report, Waiting};
+use valkeeper_model::{CalledAs, Phase, Report, Waiting};
 
 /// What a condition is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +110,15 @@ fn set(
     }
 }
 
+fn told(waiting: &Waiting) -> String {
+    waiting.told(CalledAs::KubectlValkeeper)
+}
+
 /// All that the report and the spec's fate decide. Conditions of others stay.
 pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     let mut conditions = facts.before.map(|before| before.conditions.clone()).unwrap_or_default();
     let said = |which: &dyn Fn(&Waiting) -> bool| {
-        let reasons: Vec<_> =
-            report.waiting.iter().filter(|one| which(one)).map(ToString::to_string).collect();
+        let reasons: Vec<_> = report.waiting.iter().filter(|one| which(one)).map(told).collect();
         reasons.join("; ")
     };
     // A primary that the others hold for serving may still refuse: the engine's do for their first two seconds.
@@ -135,15 +138,12 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         .filter(|shard| shard.primary.is_none())
         .map(|shard| shard.name.to_string())
         .collect();
-    let without_primary = without_primary.join(", ");
-    let without_primary = match without_primary.as_str() {
-        "" => None,
-        names => Some(format!("without a primary: {names}")),
-    };
-    let missing = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
-    // What has no primary has nothing to be in sync with.
-    let replicas = [without_primary.clone().unwrap_or_default(), missing];
-    let replicas = replicas.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+    let replicas = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
+    // Nobody follows a primary that is not there.
+    let nobody =
+        (!without_primary.is_empty()).then(|| format!("without a primary: {}", without_primary.join(", ")));
+    let not_followed = nobody.clone().into_iter().chain((!replicas.is_empty()).then(|| replicas.clone()));
+    let not_followed = not_followed.collect::<Vec<_>>().join("; ");
     let of_zones = |waiting: &&Waiting| {
         matches!(
             waiting,
@@ -152,7 +152,7 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     };
     // What is accepted (`zones: besteffort`) is a risk all the same.
     let mut zones: Vec<String> =
-        report.waiting.iter().filter(of_zones).chain(facts.at_risk).map(ToString::to_string).collect();
+        report.waiting.iter().filter(of_zones).chain(facts.at_risk).map(told).collect();
     zones.sort();
     zones.dedup();
     let zones = zones.join("; ");
@@ -164,7 +164,7 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         set(&mut conditions, (kind, holds, reason, message), facts.generation, facts.now);
     };
     let not_ready = match said(&serving) {
-        why if why.is_empty() => report.waiting.first().map(ToString::to_string).unwrap_or_default(),
+        why if why.is_empty() => report.waiting.first().map(told).unwrap_or_default(),
         why => why,
     };
     set(
@@ -175,15 +175,15 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     );
     set(
         ConditionType::PrimaryAvailable,
-        exists && without_primary.is_none(),
+        exists && without_primary.is_empty(),
         (Reason::ShardsAvailable, "every shard has a primary"),
-        (Reason::ShardsUnavailable, without_primary.unwrap_or_default()),
+        (Reason::ShardsUnavailable, nobody.unwrap_or_default()),
     );
     set(
         ConditionType::ReplicationHealthy,
-        exists && replicas.is_empty(),
+        exists && replicas.is_empty() && without_primary.is_empty(),
         (Reason::ClusterReplicasHealthy, "every primary has its wanted replicas in sync"),
-        (Reason::ClusterReplicasDegraded, replicas),
+        (Reason::ClusterReplicasDegraded, not_followed),
     );
     set(
         ConditionType::ZoneLossTolerated,
@@ -205,7 +205,9 @@ pub(super) fn of_spec(
     let (holds, reason, message) = match verdict {
         Verdict::Followed => (true, Reason::SpecFollowed, "the spec is followed".to_owned()),
         Verdict::Invalid(refused) => (false, Reason::InvalidSpec, refused.to_string()),
-        Verdict::Unfit(refusal) => (false, Reason::ChangeRefused, refusal.with_hint()),
+        Verdict::Unfit(refusal) => {
+            (false, Reason::ChangeRefused, refusal.with_hint(CalledAs::KubectlValkeeper))
+        }
     };
     set(&mut conditions, (ConditionType::SpecValid, holds, reason, message), generation, now);
     conditions

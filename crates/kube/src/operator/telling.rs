@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
-use valkeeper_kube_api::names::{API_VERSION, LABEL_ROLE, field_managers};
+use valkeeper_kube_api::names::{ANNOTATION_HAPPENED, API_VERSION, LABEL_ROLE, field_managers};
 use valkeeper_kube_api::{RedisCluster, RedisClusterStatus};
-use valkeeper_model::{Happened, InstanceName, Report, Role, Waiting};
+use valkeeper_model::{CalledAs, Happened, InstanceName, Report, Role, Waiting};
 
 /// A write that takes longer is given up and tried again.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -213,7 +213,7 @@ fn event(happened: &Happened, about: &ObjectReference, reporter: &str) -> Event 
         .ok()
         .and_then(|value| value["event"].as_str().map(str::to_owned))
         .unwrap_or_else(|| "Happened".to_owned());
-    let mut note = happened.to_string();
+    let mut note = happened.told(CalledAs::KubectlValkeeper);
     // Kubernetes takes 1 kB.
     while note.len() > 1_000 {
         note.pop();
@@ -222,6 +222,10 @@ fn event(happened: &Happened, about: &ObjectReference, reporter: &str) -> Event 
         metadata: ObjectMeta {
             generate_name: about.name.as_ref().map(|name| format!("{name}-")),
             namespace: about.namespace.clone(),
+            // For programs, which must not take sentences apart.
+            annotations: serde_json::to_string(happened)
+                .ok()
+                .map(|text| BTreeMap::from([(ANNOTATION_HAPPENED.to_owned(), text)])),
             ..ObjectMeta::default()
         },
         type_: Some(if is_trouble(happened) { "Warning" } else { "Normal" }.to_owned()),

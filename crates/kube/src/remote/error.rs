@@ -1,6 +1,7 @@
 //! What can go wrong between a user and the API server, in words that say what to do.
 
 use kube::runtime::watcher;
+use valkeeper_model::CalledAs;
 
 /// Why something could not be had of Kubernetes.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +76,8 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// What to do about it; what to type stands there as people call the command line.
+    pub fn hint(&self, called: CalledAs) -> Option<String> {
         Some(match self {
             Self::Config(_) => {
                 "name a file with --kubeconfig or KUBECONFIG, and what is meant in it with --context".to_owned()
@@ -87,7 +88,7 @@ impl RemoteError {
             }
             Self::Unauthorized(_) => "log in again, or choose another user with --context".to_owned(),
             Self::Forbidden(_) => {
-                "ask who may grant it; `kubectl auth can-i --list -n NAMESPACE` shows what you may do, and -N looks in \
+                "ask who may grant it; `kubectl auth can-i --list -n NAMESPACE` shows what you may do, and -n looks in \
                  another namespace"
                     .to_owned()
             }
@@ -95,19 +96,19 @@ impl RemoteError {
                 "`valkeeper kube crds | kubectl apply --server-side -f -` installs it".to_owned()
             }
             Self::NoCluster { others, .. } if others.is_empty() => {
-                "`valkeeper apply -f FILE` makes one; -N looks in another namespace".to_owned()
+                format!("`{called} apply -f FILE` makes one; -n looks in another namespace")
             }
             Self::NoCluster { others, .. } => format!("there are: {}", others.join(", ")),
             Self::NoClusters { .. } => {
-                "`valkeeper apply -f FILE` makes one; -N looks in another namespace".to_owned()
+                format!("`{called} apply -f FILE` makes one; -n looks in another namespace")
             }
             Self::Several { names, .. } => format!("say --cluster with one of: {}", names.join(", ")),
-            Self::NoPod(_) => "`valkeeper status` lists them".to_owned(),
-            Self::NothingRuns(_) => "`valkeeper status` says why".to_owned(),
+            Self::NoPod(_) => format!("`{called} status` lists them"),
+            Self::NothingRuns(_) => format!("`{called} status` says why"),
             Self::Conflict(_) => {
                 "change them with the tool that has set them, or `kubectl apply --server-side --force-conflicts`".to_owned()
             }
-            Self::Exec { .. } => "is its agent of an older version? `valkeeper status` shows the cluster".to_owned(),
+            Self::Exec { .. } => format!("is its agent of an older version? `{called} status` shows the cluster"),
             Self::Invalid(_) | Self::Other(_) => return None,
         })
     }
@@ -200,7 +201,7 @@ mod tests {
     fn what_the_api_server_says_is_said() {
         let error = said(Status::failure("pods is forbidden: User \"a\"", "Forbidden").with_code(403));
         assert_eq!(error.to_string(), "not allowed: pods is forbidden: User \"a\"");
-        assert!(!error.passes() && !error.is_usage() && error.hint().is_some());
+        assert!(!error.passes() && !error.is_usage() && error.hint(CalledAs::KubectlValkeeper).is_some());
     }
 
     #[test]

@@ -13,6 +13,8 @@ use kube::{Api, ResourceExt as _};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use valkeeper_kube_api::RedisCluster;
+use valkeeper_kube_api::names::ANNOTATION_HAPPENED;
+use valkeeper_model::Happened;
 
 /// One event; equal ones are one with a count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +28,9 @@ pub struct EventSeen {
     pub message: String,
     /// How often.
     pub count: i32,
+    /// The same as it was written, if it can be read.
+    #[serde(skip)]
+    pub happened: Option<Happened>,
 }
 
 /// Events as they come.
@@ -117,6 +122,10 @@ fn read(event: &Event, uid: &str) -> Option<EventSeen> {
         at,
         event: event.reason.clone().unwrap_or_default(),
         message: event.note.clone().unwrap_or_default(),
+        happened: event
+            .annotations()
+            .get(ANNOTATION_HAPPENED)
+            .and_then(|text| serde_json::from_str(text).ok()),
         count: series.map(|series| series.count).or(event.deprecated_count).unwrap_or(1).max(1),
     })
 }

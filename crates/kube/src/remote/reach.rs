@@ -173,10 +173,13 @@ mod tests {
         let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(choose(None, names(&["a"]), "shop").unwrap(), "a");
         let error = choose(None, names(&["a", "b"]), "shop").unwrap_err();
-        assert_eq!(error.hint().unwrap(), "say --cluster with one of: a, b");
+        assert_eq!(
+            error.hint(valkeeper_model::CalledAs::KubectlValkeeper).unwrap(),
+            "say --cluster with one of: a, b"
+        );
         let error = choose(None, names(&[]), "shop").unwrap_err();
         assert_eq!(error.to_string(), "there is no RedisCluster in namespace shop");
         let error = choose(Some(&"c".parse().unwrap()), names(&["a", "b"]), "shop").unwrap_err();
-        assert_eq!(error.hint().unwrap(), "there are: a, b");
+        assert_eq!(error.hint(valkeeper_model::CalledAs::KubectlValkeeper).unwrap(), "there are: a, b");
     }
 }

@@ -215,7 +215,7 @@ pub const SPEC: &[Field] = &[
         Bool,
         "Whether the volumes, and so the data, are deleted with the RedisCluster. Without: they stay.",
     )
-    .on_kubernetes("local data is deleted with `valkeeper down --purge` only")
+    .on_kubernetes("local data is deleted with `valkeeper delete --purge` only")
     .preset(No),
     field("onePerHost", Bool, "Whether no two pods of the cluster may share a node. Without: they avoid it.")
         .on_kubernetes(SCHEDULING)

@@ -3,10 +3,11 @@
 use super::Command;
 use super::awaited::Awaited;
 use super::machine::{Controller, Pending};
+use super::requests::HAND_OVER_MS;
 use super::steps::Step;
 use crate::agent::Token;
 use std::collections::BTreeSet;
-use valkeeper_model::{Answer, Ask, AskFailed, Happened, Millis};
+use valkeeper_model::{AgentReport, Answer, Ask, AskFailed, Happened, Millis, Refusal};
 
 /// How long an agent may take for a step.
 const STEP_MS: u64 = 2_000;
@@ -56,7 +57,10 @@ impl Controller {
                 self.awaited.push(Awaited { token: request, shard, from, since: now });
                 self.nudged(now);
             }
-            Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
+            Some(Pending::Request { token: by, to, within_ms }) => {
+                self.request_told(by, (to, within_ms), result);
+            }
+            Some(Pending::Switchover(by, _, from)) => self.request_told(by, (from, HAND_OVER_MS), result),
             Some(Pending::Step(step)) => {
                 if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
                     self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
@@ -68,11 +72,28 @@ impl Controller {
                     && let Some(index) = self.awaited.iter().position(|one| one.token == request)
                 {
                     self.awaited.remove(index);
-                    self.request_told(request, Err(error));
+                    self.answer(request, Err(Refusal::Failed { why: error.to_string() }));
                 }
             }
             Some(Pending::Trial(under_trial)) => self.config_tried(now, *under_trial, result),
             None => {}
+        }
+    }
+
+    /// Answers the fences whose server is down by now, or that were lifted before.
+    pub(super) fn settle_until_down(&mut self) {
+        for (token, instance) in std::mem::take(&mut self.until_down) {
+            let fenced = self.layout.as_ref().and_then(|layout| layout.instances.get(&instance));
+            if !fenced.is_some_and(|chosen| chosen.fenced) {
+                self.answer(token, Err(Refusal::UnfencedMeanwhile { instance }));
+                continue;
+            }
+            let seen = self.observation.as_ref().and_then(|seen| seen.report(&instance));
+            if seen.is_some_and(AgentReport::is_down) {
+                self.answer(token, Ok(()));
+            } else {
+                self.until_down.push((token, instance));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::awaited::Awaited;
 use super::places::Places;
 use super::steps::{self, Step};
+use super::telling::Told;
 use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
@@ -30,6 +31,7 @@ pub struct Controller {
     pub(super) layout: Option<Layout>,
     pub(super) observation: Option<Observation>,
     pub(super) report: Option<Report>,
+    pub(super) told: Told,
     places: Places,
     pace: Pace,
     /// When the report last changed.
@@ -44,6 +46,8 @@ pub struct Controller {
     pub(super) awaited: Vec<Awaited>,
     /// Requests that are stored, and done when the status tells of them.
     until_observed: Vec<Token>,
+    /// Fences that are stored, and done when the instance's server is down.
+    pub(super) until_down: Vec<(Token, InstanceName)>,
     /// Primaries that were asked to hand over or to restart, and have not answered.
     pub(super) disturbed: BTreeMap<Token, InstanceName>,
     /// When users last chose the roles of a shard.
@@ -65,8 +69,8 @@ pub struct Controller {
 /// What an answer of an agent is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pending {
-    /// A user's request.
-    Request(Token),
+    /// A user's request, what was asked of whom for it, and how long that may take.
+    Request { token: Token, to: InstanceName, within_ms: u64 },
     /// A user's switchover of that shard, from that primary: done when the status shows another.
     Switchover(Token, ShardName, InstanceName),
     /// A step; recorded if it was done.
@@ -86,6 +90,17 @@ pub(super) struct Wish {
     pub(super) happened: Happened,
     /// The spec that holds from then on, if the request was for one.
     pub(super) spec: Option<Box<ClusterSpec>>,
+    /// What it waits for once the layout is stored.
+    pub(super) done: DoneWhen,
+}
+
+/// When a request whose layout is stored is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DoneWhen {
+    /// After a look: who asks for the status next must not be told of a cluster that has not heard of it.
+    Observed,
+    /// When that instance's server is down.
+    Down(InstanceName),
 }
 
 #[derive(Debug)]
@@ -139,6 +154,8 @@ impl Controller {
             pending: BTreeMap::new(),
             awaited: Vec::new(),
             until_observed: Vec::new(),
+            until_down: Vec::new(),
+            told: Told::default(),
             disturbed: BTreeMap::new(),
             chosen: BTreeMap::new(),
             followed: false,
@@ -349,8 +366,10 @@ impl Controller {
                         self.spec = *spec;
                     }
                     self.out.push(Command::Record(wish.happened));
-                    // Who asks for the status next must not be told of a cluster that has not heard of it.
-                    self.until_observed.push(wish.token);
+                    match wish.done {
+                        DoneWhen::Observed => self.until_observed.push(wish.token),
+                        DoneWhen::Down(instance) => self.until_down.push((wish.token, instance)),
+                    }
                 }
                 self.provision();
             }
@@ -445,6 +464,7 @@ impl Controller {
         self.observation = Some(observation);
         self.ready = requests;
         self.settle_awaited(now, &report);
+        self.settle_until_down();
         let pause = match (nudged, report.healthy) {
             _ if self.queued.len() > self.ready => 0,
             _ if self.moved => 0,

@@ -2,7 +2,7 @@
 
 use super::awaited::Awaited;
 use super::change;
-use super::machine::{Controller, Pending, Wish};
+use super::machine::{Controller, DoneWhen, Pending, Wish};
 use crate::agent::Token;
 use crate::health::{hindrance, in_sync, paused};
 use crate::safety::disruption::{busy, may_disturb};
@@ -14,7 +14,7 @@ use valkeeper_model::{
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
-const HAND_OVER_MS: u64 = 30_000;
+pub(super) const HAND_OVER_MS: u64 = 30_000;
 const RESTART_MS: u64 = 120_000;
 
 /// What a request comes to.
@@ -27,6 +27,10 @@ pub(super) enum Decision {
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
     /// Let that agent try the configuration, and judge the request again.
     Try(InstanceName, Box<ServerConfig>, Request),
+    /// Commit this layout first; done when that instance is down.
+    CommitUntilDown(Box<Layout>, InstanceName),
+    /// It is on already; done when that instance is down.
+    UntilDown(InstanceName),
     /// There is nothing to do.
     Done,
 }
@@ -41,7 +45,7 @@ impl Controller {
                 {
                     return self.answer(token, Err(refusal));
                 }
-                let mut pending = Pending::Request(token);
+                let mut pending = Pending::Request { token, to: to.clone(), within_ms };
                 if let (Ask::HandOver { .. }, Some(layout)) = (&ask, &self.layout)
                     && let Some(instance) = layout.instances.get(&to)
                 {
@@ -59,22 +63,35 @@ impl Controller {
                 self.awaited.push(Awaited { token, shard, from, since: now });
             }
             Ok(Decision::Commit(layout, happened, spec)) => {
-                self.commit(*layout, Some(Wish { token, happened, spec }));
+                let done = DoneWhen::Observed;
+                self.commit(*layout, Some(Wish { token, happened, spec, done }));
             }
             Ok(Decision::Try(by, config, request)) => self.try_first(by, *config, token, request),
+            Ok(Decision::CommitUntilDown(layout, instance)) => {
+                let happened = Happened::Fenced { instance: instance.clone() };
+                let done = DoneWhen::Down(instance);
+                self.commit(*layout, Some(Wish { token, happened, spec: None, done }));
+            }
+            Ok(Decision::UntilDown(instance)) => self.until_down.push((token, instance)),
             Ok(Decision::Done) => self.answer(token, Ok(())),
             Err(refusal) => self.answer(token, Err(refusal)),
         }
     }
 
-    pub(super) fn request_told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
+    pub(super) fn request_told(
+        &mut self,
+        token: Token,
+        (instance, within_ms): (InstanceName, u64),
+        result: Result<Answer, AskFailed>,
+    ) {
         let result = result.map(|_| ()).map_err(|error| match error {
             AskFailed::ConfigInvalid { directives } => Refusal::ConfigInvalid { directives },
             AskFailed::PasswordUnusable(why) => Refusal::PasswordUnusable { why },
-            error @ (AskFailed::NotRunning
-            | AskFailed::Unseen(_)
-            | AskFailed::Outdated
-            | AskFailed::Refused(_)) => Refusal::Failed { why: error.to_string() },
+            AskFailed::Unseen(why @ Unseen::Timeout) => Refusal::TimedOut { instance, within_ms, why },
+            AskFailed::Unseen(why) => Refusal::Failed { why: format!("{instance} {why}") },
+            error @ (AskFailed::NotRunning | AskFailed::Outdated | AskFailed::Refused(_)) => {
+                Refusal::Failed { why: error.to_string() }
+            }
         });
         self.answer(token, result);
     }
@@ -268,13 +285,14 @@ fn failover(
 fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {
     let (shard, known) = locate(sight, instance)?;
     if known.instance.fenced {
-        return Ok(Decision::Done);
+        let is_down = known.report.is_some_and(valkeeper_model::AgentReport::is_down);
+        return Ok(if is_down { Decision::Done } else { Decision::UntilDown(instance.clone()) });
     }
     if !force {
         disturb(sight, shard, &known)?;
     }
     let layout = with_fence(sight.layout, instance, true);
-    Ok(Decision::Commit(Box::new(layout), Happened::Fenced { instance: instance.clone() }, None))
+    Ok(Decision::CommitUntilDown(Box::new(layout), instance.clone()))
 }
 
 fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {

@@ -2,7 +2,20 @@
 
 use super::Command;
 use super::machine::Controller;
+use crate::causes::{self, Cause};
 use valkeeper_model::{Happened, Millis, Report, Waiting};
+
+/// An order that is not obeyed for so long is trouble; before that it is on its way.
+const ORDER_MS: u64 = 5_000;
+
+/// What the events have said last.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Was the cluster healthy?
+    healthy: Option<bool>,
+    /// Since when only orders are on their way.
+    ordering_since: Option<Millis>,
+}
 
 impl Controller {
     pub(super) fn publish_again(&mut self, now: Millis) {
@@ -20,18 +33,38 @@ impl Controller {
         let lacking = self.not_provisioned.iter().map(|why| Waiting::NotProvisioned { why: why.clone() });
         report.waiting.extend(failed.chain(lacking));
         report.healthy &= self.store_failed.is_none() && self.not_provisioned.is_none();
-        let was = self.report.as_ref().map(|before| before.healthy);
-        match (was, report.healthy, report.waiting.first()) {
-            (Some(false) | None, true, _) => self.out.push(Command::Record(Happened::BecameHealthy)),
-            (Some(true), false, Some(waiting)) => {
-                self.out.push(Command::Record(Happened::BecameUnhealthy { waiting: waiting.clone() }));
-            }
-            _ => {}
-        }
+        // Whoever reads the first reason only reads a cause.
+        report.waiting = causes::of(&report).into_iter().flat_map(Cause::into_all).collect();
+        self.record_health(now, &report);
         if self.report.as_ref() != Some(&report) {
             self.changed_at = now;
             self.out.push(Command::Publish(Box::new(report.clone())));
             self.report = Some(report);
         }
+    }
+
+    /// Events say that a cluster became healthy, or is so no more. A new order reaches the agents a moment after it is stored: the
+    /// status says so meanwhile, but a cluster that was well is not unwell for it.
+    fn record_health(&mut self, now: Millis, report: &Report) {
+        if report.healthy {
+            self.told.ordering_since = None;
+            if self.told.healthy != Some(true) {
+                self.told.healthy = Some(true);
+                self.out.push(Command::Record(Happened::BecameHealthy));
+            }
+            return;
+        }
+        if self.told.healthy != Some(true) {
+            return;
+        }
+        let on_its_way = report.waiting.iter().all(|one| !one.is_flaw() || one.is_order_on_its_way());
+        let since = *self.told.ordering_since.get_or_insert(now);
+        if on_its_way && now.since(since) < ORDER_MS {
+            return;
+        }
+        // Remarks that make no cluster unhealthy come last.
+        let Some(first) = report.waiting.first() else { return };
+        self.told.healthy = Some(false);
+        self.out.push(Command::Record(Happened::BecameUnhealthy { waiting: first.clone() }));
     }
 }

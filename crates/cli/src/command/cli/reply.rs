@@ -3,9 +3,37 @@
 use std::fmt::Write as _;
 use valkeeper_client::Value;
 
-/// With types and quotes: what redis-cli prints on a terminal.
-pub(super) fn typed(value: &Value) -> String {
+/// Is a reply to it meant to be read as it is, as redis-cli shows it?
+pub(super) fn is_text<A: AsRef<[u8]>>(words: &[A]) -> bool {
+    let word = |index: usize| {
+        words
+            .get(index)
+            .map(|word| String::from_utf8_lossy(word.as_ref()).to_ascii_uppercase())
+            .unwrap_or_default()
+    };
+    match word(0).as_str() {
+        "INFO" | "LOLWUT" => true,
+        "CLUSTER" => matches!(word(1).as_str(), "INFO" | "NODES"),
+        "CLIENT" => matches!(word(1).as_str(), "LIST" | "INFO"),
+        "MEMORY" => matches!(word(1).as_str(), "MALLOC-STATS" | "DOCTOR"),
+        "LATENCY" => matches!(word(1).as_str(), "GRAPH" | "DOCTOR"),
+        "DEBUG" => matches!(word(1).as_str(), "HTSTATS" | "HTSTATS-KEY" | "CLIENT-EVICTION"),
+        _ => false,
+    }
+}
+
+/// With types and quotes: what redis-cli prints on a terminal. Text that is meant to be read stands as it is, but for what would tell the
+/// terminal anything else than to go to the next line.
+pub(super) fn typed(value: &Value, is_text: bool) -> String {
     let mut text = String::new();
+    if let (Value::BulkString(bytes), true) = (value, is_text) {
+        let readable = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+        text.extend(String::from_utf8_lossy(bytes).chars().filter(readable));
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        return text;
+    }
     write_typed(value, "", &mut text);
     text
 }
@@ -125,14 +153,21 @@ mod tests {
 
     #[test]
     fn typed_as_redis_cli_shows_it() {
-        assert_eq!(typed(&Value::Int(3)), "(integer) 3\n");
-        assert_eq!(typed(&Value::BulkString(b"a\"\n\x01\xff".to_vec())), "\"a\\\"\\n\\x01\\xff\"\n");
+        assert_eq!(typed(&Value::Int(3), false), "(integer) 3\n");
+        assert_eq!(typed(&Value::BulkString(b"a\"\n\x01\xff".to_vec()), false), "\"a\\\"\\n\\x01\\xff\"\n");
         assert_eq!(
-            typed(&nested()),
+            typed(&nested(), false),
             "1) 1) \"a\"\n   2) 1) (integer) 1\n      2) (nil)\n2) (empty array)\n3) \"z\"\n"
         );
-        let ten = typed(&Value::Array((0..10).map(Value::Int).collect()));
+        let ten = typed(&Value::Array((0..10).map(Value::Int).collect()), false);
         assert!(ten.starts_with(" 1) (integer) 0\n") && ten.ends_with("\n10) (integer) 9\n"), "{ten}");
+    }
+
+    #[test]
+    fn info_is_text_and_cannot_steer_the_terminal() {
+        assert!(is_text(&[b"info"]) && is_text(&[b"CLUSTER".as_slice(), b"NODES"]));
+        assert!(!is_text(&[b"GET".as_slice(), b"INF"]) && !is_text::<&[u8]>(&[]));
+        assert_eq!(typed(&bulk("# A\r\na:1\r\nb:\x1b[2J"), true), "# A\na:1\nb:[2J\n");
     }
 
     #[test]

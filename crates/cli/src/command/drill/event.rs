@@ -5,6 +5,7 @@ use super::interrupted;
 use super::report::Run;
 use super::writers::{Found, Writers};
 use crate::args::{Drill, DrillEvent};
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::status::Status;
 use anyhow::Context as _;
@@ -101,12 +102,11 @@ async fn calm(ground: &Ground) -> anyhow::Result<Status> {
             healthy_since = None;
         }
         if began.elapsed() >= HEALTHY_WITHIN {
-            let reasons: Vec<String> = status.waiting.into_iter().map(|waiting| waiting.message).collect();
-            let what = format!("the cluster is not healthy: {}", reasons.join("; "));
+            let what = format!("the cluster is not healthy: {}", status.causes_in_a_line());
             return Err(Failure::new(
                 Kind::TimedOut,
                 what,
-                "`valkeeper status --watch` shows how it goes on",
+                format!("`{} status --watch` shows how it goes on", called()),
             )
             .into());
         }
@@ -172,7 +172,7 @@ async fn successor(ground: &Ground, target: &Target) -> anyhow::Result<InstanceN
         }
         if began.elapsed() >= OVER_WITHIN {
             let what = format!("{} has no new primary after {} s", target.shard, OVER_WITHIN.as_secs());
-            return Err(Failure::new(Kind::TimedOut, what, "`valkeeper status` says why").into());
+            return Err(Failure::new(Kind::TimedOut, what, format!("`{} status` says why", called())).into());
         }
         ground.pause().await;
     }

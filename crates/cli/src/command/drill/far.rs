@@ -4,6 +4,7 @@
 use super::ground::kill;
 use super::writers::{Found, Here, Writers};
 use crate::args::Drill;
+use crate::called::called;
 use crate::command::remote::{inside::Task, look};
 use crate::failure::{Failure, Kind};
 use crate::status::Status;
@@ -118,7 +119,7 @@ pub(super) async fn refuse_unattended(remote: &Remote) -> anyhow::Result<()> {
     match remote.reach().lead().await.map_err(Failure::from)? {
         Lead::Nobody { .. } => {
             let what = format!("no operator looks after cluster {}", remote.name());
-            Err(Failure::new(Kind::Failed, what, "`valkeeper status` says since when").into())
+            Err(Failure::new(Kind::Failed, what, format!("`{} status` says since when", called())).into())
         }
         Lead::Operator { .. } | Lead::Unknown => Ok(()),
     }

@@ -5,6 +5,7 @@ use super::event::Target;
 use super::far::{self, Far};
 use super::writers::Writers;
 use crate::args::Drill;
+use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::status::Status;
 use crate::target;
@@ -72,7 +73,8 @@ impl Ground {
             Self::Local(_) if status.supervisor_pid.is_some() => Ok(()),
             Self::Local(_) => {
                 let what = format!("no supervisor looks after cluster {}", status.cluster);
-                Err(Failure::new(Kind::Failed, what, "`valkeeper up FILE --detach` starts one").into())
+                Err(Failure::new(Kind::Failed, what, format!("`{} up FILE --detach` starts one", called()))
+                    .into())
             }
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(remote) => far::refuse_unattended(remote).await,

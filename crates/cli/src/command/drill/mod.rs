@@ -10,6 +10,8 @@ mod report;
 mod writers;
 
 use crate::args::{Args, Drill};
+#[cfg(feature = "kubernetes")]
+use crate::called::called;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::{output, target};
@@ -28,7 +30,7 @@ pub(crate) async fn drill(args: &Args, drill: &Drill, ending: &mut Ending) -> an
             let report = create::runs(drill, &mut ended).await?;
             output::value(drill.output.format, &report, || report.page())
         }
-        Some(event) => runs(&Ground::Local(target::cluster(args)?), event, drill, &mut ended).await,
+        Some(event) => runs(&Ground::Local(target::cluster(&args.common)?), event, drill, &mut ended).await,
     }
 }
 
@@ -41,7 +43,7 @@ pub(super) async fn on_kubernetes(
 ) -> anyhow::Result<()> {
     refuse_none(drill)?;
     let Some(event) = Event::of(drill.event) else {
-        let hint = "`valkeeper apply -f FILE --wait` makes a cluster";
+        let hint = format!("`{} apply -f FILE --wait` makes a cluster", called());
         return Err(Failure::new(Kind::Usage, "there is no `drill create` on Kubernetes", hint).into());
     };
     let ended = ending.told()?;

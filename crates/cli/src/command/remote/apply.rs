@@ -2,12 +2,13 @@
 
 use super::look;
 use crate::args::{Args, Format, Within};
+use crate::called::called;
 use crate::command::apply::Plan;
 use crate::failure::{Failure, Kind};
 use crate::output::columns;
 use crate::patience::Patience;
 use crate::status::Status;
-use crate::{manifest_file, output};
+use crate::{manifest_file, manifest_text, output, target};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::path::Path;
@@ -43,15 +44,12 @@ impl Wish {
     async fn read(args: &Args, file: &Path) -> anyhow::Result<Self> {
         let manifest = manifest_file::read_for(Target::Kubernetes, file)?;
         let name = &manifest.spec.name;
-        if let Some(other) = args.cluster.as_ref().filter(|other| *other != name) {
-            let what = format!("the manifest is of cluster `{name}`, not of `{other}`");
-            return Err(Failure::new(Kind::Usage, what, "leave --cluster out").into());
-        }
-        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        target::refuse_another(&args.common, name)?;
+        let text = manifest_text::read(file).with_context(|| manifest_text::name(file))?;
         let mut object: serde_json::Value = serde_saphyr::from_str(&text)?;
         let mut reach = super::reach(args).await?;
         if let Some(its) = object["metadata"]["namespace"].as_str() {
-            match &args.kubernetes.namespace {
+            match &args.common.kubernetes.namespace {
                 Some(asked) if asked != its => {
                     let what = format!("the manifest is for namespace {its}, not for {asked}");
                     return Err(Failure::new(Kind::Usage, what, "leave --namespace out").into());
@@ -128,7 +126,7 @@ pub(super) async fn apply(args: &Args, file: &Path, wait: bool, within: Within) 
     check(&wish, file).await?;
     let applied = wish.remote.apply(&wish.object).await.map_err(Failure::from)?;
     if !wait {
-        eprintln!("applied; `valkeeper status` shows how it goes on");
+        eprintln!("applied; `{} status` shows how it goes on", called());
         return Ok(());
     }
     let status = healthy(&wish.remote, applied, within).await?;

@@ -53,7 +53,7 @@ fn page(connect: &Connect) -> String {
          username  default\n\
          password  in Secret {password_secret}, key {password_key}\n\n\
          password  {password_command}\n\
-         example   REDISCLI_AUTH=$({password_command}) valkey-cli -c -h {host}\n\n\
+         example   REDISCLI_AUTH=\"$({password_command})\" valkey-cli -c -h {host}\n\n\
          from outside: `kubectl valkeeper cli`. A port-forward reaches one server only: it sends clients on to the names of \
          other pods, which are known in Kubernetes alone\n",
         host = service.split(':').next().unwrap_or_default(),

@@ -1,40 +1,55 @@
 //! `status` of a cluster on Kubernetes.
 
 use crate::args::Format;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output;
 use crate::status::{OperatorSeen, Status, WaitingFor};
-use std::time::Duration;
+use crate::watch::Screen;
+use std::time::{Duration, Instant};
 use valkeeper_kube::api::{ConditionType, RedisCluster};
 use valkeeper_kube::remote::{Lead, Remote};
-use valkeeper_model::{ClusterName, Phase, Report, Waiting};
+use valkeeper_model::{CalledAs, ClusterName, Phase, Report, Waiting};
 
 /// Nothing tells when an operator is gone: it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_secs(1);
 
-pub(super) async fn status(remote: &Remote, watch: bool, format: Format) -> anyhow::Result<()> {
-    if !watch {
-        let (object, lead) = (remote.object().await.map_err(Failure::from)?, lead(remote).await);
-        let status = of(remote.name(), &object, &lead);
-        return output::value(format, &status, || status.page());
+pub(super) async fn status(
+    remote: &Remote,
+    is_watched: bool,
+    format: Format,
+    ending: &mut Ending,
+) -> anyhow::Result<()> {
+    if !is_watched {
+        let status = seen(remote).await?;
+        output::value(format, &status, || status.page())?;
+        return status.verdict();
     }
     let mut watched = remote.watch();
     let mut object = watched.next().await.map_err(Failure::from)?;
-    let mut shown = None;
+    let mut who = lead(remote).await;
+    let mut looked = Instant::now();
+    let mut screen = Screen::open(format, ending)?;
     loop {
-        let status = of(remote.name(), &object, &lead(remote).await);
-        if shown.as_ref() != Some(&status) {
-            output::value(format, &status, || status.page())?;
-            if format == Format::Table {
-                output::text("\n")?;
-            }
-        }
-        shown = Some(status);
+        screen.show(&of(remote.name(), &object, &who))?;
         tokio::select! {
             next = watched.next() => object = next.map_err(Failure::from)?,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            // The clock goes on although nothing changes.
+            left = screen.is_left_within(TICK) => if left? {
+                return Ok(());
+            },
+        }
+        if looked.elapsed() >= LOOK_EVERY {
+            (who, looked) = (lead(remote).await, Instant::now());
         }
     }
+}
+
+/// As it is now.
+pub(super) async fn seen(remote: &Remote) -> anyhow::Result<Status> {
+    let (object, lead) = (remote.object().await.map_err(Failure::from)?, lead(remote).await);
+    Ok(of(remote.name(), &object, &lead))
 }
 
 /// Who looks after it. Not to know is no reason to say nothing of the cluster.
@@ -50,8 +65,9 @@ pub(in crate::command) fn of(name: &ClusterName, object: &RedisCluster, lead: &L
     let mut status = Status::new(name.clone(), report.unwrap_or_else(nothing), None);
     let refused = told.and_then(|told| told.condition(ConditionType::SpecValid));
     status.refused = refused.filter(|said| said.status == "False").map(|said| said.message.clone());
+    // Who does not act is the cause of all that does not change, and the word of the others is old: it comes first.
     let mut add = |message: String| {
-        status.waiting.push(WaitingFor { what: Waiting::NoSupervisor, message });
+        status.waiting.insert(0, WaitingFor { what: Waiting::NoSupervisor, message, follows: false });
     };
     status.operator = Some(match lead {
         Lead::Operator { name } => {
@@ -66,7 +82,7 @@ pub(in crate::command) fn of(name: &ClusterName, object: &RedisCluster, lead: &L
             let since = since.map(|since| format!("{since:.0}"));
             add(match &since {
                 Some(since) => format!("no operator acts since {since}: what is shown may be as old as that"),
-                None => "no operator acts: `valkeeper kube manifests` installs one".to_owned(),
+                None => format!("no operator acts: `{} kube manifests` installs one", CalledAs::Valkeeper),
             });
             status.healthy = false;
             if is_told {

@@ -7,51 +7,60 @@ pub(super) mod look;
 mod pipe;
 mod read;
 
-use super::{REQUEST_WITHIN, drill};
+use super::{REQUEST_WITHIN, done, drill};
 use crate::args::{Args, Command};
+use crate::called::called;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
-use std::time::Duration;
 use valkeeper_kube::remote::{Reach, ReachOptions, Remote};
 
 /// Does what the command says; `false` if it is about no cluster.
 pub(super) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool> {
     match &args.command {
         Command::Up(_) => {
-            return Err(
-                not_here("up", "`valkeeper apply -f FILE --wait`, or kubectl apply, makes one").into()
-            );
+            let hint = format!("`{} apply -f FILE --wait`, or kubectl apply, makes one", called());
+            return Err(not_here("up", &hint).into());
         }
         Command::Down(_) => {
-            let hint = "`valkeeper fence INSTANCE` stops one server; `kubectl delete rediscluster NAME` removes the cluster, \
-                        and its volumes are kept unless the manifest says otherwise";
-            return Err(not_here("down", hint).into());
+            let hint = format!(
+                "`{} fence INSTANCE` stops one server; `kubectl delete rediscluster NAME` removes the cluster, and its volumes \
+                 are kept unless the manifest says otherwise",
+                called()
+            );
+            return Err(not_here("down", &hint).into());
         }
         Command::Delete { .. } => {
             let hint = "`kubectl delete rediscluster NAME` does; its volumes are kept unless the manifest says otherwise";
             return Err(not_here("delete", hint).into());
         }
         Command::Status { watch, output } => {
-            look::status(&cluster(args).await?, *watch, output.format).await?;
+            look::status(&cluster(args).await?, *watch, output.format, ending).await?;
         }
-        Command::Plan { file, zones, output } => apply::plan(args, file, zones, output.format).await?,
-        Command::Apply { file, wait, within } => apply::apply(args, file, *wait, *within).await?,
-        Command::Events { follow, output } => {
-            read::events(&cluster(args).await?, *follow, output.format).await?;
+        Command::Plan { manifest, zones, output } => {
+            apply::plan(args, manifest.path(), zones, output.format).await?;
+        }
+        Command::Apply { manifest, wait, within } => {
+            apply::apply(args, manifest.path(), *wait, *within).await?;
+        }
+        Command::Events { follow, only, output } => {
+            read::events(&cluster(args).await?, *follow, only, output.format).await?;
         }
         Command::Logs { instance, follow, lines } => {
+            refuse_number_of_lines(args)?;
             read::logs(&cluster(args).await?, instance, *follow, *lines).await?;
         }
         Command::Connect { output } => connect::connect(&cluster(args).await?, output.format).await?,
-        Command::Cli { command, timeout, output } => {
-            let within = Duration::from_secs(*timeout);
-            inside::cli(&cluster(args).await?, command, within, output.format).await?;
+        Command::Cli { command, to, timeout, output } => {
+            inside::cli(&cluster(args).await?, command, to, *timeout, output.format).await?;
         }
         Command::Drill(event) => drill::on_kubernetes(cluster(args).await?, event, ending).await?,
         command => {
             let Some(request) = command.request() else { return Ok(false) };
             let remote = cluster(args).await?;
+            let before = look::seen(&remote).await?;
             remote.ask(&request, REQUEST_WITHIN, ending.told()?).await.map_err(Failure::from)?;
+            let after = look::seen(&remote).await?;
+            eprintln!("{}", done::told(&request, &before, &after));
         }
     }
     Ok(true)
@@ -60,16 +69,26 @@ pub(super) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool
 /// The namespace that is meant.
 async fn reach(args: &Args) -> Result<Reach, Failure> {
     let options = ReachOptions {
-        namespace: args.kubernetes.namespace.clone(),
-        context: args.kubernetes.context.clone(),
-        kubeconfig: args.kubernetes.kubeconfig.clone(),
+        namespace: args.common.kubernetes.namespace.clone(),
+        context: args.common.kubernetes.context.clone(),
+        kubeconfig: args.common.kubernetes.kubeconfig.clone(),
     };
     Ok(Reach::new(options).await?)
 }
 
 /// The cluster that is meant.
 async fn cluster(args: &Args) -> Result<Remote, Failure> {
-    Ok(reach(args).await?.cluster(args.cluster.as_ref()).await?)
+    Ok(reach(args).await?.cluster(args.common.cluster.as_ref()).await?)
+}
+
+/// `-n` is the namespace here as everywhere; whoever means lines as `tail` takes them must not be led to another namespace.
+fn refuse_number_of_lines(args: &Args) -> Result<(), Failure> {
+    let namespace = args.common.kubernetes.namespace.as_deref().unwrap_or_default();
+    if namespace.is_empty() || !namespace.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    let what = format!("`-n {namespace}` names a namespace");
+    Err(Failure::new(Kind::Usage, what, format!("--lines {namespace} shows so many lines")))
 }
 
 fn not_here(command: &str, hint: &str) -> Failure {

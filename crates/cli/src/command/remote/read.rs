@@ -1,19 +1,31 @@
 //! `events` and `logs` of a cluster on Kubernetes.
 
-use crate::args::Format;
+use crate::args::{Format, Only};
+use crate::command::events::Filter;
 use crate::failure::Failure;
 use crate::output;
 use valkeeper_kube::remote::{EventSeen, Remote};
 use valkeeper_model::InstanceName;
 
-pub(super) async fn events(remote: &Remote, follow: bool, format: Format) -> anyhow::Result<()> {
+pub(super) async fn events(remote: &Remote, follow: bool, only: &Only, format: Format) -> anyhow::Result<()> {
+    let object = remote.object().await.map_err(Failure::from)?;
+    let instances = object.status.iter().flat_map(|status| &status.instances_status);
+    let shards = instances.map(|(name, instance)| (name.clone(), instance.shard.clone())).collect();
+    let filter = Filter::new(only, shards);
+    let shows = |event: &EventSeen| filter.shows(event.at, event.happened.as_ref());
     if !follow {
-        let all = remote.events().await.map_err(Failure::from)?;
+        let mut all = remote.events().await.map_err(Failure::from)?;
+        let shown = all.iter().filter(|event| shows(event)).cloned().collect::<Vec<_>>();
+        if shown.is_empty() {
+            filter.say_nothing_matches(all.iter().filter_map(|event| event.happened.as_ref()));
+        }
+        all = shown;
         return output::value(format, &all, || page(&all));
     }
     let mut followed = remote.follow_events().await.map_err(Failure::from)?;
     loop {
-        let new = followed.next().await.map_err(Failure::from)?;
+        let mut new = followed.next().await.map_err(Failure::from)?;
+        new.retain(shows);
         if format == Format::Table {
             output::text(&page(&new))?;
             continue;

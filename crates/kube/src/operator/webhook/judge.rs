@@ -61,7 +61,7 @@ pub(crate) struct Unreadable {
 enum NotTaken {
     #[error(transparent)]
     Invalid(#[from] Refused),
-    #[error("{}", .0.with_hint())]
+    #[error("{}", .0.with_hint(valkeeper_model::CalledAs::KubectlValkeeper))]
     Unfit(#[from] Refusal),
 }
 

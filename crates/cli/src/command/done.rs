@@ -1,0 +1,68 @@
+//! What a request has done, in a line.
+
+use crate::called::called;
+use crate::status::Status;
+use valkeeper_model::{InstanceName, Request, Role, ShardName};
+
+/// By what was seen before and is seen now.
+pub(super) fn told(request: &Request, before: &Status, after: &Status) -> String {
+    match request {
+        Request::Switchover { shard, to } => {
+            let shard = shard.clone().or_else(|| shard_of(after, to.as_ref()?)).or_else(|| only(after));
+            roles(shard.as_ref(), "switched over", before, after)
+        }
+        Request::Failover { shard, accept_data_loss: true, .. } => {
+            format!("the loss of {shard}'s data was accepted: it comes back empty")
+        }
+        Request::Failover { shard, .. } => roles(Some(shard), "failed over", before, after),
+        Request::Fence { instance, .. } => {
+            let heir = heir(instance, before, after);
+            format!(
+                "{instance} is fenced and down{heir}; `{} unfence {instance}` lets it run again",
+                called()
+            )
+        }
+        Request::Unfence { instance } => format!("{instance} is not fenced any more: it starts"),
+        Request::Restart { instance } => {
+            let pid = after.instances.iter().find(|one| one.name == *instance).and_then(|one| one.pid);
+            let pid = pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
+            format!("{instance} was restarted{pid}{}", heir(instance, before, after))
+        }
+        Request::Apply { .. } => "applied".to_owned(),
+        Request::Check { .. } => "the configuration is valid".to_owned(),
+    }
+}
+
+fn primary<'a>(status: &'a Status, shard: &ShardName) -> Option<&'a InstanceName> {
+    status.shards.iter().find(|one| one.name == *shard)?.primary.as_ref()
+}
+
+fn shard_of(status: &Status, instance: &InstanceName) -> Option<ShardName> {
+    Some(status.instances.iter().find(|one| one.name == *instance)?.shard.clone())
+}
+
+fn only(status: &Status) -> Option<ShardName> {
+    match status.shards.as_slice() {
+        [only] => Some(only.name.clone()),
+        _ => None,
+    }
+}
+
+fn roles(shard: Option<&ShardName>, what: &str, before: &Status, after: &Status) -> String {
+    let Some(shard) = shard else { return what.to_owned() };
+    match (primary(before, shard), primary(after, shard)) {
+        (Some(from), Some(to)) if from != to => format!("{shard} {what} from {from} to {to}"),
+        (_, Some(to)) => format!("{shard} {what}: {to} is its primary"),
+        (_, None) => format!("{shard} {what}"),
+    }
+}
+
+/// Who has taken over from an instance that was a primary.
+fn heir(instance: &InstanceName, before: &Status, after: &Status) -> String {
+    let was = before.instances.iter().find(|one| one.name == *instance);
+    let heir = was.filter(|one| one.role == Some(Role::Primary)).and_then(|one| primary(after, &one.shard));
+    match heir.filter(|heir| *heir != instance) {
+        Some(heir) => format!(", {heir} is primary in its place"),
+        None => String::new(),
+    }
+}

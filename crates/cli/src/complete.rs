@@ -1,0 +1,77 @@
+//! Names that a shell offers: of clusters, shards, instances and events, as they are now. A shell waits for them: what cannot be
+//! had at once is left out.
+
+use crate::args::Common;
+use crate::target;
+use clap::Parser;
+use clap_complete::CompletionCandidate;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use valkeeper_local::EventLog;
+use valkeeper_model::Layout;
+
+/// The options that say which cluster, of a line that is not finished.
+#[derive(Debug, Parser)]
+#[command(ignore_errors = true, disable_help_flag = true, disable_version_flag = true)]
+struct Begun {
+    #[command(flatten)]
+    common: Common,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _rest: Vec<OsString>,
+}
+
+/// The shell gives the line after `--`. Only options that say which cluster are looked at, wherever they stand.
+fn common() -> Option<Common> {
+    let mut line = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    let mut kept: Vec<OsString> = line.next().into_iter().collect();
+    let known = ["--state-dir", "--cluster"];
+    let words: Vec<OsString> = line.collect();
+    for (index, word) in words.iter().enumerate() {
+        let text = word.to_string_lossy();
+        if known.contains(&text.as_ref()) {
+            kept.push(word.clone());
+            kept.extend(words.get(index + 1).cloned());
+        } else if known.iter().any(|name| text.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))) {
+            kept.push(word.clone());
+        }
+    }
+    Begun::try_parse_from(kept).ok().map(|begun| begun.common)
+}
+
+fn layout() -> Option<Layout> {
+    target::cluster(&common()?).ok()?.layout().ok()?
+}
+
+fn offered(names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The clusters of the state directory.
+pub(crate) fn clusters() -> Vec<CompletionCandidate> {
+    let names = || target::state_dir(&common()?).ok()?.clusters().ok();
+    offered(names().unwrap_or_default().iter().map(ToString::to_string))
+}
+
+/// The shards of the cluster.
+pub(crate) fn shards() -> Vec<CompletionCandidate> {
+    offered(layout().iter().flat_map(|layout| layout.shards.keys()).map(ToString::to_string))
+}
+
+/// The instances of the cluster, each with its shard and zone.
+pub(crate) fn instances() -> Vec<CompletionCandidate> {
+    let layout = layout();
+    let all = layout.iter().flat_map(|layout| layout.instances.iter());
+    all.map(|(name, instance)| {
+        let about = format!("shard {}, zone {}", instance.shard, instance.zone);
+        CompletionCandidate::new(name.to_string()).help(Some(about.into()))
+    })
+    .collect()
+}
+
+/// The types of the events that there were.
+pub(crate) fn events() -> Vec<CompletionCandidate> {
+    let seen = || EventLog::new(target::cluster(&common()?).ok()?).read().ok();
+    let types: BTreeSet<String> =
+        seen().iter().flatten().filter_map(|line| line.happened.type_name()).collect();
+    offered(types)
+}
