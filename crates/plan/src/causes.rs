@@ -195,7 +195,12 @@ mod tests {
     #[test]
     fn what_another_shard_lacks_is_a_cause_of_its_own() {
         let down = Waiting::InstanceDown { instance: name("c-2") };
-        let missing = |of: &str| Waiting::ReplicasMissing { shard: shard(of), in_sync: 0, wanted: 1 };
+        let missing = |of: &str| Waiting::ReplicasMissing {
+            shard: shard(of),
+            in_sync: 0,
+            wanted: 1,
+            causes: Vec::new(),
+        };
         let causes = of(&report(vec![missing("s0"), missing("s1"), down.clone()]));
         let told: Vec<_> =
             causes.iter().map(|cause| (cause.waiting.clone(), cause.effects.clone())).collect();
