@@ -204,17 +204,17 @@ mod system {
     /// When it started; `None` if there is no such process, or only what is left of one: a zombie, or one that was killed and
     /// whose threads wait in the kernel for a disk that hangs. Nothing of that runs again.
     pub(super) fn start_time(pid: u32) -> io::Result<Option<u64>> {
-        let Some(leader) = stat(&format!("/proc/{pid}/stat"))? else { return Ok(None) };
+        let Some(first) = stat(&format!("/proc/{pid}/stat"))? else { return Ok(None) };
         let over = |thread: &Stat| matches!(thread.state, 'Z' | 'X') || thread.flags & EXITING != 0;
-        if !over(&leader) {
-            return Ok(Some(leader.start_time));
+        if !over(&first) {
+            return Ok(Some(first.start_time));
         }
         for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
             let path = thread?.path().join("stat");
             if let Some(thread) = stat(&path.to_string_lossy())?
                 && !over(&thread)
             {
-                return Ok(Some(leader.start_time));
+                return Ok(Some(first.start_time));
             }
         }
         Ok(None)

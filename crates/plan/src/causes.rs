@@ -103,8 +103,9 @@ fn follows(report: &Report, waiting: &Waiting, cause: &Waiting) -> bool {
     // Any shard without a primary makes all servers say that the cluster is not whole, and costs a vote.
     let outage = matches!(cause, Waiting::NoPrimary { .. } | Waiting::SlotsUnserved { .. });
     match waiting {
-        Waiting::NoPrimary { shard } | Waiting::FailingOver { shard } => in_shard(shard),
-        Waiting::ReplicasMissing { shard, .. } => in_shard(shard),
+        Waiting::NoPrimary { shard }
+        | Waiting::FailingOver { shard }
+        | Waiting::ReplicasMissing { shard, .. } => in_shard(shard),
         Waiting::SwitchingOver { shard } => instance.is_some() && in_shard(shard),
         Waiting::SlotsUnserved { slots } => {
             let own = |seen: &&ShardReport| in_shard(&seen.name);

@@ -154,7 +154,7 @@ fn an_adopted_server_is_given_no_time_to_boot() {
         }));
         host.now += 100;
         commands = host.happens(Event::Tick);
-        if host.now % 1_000 == 0 {
+        if host.now.is_multiple_of(1_000) {
             for token in std::mem::take(&mut tokens) {
                 let silent = valkeeper_plan::agent::ServerError::Silent(valkeeper_model::Unseen::Timeout);
                 commands.extend(host.happens(Event::Served { token, result: Err(silent) }));

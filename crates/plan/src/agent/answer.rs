@@ -3,6 +3,7 @@
 use super::machine::{Agent, Phase, Relay, Then};
 use super::trial::About;
 use super::{Command, Reply, ServerCommand, ServerError, Token};
+use crate::safety::start::Loss;
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
@@ -86,7 +87,7 @@ impl Agent {
                 self.out.push(Command::Answer { token, result });
             }
             Ask::AcceptLoss => {
-                self.accept_loss = true;
+                self.loss = Loss::Accepted;
                 if let Phase::Held { until } = &mut self.phase {
                     *until = now;
                 }

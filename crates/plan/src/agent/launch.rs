@@ -204,7 +204,7 @@ impl Agent {
         };
         let copy = self.examine(&disk, consultation.sequence_seen(&self.name));
         let siblings = self.judge_siblings(&consultation);
-        let loss = if self.accept_loss { Loss::Accepted } else { Loss::Refused };
+        let loss = self.loss;
         let me = Returning { epoch, claim, copy: &copy, persistence: self.persistence(), loss };
         match comeback(&me, &siblings) {
             Comeback::AsReplicaOf(view) => {

@@ -12,7 +12,7 @@ use super::stopping::Stop;
 use super::trial::Trials;
 use super::watch::Watch;
 use super::{Command, Event, ExitCause, Outbox, Token, sooner};
-use crate::safety::start::Disk;
+use crate::safety::start::{Disk, Loss};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
@@ -45,7 +45,8 @@ pub struct Agent {
     pub(super) disk_silent: bool,
     pub(super) waiting: Option<Waiting>,
     pub(super) resting: bool,
-    pub(super) accept_loss: bool,
+    /// What the user has accepted since our server served last.
+    pub(super) loss: Loss,
     /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
     pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
@@ -161,7 +162,7 @@ impl Agent {
             disk_silent: false,
             waiting: None,
             resting: false,
-            accept_loss: false,
+            loss: Loss::Refused,
             has_served: false,
             died_at: None,
             death: Death::Ended,
@@ -307,10 +308,10 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        let taken = self.beat_answered(now, token, &result)
+        let answered = self.beat_answered(now, token, &result)
             || self.sync_told(now, token, &result)
             || self.accusation_told(now, token, &result);
-        if taken || self.inquiry_told(now, token, &result) {
+        if answered || self.inquiry_told(now, token, &result) {
             return;
         }
         match &mut self.phase {

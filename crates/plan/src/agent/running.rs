@@ -4,6 +4,7 @@ use super::machine::{Agent, Failures, Phase, Relay};
 use super::watch::Looked;
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::config::{self, Directive};
+use crate::safety::start::Loss;
 use std::collections::BTreeSet;
 use valkeeper_model::{
     Answer, Happened, Link, Millis, Observed, Part, Persistence, Process, Role, ServerView, StartFailure,
@@ -108,7 +109,7 @@ impl Agent {
         if first {
             self.has_served = true;
             self.failures = Failures::default();
-            self.accept_loss = false;
+            self.loss = Loss::Refused;
             if self.adopted != self.incarnation() {
                 self.out.record(Happened::Started { instance: self.name.clone() });
             }

@@ -84,24 +84,25 @@ impl Agent {
         if self.trials.pending.as_ref() == Some(&config) {
             self.trials.pending = None;
         }
-        self.trials.verdict = Some((config.clone(), trial.clone()));
+        self.trials.verdict = Some((config, trial));
         if about == About::Restart {
-            self.restart_tried(now, &config, trial);
+            self.restart_tried(now);
         } else if let Some(watch) = self.phase.watch_mut() {
             watch.look_now(now);
         }
     }
 
-    fn restart_tried(&mut self, now: Millis, config: &ServerConfig, trial: Trial) {
+    fn restart_tried(&mut self, now: Millis) {
         let Some(order) = &self.order else { return };
-        if order.config != *config {
+        let current = self.trials.verdict(&order.config).is_some();
+        if !current {
             // Ordered meanwhile.
             let config = order.config.clone();
             return self.try_for(About::Restart, config);
         }
         let tokens = std::mem::take(&mut self.trials.restarts);
-        let refusal = match (trial, self.trials.password.clone()) {
-            (Trial::Refuses { directives }, _) => Some(AskFailed::ConfigInvalid { directives }),
+        let refusal = match (self.trials.verdict(&order.config).cloned(), self.trials.password.clone()) {
+            (Some(Trial::Refuses { directives }), _) => Some(AskFailed::ConfigInvalid { directives }),
             (_, Some(fault)) => Some(AskFailed::PasswordUnusable(fault)),
             _ if !matches!(self.phase, Phase::Watching(_)) => {
                 Some(AskFailed::Refused(super::answer::BUSY.to_owned()))
@@ -163,11 +164,10 @@ impl Agent {
                 let invalid: Vec<_> = view.config_invalid.iter().filter_map(named).collect();
                 view.config_refused.retain(|name| !invalid.contains(name));
             }
-            Some(_) => {}
             None if self.trials.pending.is_some() => {
                 view.config_drift.append(&mut view.config_refused);
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 }
