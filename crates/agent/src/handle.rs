@@ -72,7 +72,7 @@ pub enum Neighbours {
 pub(crate) enum Input {
     Event(Event),
     /// The data directory has been looked at.
-    Looked(Result<Disk, String>),
+    Looked(Result<Box<Disk>, String>),
     /// A start came to this.
     Launched(Launched),
     Ask(Ask, oneshot::Sender<Result<Answer, AskFailed>>),

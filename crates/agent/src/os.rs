@@ -40,10 +40,9 @@ fn raw(pid: u32) -> io::Result<Pid> {
 
 /// The process with this id, if there is one that is not a zombie. An error says that nothing is known.
 pub(crate) fn find(pid: u32) -> io::Result<Option<ProcessId>> {
-    match test_kill_process(raw(pid)?) {
-        Err(Errno::SRCH) => return Ok(None),
-        // Another user's, or the call is forbidden: the process's entry tells.
-        Ok(()) | Err(_) => {}
+    // Any other answer, as of another user's process or a call that is forbidden, is no end: the process's entry tells.
+    if test_kill_process(raw(pid)?) == Err(Errno::SRCH) {
+        return Ok(None);
     }
     Ok(system::start_time(pid)?.map(|start_time| ProcessId { pid, start_time }))
 }

@@ -95,11 +95,8 @@ impl Rotation {
             return;
         }
         state.looked = Some(Instant::now());
-        let wanted = match wanted() {
-            Ok(wanted) => wanted,
-            // Told by the agent, which reads it too.
-            Err(_) => return,
-        };
+        // One that cannot be read is told by the agent, which reads it too.
+        let Ok(wanted) = wanted() else { return };
         if state.settled.as_ref() == Some(&wanted) {
             return;
         }

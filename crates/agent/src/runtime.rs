@@ -350,17 +350,17 @@ impl Runner {
                 Ok(if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk })
             });
             let found = look.await.flatten().map_err(|error| error.to_string());
-            let _ = input.send(Input::Looked(found));
+            let _ = input.send(Input::Looked(found.map(Box::new)));
         });
     }
 
-    fn looked(&mut self, found: Result<Disk, String>) -> Option<Event> {
+    fn looked(&mut self, found: Result<Box<Disk>, String>) -> Option<Event> {
         if std::mem::replace(&mut self.look, Look::None) == Look::Another {
             self.begin_look();
             return None;
         }
         self.silent_at = None;
-        Some(Event::Inspected(found.map(Box::new)))
+        Some(Event::Inspected(found))
     }
 
     fn start(&mut self, plan: StartPlan) {
@@ -386,12 +386,11 @@ impl Runner {
             Launched::Found(run) => (run, None),
         };
         let (incarnation, pid) = (run.incarnation, Some(run.process.pid));
-        let event = match &child {
-            Some(_) => Event::Started { incarnation, pid },
-            None => {
-                (self.setup.record)(Happened::Adopted { instance: self.setup.name.clone() });
-                Event::Found { incarnation, pid }
-            }
+        let event = if child.is_some() {
+            Event::Started { incarnation, pid }
+        } else {
+            (self.setup.record)(Happened::Adopted { instance: self.setup.name.clone() });
+            Event::Found { incarnation, pid }
         };
         self.watch_end(incarnation, run.process, child);
         self.running = Some(run);

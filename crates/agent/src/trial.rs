@@ -135,9 +135,8 @@ fn try_all(program: &Program, mut directives: Vec<Directive>) -> Outcome {
     loop {
         match try_once(program, &directives) {
             Ok(shown) if mistakes.is_empty() => return Outcome::Starts(shown),
-            Ok(_) => return Outcome::Refuses(mistakes),
             Err(Refused::Failed(why)) if mistakes.is_empty() => return Outcome::Failed(why),
-            Err(Refused::Failed(_)) => return Outcome::Refuses(mistakes),
+            Ok(_) | Err(Refused::Failed(_)) => return Outcome::Refuses(mistakes),
             Err(Refused::Invalid(mistake)) => {
                 let before = directives.len();
                 directives.retain(|(name, _)| Some(name) != mistake.name.as_ref());

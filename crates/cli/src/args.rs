@@ -353,7 +353,7 @@ pub(crate) struct Operator {
 #[cfg(feature = "kubernetes")]
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Kube {
-    /// Print the definitions of RedisCluster and RedisClusterRequest; removing them removes all clusters
+    /// Print the definitions of `RedisCluster` and `RedisClusterRequest`; removing them removes all clusters
     #[command(after_help = "Example:\n  valkeeper kube crds | kubectl apply --server-side -f -")]
     Crds,
     /// Print the operator's install: permissions, webhook, operator; the definitions are `kube crds`

@@ -153,7 +153,7 @@ fn what_branched_off_is_lost_and_what_was_followed_is_not() {
 }
 
 fn name(n: u32) -> InstanceName {
-    format!("c-{n}").parse().unwrap()
+    format!("c-{n}").parse().expect("a name")
 }
 
 fn cold(copy: HeldCopy) -> Sibling {

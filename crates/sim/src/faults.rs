@@ -239,24 +239,7 @@ impl Fleet {
                     self.laws.stashed[server] = Some(own);
                 }
             }
-            Fault::CopyDisk(whom) => {
-                let server = self.resolve(whom);
-                self.copied_disk = Some((server, self.servers[server].copy_of_disk()));
-            }
-            Fault::OldDisk(whom) => {
-                let server = self.resolve(whom);
-                (0..self.servers.len()).for_each(|server| self.crash(server));
-                if let Some((_, disk)) = self.copied_disk.take().filter(|(of, _)| *of == server) {
-                    self.servers[server].disk = disk;
-                    self.law_of_deaths(server, self.members.shard_of[server]);
-                }
-            }
-            Fault::LoseAof(whom) => {
-                let server = self.resolve(whom);
-                (0..self.servers.len()).for_each(|server| self.crash(server));
-                self.servers[server].disk.aof = None;
-                self.law_of_deaths(server, self.members.shard_of[server]);
-            }
+            Fault::CopyDisk(_) | Fault::OldDisk(_) | Fault::LoseAof(_) => self.disk_strikes(fault),
             Fault::PowerLoss => (0..self.servers.len()).for_each(|server| self.crash(server)),
             Fault::ShardLoss(shard) => {
                 for server in self.shard_members(shard).collect::<Vec<_>>() {
@@ -338,7 +321,7 @@ impl Fleet {
         self.law_of_young_clusters(shard);
     }
 
-    fn crash(&mut self, server: usize) {
+    pub(crate) fn crash(&mut self, server: usize) {
         let run = self.servers[server].run;
         let (life, alive) = (self.agents[server].life, self.servers[server].alive());
         self.kill(server, "killed");

@@ -16,6 +16,7 @@
 //! | [`transcript`] | what happened, for people |
 
 pub mod clock;
+mod disk_faults;
 pub mod faults;
 pub mod fleet;
 pub mod history;

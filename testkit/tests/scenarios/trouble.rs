@@ -171,10 +171,10 @@ fn a_program_that_is_killed_while_it_asks_leaves_no_server() {
         up.arg(cluster.file()).arg("--server").arg(&slow).env("TMPDIR", &temporary);
         let mut up =
             up.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-        let probed = cluster.until("the server is asked", || child(up.id()));
+        let asked = cluster.until("the server is asked", || child(up.id()));
         process::signal(up.id(), signal);
         let _ = up.wait();
-        cluster.until("the server is gone", || (!process::alive(probed)).then_some(()));
+        cluster.until("the server is gone", || (!process::alive(asked)).then_some(()));
         cluster.check(probes() == 1, "the next run leaves the folder of the last");
     }
     let mut version = cluster.up_command(&["--timeout", "60"]);

@@ -50,7 +50,7 @@ pub(crate) struct Only {
     /// Only those about this shard or its instances; may be given again
     #[arg(long, value_name = "SHARD", add = ArgValueCandidates::new(complete::shards))]
     pub(crate) shard: Vec<ShardName>,
-    /// Only those of this type, like FailedOver, as `-o json` names it in `event`; may be given again
+    /// Only those of this type, like `FailedOver`, as `-o json` names it in `event`; may be given again
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', add = ArgValueCandidates::new(complete::events))]
     pub(crate) types: Vec<String>,
 }

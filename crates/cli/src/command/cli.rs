@@ -122,7 +122,7 @@ impl Talk {
             if let Ok(alone) = &delivered
                 && let Some(alone) = &alone.alone
             {
-                said.alone(words, self.names.get(alone).cloned().unwrap_or_else(|| alone.to_string()));
+                said.alone(words, &self.names.get(alone).cloned().unwrap_or_else(|| alone.to_string()));
             }
             return Ok(vec![Answer { from: None, result: delivered.map(|delivered| delivered.value) }]);
         };
@@ -183,7 +183,7 @@ struct Answer {
 struct Said(BTreeSet<String>);
 
 impl Said {
-    fn alone<A: AsRef<[u8]>>(&mut self, words: &[A], who: String) {
+    fn alone<A: AsRef<[u8]>>(&mut self, words: &[A], who: &str) {
         let name = words.first().map(|word| String::from_utf8_lossy(word.as_ref()).to_ascii_uppercase());
         let Some(name) = name.filter(|name| self.0.insert(name.clone())) else { return };
         eprintln!(
@@ -234,7 +234,7 @@ fn print<A: AsRef<[u8]>>(answers: &[Answer], words: &[A], show: Show) -> anyhow:
             Ok(value) => reply::raw(value),
             Err(error) => format!("(error) {error}\n").into_bytes(),
         };
-        let one_line = text.iter().filter(|byte| **byte == b'\n').count() <= 1;
+        let one_line = text.split(|byte| *byte == b'\n').nth(2).is_none();
         let head = from.as_deref().unwrap_or_default();
         output::bytes(&[head.as_bytes(), if one_line { b": " } else { b":\n" }, &text].concat())?;
     }

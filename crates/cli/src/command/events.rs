@@ -114,8 +114,8 @@ mod tests {
         let lost = Happened::LossAccepted { shard: "s1".parse().unwrap() };
         let of_s0 = Only { shard: vec!["s0".parse().unwrap()], ..Only::default() };
         assert!(shown(&of_s0, &started) && !shown(&of_s0, &lost));
-        let of_c1 = Only { instance: vec!["c-1".parse().unwrap()], ..Only::default() };
-        assert!(!shown(&of_c1, &started) && !shown(&of_c1, &lost));
+        let second = Only { instance: vec!["c-1".parse().unwrap()], ..Only::default() };
+        assert!(!shown(&second, &started) && !shown(&second, &lost));
         let starts = Only { types: vec!["started".to_owned()], ..Only::default() };
         assert!(shown(&starts, &started) && !shown(&starts, &lost));
         let later = Only { since: Some(Since::At(Timestamp::MAX)), ..Only::default() };

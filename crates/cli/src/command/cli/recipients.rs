@@ -23,16 +23,16 @@ impl To {
         names: &BTreeMap<Endpoint, String>,
         within: Duration,
     ) -> Result<Self, Failure> {
-        let named = |(endpoint, name): (&Endpoint, &String)| (name.clone(), endpoint.clone());
+        let with_name = |(endpoint, name): (&Endpoint, &String)| (name.clone(), endpoint.clone());
         if let Some(instance) = &asked.instance {
-            let found = names.iter().find(|(_, name)| *name == instance.as_str()).map(named);
+            let found = names.iter().find(|(_, name)| *name == instance.as_str()).map(with_name);
             return found.map(|one| Self::These(vec![one])).ok_or_else(|| {
                 let what = format!("there is no instance `{instance}`");
                 Failure::new(Kind::Usage, what, format!("`{} status` lists them", called()))
             });
         }
         let mut these = if asked.all {
-            names.iter().map(named).collect::<Vec<_>>()
+            names.iter().map(with_name).collect::<Vec<_>>()
         } else if asked.all_primaries {
             let map = client.shard_map(within).await.map_err(|error| super::failure(&error))?;
             let name = |endpoint: Endpoint| {

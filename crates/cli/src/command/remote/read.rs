@@ -15,11 +15,11 @@ pub(super) async fn events(remote: &Remote, follow: bool, only: &Only, format: F
     let shows = |event: &EventSeen| filter.shows(event.at, event.happened.as_ref());
     if !follow {
         let mut all = remote.events().await.map_err(Failure::from)?;
-        let shown = all.iter().filter(|event| shows(event)).cloned().collect::<Vec<_>>();
-        if shown.is_empty() {
+        let chosen = all.iter().filter(|event| shows(event)).cloned().collect::<Vec<_>>();
+        if chosen.is_empty() {
             filter.say_nothing_matches(all.iter().filter_map(|event| event.happened.as_ref()));
         }
-        all = shown;
+        all = chosen;
         return output::value(format, &all, || page(&all));
     }
     let mut followed = remote.follow_events().await.map_err(Failure::from)?;
