@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{Replication, Role, ServerView, Topology, TopologyNode};
+use valkeeper_model::{NodeId, Replication, Role, ServerView, Topology, TopologyNode};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::config::Directive;
 
@@ -77,6 +77,11 @@ impl Serving {
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => done(server.replicate(primary, within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
+            ServerCommand::TakeSlots(slots) if self.program.version.starts_with("6.") => {
+                done(server.add_slots(&slots, within).await)
+            }
+            ServerCommand::TakeSlots(slots) => done(server.add_slot_ranges(&slots, within).await),
+            ServerCommand::Forget(nodes) => done(self.forget(&nodes, within).await),
             ServerCommand::Configure(directives) => done(self.configure(directives, within).await),
             ServerCommand::Save => done(server.bgsave(within).await),
         }
@@ -163,6 +168,15 @@ impl Serving {
             }
         }
         refused.map_or(Ok(()), Err)
+    }
+
+    /// Forgets those of these nodes that it knows.
+    async fn forget(&self, nodes: &[NodeId], within: Duration) -> Result<(), AskError> {
+        let known = self.connection.cluster_nodes(within).await?;
+        for node in nodes.iter().filter(|node| known.nodes.iter().any(|line| line.id == **node)) {
+            self.connection.forget(*node, within).await?;
+        }
+        Ok(())
     }
 
     /// Publishes something that every node gets: it goes out on the bus links behind the announcement that Nagle holds back

@@ -31,7 +31,10 @@ impl From<valkeeper_model::Refusal> for Failure {
     fn from(refusal: valkeeper_model::Refusal) -> Self {
         use valkeeper_model::Refusal;
         let kind = match &refusal {
-            Refusal::NoSuchInstance { .. } | Refusal::NoSuchShard { .. } | Refusal::ShardNotNamed => {
+            Refusal::NoSuchInstance { .. }
+            | Refusal::NoSuchShard { .. }
+            | Refusal::NoSuchNode { .. }
+            | Refusal::ShardNotNamed => {
                 Kind::Usage
             }
             Refusal::Failed { .. } | Refusal::NotStored { .. } => Kind::Failed,

@@ -13,6 +13,7 @@ mod request;
 mod server;
 mod slots;
 pub mod spec;
+mod step;
 mod waiting;
 
 pub use agent::{
@@ -30,4 +31,5 @@ pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
+pub use step::StepKey;
 pub use waiting::{StartFailure, UnseenWord, Waiting};

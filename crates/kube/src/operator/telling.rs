@@ -181,6 +181,10 @@ fn is_trouble(happened: &Happened) -> bool {
         Happened::Died { .. }
             | Happened::Unresponsive { .. }
             | Happened::FailedOver { .. }
+            | Happened::RoseByItself { .. }
+            | Happened::Rewired { .. }
+            | Happened::IdentityReset { .. }
+            | Happened::SlotsTakenBack { .. }
             | Happened::TakenOver { .. }
             | Happened::SwitchoverAbandoned { .. }
             | Happened::NodesConfRebuilt { .. }

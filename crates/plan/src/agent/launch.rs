@@ -34,7 +34,7 @@ impl Agent {
             return;
         }
         let disk = match result {
-            Ok(disk) => disk,
+            Ok(disk) => self.without_foreign_nodes_conf(disk),
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
@@ -72,6 +72,7 @@ impl Agent {
         let Ok(disk) = result else { return };
         let wiped = disk.owner == Owner::Nobody;
         self.disk = Some(disk);
+        self.restart_if_reset(now);
         if let Phase::Watching(watch) = &mut self.phase
             && wiped
         {

@@ -38,6 +38,8 @@ pub struct Agent {
     /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
     pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
+    /// Another node id than ours that our server answers with, while it holds nothing.
+    pub(super) stranger: Option<NodeId>,
     /// When somebody last wanted our server to become primary.
     pub(super) told_to_rise: Option<Millis>,
     pub(super) failures: Failures,
@@ -142,6 +144,7 @@ impl Agent {
             has_served: false,
             died_at: None,
             told_to_rise: None,
+            stranger: None,
             failures: Failures::default(),
             out: Outbox::default(),
             relayed: BTreeMap::new(),
@@ -397,6 +400,7 @@ impl Agent {
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
         self.died_at = None;
+        self.stranger = None;
         self.snapshot = Snapshot::default();
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);

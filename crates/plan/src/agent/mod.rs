@@ -6,6 +6,7 @@
 //! | `machine.rs` | the state, which event goes where |
 //! | `running.rs` | what a running server's replies mean |
 //! | `role_change.rs` | what follows a promotion or a handover |
+//! | `by_hand.rs` | what others have changed: its role, its node id |
 //! | `launch.rs` | whether and as what a server starts |
 //! | `consultation.rs` | what others hold before a start |
 //! | `watch.rs` | whether a running server is well |
@@ -20,6 +21,7 @@
 
 mod accusation;
 mod answer;
+mod by_hand;
 mod consultation;
 pub mod handover;
 mod launch;
@@ -41,7 +43,7 @@ use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, NodeId,
-    Replication, ServerView, StartFailure, Unseen,
+    Replication, ServerView, SlotSet, StartFailure, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -178,6 +180,10 @@ pub enum ServerCommand {
     Follow(NodeId),
     /// `CLUSTER MEET`.
     Meet(Address),
+    /// `CLUSTER ADDSLOTSRANGE`.
+    TakeSlots(SlotSet),
+    /// `CLUSTER FORGET`, of those that it knows.
+    Forget(Vec<NodeId>),
     /// `CONFIG SET`.
     Configure(Vec<Directive>),
     /// `BGSAVE`.

@@ -2,7 +2,7 @@
 
 use super::machine::{Agent, Phase};
 use crate::safety::start::Disk;
-use valkeeper_model::{Activity, AgentReport, DiskRole, Generation, Observed, Process, Unseen};
+use valkeeper_model::{Activity, AgentReport, DiskRole, Generation, Observed, Process, Unseen, Waiting};
 
 impl Agent {
     /// What we know. `None` before the first order: we do not even know where we are.
@@ -31,8 +31,16 @@ impl Agent {
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
             has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
             activity: self.activity(),
-            waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()),
+            waiting: self.promotion_waits().or_else(|| self.waiting.clone()).or_else(|| self.neighbours_waiting()),
         })
+    }
+
+    /// What stands in the way of the successor of our server, or of the one that it follows.
+    fn promotion_waits(&self) -> Option<Waiting> {
+        match &self.phase {
+            Phase::Promoting(promotion) => promotion.waiting(),
+            _ => self.replacing()?.waiting(),
+        }
     }
 
     fn activity(&self) -> Activity {

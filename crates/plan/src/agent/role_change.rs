@@ -16,9 +16,15 @@ impl Agent {
             promotion::Progress::Going => {}
             promotion::Progress::Promoted { to, view } => {
                 if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
-                    let took_ms = now.since(promotion.died_at);
-                    let (from, to) = (self.name.clone(), to);
-                    self.out.record(Happened::FailedOver { shard, from, to, took_ms });
+                    // A death that nobody watched was at a time that nobody knows.
+                    let took_ms = self.died_at.map(|at| now.since(at));
+                    let from = self.name.clone();
+                    if promotion.was_asked(&to) {
+                        self.out.record(Happened::FailedOver { shard, from, to, took_ms });
+                    } else if took_ms.is_none() {
+                        // Otherwise its own agent, which saw it rise, has told of it.
+                        self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
+                    }
                 }
                 self.last_view = None;
                 self.was_succeeded(now);

@@ -4,8 +4,7 @@ use super::machine::{Agent, Failures, Phase};
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::config::{self, Directive};
 use valkeeper_model::{
-    Answer, Happened, Link, Millis, Observed, Persistence, Process, Role, ServerView, StartFailure, Unseen,
-    Waiting,
+    Answer, Happened, Link, Millis, Observed, Persistence, Process, Role, ServerView, Unseen,
 };
 
 impl Agent {
@@ -60,10 +59,7 @@ impl Agent {
     pub(super) fn saw(&mut self, now: Millis, mut view: ServerView) {
         let first = self.last_view.is_none();
         if self.node_id().is_some_and(|id| id != view.node_id) {
-            // Law 10: whatever this is, it is not our server. Nothing is told to it, and nothing believed.
-            let failure = StartFailure::WrongIdentity { found: view.node_id };
-            self.waiting = Some(Waiting::StartFailed { instance: self.name.clone(), failure });
-            return;
+            return self.saw_another(&view);
         }
         if first {
             self.has_served = true;
@@ -74,6 +70,7 @@ impl Agent {
             }
         }
         self.waiting = None;
+        self.tell_role_by_hand(now, &view);
         self.neighbours_seen(now, &mut view);
         self.set_live(&view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);

@@ -1,14 +1,14 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
-use super::change;
+use super::{change, forgetting};
 use super::machine::{Controller, Pending, Wish};
 use crate::agent::Token;
 use crate::health::in_sync;
-use crate::safety::disruption::{busy, may_disturb};
+use crate::safety::disruption::{busy, may_disturb, may_succeed};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, Observed, Refusal, Request,
+    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request,
     ShardName, Unfit, Unseen, Waiting,
 };
 
@@ -24,6 +24,8 @@ pub(super) enum Decision {
     UntilPrimaryChanges(ShardName, Option<InstanceName>, Vec<(InstanceName, Ask)>),
     /// Commit this layout first.
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
+    /// Tell those to forget these nodes; done when all have.
+    Forget(Vec<NodeId>, Vec<InstanceName>),
     /// There is nothing to do.
     Done,
 }
@@ -58,6 +60,7 @@ impl Controller {
             Ok(Decision::Commit(layout, happened, spec)) => {
                 self.commit(*layout, Some(Wish { token, happened, spec }));
             }
+            Ok(Decision::Forget(nodes, members)) => self.forget(token, nodes, members),
             Ok(Decision::Done) => self.answer(token, Ok(())),
             Err(refusal) => self.answer(token, Err(refusal)),
         }
@@ -88,6 +91,10 @@ impl Controller {
                 Ok(Decision::Commit(Box::new(layout), Happened::Unfenced { instance }, None))
             }
             Request::Restart { instance } => restart(&sight, &instance),
+            Request::Forget { nodes } => {
+                let members = forgetting::forget(&sight, &nodes)?;
+                Ok(Decision::Forget(nodes, members))
+            }
             Request::Apply { spec } => {
                 let next = change::follow(layout, &spec)?;
                 if next == *layout {
@@ -121,8 +128,7 @@ fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> 
 }
 
 fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
-    // One that is fenced may still be seen in sync: it is about to stop.
-    if shard.instances.iter().any(|replica| !replica.instance.fenced && in_sync(primary, replica)) {
+    if shard.instances.iter().any(|replica| may_succeed(primary, replica)) {
         return Ok(());
     }
     Err(Refusal::NoSuccessor { shard: shard.name.clone(), primary: primary.name.clone() })
@@ -160,6 +166,9 @@ fn switchover(
         }
         if !in_sync(&primary, &wanted) {
             return unfit(Unfit::NotInSync);
+        }
+        if !may_succeed(&primary, &wanted) {
+            return unfit(Unfit::Leaving);
         }
     }
     successor_exists(shard, &primary)?;
@@ -233,13 +242,12 @@ fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refus
 
 /// Laws 2 and 6 for one instance that is to be stopped.
 fn disturb(sight: &Sight<'_>, shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Result<(), Refusal> {
-    let primary = shard.primary();
-    if let Some(primary) = primary.filter(|primary| primary.name == instance.name) {
+    if let Some(primary) = shard.primary().filter(|primary| primary.name == instance.name) {
         // Without replicas there is nobody to hand over to, and the user knows.
         if sight.layout.replicas_per_shard > 0 {
             successor_exists(shard, &primary)?;
         }
-        return may_disturb(sight, shard);
+        may_disturb(sight, shard)?;
     }
     // One that is down already is not disturbed; that its shard is busy with it is no reason.
     match busy(shard) {

@@ -17,6 +17,8 @@ impl Controller {
             report.waiting.push(Waiting::StoreFailed { why: why.clone() });
             report.healthy = false;
         }
+        report.waiting.retain(|waiting| !matches!(waiting, Waiting::StepRefused { .. }));
+        report.waiting.extend(self.attempts.reasons(now));
         let was = self.report.as_ref().map(|before| before.healthy);
         match (was, report.healthy, report.waiting.first()) {
             (Some(false) | None, true, _) => self.out.push(Command::Record(Happened::BecameHealthy)),

@@ -298,6 +298,9 @@ impl Fleet {
                 }
                 Ok(())
             }
+            ServerCommand::TakeSlots(slots) => target.take_slots(&slots, &mut fx),
+            // Nobody but members is ever known here.
+            ServerCommand::Forget(_) => Ok(()),
             ServerCommand::Configure(directives) => {
                 for (directive, value) in directives {
                     if directive == APPENDONLY && value == "yes" && !target.appending {

@@ -100,6 +100,11 @@ async fn calm(ground: &Ground) -> anyhow::Result<Status> {
         } else {
             healthy_since = None;
         }
+        let lasting = status.waiting.iter().find(|waiting| waiting.what.lasts());
+        if let Some(lasting) = lasting.filter(|_| !status.healthy) {
+            let what = format!("the cluster is not healthy, and waiting does not mend it: {}", lasting.message);
+            return Err(Failure::new(Kind::Failed, what, "`valkeeper status` shows all reasons").into());
+        }
         if began.elapsed() >= HEALTHY_WITHIN {
             let reasons: Vec<String> = status.waiting.into_iter().map(|waiting| waiting.message).collect();
             let what = format!("the cluster is not healthy: {}", reasons.join("; "));
