@@ -34,9 +34,7 @@ impl From<valkeeper_model::Refusal> for Failure {
             Refusal::NoSuchInstance { .. }
             | Refusal::NoSuchShard { .. }
             | Refusal::NoSuchNode { .. }
-            | Refusal::ShardNotNamed => {
-                Kind::Usage
-            }
+            | Refusal::ShardNotNamed => Kind::Usage,
             Refusal::Failed { .. } | Refusal::NotStored { .. } => Kind::Failed,
             _ => Kind::Unsafe,
         };

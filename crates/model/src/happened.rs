@@ -233,7 +233,10 @@ impl fmt::Display for Happened {
                 write!(f, "{instance} has become a primary without slots, not by Valkeeper")
             }
             Self::IdentityReset { instance, found } => {
-                write!(f, "{instance} was given another node id by hand ({found}); it is restarted with its own")
+                write!(
+                    f,
+                    "{instance} was given another node id by hand ({found}); it is restarted with its own"
+                )
             }
             Self::SlotsTakenBack { shard, instance, slots } => {
                 write!(f, "{instance} owns slots {slots} of {shard} again, which nobody owned any more")

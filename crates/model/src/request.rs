@@ -206,7 +206,9 @@ impl Refusal {
             Self::NoSuchShard { .. } | Self::NoSuchInstance { .. } | Self::ShardNotNamed => {
                 "`valkeeper status` lists shards and instances".to_owned()
             }
-            Self::NoSuchNode { .. } => "`valkeeper status` tells the ids of nodes that are no members".to_owned(),
+            Self::NoSuchNode { .. } => {
+                "`valkeeper status` tells the ids of nodes that are no members".to_owned()
+            }
             Self::IsMember { instance, .. } => format!("`valkeeper fence {instance}` stops it"),
             Self::FollowedByMember { .. } | Self::NotAllSeen { .. } => {
                 "`valkeeper status` says what is the matter with them; try again when it is mended".to_owned()

@@ -16,8 +16,7 @@ struct Finding<'a> {
 }
 
 fn examine<'a>(sight: &Sight<'a>, topology: &'a Topology) -> Finding<'a> {
-    let mut finding =
-        Finding { foreign: Vec::new(), taken: Vec::new(), owned: SlotSet::empty(), held_by: 0 };
+    let mut finding = Finding { foreign: Vec::new(), taken: Vec::new(), owned: SlotSet::empty(), held_by: 0 };
     for (id, node) in topology {
         let home = sight.members.get(id).and_then(|name| sight.layout.instances.get(*name));
         if home.is_none() {

@@ -8,8 +8,8 @@ use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{
-    Activity, InstanceName, InstanceReport, Link, NodeId, Observed, Phase, Report, Role, ServerView, ShardReport, SlotSet,
-    Topology, Waiting,
+    Activity, InstanceName, InstanceReport, Link, NodeId, Observed, Phase, Report, Role, ServerView,
+    ShardReport, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.

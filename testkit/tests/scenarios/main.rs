@@ -10,5 +10,6 @@ mod engines;
 mod freezes;
 mod neighbours;
 mod operating;
+mod repairs;
 mod supervisors;
 mod trouble;

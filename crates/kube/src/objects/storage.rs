@@ -45,8 +45,8 @@ impl Piece {
     }
 
     /// The piece that a claim carries.
-    pub(crate) fn read(annotation: &str) -> Option<Self> {
-        serde_json::from_str(annotation).ok()
+    pub(crate) fn read(annotation: &str) -> Result<Self, UnreadablePiece> {
+        serde_json::from_str(annotation).map_err(|error| UnreadablePiece(error.to_string()))
     }
 
     /// Does it say anything that the older one does not? Generations alone are no news: every claim would be written at every
@@ -55,6 +55,12 @@ impl Piece {
         older.is_none_or(|older| Self { generation: older.generation, ..self.clone() } != *older)
     }
 }
+
+/// A volume carries a piece that cannot be read: a newer version has written it, or somebody has changed it. It is not as good as none:
+/// what the volume holds is somebody's data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its piece of the layout cannot be read: {0}")]
+pub(crate) struct UnreadablePiece(String);
 
 /// Why pieces make no layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -343,7 +343,14 @@ impl Shared {
         match self.seen.object("PersistentVolumeClaim", name_of(&claim)) {
             None => self.create(&claim).await,
             Some(there) => {
-                let older = there.layout_piece.as_deref().and_then(Piece::read);
+                let older = match there.layout_piece.as_deref().map(Piece::read).transpose() {
+                    Ok(older) => older,
+                    // It keeps its word, whatever that is.
+                    Err(error) => {
+                        tracing::warn!(%error, claim = name_of(&claim), "left as it is");
+                        return Ok(());
+                    }
+                };
                 let news =
                     Piece::of(layout, &instance.shard).is_some_and(|piece| piece.is_news_to(older.as_ref()));
                 // A claim of another cluster keeps its word: who is made again on it must not overwrite what it says.

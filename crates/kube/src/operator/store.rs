@@ -113,12 +113,7 @@ impl LayoutStore {
                 "volumes are being deleted: {names}; what the others hold is looked at when they are gone"
             ));
         }
-        let pieces: Vec<Piece> = claims
-            .iter()
-            .filter_map(|claim| {
-                Piece::read(claim.metadata.annotations.as_ref()?.get(names::ANNOTATION_LAYOUT)?)
-            })
-            .collect();
+        let pieces = pieces(&claims)?;
         let spec = &self.spec;
         let rebuilt =
             storage::rebuild(&pieces, spec, server_config(spec)).map_err(|error| error.to_string())?;
@@ -188,9 +183,50 @@ impl Store for LayoutStore {
     }
 }
 
+/// The pieces that these volumes carry. One that cannot be read stops the rebuilding: as if it were not there, a cluster would be founded
+/// anew over its data.
+fn pieces(claims: &[PartialObjectMeta<PersistentVolumeClaim>]) -> Result<Vec<Piece>, String> {
+    let carried = claims.iter().filter_map(|claim| {
+        Some((&claim.metadata, claim.metadata.annotations.as_ref()?.get(names::ANNOTATION_LAYOUT)?))
+    });
+    let read = carried.map(|(metadata, annotation)| {
+        Piece::read(annotation).map_err(|error| {
+            let name = metadata.name.as_deref().unwrap_or_default();
+            format!(
+                "PersistentVolumeClaim {name}: {error}; put its annotation {} right, or remove it if the volume's data is \
+                 not wanted",
+                names::ANNOTATION_LAYOUT
+            )
+        })
+    });
+    read.collect()
+}
+
 /// The names of those of which that is so, if there are any.
 fn named<K>(objects: &[PartialObjectMeta<K>], is_so: impl Fn(&ObjectMeta) -> bool) -> Option<String> {
     let names = objects.iter().map(|object| &object.metadata).filter(|metadata| is_so(metadata));
     let names: Vec<&str> = names.filter_map(|metadata| metadata.name.as_deref()).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+    use super::*;
+
+    fn carrying(piece: Option<&str>) -> PartialObjectMeta<PersistentVolumeClaim> {
+        let annotations = piece.map(|piece| json!({ names::ANNOTATION_LAYOUT: piece }));
+        serde_json::from_value(json!({
+            "metadata": { "name": "demo-data-1", "annotations": annotations },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_piece_that_cannot_be_read_is_not_as_good_as_none() {
+        assert_eq!(pieces(&[carrying(None)]), Ok(vec![]));
+        let error = pieces(&[carrying(None), carrying(Some("{\"cluster\": 7}"))]).unwrap_err();
+        assert!(error.contains("demo-data-1") && error.contains(names::ANNOTATION_LAYOUT), "{error}");
+    }
 }

@@ -31,7 +31,10 @@ impl Agent {
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
             has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
             activity: self.activity(),
-            waiting: self.promotion_waits().or_else(|| self.waiting.clone()).or_else(|| self.neighbours_waiting()),
+            waiting: self
+                .promotion_waits()
+                .or_else(|| self.waiting.clone())
+                .or_else(|| self.neighbours_waiting()),
         })
     }
 

@@ -38,7 +38,9 @@ impl Attempts {
             }
         }
         self.0.retain(|_, attempt| {
-            attempt.since.is_some() || attempt.until > now || attempt.taken.is_some_and(|at| now.since(at) < REFUSED_MAX_MS)
+            attempt.since.is_some()
+                || attempt.until > now
+                || attempt.taken.is_some_and(|at| now.since(at) < REFUSED_MAX_MS)
         });
         for key in keys {
             self.0.entry(key).or_default().since.get_or_insert(now);

@@ -40,7 +40,10 @@ pub(super) fn forget(sight: &Sight<'_>, nodes: &[NodeId]) -> Result<Vec<Instance
     if !unseen.is_empty() {
         return Err(Refusal::NotAllSeen { unseen });
     }
-    Ok(all().filter(|one| one.report.is_some_and(|r| matches!(r.server, Observed::Known(_)))).map(|one| one.name.clone()).collect())
+    Ok(all()
+        .filter(|one| one.report.is_some_and(|r| matches!(r.server, Observed::Known(_))))
+        .map(|one| one.name.clone())
+        .collect())
 }
 
 impl Controller {

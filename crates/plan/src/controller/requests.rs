@@ -1,15 +1,15 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
-use super::{change, forgetting};
 use super::machine::{Controller, Pending, Wish};
+use super::{change, forgetting};
 use crate::agent::Token;
 use crate::health::in_sync;
 use crate::safety::disruption::{busy, may_disturb, may_succeed};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request,
-    ShardName, Unfit, Unseen, Waiting,
+    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, NodeId, Observed, Refusal,
+    Request, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.

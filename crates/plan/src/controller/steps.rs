@@ -9,8 +9,8 @@ use crate::safety::zones::{majority_holder, quorum};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
-    Activity, Address, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role, ServerView, ShardName,
-    SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
+    Activity, Address, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role, ServerView,
+    ShardName, SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
 };
 
 /// A server meets so many at once, at most: with these it knows all others soon, as servers tell each other whom they know.
@@ -179,7 +179,8 @@ fn meet(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> Vec<Step> {
         .filter(|instance| instance.view().is_some())
         .collect();
     let unknown = beliefs.each(|topology| {
-        let with_address = running.iter().enumerate().filter_map(|(at, other)| Some((at, &other.report?.address)));
+        let with_address =
+            running.iter().enumerate().filter_map(|(at, other)| Some((at, &other.report?.address)));
         let unknown = with_address.filter(|(at, address)| {
             let known = running.get(*at).and_then(|other| topology.get(&other.instance.node_id));
             known.is_none_or(|node| node.address.as_ref() != Some(*address))
@@ -336,10 +337,7 @@ fn leave_shared_zone(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
                 if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
             });
             let refused = barred.refused.contains(&switch(sight, shard, &primary, replica).key());
-            alone(replica)
-                && !refused
-                && may_take_role(&primary, replica)
-                && majority_holder(moved).is_none()
+            alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(moved).is_none()
         })?;
         may_disturb(sight, shard).ok()?;
         Some(switch(sight, shard, &primary, to))

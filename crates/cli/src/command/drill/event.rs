@@ -102,7 +102,8 @@ async fn calm(ground: &Ground) -> anyhow::Result<Status> {
         }
         let lasting = status.waiting.iter().find(|waiting| waiting.what.lasts());
         if let Some(lasting) = lasting.filter(|_| !status.healthy) {
-            let what = format!("the cluster is not healthy, and waiting does not mend it: {}", lasting.message);
+            let what =
+                format!("the cluster is not healthy, and waiting does not mend it: {}", lasting.message);
             return Err(Failure::new(Kind::Failed, what, "`valkeeper status` shows all reasons").into());
         }
         if began.elapsed() >= HEALTHY_WITHIN {
