@@ -2,6 +2,7 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod copy;
 mod happened;
 mod ids;
 mod kubernetes;
@@ -13,13 +14,16 @@ mod request;
 mod server;
 mod slots;
 pub mod spec;
+mod start_failure;
 mod step;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, Run, Whereabouts,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, ReplicaStanding,
+    Run, Whereabouts,
 };
-pub use happened::Happened;
+pub use copy::{AofRecord, CopyRecord, CopySource, CopyState, HeldCopy, Position};
+pub use happened::{AsideCause, Happened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -28,8 +32,11 @@ pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storag
 pub use layout::{Instance, Layout, ServerConfig, Shard};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
-pub use server::{AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode};
+pub use server::{
+    AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode,
+};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
+pub use start_failure::StartFailure;
 pub use step::StepKey;
-pub use waiting::{StartFailure, UnseenWord, Waiting};
+pub use waiting::{UnseenWord, Waiting};

@@ -253,6 +253,8 @@ pub enum Unfit {
     Fenced,
     /// Starting, stopping or changing its role.
     Leaving,
+    /// Its append-only file does not hold everything yet.
+    NotPersisted,
 }
 
 impl fmt::Display for Unfit {
@@ -265,6 +267,7 @@ impl fmt::Display for Unfit {
             Self::OtherHistory => "its data comes from another history",
             Self::Fenced => "it is fenced",
             Self::Leaving => "it is starting, stopping or changing its role",
+            Self::NotPersisted => "its append-only file does not hold all of its data yet",
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
-use crate::{Address, InstanceName, NodeId, ShardName, SlotSet, StepKey, Unseen, ZoneName};
+use crate::{
+    Address, CopyState, InstanceName, NodeId, ShardName, SlotSet, StartFailure, StepKey, Unseen, ZoneName,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -81,6 +83,20 @@ pub enum Waiting {
         instance: InstanceName,
         /// Who holds the copy.
         sibling: InstanceName,
+    },
+    /// What an instance has on its disk is less than what it had, and nobody has more.
+    CopyDoubtful {
+        /// Whose disk.
+        instance: InstanceName,
+        /// Of which shard.
+        shard: ShardName,
+        /// What is wrong with the copy.
+        state: CopyState,
+    },
+    /// Under `persistence: aof`: the append-only file does not hold everything yet; a loss of power would lose writes.
+    AofIncomplete {
+        /// Whose.
+        instance: InstanceName,
     },
     /// Every copy of a shard that had data is gone.
     AllCopiesMissing {
@@ -275,55 +291,6 @@ impl From<Unseen> for UnseenWord {
     }
 }
 
-/// Why a server could not be started.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum StartFailure {
-    /// Somebody else listens on its port.
-    PortTaken {
-        /// The port.
-        port: u16,
-    },
-    /// The server program is missing or does not run.
-    ProgramUnusable {
-        /// What was tried and what happened.
-        detail: String,
-    },
-    /// The data directory belongs to another cluster or instance (law 10).
-    ForeignData {
-        /// Whose.
-        owner: String,
-    },
-    /// The data directory cannot be used.
-    DataUnusable {
-        /// What happened.
-        detail: String,
-    },
-    /// The process ended before it answered.
-    Exited {
-        /// The end of its log.
-        detail: String,
-    },
-    /// It answered with another node id than ours (law 10).
-    WrongIdentity {
-        /// Its id.
-        found: NodeId,
-    },
-}
-
-impl fmt::Display for StartFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PortTaken { port } => write!(f, "port {port} is taken by another process"),
-            Self::ProgramUnusable { detail } => write!(f, "the server program cannot be run: {detail}"),
-            Self::ForeignData { owner } => write!(f, "its data directory belongs to {owner}"),
-            Self::DataUnusable { detail } => write!(f, "its data directory cannot be used: {detail}"),
-            Self::Exited { detail } => write!(f, "the server ended at once: {detail}"),
-            Self::WrongIdentity { found } => write!(f, "the server has another node id: {found}"),
-        }
-    }
-}
-
 /// An address, if there is one.
 fn place(address: Option<&Address>) -> String {
     address.map_or_else(|| "an unknown address".to_owned(), ToString::to_string)
@@ -374,8 +341,28 @@ impl fmt::Display for Waiting {
                 names(siblings)
             ),
             Self::CopyOnSibling { instance, sibling } => {
-                write!(f, "{instance}: its data is gone; waiting for {sibling}, which has a copy on disk")
+                write!(f, "{instance}: not started: {sibling} has the newer or only copy and is not up yet")
             }
+            Self::CopyDoubtful { instance, shard, state } => {
+                let what = match state {
+                    CopyState::RolledBack => "its data directory was put back from an older copy",
+                    CopyState::Foreign => "its snapshot belongs to another shard",
+                    CopyState::Damaged => "the server cannot load its data",
+                    CopyState::Missing => "files of its data are missing or damaged",
+                    CopyState::Held | CopyState::Nothing | CopyState::Other => {
+                        "its data is not what was recorded"
+                    }
+                };
+                write!(
+                    f,
+                    "{instance}: not started: {what}, and no other copy of {shard} is known; put the right files back, or \
+                     accept the loss with `valkeeper failover {shard} --accept-data-loss`"
+                )
+            }
+            Self::AofIncomplete { instance } => write!(
+                f,
+                "{instance}: its append-only file does not hold all of its data yet; until then a loss of power loses writes"
+            ),
             Self::AllCopiesMissing { shard } => write!(
                 f,
                 "{shard}: every copy of its data is gone (a disk not mounted?); bring one back, or accept the loss with \

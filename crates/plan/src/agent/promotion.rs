@@ -2,7 +2,7 @@
 //! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
 
 use super::{Outbox, Token};
-use crate::safety::succession::{Candidate, best_after_death, is_primary};
+use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
@@ -35,7 +35,7 @@ pub struct Promotion {
     history: Option<ReplicationId>,
     /// The epoch of the lost primary's claim.
     claim: Option<Epoch>,
-    cold: bool,
+    heirs: Heirs,
     /// When the primary died.
     pub died_at: Millis,
     began: Millis,
@@ -106,12 +106,11 @@ pub enum Progress {
 }
 
 impl Promotion {
-    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim; `cold` as in
-    /// [`crate::safety::succession::may_follow_dead`].
+    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim.
     pub fn begin(
         siblings: Vec<InstanceName>,
         (history, claim): (Option<ReplicationId>, Option<Epoch>),
-        cold: bool,
+        heirs: Heirs,
         died_at: Millis,
         now: Millis,
         out: &mut Outbox,
@@ -121,7 +120,7 @@ impl Promotion {
             siblings,
             history,
             claim,
-            cold,
+            heirs,
             died_at,
             began: now,
             without_votes: None,
@@ -295,7 +294,7 @@ impl Promotion {
         let willing: Vec<&Candidate> = known.iter().copied().filter(|one| !refuses(one)).collect();
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         let of = |candidates: &[&Candidate]| {
-            best_after_death(candidates.iter().copied(), self.history, self.cold).cloned()
+            best_after_death(candidates.iter().copied(), self.history, &self.heirs).cloned()
         };
         let best = of(&willing).or_else(|| of(&known));
         let waited = now.since(self.began);
@@ -328,8 +327,8 @@ pub(super) fn candidate(
     result: Result<Answer, AskFailed>,
 ) -> Result<Candidate, AskFailed> {
     match result? {
-        Answer::Replication { incarnation, replication } => {
-            Ok(Candidate { instance, incarnation, replication })
+        Answer::Replication { incarnation, replication, standing } => {
+            Ok(Candidate { instance, incarnation, replication, standing })
         }
         Answer::Done | Answer::Report(_) | Answer::Beat { .. } | Answer::Testimony { .. } => {
             Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled))

@@ -28,7 +28,7 @@ impl Agent {
                 }
                 self.last_view = None;
                 self.was_succeeded(now);
-                self.start_as_replica_of(now, &view);
+                self.start_as_replica_of(now, &view, &[]);
             }
             promotion::Progress::Nobody => {
                 self.last_view = None;

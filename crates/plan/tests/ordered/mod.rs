@@ -52,6 +52,7 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         process: Process::Down,
         disk_role: DiskRole::Lost,
         has_data: false,
+        copy: None,
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,
