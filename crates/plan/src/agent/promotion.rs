@@ -3,7 +3,7 @@
 
 use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
     ServerView, Waiting,
@@ -21,6 +21,9 @@ const UNSEEN_MS: u64 = 300;
 /// Between rounds after a vote that was not won, or with nobody to see.
 const AGAIN_MS: u64 = 250;
 
+/// Who was told to ask for votes and has not been seen for so long since has not won, unless a sibling has a primary again: votes are
+/// counted for twice `cluster-node-timeout`, and the others hear of it at once.
+const WON_MS: u64 = 60_000;
 /// So often the best replica may refuse before the next best is told: what it refuses for may be over in a moment, and it has most.
 const REFUSALS: u32 = 4;
 
@@ -42,7 +45,8 @@ pub struct Promotion {
     /// The replica that asked for votes and got none, if so.
     pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
-    asked: BTreeSet<InstanceName>,
+    /// With the time of the last.
+    asked: BTreeMap<InstanceName, Millis>,
     /// Who has refused, how often in a row, and why.
     refusals: BTreeMap<InstanceName, Refused>,
     /// Who may have won and cannot be seen.
@@ -124,7 +128,7 @@ impl Promotion {
             died_at,
             began: now,
             without_votes: None,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             refusals: BTreeMap::new(),
             may_have_won: None,
             permit: None,
@@ -150,7 +154,7 @@ impl Promotion {
 
     /// Was this one told to?
     pub fn was_asked(&self, instance: &InstanceName) -> bool {
-        self.asked.contains(instance)
+        self.asked.contains_key(instance)
     }
 
     /// What stands in the way.
@@ -278,9 +282,13 @@ impl Promotion {
         }
         let unseen =
             seen.values().any(|seen| matches!(seen, Err(AskFailed::Unseen(_) | AskFailed::Refused(_))));
+        // A sibling that has a primary again may have the one that won.
+        let followed = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         // Law 1: who was told before and cannot be seen now may have won. Another one would take its writes away.
         let may_have_won = |(name, seen): (&InstanceName, &Result<Candidate, AskFailed>)| {
-            self.asked.contains(name) && matches!(seen, Err(AskFailed::Unseen(_)))
+            let recently = |at: &Millis| now.since(*at) < WON_MS;
+            let asked = self.asked.get(name).is_some_and(|at| recently(at) || followed);
+            asked && matches!(seen, Err(AskFailed::Unseen(_)))
         };
         if let Some((name, _)) = seen.iter().find(|one| may_have_won(*one)) {
             self.may_have_won = Some(name.clone());
@@ -303,7 +311,7 @@ impl Promotion {
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
-                self.asked.insert(to.instance.clone());
+                self.asked.insert(to.instance.clone(), now);
                 let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }
