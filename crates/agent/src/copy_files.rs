@@ -4,7 +4,8 @@ use crate::rdb_header;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use valkeeper_model::CopySource;
+use std::time::{SystemTime, UNIX_EPOCH};
+use valkeeper_model::{AofTail, CopySource};
 use valkeeper_plan::agent::SetAside;
 use valkeeper_plan::safety::copy::{AofFiles, DataFiles, RdbFile};
 
@@ -18,9 +19,48 @@ const LONGEST_MANIFEST: u64 = 1 << 20;
 /// The header and the first key of a snapshot. Function libraries come before the first key.
 const HEADER: u64 = 256 << 10;
 
-/// What the engine would find.
-pub(crate) fn inspect(data: &Path) -> io::Result<DataFiles> {
-    Ok(DataFiles { aof: aof(data)?, rdb: rdb(&data.join(RDB))? })
+/// What the engine would find. An increment that has become shorter than it was when it was recorded lost what was acknowledged, and the
+/// engine would load the rest without a word (`aof-load-truncated`).
+pub(crate) fn inspect(data: &Path, tail: Option<&AofTail>) -> io::Result<DataFiles> {
+    let mut aof = aof(data)?;
+    if let (AofFiles::Whole, Some(tail)) = (&aof, tail)
+        && let Ok(now) = fs::metadata(data.join(AOF_DIR).join(&tail.file))
+        && now.len() < tail.bytes
+    {
+        aof = AofFiles::Broken(format!("{} has {} of its {} bytes", tail.file, now.len(), tail.bytes));
+    }
+    Ok(DataFiles { aof, rdb: rdb(&data.join(RDB))? })
+}
+
+/// The increment that the server writes to, with its length.
+pub(crate) fn tail(data: &Path, server: ServerIs) -> io::Result<Option<AofTail>> {
+    let dir = data.join(AOF_DIR);
+    let Ok(text) = fs::read_to_string(dir.join(MANIFEST)) else { return Ok(None) };
+    let last =
+        files_named(&text).ok().and_then(|names| names.into_iter().rfind(|name| name.ends_with(".incr.aof")));
+    let Some(file) = last else { return Ok(None) };
+    let open = match File::open(dir.join(&file)) {
+        Ok(open) => open,
+        // A rewrite has ended meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bytes = open.metadata()?.len();
+    if server == ServerIs::Down {
+        open.sync_data()?;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Some(AofTail { file, bytes, at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX) }))
+}
+
+/// Does the server run whose files are looked at?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerIs {
+    /// Its own sync each second would wait for another one, and with `appendfsync everysec` the server holds back what it has acknowledged
+    /// while a sync goes on (up to 2 s, `aof.c`): a sync of ours would widen what a crash loses.
+    Running,
+    /// Nobody is disturbed by a sync.
+    Down,
 }
 
 fn aof(data: &Path) -> io::Result<AofFiles> {
@@ -80,7 +120,7 @@ fn files_named(manifest: &str) -> Result<Vec<String>, String> {
         };
         match (value("file"), value("seq").and_then(|seq| seq.parse::<u64>().ok()), value("type")) {
             (Some(name), Some(_), Some("b" | "i")) if !name.contains('/') => {
-                names.push(name.trim_matches('"').to_owned())
+                names.push(name.trim_matches('"').to_owned());
             }
             (Some(_), Some(_), Some("h")) => {}
             _ => return Err(format!("line {lines} of the manifest is not one")),

@@ -1,6 +1,7 @@
 //! A server's data directory: whose it is, what it holds, and its nodes.conf, which is replaced whole or not at all.
 
-use crate::{copy_files, record_file};
+use crate::copy_files::{self, ServerIs};
+use crate::record_file;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -62,11 +63,14 @@ impl DataDir {
             },
         };
         let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let record = record_file::load(&self.path)?;
+        let tail =
+            record.as_ref().filter(|record| record.aof.complete).and_then(|record| record.aof.tail.as_ref());
         Ok(Disk {
             owner,
             nodes_conf,
-            files: copy_files::inspect(&self.path)?,
-            record: record_file::load(&self.path)?,
+            files: copy_files::inspect(&self.path, tail)?,
+            record,
             beside: record_file::load_beside(home)?,
         })
     }
@@ -82,9 +86,9 @@ impl DataDir {
     }
 
     /// Writes the record of the copy.
-    pub(crate) fn keep(&self, record: &CopyRecord) -> io::Result<()> {
+    pub(crate) fn keep(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
         let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        record_file::store(home, &self.path, record)
+        record_file::store(home, &self.path, record, server)
     }
 
     /// Moves files out of the engine's way.

@@ -23,8 +23,8 @@ pub(crate) fn parse(bytes: &[u8]) -> RdbFile {
     let (mut history, mut offset) = (None, None);
     let mut rest = Reader(bytes.get(MAGIC..).unwrap_or_default());
     let _ = rest.items(&mut |item| match item {
-        Item::Aux { name: b"repl-id", value } => history = text(value),
-        Item::Aux { name: b"repl-offset", value } => offset = text(value),
+        Item::Aux { name: b"repl-id", value } => history = text(&value),
+        Item::Aux { name: b"repl-offset", value } => offset = text(&value),
         Item::Aux { .. } => {}
         Item::Key(key) => file.slot = Some(Slot::of_key(key)),
     });
@@ -49,7 +49,7 @@ enum Text<'a> {
     Compressed,
 }
 
-fn text(value: Text<'_>) -> Option<String> {
+fn text(value: &Text<'_>) -> Option<String> {
     match value {
         Text::Bytes(bytes) => String::from_utf8(bytes.to_vec()).ok(),
         Text::Number(number) => Some(number.to_string()),
@@ -70,14 +70,30 @@ impl<'a> Reader<'a> {
                         each(Item::Aux { name, value });
                     }
                 }
-                SELECT_DB => drop(self.length()?),
-                RESIZE_DB => drop((self.length()?, self.length()?)),
-                SLOT_INFO => drop((self.length()?, self.length()?, self.length()?)),
-                FUNCTION => drop(self.text()?),
-                EXPIRE_MS => drop(self.take(8)?),
-                EXPIRE_S => drop(self.take(4)?),
-                IDLE => drop(self.length()?),
-                FREQ => drop(self.byte()?),
+                SELECT_DB | IDLE => {
+                    self.length()?;
+                }
+                RESIZE_DB => {
+                    self.length()?;
+                    self.length()?;
+                }
+                SLOT_INFO => {
+                    self.length()?;
+                    self.length()?;
+                    self.length()?;
+                }
+                FUNCTION => {
+                    self.text()?;
+                }
+                EXPIRE_MS => {
+                    self.take(8)?;
+                }
+                EXPIRE_S => {
+                    self.take(4)?;
+                }
+                FREQ => {
+                    self.byte()?;
+                }
                 kind if kind <= LAST_TYPE => {
                     if let Text::Bytes(key) = self.text()? {
                         each(Item::Key(key));

@@ -3,6 +3,7 @@
 use crate::{Epoch, Incarnation, InstanceName, Offset, ReplicationId, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A place in the stream of a shard's writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,9 +66,27 @@ pub struct AofRecord {
     /// The files are left from before `persistence: none`, under which nothing comes back.
     #[serde(default)]
     pub void: bool,
+    /// The increment that is written to, and a length of it that has reached the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<AofTail>,
+    /// The same as it was when the record was written: the engine syncs the file each second, later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsynced_tail: Option<AofTail>,
     /// The files hold everything up to here at least. `None` if there never was a complete file.
     #[serde(default)]
     pub position: Option<Position>,
+}
+
+/// The end of an append-only file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AofTail {
+    /// The file's name.
+    pub file: String,
+    /// Its length, bytes.
+    pub bytes: u64,
+    /// When it had that length, milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 impl CopyRecord {
@@ -109,6 +128,9 @@ pub struct HeldCopy {
     pub source: CopySource,
     /// The copy holds everything up to here at least; `None` if nothing is known.
     pub position: Option<Position>,
+    /// The position is a lower bound: the file goes on, and nobody recorded how far. So with a complete append-only file; a snapshot
+    /// ends where its header says.
+    pub goes_on: bool,
     /// Does it hold all that its server ever acknowledged in the last history? Only of a former primary with a complete append-only file.
     pub everything: bool,
     /// As [`CopyRecord::histories`].
@@ -142,6 +164,20 @@ pub enum CopyState {
     Other,
 }
 
+impl fmt::Display for CopyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Held => "its copy is older",
+            Self::Nothing => "it has no data",
+            Self::Missing => "files of its data are missing or damaged",
+            Self::Damaged => "the server cannot load its data",
+            Self::RolledBack => "its data directory was put back from an older copy",
+            Self::Foreign => "its snapshot belongs to another shard",
+            Self::Other => "its data is not what was recorded",
+        })
+    }
+}
+
 /// What a server is started from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -166,6 +202,7 @@ impl HeldCopy {
             state,
             source,
             position: None,
+            goes_on: false,
             everything: false,
             histories: Vec::new(),
             caught_up: false,

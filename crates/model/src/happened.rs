@@ -1,6 +1,6 @@
 //! What has happened, for people and programs to read later.
 
-use crate::{CopySource, InstanceName, NodeId, Role, ShardName, SlotSet, StartFailure, Waiting};
+use crate::{CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, StartFailure, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -91,6 +91,17 @@ pub enum Happened {
     Forgotten {
         /// Which.
         nodes: Vec<NodeId>,
+    },
+    /// A replica became primary because its copy of the data is the best there is (law 13).
+    BetterCopyPromoted {
+        /// Of which shard.
+        shard: ShardName,
+        /// The last primary, which did not run.
+        from: InstanceName,
+        /// The new one.
+        to: InstanceName,
+        /// What was wrong with the last primary's copy; `Held`: it was older.
+        state: CopyState,
     },
     /// A replica was made primary without a vote: the majority was lost (law 4).
     TakenOver {
@@ -264,6 +275,9 @@ impl fmt::Display for Happened {
             Self::Forgotten { nodes } => {
                 let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
                 write!(f, "removed from every server: {}", nodes.join(", "))
+            }
+            Self::BetterCopyPromoted { shard, from, to, state } => {
+                write!(f, "{shard}: {to} serves in the place of {from}: {state}")
             }
             Self::TakenOver { shard, to, alive, needed } => {
                 write!(

@@ -22,7 +22,7 @@ pub use agent::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, ReplicaStanding,
     Run, Whereabouts,
 };
-pub use copy::{AofRecord, CopyRecord, CopySource, CopyState, HeldCopy, Position};
+pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
 pub use happened::{AsideCause, Happened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,

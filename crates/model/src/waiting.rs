@@ -302,6 +302,11 @@ impl Waiting {
         matches!(self, Self::ForeignNode { .. } | Self::SlotsTaken { .. } | Self::Fenced { .. })
     }
 
+    /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?
+    pub fn asks_for_loss(&self) -> bool {
+        matches!(self, Self::AllCopiesMissing { .. } | Self::CopyDoubtful { .. })
+    }
+
     /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })
@@ -309,6 +314,10 @@ impl Waiting {
 }
 
 impl fmt::Display for Waiting {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each reason: split, a missing one would be no error"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
             |list: &[InstanceName]| list.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
@@ -344,18 +353,9 @@ impl fmt::Display for Waiting {
                 write!(f, "{instance}: not started: {sibling} has the newer or only copy and is not up yet")
             }
             Self::CopyDoubtful { instance, shard, state } => {
-                let what = match state {
-                    CopyState::RolledBack => "its data directory was put back from an older copy",
-                    CopyState::Foreign => "its snapshot belongs to another shard",
-                    CopyState::Damaged => "the server cannot load its data",
-                    CopyState::Missing => "files of its data are missing or damaged",
-                    CopyState::Held | CopyState::Nothing | CopyState::Other => {
-                        "its data is not what was recorded"
-                    }
-                };
                 write!(
                     f,
-                    "{instance}: not started: {what}, and no other copy of {shard} is known; put the right files back, or \
+                    "{instance}: not started: {state}, and no other copy of {shard} is known; put the right files back, or \
                      accept the loss with `valkeeper failover {shard} --accept-data-loss`"
                 )
             }

@@ -420,7 +420,7 @@ fn a_wiped_replica_is_asked_what_it_is_before_it_is_stopped() {
             record: None,
             beside: None,
         };
-        host.happens(Event::Inspected(Ok(wiped)));
+        host.happens(Event::Inspected(Ok(Box::new(wiped))));
         host.until(4_600);
         host.log.iter().any(|(_, command)| matches!(command, Command::Terminate(_)))
     };

@@ -154,7 +154,7 @@ impl Agent {
         };
         let result = match (result, self.incarnation()) {
             (Ok(Reply::Replication(replication)), Some(incarnation)) => {
-                Ok(Answer::Replication { incarnation, replication, standing: Some(self.standing()) })
+                Ok(Answer::Replication { incarnation, replication, standing: self.standing() })
             }
             (Ok(_), _) => Ok(Answer::Done),
             (Err(ServerError::Refused(why)), _) => Err(AskFailed::Refused(why)),

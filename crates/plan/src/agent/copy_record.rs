@@ -4,7 +4,7 @@
 use super::machine::{Agent, Phase};
 use super::{Command, Token};
 use crate::safety::copy::{Evidence, examine, extend};
-use crate::safety::start::Disk;
+use crate::safety::start::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
@@ -40,6 +40,8 @@ pub(super) struct Keeper {
     sequence_seen: u64,
     sync: SyncCheck,
     seen: BTreeMap<InstanceName, u64>,
+    /// The record of a server that an earlier agent started was read.
+    adopted: bool,
     /// Our server is to drop what it has and take its primary's copy.
     pub(super) resync: bool,
 }
@@ -70,14 +72,18 @@ const REFUSALS: u32 = 2;
 
 impl Keeper {
     pub(super) fn found(&mut self, disk: &Disk) {
-        self.durable.clone_from(&disk.record);
-        self.writing = None;
+        let known = self.durable.as_ref().map_or(0, |record| record.sequence);
+        // A record that was being written while the directory was looked at counts when it has been written.
+        if self.writing.is_none() || disk.record.as_ref().is_some_and(|record| record.sequence > known) {
+            self.durable.clone_from(&disk.record);
+        }
     }
 
     /// The record is on the disk, or could not be written.
     pub(super) fn kept(&mut self, sequence: u64, written: bool) {
         if let Some((_, record)) = self.writing.take_if(|(writing, _)| *writing == sequence)
             && written
+            && self.durable.as_ref().is_none_or(|durable| durable.sequence < record.sequence)
         {
             self.durable = Some(*record);
         }
@@ -100,6 +106,11 @@ impl Keeper {
             self.sync.caught_up = true;
             self.sync.link = Some(Link::Up);
         }
+    }
+
+    /// Is a record being written? A start would write another one.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
     }
 
     pub(super) fn caught_up(&self) -> bool {
@@ -156,6 +167,7 @@ impl Agent {
         let evidence = Evidence {
             record: disk.record.as_ref(),
             beside: disk.beside,
+            emptied: disk.owner == Owner::Nobody,
             seen_by_siblings: seen,
             refused: self.keeper.refused(),
             slots: slots.as_ref(),
@@ -174,20 +186,23 @@ impl Agent {
             held.seen.clone_from(&record.seen);
         }
         if self.incarnation().is_some() {
-            let replica = self.server.known().is_some_and(|view| view.replication.role() == Role::Replica);
+            let view = self.server.known().or(self.last_view.as_ref());
+            let replica = view.is_none_or(|view| view.replication.role() == Role::Replica);
             held.caught_up = !replica || self.keeper.sync.caught_up;
         }
         Some(held)
     }
 
-    pub(super) fn standing(&self) -> ReplicaStanding {
+    /// `None` as long as nothing is known of our copy.
+    pub(super) fn standing(&self) -> Option<ReplicaStanding> {
+        self.keeper.held.as_ref()?;
         let view = self.server.known().or(self.last_view.as_ref());
-        ReplicaStanding {
+        Some(ReplicaStanding {
             follows: view.and_then(ServerView::primary),
             caught_up: self.keeper.sync.caught_up,
             persistence_incomplete: self.lacks_aof(),
             sequence: self.keeper.durable.as_ref().map(|record| record.sequence),
-        }
+        })
     }
 
     /// Is an append-only file promised that does not hold everything yet?
@@ -199,7 +214,12 @@ impl Agent {
     /// A look at our server has come.
     pub(super) fn keep(&mut self, now: Millis, view: &ServerView) {
         let Some(run) = self.incarnation() else { return };
-        if self.last_view.is_none() && self.adopted == Some(run) {
+        if self.keeper.held.is_none() {
+            // Without its record nothing is known of the copy of a server that an earlier agent started.
+            self.out.push(Command::Inspect);
+            return;
+        }
+        if self.adopted == Some(run) && !std::mem::replace(&mut self.keeper.adopted, true) {
             self.keeper.adopt(run);
         }
         self.check_sync(now, view);
@@ -220,6 +240,17 @@ impl Agent {
             self.ask_primary(now, view);
         }
         self.write(now, next);
+    }
+
+    /// Our server has ended. What it had at last is recorded under a sequence of its own: a directory from before, put back while the
+    /// server is down, has another.
+    pub(super) fn keep_last(&mut self, now: Millis, run: Incarnation) {
+        if self.keeper.writing.is_none()
+            && let Some(view) = self.last_view.clone()
+        {
+            let last = self.next_record(run, &view);
+            self.write(now, last);
+        }
     }
 
     fn write(&mut self, now: Millis, record: CopyRecord) {

@@ -21,6 +21,8 @@ use valkeeper_model::{
 
 /// Before the next try when somebody else has to move first.
 const AGAIN_MS: u64 = 150;
+/// Before the next look whether the record of the run that ended has been written.
+const KEPT_MS: u64 = 5;
 /// Before the next try after a start that failed: doubled each time, up to the second.
 const FAILED_MS: u64 = 100;
 const FAILED_MAX_MS: u64 = 2_000;
@@ -31,7 +33,7 @@ impl Agent {
         self.out.push(Command::Inspect);
     }
 
-    pub(super) fn inspected(&mut self, now: Millis, result: Result<Disk, String>) {
+    pub(super) fn inspected(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
         if matches!(self.phase, Phase::Watching(_)) {
             return self.inspected_while_running(now, result);
         }
@@ -39,7 +41,7 @@ impl Agent {
             return;
         }
         let disk = match result {
-            Ok(disk) => self.without_foreign_nodes_conf(disk),
+            Ok(disk) => self.without_foreign_nodes_conf(*disk),
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
@@ -75,10 +77,18 @@ impl Agent {
 
     /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
     /// now on, so that the server is restarted, handing over first, while its data is still in memory somewhere.
-    fn inspected_while_running(&mut self, now: Millis, result: Result<Disk, String>) {
+    fn inspected_while_running(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
         let Ok(disk) = result else { return };
         let wiped = disk.owner == Owner::Nobody;
-        self.disk = Some(disk);
+        // A server that an earlier agent started: what its record says was not read yet.
+        if self.keeper.held().is_none() {
+            self.keeper.found(&disk);
+            self.examine(&disk, None);
+            if let Phase::Watching(watch) = &mut self.phase {
+                watch.look_now(now);
+            }
+        }
+        self.disk = Some(*disk);
         self.restart_if_reset(now);
         if let Phase::Watching(watch) = &mut self.phase
             && wiped
@@ -312,6 +322,9 @@ impl Agent {
         if !self.wanted_up() {
             // Whatever led here: a fence holds.
             return self.phase = Phase::Idle;
+        }
+        if self.keeper.is_writing() {
+            return self.phase = Phase::Held { until: now.plus(KEPT_MS) };
         }
         let mut config = config::directives(&order.config);
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {

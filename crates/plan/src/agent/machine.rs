@@ -252,7 +252,7 @@ impl Agent {
 
     /// Is the server down, and nothing going on?
     pub fn at_rest(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && self.process == Process::Down
+        matches!(self.phase, Phase::Idle) && self.process == Process::Down && !self.keeper.is_writing()
     }
 
     /// Where our server listens.
@@ -434,6 +434,7 @@ impl Agent {
         if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
             self.keeper.load_refused();
         }
+        self.keep_last(now, incarnation);
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);

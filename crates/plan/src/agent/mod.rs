@@ -60,7 +60,7 @@ pub enum Event {
     /// The controller's order. An older one than the last is ignored.
     Order(Box<AgentOrder>),
     /// What the data directory holds, or why it cannot be read.
-    Inspected(Result<Disk, String>),
+    Inspected(Result<Box<Disk>, String>),
     /// The server's process runs.
     Started {
         /// Which run.

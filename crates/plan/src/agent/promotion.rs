@@ -147,6 +147,11 @@ impl Promotion {
         self.permit.is_some_and(|until| until < now)
     }
 
+    /// Is it because the replica's copy is the best?
+    pub fn for_its_copy(&self) -> bool {
+        matches!(self.heirs, Heirs::Only(_))
+    }
+
     /// Was somebody told to ask for votes?
     pub fn has_asked(&self) -> bool {
         !self.asked.is_empty()

@@ -3,7 +3,7 @@
 use super::machine::{Agent, Phase, Then};
 use super::{Command, handover, promotion};
 use crate::safety::succession::has_online_replica;
-use valkeeper_model::{Answer, AskFailed, Happened, Millis};
+use valkeeper_model::{Answer, AskFailed, CopyState, Happened, Millis};
 
 /// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
 /// redirects it sends: commands in flight and those of connections that are seldom used would otherwise meet a closed
@@ -19,11 +19,16 @@ impl Agent {
                     // A death that nobody watched was at a time that nobody knows.
                     let took_ms = self.died_at.map(|at| now.since(at));
                     let from = self.name.clone();
-                    if promotion.was_asked(&to) {
+                    if !promotion.was_asked(&to) {
+                        // If somebody watched, its own agent saw it rise, and has told of it.
+                        if took_ms.is_none() {
+                            self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
+                        }
+                    } else if promotion.for_its_copy() {
+                        let state = self.keeper.held().map_or(CopyState::Nothing, |held| held.state);
+                        self.out.record(Happened::BetterCopyPromoted { shard, from, to, state });
+                    } else {
                         self.out.record(Happened::FailedOver { shard, from, to, took_ms });
-                    } else if took_ms.is_none() {
-                        // Otherwise its own agent, which saw it rise, has told of it.
-                        self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
                     }
                 }
                 self.last_view = None;

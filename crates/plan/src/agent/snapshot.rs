@@ -30,9 +30,9 @@ impl Snapshot {
         let rested = self.asked_at.is_none_or(|at| now.since(at) >= AGAIN_MS);
         let this = Some((view.replication.replid, promised));
         // Where snapshots are what is promised, the first is due whatever it costs.
-        let promises =
+        let first_of_kind =
             promised == Persistence::Rdb && self.taken.is_none_or(|(_, before)| before != promised);
-        let new_history = self.taken != this && (promises || view.memory_bytes <= SMALL_BYTES);
+        let new_history = self.taken != this && (first_of_kind || view.memory_bytes <= SMALL_BYTES);
         // A new history does not wait: the next death of this shard may come at once.
         let due = view.persistence_failing && rested || settled && new_history;
         if due {

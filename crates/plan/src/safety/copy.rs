@@ -48,6 +48,8 @@ pub struct Evidence<'a> {
     pub beside: Option<u64>,
     /// The highest sequence that a sibling has seen of this directory's record.
     pub seen_by_siblings: Option<u64>,
+    /// The directory is nobody's any more: it was emptied, and what lies in it was written since.
+    pub emptied: bool,
     /// The server was started from that file and refused it.
     pub refused: Option<CopySource>,
     /// The shard's slots, if they are known.
@@ -85,6 +87,7 @@ pub fn examine(files: &DataFiles, persistence: Persistence, evidence: Evidence<'
         state,
         source,
         position,
+        goes_on: source == CopySource::Aof && record.is_some_and(|record| record.aof.complete),
         everything: source == CopySource::Aof && state == CopyState::Held && led,
         histories: record.map(|record| record.histories.clone()).unwrap_or_default(),
         caught_up: record.is_some_and(|record| record.role == Role::Primary || record.caught_up),
@@ -137,6 +140,9 @@ fn state(
     if source != CopySource::Nothing && evidence.refused == Some(source) {
         return CopyState::Damaged;
     }
+    if evidence.emptied && evidence.beside.is_some() {
+        return if source == CopySource::Nothing { CopyState::Nothing } else { CopyState::Missing };
+    }
     let sequence = evidence.record.map_or(0, |record| record.sequence);
     if evidence.beside.max(evidence.seen_by_siblings).is_some_and(|newer| newer > sequence) {
         return CopyState::RolledBack;
@@ -172,11 +178,14 @@ pub fn compare_positions(a: Position, b: Position, histories: &[Position]) -> Op
 /// Is their copy certainly newer than ours?
 pub fn is_newer(theirs: &HeldCopy, ours: &HeldCopy) -> bool {
     let (Some(a), Some(b)) = (theirs.position, ours.position) else { return false };
-    if a.history == b.history && ours.everything {
-        return false;
-    }
-    if a.history == b.history && theirs.everything {
-        return true;
+    if a.history == b.history {
+        return match (theirs.everything, ours.everything) {
+            (_, true) => false,
+            (true, false) => true,
+            // Where ours ends nobody knows.
+            (false, false) if ours.goes_on && !theirs.goes_on => false,
+            (false, false) => a.offset > b.offset,
+        };
     }
     let by_theirs = compare_positions(a, b, &theirs.histories);
     by_theirs.or_else(|| compare_positions(a, b, &ours.histories)) == Some(Ordering::Greater)
@@ -235,6 +244,7 @@ pub fn in_memory(history: ReplicationId, offset: Offset, recorded: &HeldCopy) ->
         state: CopyState::Held,
         source: recorded.source,
         position: Some(position),
+        goes_on: false,
         everything: false,
         histories,
         ..recorded.clone()

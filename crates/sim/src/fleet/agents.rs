@@ -54,7 +54,7 @@ impl Fleet {
         {
             disk.owner = start::Owner::Ours;
         }
-        self.tell_agent(agent, life, Event::Inspected(Ok(disk)));
+        self.tell_agent(agent, life, Event::Inspected(Ok(Box::new(disk))));
     }
 
     pub(super) fn keep(&mut self, agent: usize, life: u64, record: CopyRecord) {
