@@ -5,6 +5,7 @@ manifest=$1; valkeeper=$VALKEEPER_PROGRAM
 step() { echo; echo "\$ $*" >&2; }
 
 step "valkeeper kube manifests | kubectl apply --server-side -f -"
+"$valkeeper" kube crds | kubectl apply --server-side -f - > /dev/null
 "$valkeeper" kube manifests | kubectl apply --server-side -f - > /dev/null
 kubectl -n valkeeper-system rollout status deployment/valkeeper-operator --timeout=120s
 step "kubectl valkeeper apply -f $manifest --wait"

@@ -1,8 +1,9 @@
-//! Full and read-only file systems. They are mounted in a mount namespace of the scenario's own, so that they vanish with it
+//! Full and read-only file systems, and such that hang. They are mounted in a mount namespace of the scenario's own, so that they vanish with it
 //! however it ends, and so that no privilege is needed where users may make namespaces.
 
-use std::path::Path;
-use std::process::Command;
+use crate::{process, program, waiting};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 /// Set for a test that runs in a namespace of its own.
 const INSIDE: &str = "VALKEEPER_TESTKIT_NAMESPACE";
@@ -61,4 +62,49 @@ pub fn freeze(at: &Path) {
 /// Makes it writable again.
 pub fn thaw(at: &Path) {
     mount(&["-o", "remount,rw"], at);
+}
+
+/// A folder on a file system that hangs when it is told to: whoever reads or writes there waits in the kernel, as with a network disk
+/// whose server is gone. Goes on when dropped.
+#[derive(Debug)]
+pub struct HangingDisk {
+    server: Child,
+    at: PathBuf,
+}
+
+impl HangingDisk {
+    /// In place of the folder there, with all that is in it, which is kept in the other place.
+    pub fn under(at: &Path, kept: &Path) -> Self {
+        std::fs::rename(at, kept).expect("the folder can be moved");
+        std::fs::create_dir(at).expect("a mount point can be made");
+        let mut bindfs = Command::new(program::fetched("bindfs-1.14/bindfs"));
+        bindfs.arg("-f").arg(kept).arg(at).stdin(Stdio::null()).stdout(Stdio::null());
+        let server = bindfs.spawn().expect("bindfs can be run");
+        let disk = Self { server, at: at.to_owned() };
+        waiting::until("the file system is mounted", || {
+            let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+            mounts.contains(&*at.to_string_lossy()).then_some(())
+        });
+        disk
+    }
+
+    /// Nothing is answered from now on.
+    pub fn hang(&self) {
+        process::signal(self.server.id(), process::Signal::STOP);
+    }
+
+    /// What waits is answered, and everything else from now on.
+    pub fn go_on(&self) {
+        process::signal(self.server.id(), process::Signal::CONT);
+    }
+}
+
+impl Drop for HangingDisk {
+    fn drop(&mut self) {
+        self.go_on();
+        unmount(&self.at);
+        // Those who still wait for it get an error.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask sim`: seeds through the simulator. It is a product crate, so that cargo builds and starts it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -11,11 +12,11 @@ pub(crate) struct Args {
     /// How many seeds
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
-    /// The first of them
-    #[arg(long, default_value_t = 1)]
-    first: u64,
+    /// The first of them; by default a random one, which is printed, so that each run is of seeds that nobody has run
+    #[arg(long)]
+    from: Option<u64>,
     /// Run this one only
-    #[arg(long, conflicts_with_all = ["seeds", "first"])]
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
     /// Print all that happens
     #[arg(long, requires = "seed")]
@@ -30,14 +31,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(seed) if args.minimise => (seed, "minimise".to_owned()),
         Some(seed) if args.transcript => (seed, "transcript".to_owned()),
         Some(seed) => (seed, "1".to_owned()),
-        None => (args.first, args.seeds.to_string()),
+        None => (args.from.unwrap_or_else(unused), args.seeds.to_string()),
     };
+    if args.seed.is_none() {
+        eprintln!("runs {what} seeds from {first}");
+    }
     let status = Command::new("cargo")
         .current_dir(command::checkout()?)
-        .args(["run", "--quiet", "--package", "valkeeper-sim", "--example", "seeds", "--"])
+        .args(["run", "--quiet", "--release", "--package", "valkeeper-sim", "--example", "seeds", "--"])
         .args([first.to_string(), what])
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "a seed broke a law\nhint: replay it with `--seed S --transcript`");
     Ok(())
+}
+
+/// A beginning that no run had before, short enough to be typed.
+fn unused() -> u64 {
+    RandomState::new().build_hasher().finish() % 1_000_000_000_000
 }

@@ -1,5 +1,6 @@
 //! `make bench-kubernetes`, in a bed: what clients see of events on a real Kubernetes, and what the operator takes.
 
+mod agent;
 mod events;
 mod operator;
 mod watching;
@@ -53,6 +54,7 @@ const EVENTS: &[(&str, Measure)] = &[
     ("delete", |bed| events::deletion(bed, DELETIONS)),
     ("drain", |bed| events::drain(bed, CUTS)),
     ("cut", |bed| events::cut(bed, CUTS)),
+    ("agent", agent::at_rest),
     ("react", |bed| events::reaction(bed, DELETIONS)),
     ("operator-1", |bed| operator::at_rest(bed, 1)),
     ("operator-100", |bed| operator::at_rest(bed, 100)),

@@ -80,6 +80,18 @@ impl DataDir {
         make_private_dir(&self.path)
     }
 
+    /// Removes what children of earlier runs began to write and did not finish, each as large as all data. Only while no server
+    /// runs here: a snapshot that is being written has such a name.
+    pub(crate) fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(is_unfinished) && entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces nodes.conf.
     pub(crate) fn write_nodes_conf(&self, conf: &NodesConf) -> io::Result<()> {
         replace(&self.path.join(NODES_CONF), nodes_conf::render(conf).as_bytes())
@@ -89,6 +101,12 @@ impl DataDir {
     pub(crate) fn keep(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
         let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         record_file::store(home, &self.path, record, server)
+    }
+
+    /// Replaces the record of the copy, if the directory is the one that was recorded last.
+    pub(crate) fn update_record(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
+        let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        record_file::update(home, &self.path, record, server)
     }
 
     /// Moves files out of the engine's way.
@@ -102,6 +120,22 @@ impl DataDir {
     }
 }
 
+/// `temp-PID.rdb`, `temp-TIME.PID.rdb`, `temp-rewriteaof-PID.aof`, `temp-rewriteaof-bg-PID.aof`: nothing else of these names is ours.
+fn is_unfinished(name: &str) -> bool {
+    let numbers = |text: &str| {
+        text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let Some(rest) = name.strip_prefix("temp-") else { return false };
+    match (rest.strip_prefix("rewriteaof-"), rest.strip_suffix(".rdb")) {
+        (Some(aof), _) => {
+            aof.strip_suffix(".aof").is_some_and(|aof| numbers(aof.strip_prefix("bg-").unwrap_or(aof)))
+        }
+        (None, Some(rdb)) => numbers(rdb),
+        (None, None) => false,
+    }
+}
+
+/// A small file; `None` if there is none.
 pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -140,4 +174,31 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     fs::rename(&fresh, path)?;
     fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_child_left_is_unfinished() {
+        for name in [
+            "temp-4711.rdb",
+            "temp-1795850163.4711.rdb",
+            "temp-rewriteaof-4711.aof",
+            "temp-rewriteaof-bg-4711.aof",
+        ] {
+            assert!(is_unfinished(name), "{name}");
+        }
+        for name in [
+            "dump.rdb",
+            "temp-.rdb",
+            "temp-mine.rdb",
+            "temp-4711.rdb.bak",
+            "temp-4711.aof",
+            "temp-rewriteaof-x.aof",
+        ] {
+            assert!(!is_unfinished(name), "{name}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// Oldest engine that is run (design §5).
 const OLDEST: (u32, u32) = (6, 2);
+/// Directives of the configuration file that `CONFIG GET` does not show.
+const FILE_ONLY: [&str; 1] = ["loadmodule"];
 /// A program that takes longer to tell its version, or to listen, is not used.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -78,7 +80,7 @@ impl Program {
 
     /// Does it know this directive? `masterauth` and the like are known under other names in newer engines.
     pub fn knows(&self, directive: &str) -> bool {
-        self.directives.contains(directive)
+        self.directives.contains(directive) || FILE_ONLY.contains(&directive)
     }
 }
 
@@ -95,9 +97,9 @@ fn numbers(version: &str) -> (u32, u32) {
 }
 
 /// Ends the probed server and removes its folder, whatever happens.
-struct Probed {
-    child: std::process::Child,
-    dir: PathBuf,
+pub(crate) struct Probed {
+    pub(crate) child: std::process::Child,
+    pub(crate) dir: PathBuf,
 }
 
 impl Drop for Probed {
@@ -108,12 +110,29 @@ impl Drop for Probed {
     }
 }
 
+/// Folders of probes: this, the process that probes, and something of its own.
+const PROBE: &str = "valkeeper-probe-";
+
+/// Removes folders of probes whose process was killed before it could.
+fn remove_left_over() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.strip_prefix(PROBE)?.split_once('-')?.0.parse().ok());
+        if pid.is_some_and(|pid| matches!(crate::os::find(pid), Ok(None))) {
+            // Another user's cannot be removed, and need not be.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn ask(path: &Path) -> Result<(BTreeSet<String>, bool), String> {
-    let dir =
-        std::env::temp_dir().join(format!("valkeeper-probe-{}-{:x}", std::process::id(), rand_suffix()));
-    crate::data_dir::make_private_dir(&dir).map_err(|e| e.to_string())?;
+    remove_left_over();
+    let dir = make_probe_dir().map_err(|e| e.to_string())?;
     let socket = dir.join("s");
-    let child = Command::new(path)
+    let mut command = Command::new(path);
+    command
         .args([
             "--port",
             "0",
@@ -132,36 +151,66 @@ fn ask(path: &Path) -> Result<(BTreeSet<String>, bool), String> {
         .arg(&socket)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| e.to_string())?;
+        .stderr(Stdio::null());
+    crate::os::ends_with_us(&mut command);
+    let child = command.spawn().map_err(|e| e.to_string())?;
     let mut probed = Probed { child, dir };
-    let deadline = Instant::now() + WITHIN;
-    let client = redis::Client::open(format!("unix://{}", socket.display())).map_err(|e| e.to_string())?;
-    loop {
-        if let Ok(mut connection) = client.get_connection_with_timeout(WITHIN) {
-            let _ = connection.set_read_timeout(Some(WITHIN));
-            let all: Vec<String> =
-                redis::cmd("CONFIG").arg("GET").arg("*").query(&mut connection).map_err(|e| e.to_string())?;
-            let shard_ids: redis::Value = redis::cmd("COMMAND")
-                .arg("INFO")
-                .arg("cluster|myshardid")
-                .query(&mut connection)
-                .map_err(|e| e.to_string())?;
-            let known = match shard_ids {
-                redis::Value::Array(list) => list.iter().any(|entry| matches!(entry, redis::Value::Array(_))),
-                _ => false,
-            };
-            return Ok((all.into_iter().step_by(2).collect(), known));
+    let mut connection = probed.connect(&socket).map_err(|error| error.to_string())?;
+    let all: Vec<String> =
+        redis::cmd("CONFIG").arg("GET").arg("*").query(&mut connection).map_err(|e| e.to_string())?;
+    let shard_ids: redis::Value = redis::cmd("COMMAND")
+        .arg("INFO")
+        .arg("cluster|myshardid")
+        .query(&mut connection)
+        .map_err(|e| e.to_string())?;
+    let known = match shard_ids {
+        redis::Value::Array(list) => list.iter().any(|entry| matches!(entry, redis::Value::Array(_))),
+        _ => false,
+    };
+    Ok((all.into_iter().step_by(2).collect(), known))
+}
+
+/// Why a probed server cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotUp {
+    /// Its process has ended.
+    #[error("it ended at once ({0})")]
+    Ended(std::process::ExitStatus),
+    /// It does not listen.
+    #[error("it did not listen in time")]
+    Silent,
+    /// Its socket cannot be used.
+    #[error(transparent)]
+    Socket(#[from] redis::RedisError),
+}
+
+impl Probed {
+    /// Waits until it answers on its socket, or has ended.
+    pub(crate) fn connect(&mut self, socket: &Path) -> Result<redis::Connection, NotUp> {
+        let deadline = Instant::now() + WITHIN;
+        let client = redis::Client::open(format!("unix://{}", socket.display()))?;
+        loop {
+            if let Ok(connection) = client.get_connection_with_timeout(WITHIN) {
+                let _ = connection.set_read_timeout(Some(WITHIN));
+                return Ok(connection);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(NotUp::Ended(status));
+            }
+            if Instant::now() > deadline {
+                return Err(NotUp::Silent);
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-        if let Ok(Some(status)) = probed.child.try_wait() {
-            return Err(format!("it ended at once ({status})"));
-        }
-        if Instant::now() > deadline {
-            return Err("it did not listen in time".to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A folder of its own, for its owner only.
+pub(crate) fn make_probe_dir() -> std::io::Result<PathBuf> {
+    let name = format!("{PROBE}{}-{:x}", std::process::id(), rand_suffix());
+    let dir = std::env::temp_dir().join(name);
+    crate::data_dir::make_private_dir(&dir)?;
+    Ok(dir)
 }
 
 fn rand_suffix() -> u128 {

@@ -50,6 +50,15 @@ fn settle(before: AofRecord, now: Option<AofTail>) -> (Option<AofTail>, Option<A
     }
 }
 
+/// Replaces the record of a directory whose record is the one that was written last. A directory that was emptied, or put back from an older
+/// copy, gets none: its own record, or that it has none, tells what it is.
+pub(crate) fn update(home: &Path, data: &Path, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
+    if load(data)?.map(|record| record.sequence) < load_beside(home)? {
+        return Err(io::Error::other("the data directory is not the one that was recorded last"));
+    }
+    store(home, data, record, server)
+}
+
 /// Writes the record through to the disk.
 pub(crate) fn store(home: &Path, data: &Path, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
     let mut record = record.clone();

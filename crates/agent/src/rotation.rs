@@ -1,12 +1,13 @@
 //! The password of one running server: which one we use, and how a changed one gets there while it runs.
 
 use crate::runtime::millis;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use valkeeper_client::{AdminConnection, AskError, Password};
-use valkeeper_model::{Happened, InstanceName, Link};
+use valkeeper_model::{Happened, InstanceName, Link, PasswordFault};
 use valkeeper_plan::agent::password::{Accepts, PasswordStep, PasswordsSet, due};
 
 /// Between two looks at where passwords come from.
@@ -35,8 +36,6 @@ struct State {
     /// Since when the wanted one is another than the server's.
     noticed: Option<Instant>,
     looked: Option<Instant>,
-    /// It has been told that the wanted one cannot be read.
-    unreadable: bool,
 }
 
 impl Rotation {
@@ -50,8 +49,7 @@ impl Rotation {
         record: Arc<dyn Fn(Happened) + Send + Sync>,
     ) -> Self {
         let former = started_with.filter(|one| *one != used);
-        let state =
-            Mutex::new(State { used, former, settled: None, noticed: None, looked: None, unreadable: false });
+        let state = Mutex::new(State { used, former, settled: None, noticed: None, looked: None });
         Self(Arc::new(Shared { connection, instance, overlap, record, state }))
     }
 
@@ -65,8 +63,33 @@ impl Rotation {
         }
     }
 
+    /// What the server shows of its whole configuration: a password that somebody has set by hand is put back, or the server could follow
+    /// nobody, and nobody it. While a changed password is on its way there, what is set is looked after by that.
+    pub(crate) async fn shown(&self, shown: &BTreeMap<String, String>, within: Duration) {
+        let Ok(state) = self.0.state.try_lock() else { return };
+        let Some(settled) = &state.settled else { return };
+        let differs = |name: &&str| shown.get(*name).is_some_and(|shown| shown != settled.reveal());
+        let altered: Vec<&str> = ["requirepass", "masterauth"].into_iter().filter(differs).collect();
+        if altered.is_empty() {
+            return;
+        }
+        let pairs: Vec<(&str, &str)> = altered.iter().map(|name| (*name, settled.reveal())).collect();
+        match self.0.connection.config_set(&pairs, within).await {
+            Ok(()) => {
+                let directives = altered.into_iter().map(str::to_owned).collect();
+                let instance = self.0.instance.clone();
+                (self.0.record)(Happened::ConfigPutBack { instance, directives });
+            }
+            Err(error) => tracing::warn!(%error, "a password that was set by hand is not put back yet"),
+        }
+    }
+
     /// Brings the wanted password to the server, as far as is due. Called while the server answers, as often as one likes.
-    pub(crate) async fn follow(&self, wanted: impl FnOnce() -> std::io::Result<Password>, within: Duration) {
+    pub(crate) async fn follow(
+        &self,
+        wanted: impl FnOnce() -> Result<Password, PasswordFault>,
+        within: Duration,
+    ) {
         let Ok(mut state) = self.0.state.try_lock() else { return };
         if state.looked.is_some_and(|at| at.elapsed() < EVERY) {
             return;
@@ -74,14 +97,9 @@ impl Rotation {
         state.looked = Some(Instant::now());
         let wanted = match wanted() {
             Ok(wanted) => wanted,
-            Err(error) => {
-                if !std::mem::replace(&mut state.unreadable, true) {
-                    tracing::warn!(%error, "the password cannot be read; the server keeps the one it has");
-                }
-                return;
-            }
+            // Told by the agent, which reads it too.
+            Err(_) => return,
         };
-        state.unreadable = false;
         if state.settled.as_ref() == Some(&wanted) {
             return;
         }

@@ -1,8 +1,12 @@
 //! Carries out what [`Agent`] decides. One task per agent owns the state machine; everything that takes time runs in tasks of
 //! its own and comes back as an event.
 
+use crate::adoption;
+use crate::configured::Configured;
 use crate::copy_files::ServerIs;
 use crate::data_dir::Marker;
+use crate::files::{ANSWERS_WITHIN, Files};
+use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Passwords, Run};
 use crate::os::{self, ProcessId};
 use crate::program::Program;
 use crate::rotation::Rotation;
@@ -10,156 +14,69 @@ use crate::server::ServerHome;
 use crate::server_file;
 use crate::serving::Serving;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc, oneshot};
-use valkeeper_client::{AdminConnection, Password};
+use tokio::sync::{mpsc, oneshot};
+use valkeeper_client::AdminConnection;
 use valkeeper_model::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, CopyRecord, Happened, Incarnation,
-    InstanceName, Millis, Process, Role, Unseen,
+    Activity, Answer, AskFailed, CopyRecord, Happened, Incarnation, Millis, PasswordFault, Process, Role,
+    StartFailure, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
 
-/// A future in a box, for traits that are used as objects.
-pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// The other agents.
-pub trait Peers: Send + Sync {
-    /// Asks one of them. Never takes longer than `within`.
-    fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>>;
-}
-
-/// Where passwords come from: asked again every few seconds, and when a server refuses the last one, since it may have been changed.
-pub type Passwords = Arc<dyn Fn() -> std::io::Result<Password> + Send + Sync>;
-
-/// Long enough for a changed password to be everywhere, and for those who use it to hear of it.
-pub const PASSWORD_OVERLAP: Duration = Duration::from_secs(600);
-
-/// What an agent needs.
-pub struct AgentSetup {
-    /// Its instance.
-    pub name: InstanceName,
-    /// Where its server's files are.
-    pub home: ServerHome,
-    /// The server program.
-    pub program: Arc<Program>,
-    /// The password of all servers of the cluster.
-    pub passwords: Passwords,
-    /// How long a server accepts the former one beside a changed one; [`PASSWORD_OVERLAP`] if nothing speaks against it.
-    pub password_overlap: Duration,
-    /// The other agents.
-    pub peers: Arc<dyn Peers>,
-    /// Takes what happens.
-    pub record: Arc<dyn Fn(Happened) + Send + Sync>,
-    /// Told when something has changed that the controller should see.
-    pub nudge: Arc<Notify>,
-    /// The origin of time.
-    pub origin: Instant,
-    /// Where the other agents are.
-    pub neighbours: Neighbours,
-}
-
-/// Where the other agents of a cluster are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Neighbours {
-    /// In the same process: what ends it ends all of them.
-    SameProcess,
-    /// Each on a host of its own: they watch each other, since nobody is left to say so when a host is lost.
-    OwnHosts {
-        /// Until when its server may take writes, by the agent that replaced itself by this one ([`AgentHandle::leave`]).
-        lease_until: Option<Instant>,
-    },
-}
-
-enum Input {
-    Event(Event),
-    Ask(Ask, oneshot::Sender<Result<Answer, AskFailed>>),
-    Stop(oneshot::Sender<()>),
-    Retire(oneshot::Sender<()>),
-    Leave(oneshot::Sender<Option<Instant>>),
-}
-
-/// The way to a running agent.
-#[derive(Clone)]
-pub struct AgentHandle {
-    input: mpsc::UnboundedSender<Input>,
-}
-
-impl AgentHandle {
-    /// Hands it an order.
-    pub fn order(&self, order: AgentOrder) {
-        let _ = self.input.send(Input::Event(Event::Order(Box::new(order))));
-    }
-
-    /// Asks it.
-    pub async fn ask(&self, ask: Ask, within: Duration) -> Result<Answer, AskFailed> {
-        let (reply, answer) = oneshot::channel();
-        if self.input.send(Input::Ask(ask, reply)).is_err() {
-            return Err(AskFailed::Unseen(Unseen::Unreachable));
-        }
-        match tokio::time::timeout(within, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(AskFailed::Unseen(Unseen::Unreachable)),
-            Err(_) => Err(AskFailed::Unseen(Unseen::Timeout)),
-        }
-    }
-
-    /// Stops its server in an orderly way and ends it. For when all servers stop.
-    pub async fn stop(&self) {
-        self.end(Input::Stop).await;
-    }
-
-    /// Stops its server and ends it; a primary hands over first, and sends its clients on for a while.
-    pub async fn retire(&self) {
-        self.end(Input::Retire).await;
-    }
-
-    /// Ends it and leaves its server running, for an agent that follows. Answers until when the server may take writes as a primary
-    /// without another word from the other agents; `None` if there is no such time.
-    pub async fn leave(&self) -> Option<Instant> {
-        let (done, left) = oneshot::channel();
-        self.input.send(Input::Leave(done)).ok()?;
-        left.await.ok()?
-    }
-
-    async fn end(&self, how: impl FnOnce(oneshot::Sender<()>) -> Input) {
-        let (done, stopped) = oneshot::channel();
-        if self.input.send(how(done)).is_ok() {
-            let _ = stopped.await;
-        }
-    }
-
-    /// What it knows, without a look at the server. `None` before its first order.
-    pub async fn report(&self, within: Duration) -> Option<AgentReport> {
-        match self.ask(Ask::Report { fresh: false }, within).await {
-            Ok(Answer::Report(report)) => Some(*report),
-            _ => None,
-        }
-    }
-}
+/// A start writes a few small files through to the disk; a busy disk takes its time for each.
+const STARTS_WITHIN: Duration = Duration::from_secs(5);
+/// What is left of a killed process that is still there after this time waits for a disk that hangs.
+const DIES_WITHIN: Duration = Duration::from_secs(1);
+/// Between two looks at the wanted password while the server is well.
+const PASSWORD_EVERY: Duration = Duration::from_secs(2);
 
 /// Starts an agent. A server of its that runs already is taken over as it is.
 pub fn spawn(setup: AgentSetup) -> AgentHandle {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let runner = Runner::new(setup, sender.clone());
-    tokio::spawn(runner.run(receiver));
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let input = sender.clone();
+    tokio::spawn(async move {
+        let files = Files::default();
+        if let Some(found) = adoption::look(&setup, &files, &mut receiver).await {
+            for held in found.held {
+                let _ = input.send(held);
+            }
+            Runner::new(setup, files, input, found.running).run(receiver).await;
+        }
+    });
     AgentHandle { input: sender }
 }
 
 struct Runner {
     setup: AgentSetup,
     agent: Agent,
+    files: Files,
     input: mpsc::UnboundedSender<Input>,
-    running: Option<(Incarnation, ProcessId)>,
+    running: Option<Run>,
     serving: Option<Serving>,
+    look: Look,
+    /// When it is told that the disk does not answer.
+    silent_at: Option<Instant>,
     questions: BTreeMap<Token, oneshot::Sender<Result<Answer, AskFailed>>>,
     last_question: u64,
     shown: Option<Shown>,
+    /// What the machine knows of the wanted password.
+    password_fault: Option<PasswordFault>,
+    password_read: Option<Instant>,
     stopped: Option<oneshot::Sender<()>>,
+}
+
+/// Looks at the data directory are made one after another, however many are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// None is being made.
+    None,
+    /// One is.
+    One,
+    /// One is, and another has been asked for since: what the first finds may be old.
+    Another,
 }
 
 /// What makes a difference to the controller.
@@ -169,13 +86,20 @@ struct Shown {
     role: Option<Role>,
     activity: Activity,
     waiting: bool,
+    /// Is there something about its configuration or its password that people should see?
+    misconfigured: bool,
 }
 
 impl Runner {
-    fn new(setup: AgentSetup, input: mpsc::UnboundedSender<Input>) -> Self {
-        let running = setup.home.running();
-        let adopted = running.map(|(incarnation, process)| (incarnation, Some(process.pid)));
-        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin));
+    fn new(
+        setup: AgentSetup,
+        files: Files,
+        input: mpsc::UnboundedSender<Input>,
+        running: Option<Run>,
+    ) -> Self {
+        let adopted = running.as_ref().map(|run| (run.incarnation, Some(run.process.pid)));
+        let agent = Agent::new(setup.name.clone(), adopted, now(setup.origin))
+            .with_working_config(setup.home.working_config());
         let agent = match setup.neighbours {
             Neighbours::SameProcess => agent,
             Neighbours::OwnHosts { lease_until } => {
@@ -186,35 +110,40 @@ impl Runner {
         let runner = Self {
             setup,
             agent,
+            files,
             input,
             running,
             serving: None,
+            look: Look::None,
+            silent_at: None,
             questions: BTreeMap::new(),
             last_question: 0,
             shown: None,
+            password_fault: None,
+            password_read: None,
             stopped: None,
         };
-        if let Some((incarnation, process)) = running {
+        if let Some(run) = &runner.running {
             (runner.setup.record)(Happened::Adopted { instance: runner.setup.name.clone() });
-            runner.watch_end(incarnation, process, None);
+            runner.watch_end(run.incarnation, run.process, None);
         }
         runner
     }
 
     async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Input>) {
+        let mut silent = false;
         loop {
             let wake = self.agent.wake_at().map(|at| self.setup.origin + Duration::from_millis(at.0));
-            let sleep = async {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let event = tokio::select! {
                 biased;
                 input = receiver.recv() => match input {
                     None => return,
                     Some(Input::Event(event)) => event,
+                    Some(Input::Looked(found)) => match self.looked(found) {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                    Some(Input::Launched(launched)) => self.launched(launched),
                     Some(Input::Ask(ask, reply)) => {
                         self.last_question += 1;
                         let token = Token(self.last_question);
@@ -237,18 +166,30 @@ impl Runner {
                         return;
                     }
                 },
-                () = sleep => Event::Tick,
+                () = until(self.silent_at) => {
+                    self.silent_at = None;
+                    silent = true;
+                    Event::DiskSilent
+                }
+                () = until(wake) => Event::Tick,
             };
-            if let Event::Exited { .. } = &event {
-                self.running = None;
-                self.serving = None;
+            match &event {
+                Event::Exited { incarnation, .. } if self.run_of(*incarnation).is_some() => {
+                    self.running = None;
+                    self.serving = None;
+                }
+                Event::Inspected(_) | Event::Started { .. } | Event::Found { .. } | Event::StartFailed(_) => {
+                    silent = false;
+                }
+                _ => {}
             }
             let commands = self.agent.handle(now(self.setup.origin), event);
             for command in commands {
                 self.carry_out(command);
             }
             self.show();
-            if self.stopped.is_some() && self.running.is_none() && self.agent.at_rest() {
+            // What waits for a disk that does not answer is not waited for.
+            if self.stopped.is_some() && self.running.is_none() && (self.agent.at_rest() || silent) {
                 if let Some(done) = self.stopped.take() {
                     let _ = done.send(());
                 }
@@ -263,6 +204,7 @@ impl Runner {
         let shown = Shown {
             role: report.role(),
             waiting: report.waiting.is_some(),
+            misconfigured: report.is_misconfigured(),
             process: report.process,
             activity: report.activity,
         };
@@ -280,18 +222,18 @@ impl Runner {
         match command {
             Command::Inspect => self.inspect(),
             Command::Keep(record) => self.keep(*record),
-            Command::Start(plan) => self.start(&plan),
-            Command::Kill(incarnation) => {
-                self.running
-                    .filter(|(run, _)| *run == incarnation)
-                    .inspect(|(_, process)| os::kill(*process));
-            }
+            Command::Start(plan) => self.start(*plan),
+            Command::Kill(incarnation) => self.kill(incarnation),
             Command::Terminate(incarnation) => {
-                self.running
-                    .filter(|(run, _)| *run == incarnation)
-                    .inspect(|(_, process)| os::terminate(*process));
+                if let Some(run) = self.run_of(incarnation) {
+                    os::terminate(run.process);
+                    if let Some(bytes) = os::written(run.process) {
+                        self.send(Event::Wrote { incarnation, bytes });
+                    }
+                }
             }
             Command::Serve { token, command, within_ms } => {
+                self.read_password_now_and_then();
                 let Some(serving) = self.serving() else {
                     return self
                         .send(Event::Served { token, result: Err(ServerError::Silent(Unseen::NotRunning)) });
@@ -325,6 +267,31 @@ impl Runner {
                 }
             }
             Command::Record(happened) => (self.setup.record)(happened),
+            Command::Try { about, config } => {
+                self.read_password();
+                let (input, trials) = (self.input.clone(), Arc::clone(&self.setup.trials));
+                tokio::spawn(async move {
+                    let trial = trials.start_with(&config).await;
+                    let _ = input.send(Input::Event(Event::Tried { about, config, trial }));
+                });
+            }
+            Command::KeepWorkingConfig(config) => self.setup.home.keep_working_config(&config),
+        }
+    }
+
+    fn read_password_now_and_then(&mut self) {
+        if self.password_read.is_none_or(|at| at.elapsed() >= PASSWORD_EVERY) {
+            self.read_password();
+        }
+    }
+
+    /// Tells the machine when the wanted password cannot be used any more, or can again.
+    fn read_password(&mut self) {
+        self.password_read = Some(Instant::now());
+        let fault = (self.setup.passwords)().err();
+        if fault != self.password_fault {
+            self.password_fault.clone_from(&fault);
+            self.send(Event::Password(fault));
         }
     }
 
@@ -332,80 +299,179 @@ impl Runner {
         Some(Marker { cluster: self.agent.cluster()?, instance: self.setup.name.clone() })
     }
 
-    fn inspect(&self) {
-        let Some(marker) = self.marker() else { return };
-        // A look at a few small files: in place, so that a dead primary's replica is promoted a thread switch sooner.
-        let data = self.setup.home.data();
-        let found = data.inspect(&marker).map_err(|error| error.to_string());
-        let elsewhere =
-            self.running.is_some_and(|(_, process)| os::works_in(process.pid, data.path()) == Some(false));
-        // Replaced under a running server, which keeps what it writes in the removed one: as good as wiped.
-        let found = found.map(|disk| if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk });
-        self.send(Event::Inspected(found.map(Box::new)));
+    fn run_of(&self, incarnation: Incarnation) -> Option<&Run> {
+        self.running.as_ref().filter(|run| run.incarnation == incarnation)
     }
 
     fn keep(&self, record: CopyRecord) {
-        let (input, data) = (self.input.clone(), self.setup.home.data());
+        let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
         let server = if self.running.is_some() { ServerIs::Running } else { ServerIs::Down };
-        tokio::task::spawn_blocking(move || {
-            let result = data.keep(&record, server).map_err(|error| error.to_string());
-            if let Err(error) = &result {
+        tokio::spawn(async move {
+            let sequence = record.sequence;
+            let kept = files.with(move || data.update_record(&record, server)).await.flatten();
+            if let Err(error) = &kept {
                 tracing::warn!(%error, "cannot write the record of a copy");
             }
-            let _ = input.send(Input::Event(Event::Kept { sequence: record.sequence, result }));
+            let result = kept.map_err(|error| error.to_string());
+            let _ = input.send(Input::Event(Event::Kept { sequence, result }));
         });
     }
 
-    fn start(&mut self, plan: &StartPlan) {
+    fn kill(&self, incarnation: Incarnation) {
+        let Some(run) = self.run_of(incarnation) else { return };
+        let (process, input) = (run.process, self.input.clone());
+        os::kill(process);
+        // A process whose disk hangs is killed and not gone: what is left of it waits in the kernel, and nothing of it runs again.
+        tokio::spawn(async move {
+            tokio::time::sleep(DIES_WITHIN).await;
+            if matches!(os::alive(process), Ok(false)) {
+                let how = "killed; what is left of it waits for its disk".to_owned();
+                let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause: ExitCause::Other }));
+            }
+        });
+    }
+
+    fn inspect(&mut self) {
+        self.silent_at.get_or_insert_with(|| Instant::now() + ANSWERS_WITHIN);
+        if self.look == Look::None { self.begin_look() } else { self.look = Look::Another }
+    }
+
+    fn begin_look(&mut self) {
         let Some(marker) = self.marker() else { return };
-        let password = match (self.setup.passwords)() {
-            Ok(password) => password,
-            Err(error) => {
-                let detail = format!("the password cannot be read: {error}");
-                return self.send(Event::StartFailed(valkeeper_model::StartFailure::DataUnusable { detail }));
+        self.look = Look::One;
+        let data = self.setup.home.data();
+        let pid = self.running.as_ref().map(|run| run.process.pid);
+        let (files, input) = (self.files.clone(), self.input.clone());
+        tokio::spawn(async move {
+            let look = files.with(move || {
+                let disk = data.inspect(&marker)?;
+                let elsewhere = pid.is_some_and(|pid| os::works_in(pid, data.path()) == Some(false));
+                // Replaced under a running server, which keeps what it writes in the removed one: as good as wiped.
+                Ok(if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk })
+            });
+            let found = look.await.flatten().map_err(|error| error.to_string());
+            let _ = input.send(Input::Looked(found));
+        });
+    }
+
+    fn looked(&mut self, found: Result<Disk, String>) -> Option<Event> {
+        if std::mem::replace(&mut self.look, Look::None) == Look::Another {
+            self.begin_look();
+            return None;
+        }
+        self.silent_at = None;
+        Some(Event::Inspected(found.map(Box::new)))
+    }
+
+    fn start(&mut self, plan: StartPlan) {
+        let Some(marker) = self.marker() else { return };
+        self.silent_at.get_or_insert_with(|| Instant::now() + STARTS_WITHIN);
+        let (home, trials) = (self.setup.home.clone(), Arc::clone(&self.setup.trials));
+        let (passwords, files) = (Arc::clone(&self.setup.passwords), self.files.clone());
+        let input = self.input.clone();
+        tokio::spawn(async move {
+            let launch = files.with(move || launch(&home, &plan, trials.program(), &passwords, &marker));
+            let launched = launch.await.unwrap_or_else(|error| {
+                Launched::Failed(StartFailure::ProgramUnusable { detail: error.to_string() })
+            });
+            let _ = input.send(Input::Launched(launched));
+        });
+    }
+
+    fn launched(&mut self, launched: Launched) -> Event {
+        self.silent_at = None;
+        let (run, child) = match launched {
+            Launched::Failed(failure) => return Event::StartFailed(failure),
+            Launched::Started(run, child) => (run, Some(child)),
+            Launched::Found(run) => (run, None),
+        };
+        let (incarnation, pid) = (run.incarnation, Some(run.process.pid));
+        let event = match &child {
+            Some(_) => Event::Started { incarnation, pid },
+            None => {
+                (self.setup.record)(Happened::Adopted { instance: self.setup.name.clone() });
+                Event::Found { incarnation, pid }
             }
         };
-        match self.setup.home.start(plan, &self.setup.program, &password, &marker) {
-            Ok((incarnation, process, child)) => {
-                self.running = Some((incarnation, process));
-                self.serving = None;
-                self.watch_end(incarnation, process, Some(child));
-                self.send(Event::Started { incarnation, pid: Some(process.pid) });
-            }
-            Err(failure) => self.send(Event::StartFailed(failure)),
-        }
+        self.watch_end(incarnation, run.process, child);
+        self.running = Some(run);
+        self.serving = None;
+        event
     }
 
     fn watch_end(&self, incarnation: Incarnation, process: ProcessId, child: Option<Child>) {
-        let (input, home) = (self.input.clone(), self.setup.home.clone());
+        let (input, home, files) = (self.input.clone(), self.setup.home.clone(), self.files.clone());
         tokio::spawn(async move {
             let end = os::ended(process, child).await;
-            let cause = if end.by_itself { home.exit_cause() } else { ExitCause::Other };
-            let how = if end.by_itself { home.last_words(Ok(end.how)) } else { end.how };
+            let mut how = end.how;
+            let mut cause = ExitCause::Other;
+            if end.by_itself {
+                let status = how.clone();
+                let words = files.with(move || (home.last_words(Ok(status)), home.exit_cause()));
+                // Its replica does not wait for them.
+                if let Ok(Ok(said)) = tokio::time::timeout(ANSWERS_WITHIN, words).await {
+                    (how, cause) = said;
+                }
+            }
             let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause }));
         });
     }
 
     /// The way to the running server, made when first needed: only then is its address known.
     fn serving(&mut self) -> Option<Serving> {
-        self.running?;
+        let run = self.running.as_ref()?;
         if self.serving.is_none() {
-            let address = self.agent.address()?.socket();
-            let password = (self.setup.passwords)().ok()?;
-            let connection = AdminConnection::new(address, Some(password.clone()));
-            let started_with = self.setup.home.started_with();
+            let address = self.agent.address()?;
+            let own = self.setup.home.own_directives(address);
+            let started_with = server_file::password(&run.started_with);
+            // One that cannot be used must not keep us from the server, which has the one it was started with.
+            let password = (self.setup.passwords)().ok().or_else(|| started_with.clone())?;
+            let connection = AdminConnection::new(address.socket(), Some(password.clone()));
             let rotation = Rotation::new(
                 connection.clone(),
                 self.setup.name.clone(),
                 password,
-                server_file::password(&started_with),
+                started_with,
                 self.setup.password_overlap,
                 Arc::clone(&self.setup.record),
             );
-            let program = Arc::clone(&self.setup.program);
-            self.serving = Some(Serving::new(connection, rotation, program, started_with));
+            let trials = Arc::clone(&self.setup.trials);
+            let configured = Configured::new(trials, self.setup.home.clone(), own);
+            self.serving = Some(Serving::new(connection, rotation, configured));
         }
         self.serving.clone()
+    }
+}
+
+/// Starts the server, unless it runs: who listens on its port may be a run of it that could not be seen before.
+fn launch(
+    home: &ServerHome,
+    plan: &StartPlan,
+    program: &Program,
+    passwords: &Passwords,
+    marker: &Marker,
+) -> Launched {
+    let password = match passwords() {
+        Ok(password) => password,
+        Err(why) => return Launched::Failed(StartFailure::PasswordUnusable { why }),
+    };
+    match home.start(plan, program, &password, marker) {
+        Ok((incarnation, process, child)) => {
+            Launched::Started(Run { incarnation, process, started_with: home.started_with() }, child)
+        }
+        Err(failure @ StartFailure::PortTaken { .. }) => match adoption::running(home) {
+            Ok(Some(run)) => Launched::Found(run),
+            Ok(None) | Err(_) => Launched::Failed(failure),
+        },
+        Err(failure) => Launched::Failed(failure),
+    }
+}
+
+/// Until then, or for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

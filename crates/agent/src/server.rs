@@ -2,12 +2,12 @@
 //! found again by a later supervisor; its end known at once.
 
 use crate::copy_files::ServerIs;
-use crate::data_dir::{DataDir, Marker, make_private_dir, replace};
+use crate::data_dir::{DataDir, Marker, make_private_dir, read, replace};
 use crate::os::{self, ProcessId};
 use crate::program::Program;
 use crate::server_file::{self, Places};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _, Seek as _};
@@ -16,7 +16,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use valkeeper_client::Password;
-use valkeeper_model::{Address, CopyRecord, Incarnation, StartFailure};
+use valkeeper_model::{Address, CopyRecord, Incarnation, ServerConfig, StartFailure};
 use valkeeper_plan::agent::{ExitCause, StartPlan};
 use valkeeper_plan::config::Directive;
 
@@ -28,6 +28,9 @@ pub struct ProcessRecord {
     pub incarnation: Incarnation,
     /// Its process; `None` between the decision to start and the start.
     pub process: Option<ProcessId>,
+    /// How long the log was before it: what stands there was said by former runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_from: Option<u64>,
 }
 
 /// The folder of one server: its configuration, its process, its log and its data.
@@ -36,6 +39,9 @@ pub struct ServerHome {
     root: PathBuf,
     own: Vec<Directive>,
 }
+
+/// A pid file holds a number.
+const LONGEST_PID_FILE: u64 = 64;
 
 /// What the engine writes before it ends because it cannot load its data (`rdb.c`, `aof.c`; Redis 7.0 to Valkey 9.1, tried).
 const DATA_UNREADABLE: [&str; 12] = [
@@ -52,9 +58,10 @@ const DATA_UNREADABLE: [&str; 12] = [
     "Internal error in RDB reading",
     "Terminating server after rdb file reading failure",
 ];
-
 /// Lines of the log that tell why a server ended.
 const LAST_WORDS: usize = 3;
+const SET_LIVE: &str = "set-live.json";
+const WORKING: &str = "working-config.json";
 
 impl ServerHome {
     /// At that place; it need not exist.
@@ -78,8 +85,18 @@ impl ServerHome {
         self.root.join("process.json")
     }
 
-    fn record(&self) -> Option<ProcessRecord> {
-        serde_json::from_slice(&fs::read(self.record_path()).ok()?).ok()
+    /// `None` if no server was ever started here. One that cannot be read says nothing of whether a server runs.
+    fn record(&self) -> io::Result<Option<ProcessRecord>> {
+        match fs::read(self.record_path()) {
+            // Of a damaged one only the run's number is lost: the process is found by what else it left.
+            Ok(text) => Ok(Some(serde_json::from_slice(&text).unwrap_or(ProcessRecord {
+                incarnation: Incarnation(0),
+                process: None,
+                log_from: None,
+            }))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The directives that the server was last started with, as its configuration file has them.
@@ -89,6 +106,46 @@ impl ServerHome {
             .unwrap_or_default()
     }
 
+    /// What the server has been told to set since it was started, so that it is known for ours when it is not ordered any more.
+    pub(crate) fn set_live(&self) -> BTreeSet<String> {
+        self.kept(SET_LIVE).unwrap_or_default()
+    }
+
+    pub(crate) fn keep_set_live(&self, names: &BTreeSet<String>) {
+        self.keep_json(SET_LIVE, names);
+    }
+
+    /// The configuration that the server last ran with as it was ordered.
+    pub(crate) fn working_config(&self) -> Option<ServerConfig> {
+        self.kept(WORKING)
+    }
+
+    pub(crate) fn keep_working_config(&self, config: &ServerConfig) {
+        self.keep_json(WORKING, config);
+    }
+
+    fn kept<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.root.join(name)).ok()?).ok()
+    }
+
+    /// Not keeping it costs what it would have told, nothing else.
+    fn keep_json(&self, name: &str, value: &impl Serialize) {
+        let kept = serde_json::to_vec(value)
+            .map_err(io::Error::other)
+            .and_then(|text| replace(&self.root.join(name), &text));
+        if let Err(error) = kept {
+            tracing::warn!(%error, name, "cannot be kept");
+        }
+    }
+
+    /// What comes from where the server runs, with where it listens.
+    pub(crate) fn own_directives(&self, address: &Address) -> Vec<Directive> {
+        let mut own =
+            vec![("port".to_owned(), address.port.to_string()), ("bind".to_owned(), address.ip.to_string())];
+        own.extend(self.own.iter().cloned());
+        own
+    }
+
     fn keep(&self, record: ProcessRecord) -> io::Result<()> {
         replace(&self.record_path(), &serde_json::to_vec(&record).map_err(io::Error::other)?)
     }
@@ -96,23 +153,31 @@ impl ServerHome {
     /// The process that an earlier supervisor started and that still runs: by its record, or, if that supervisor died between
     /// the start and the record, by the pid file that the server itself wrote and the directory it works in. A server that has
     /// not come that far is found by where its output goes: missed, it would be in its successor's way for good.
-    pub fn running(&self) -> Option<(Incarnation, ProcessId)> {
-        let record = self.record()?;
-        if let Some(process) = record.process.filter(|process| os::alive(*process)) {
-            return Some((record.incarnation, process));
+    /// An error says that nothing is known: the server may run.
+    pub fn running(&self) -> io::Result<Option<(Incarnation, ProcessId)>> {
+        let Some(record) = self.record()? else { return Ok(None) };
+        if let Some(process) = record.process
+            && os::alive(process)?
+        {
+            return Ok(Some((record.incarnation, process)));
         }
-        let process = self.by_pid_file().or_else(|| match record.process {
-            Some(_) => None,
-            None => os::speaks_to(&self.said_path()),
-        })?;
+        let found = match (self.by_pid_file()?, record.process) {
+            (None, None) => os::speaks_to(&self.said_path())?,
+            (found, _) => found,
+        };
+        let Some(process) = found else { return Ok(None) };
         let record = ProcessRecord { process: Some(process), ..record };
         let _ = self.keep(record);
-        Some((record.incarnation, process))
+        Ok(Some((record.incarnation, process)))
     }
 
-    fn by_pid_file(&self) -> Option<ProcessId> {
-        let pid: u32 = fs::read_to_string(self.root.join("server.pid")).ok()?.trim().parse().ok()?;
-        os::find(pid).filter(|_| os::works_in(pid, self.data().path()) == Some(true))
+    fn by_pid_file(&self) -> io::Result<Option<ProcessId>> {
+        let Some(text) = read(&self.root.join("server.pid"), LONGEST_PID_FILE)? else { return Ok(None) };
+        let Some(pid) = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) else {
+            return Ok(None);
+        };
+        let found = os::find(pid)?;
+        Ok(found.filter(|_| os::works_in(pid, self.data().path()) == Some(true)))
     }
 
     /// What the server says before it has opened its log.
@@ -135,10 +200,15 @@ impl ServerHome {
         }
         make_private_dir(&self.root).map_err(unusable)?;
         data.make().map_err(unusable)?;
+        if let Err(error) = data.remove_unfinished() {
+            // It takes space, nothing else.
+            tracing::warn!(%error, "what an earlier run has not finished cannot be removed");
+        }
         for aside in &plan.set_aside {
             data.set_aside(aside).map_err(unusable)?;
         }
-        let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
+        let record = self.record().map_err(unusable)?;
+        let incarnation = record.map_or(Incarnation(1), |record| record.incarnation.next());
         data.keep(&CopyRecord { run: incarnation, ..plan.record.clone() }, ServerIs::Down)
             .map_err(unusable)?;
         if let Some(conf) = &plan.nodes_conf {
@@ -158,14 +228,27 @@ impl ServerHome {
         let file = self.root.join("server.conf");
         replace(&file, text.as_bytes()).map_err(unusable)?;
         let _ = fs::remove_file(self.root.join("server.pid"));
-        self.keep(ProcessRecord { incarnation, process: None }).map_err(unusable)?;
+        let _ = fs::remove_file(self.root.join(SET_LIVE));
+        let log_from = fs::metadata(&log).map(|metadata| metadata.len()).ok();
+        self.keep(ProcessRecord { incarnation, process: None, log_from }).map_err(unusable)?;
         let mut child = self.spawn(program, &file)?;
-        let Some(process) = os::find(child.id()) else {
-            return Err(StartFailure::Exited {
-                detail: self.last_words(child.wait().map(|s| s.to_string())),
-            });
+        let process = match os::find(child.id()) {
+            Ok(Some(process)) => process,
+            Ok(None) => {
+                return Err(StartFailure::Exited {
+                    detail: self.last_words(child.wait().map(|s| s.to_string())),
+                });
+            }
+            // Whose end cannot be told is not left running: a later server would be taken for it.
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(StartFailure::ProgramUnusable {
+                    detail: format!("its process cannot be watched: {error}"),
+                });
+            }
         };
-        if let Err(error) = self.keep(ProcessRecord { incarnation, process: Some(process) }) {
+        if let Err(error) = self.keep(ProcessRecord { incarnation, process: Some(process), log_from }) {
             // The pid file finds it again; the disk that is full now is reported by the server itself.
             tracing::warn!(%error, "cannot record a server's process");
         }
@@ -192,8 +275,7 @@ impl ServerHome {
 
     /// Why the server of the last start ended, by what it said in that run.
     pub(crate) fn exit_cause(&self) -> ExitCause {
-        let said =
-            [self.said_path(), self.log()].iter().filter_map(|path| tail(path).ok()).collect::<Vec<_>>();
+        let said = self.said_in_this_run();
         let run = said.iter().flat_map(|text| text.lines());
         // The log goes on from run to run: what counts is behind the last beginning of one.
         let run: Vec<&str> = run.collect();
@@ -203,11 +285,18 @@ impl ServerHome {
         if refused { ExitCause::DataUnreadable } else { ExitCause::Other }
     }
 
+    /// The end of what it said. What a former run said last would be taken for the cause.
+    fn said_in_this_run(&self) -> Vec<String> {
+        let record = self.record().ok().flatten();
+        let log_from = record.and_then(|record| record.log_from).unwrap_or(0);
+        let said = [(self.said_path(), 0), (self.log(), log_from)];
+        said.iter().filter_map(|(path, from)| tail(path, *from).ok()).collect()
+    }
+
     /// How a server ended, with the last things it said.
     pub(crate) fn last_words(&self, how: io::Result<String>) -> String {
         let how = how.unwrap_or_else(|error| error.to_string());
-        let said =
-            [self.said_path(), self.log()].iter().filter_map(|path| tail(path).ok()).collect::<Vec<_>>();
+        let said = self.said_in_this_run();
         let said = said.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
         let said: Vec<&str> = said.collect();
         let last = said.get(said.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join(" / ");
@@ -226,11 +315,13 @@ fn free(address: &Address, port: u16) -> Result<(), StartFailure> {
     }
 }
 
-fn tail(path: &Path) -> io::Result<String> {
+fn tail(path: &Path, from: u64) -> io::Result<String> {
     const BYTES: u64 = 8_000;
     let mut file = fs::File::open(path)?;
     let length = file.metadata()?.len();
-    file.seek(io::SeekFrom::Start(length.saturating_sub(BYTES)))?;
+    // A log that is shorter than it was is another one.
+    let from = if from <= length { from } else { 0 };
+    file.seek(io::SeekFrom::Start(length.saturating_sub(BYTES).max(from)))?;
     let mut bytes = Vec::new();
     file.take(BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -23,21 +23,8 @@ pub(crate) fn render(
     knows: impl Fn(&str) -> bool,
 ) -> String {
     let mut text = String::from("# Written by valkeeper at each start. Change the manifest instead.\n");
-    let mut line = |name: &str, value: &str| {
-        let value = if value.is_empty() { "\"\"" } else { value };
-        let _ = writeln!(text, "{name} {value}");
-    };
-    for (name, value) in directives.iter().filter(|(name, _)| knows(name)) {
-        if name == "save" && !value.is_empty() {
-            // One line each: older engines take only one pair a line.
-            let fields: Vec<&str> = value.split_whitespace().collect();
-            for pair in fields.chunks(2) {
-                line(name, &pair.join(" "));
-            }
-        } else {
-            line(name, value);
-        }
-    }
+    write_directives(&mut text, directives.iter().filter(|(name, _)| knows(name)));
+    let mut line = |name: &str, value: &str| write_line(&mut text, name, value);
     line("port", &address.port.to_string());
     line("bind", &address.ip.to_string());
     // Of two lines of one name the engine takes the last.
@@ -56,6 +43,48 @@ pub(crate) fn render(
     line("requirepass", &quoted(password.reveal()));
     line("masterauth", &quoted(password.reveal()));
     text
+}
+
+/// The file of a server that only tries directives: on a socket in its own folder, with nothing listening and nothing kept. Not in
+/// cluster mode: there a server listens on port 10000 even if its own port is 0.
+pub(crate) fn render_trial<'a>(directives: impl Iterator<Item = &'a Directive>, folder: &Path) -> String {
+    let mut text = String::new();
+    write_directives(&mut text, directives);
+    let mut line = |name: &str, value: &str| write_line(&mut text, name, value);
+    for (name, value) in [
+        ("cluster-enabled", "no"),
+        ("port", "0"),
+        ("appendonly", "no"),
+        ("save", ""),
+        ("protected-mode", "no"),
+    ] {
+        line(name, value);
+    }
+    line("dir", &quoted(&folder.to_string_lossy()));
+    line("unixsocket", &quoted(&folder.join("s").to_string_lossy()));
+    // What it says of mistakes goes where its output goes.
+    line("logfile", "");
+    line("daemonize", "no");
+    text
+}
+
+fn write_line(text: &mut String, name: &str, value: &str) {
+    let value = if value.is_empty() { "\"\"" } else { value };
+    let _ = writeln!(text, "{name} {value}");
+}
+
+fn write_directives<'a>(text: &mut String, directives: impl Iterator<Item = &'a Directive>) {
+    for (name, value) in directives {
+        if name == "save" && !value.is_empty() {
+            // One line each: older engines take only one pair a line.
+            let fields: Vec<&str> = value.split_whitespace().collect();
+            for pair in fields.chunks(2) {
+                write_line(text, name, &pair.join(" "));
+            }
+        } else {
+            write_line(text, name, value);
+        }
+    }
 }
 
 /// The password in a file that was rendered here and parsed.

@@ -1,53 +1,45 @@
 //! What our server is told, and what it says.
 
-use crate::program::Program;
+use crate::configured::{Asked, Configured, Differences, Extent, Took};
+use crate::entrance::Entrance;
 use crate::rotation::Rotation;
+use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use valkeeper_client::admin::{ClusterView, FailoverMode, ServerInfo};
+use std::time::{Duration, Instant};
+use valkeeper_client::admin::{ClusterView, FailoverMode, NotSet, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
-use valkeeper_model::{NodeId, Replication, Role, ServerView, Topology, TopologyNode};
+use valkeeper_model::{
+    ClientTrouble, Epoch, NodeId, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode, Unseen,
+};
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
-use valkeeper_plan::config::Directive;
+use valkeeper_plan::config::{self, Directive};
+use valkeeper_plan::safety::succession::may_replace;
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
 const FLUSH_BYTES: usize = 66_000;
 /// Where they go.
 const FLUSH_CHANNEL: &str = "__valkeeper__:flush";
+/// What may wait for a client before it is disconnected.
+const BUFFER_LIMITS: &str = "client-output-buffer-limit";
 
 /// The way to one running server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Serving {
     connection: AdminConnection,
     rotation: Rotation,
-    program: Arc<Program>,
-    values: Arc<Mutex<Values>>,
-}
-
-/// Which values are known to be as ordered. A server shows many values in another form than they were given in (`1gb`), so that
-/// comparing text would find differences that are none.
-#[derive(Default)]
-struct Values {
-    /// By the file it was started with.
-    started_with: BTreeMap<String, String>,
-    /// Ordered, and how the server shows it.
-    settled: BTreeMap<String, (String, String)>,
-    /// Ordered, and refused while the server runs.
-    refused: BTreeMap<String, String>,
+    configured: Configured,
+    entrance: Entrance,
+    silenced: Silenced,
     /// The last topology, so that equal ones share their memory.
-    topology: Arc<Topology>,
+    topology: Arc<Mutex<Arc<Topology>>>,
 }
 
 impl Serving {
-    pub(crate) fn new(
-        connection: AdminConnection,
-        rotation: Rotation,
-        program: Arc<Program>,
-        started_with: BTreeMap<String, String>,
-    ) -> Self {
-        let values = Values { started_with, ..Values::default() };
-        Self { connection, rotation, program, values: Arc::new(Mutex::new(values)) }
+    pub(crate) fn new(connection: AdminConnection, rotation: Rotation, configured: Configured) -> Self {
+        let entrance = Entrance::new(connection.clone());
+        let silenced = Silenced::default();
+        Self { connection, rotation, configured, entrance, silenced, topology: Arc::default() }
     }
 
     /// Its password.
@@ -57,16 +49,22 @@ impl Serving {
 
     pub(crate) async fn serve(&self, command: ServerCommand, within: Duration) -> Result<Reply, ServerError> {
         let server = &self.connection;
+        let right = right(&command);
+        let error = |said| error(said, right);
         let done = |result: Result<(), AskError>| result.map(|()| Reply::Done).map_err(error);
         match command {
             ServerCommand::Look(wanted) => {
-                self.look(wanted, within).await.map(|view| Reply::View(Box::new(view))).map_err(error)
+                self.look_or_knock(wanted, within).await.map(|view| Reply::View(Box::new(view)))
             }
             ServerCommand::Replication => {
                 server.replication(within).await.map(|info| Reply::Replication(info.into())).map_err(error)
             }
-            ServerCommand::FailoverForce => done(server.failover(FailoverMode::Force, within).await),
-            ServerCommand::FailoverTakeover => done(server.failover(FailoverMode::Takeover, within).await),
+            ServerCommand::FailoverForce { replaces } => {
+                self.replace(FailoverMode::Force, replaces, within).await
+            }
+            ServerCommand::FailoverTakeover { replaces } => {
+                self.replace(FailoverMode::Takeover, replaces, within).await
+            }
             ServerCommand::FailoverPlanned => done(server.failover(FailoverMode::Planned, within).await),
             ServerCommand::Flush => done(self.flush(within).await),
             ServerCommand::PauseWrites(ms) => done(server.pause_writes(ms, within).await),
@@ -77,32 +75,82 @@ impl Serving {
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => done(server.replicate(primary, within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
-            ServerCommand::TakeSlots(slots) if self.program.version.starts_with("6.") => {
+            ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
                 done(server.add_slots(&slots, within).await)
             }
             ServerCommand::TakeSlots(slots) => done(server.add_slot_ranges(&slots, within).await),
             ServerCommand::Forget(nodes) => done(self.forget(&nodes, within).await),
-            ServerCommand::Configure(directives) => done(self.configure(directives, within).await),
+            ServerCommand::Configure(directives) => done(self.configure(&directives, within).await),
+            ServerCommand::PutBack(names) => {
+                done(self.configure(&self.configured.back_to(&names), within).await)
+            }
             ServerCommand::Save => done(server.bgsave(within).await),
         }
     }
 
-    fn values(&self) -> std::sync::MutexGuard<'_, Values> {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A failover in the place of that primary.
+    async fn replace(
+        &self,
+        mode: FailoverMode,
+        replaces: Option<NodeId>,
+        within: Duration,
+    ) -> Result<Reply, ServerError> {
+        let nodes =
+            self.connection.cluster_nodes(within).await.map_err(|said| error(said, "cluster|nodes"))?;
+        let followed = nodes.myself().and_then(|myself| myself.primary);
+        if !may_replace(followed, replaces) {
+            return Err(ServerError::Refused("it follows another primary by now".to_owned()));
+        }
+        let told = self.connection.failover(mode, within).await;
+        told.map(|()| Reply::Done).map_err(|said| error(said, "cluster|failover"))
     }
 
-    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, AskError> {
-        let wanted: Vec<Directive> =
-            wanted.into_iter().filter(|(name, _)| self.program.knows(name)).collect();
-        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+    /// Looks; a server that does not answer is asked on a new connection as well, whether it is there at all.
+    async fn look_or_knock(
+        &self,
+        wanted: Vec<Directive>,
+        within: Duration,
+    ) -> Result<ServerView, ServerError> {
+        let mut look = std::pin::pin!(self.look(wanted, within));
+        if let Ok(looked) = tokio::time::timeout(within / 2, &mut look).await {
+            return looked;
+        }
+        let (looked, there) = tokio::join!(look, self.connection.answers_strangers(within / 2));
+        match looked {
+            Err(ServerError::Silent(Unseen::Timeout)) if there => Err(ServerError::HeldBack),
+            Err(silent @ ServerError::Silent(Unseen::Timeout)) => {
+                self.silenced.note();
+                Err(silent)
+            }
+            looked => looked,
+        }
+    }
+
+    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, ServerError> {
+        let asked = Asked { at: Instant::now(), extent: self.configured.due(&wanted) };
+        let whole = asked.extent == Extent::Whole;
+        let program = self.configured.program();
+        let names: Vec<&str> = if whole {
+            vec!["*"]
+        } else {
+            wanted.iter().map(|(name, _)| name.as_str()).filter(|name| program.knows(name)).collect()
+        };
+        let needs = |right: &'static str| move |said: AskError| error(said, right);
         let (info, nodes, cluster, shown) = tokio::try_join!(
-            self.connection.server_info(within),
-            self.connection.cluster_nodes(within),
-            self.connection.cluster_info(within),
-            self.shown(&names, within),
+            async { self.connection.server_info(within).await.map_err(needs("info")) },
+            async { self.connection.cluster_nodes(within).await.map_err(needs("cluster|nodes")) },
+            async { self.connection.cluster_info(within).await.map_err(needs("cluster|info")) },
+            async { self.shown(&names, within).await.map_err(needs("config|get")) },
         )?;
-        let drift = self.drift(&wanted, &shown);
-        self.view(info, &nodes, cluster.ok, cluster.current_epoch, drift)
+        if whole {
+            self.rotation.shown(&shown, within).await;
+        }
+        let differences = self.configured.differences(&wanted, &shown, asked);
+        let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
+        let slow = self.silenced.cause(&self.connection, within).await;
+        let (cluster_ok, current_epoch) = (cluster.ok, cluster.current_epoch);
+        let seen = Seen { info, cluster_ok, current_epoch, clients, slow, differences };
+        self.view(seen, &nodes).map_err(needs("cluster|nodes"))
     }
 
     /// `CONFIG GET` of these names. Redis before 7.0 takes one pattern only.
@@ -110,7 +158,7 @@ impl Serving {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        if self.program.version.starts_with("6.") {
+        if self.configured.program().version.starts_with("6.") {
             return self.connection.config_get("*", within).await;
         }
         let args: Vec<&str> = ["CONFIG", "GET"].into_iter().chain(names.iter().copied()).collect();
@@ -126,46 +174,29 @@ impl Serving {
         }
     }
 
-    /// What differs and can be tried, and what was refused.
-    fn drift(&self, wanted: &[Directive], shown: &BTreeMap<String, String>) -> (Vec<String>, Vec<String>) {
-        let mut values = self.values();
-        let (mut drifted, mut refused) = (Vec::new(), Vec::new());
-        for (name, value) in wanted {
-            let Some(shown) = shown.get(name) else { continue };
-            let pair = (value.clone(), shown.clone());
-            if values.settled.get(name) == Some(&pair) {
-                continue;
-            }
-            let trusted = !values.settled.contains_key(name) && values.started_with.get(name) == Some(value);
-            if value == shown || trusted {
-                values.settled.insert(name.clone(), pair);
-            } else if values.refused.get(name) == Some(value) {
-                refused.push(name.clone());
-            } else {
-                drifted.push(name.clone());
-            }
-        }
-        (drifted, refused)
-    }
-
     /// Sets one by one: a directive that cannot change while the server runs must not keep the others from changing.
-    async fn configure(&self, directives: Vec<Directive>, within: Duration) -> Result<(), AskError> {
+    async fn configure(&self, directives: &[Directive], within: Duration) -> Result<(), AskError> {
         let mut refused = None;
-        for (name, value) in directives.iter().filter(|(name, _)| self.program.knows(name)) {
-            match self.connection.config_set(&[(name, value)], within).await {
-                Ok(()) => {
-                    let shown =
-                        self.connection.config_get(name, within).await?.remove(name).unwrap_or_default();
-                    self.values().settled.insert(name.clone(), (value.clone(), shown));
-                }
+        let program = self.configured.program();
+        for directive in directives.iter().filter(|(name, _)| program.knows(name)) {
+            let (name, value) = directive;
+            let took = match self.connection.config_set(&[(name, value)], within).await {
+                Ok(()) => Took::Set(
+                    self.connection.config_get(name, within).await?.remove(name).unwrap_or_default(),
+                ),
                 // Only the server's word about this directive: while it loads or is busy it says no to everything.
-                Err(error @ AskError::Refused { .. }) => {
-                    tracing::warn!(%error, directive = name, "cannot be set while the server runs");
-                    self.values().refused.insert(name.clone(), value.clone());
+                Err(error) => {
+                    let took = match error.not_set() {
+                        NotSet::Immutable => Took::Immutable,
+                        NotSet::Invalid(why) => Took::Invalid(why),
+                        NotSet::Other => return Err(error),
+                    };
+                    tracing::warn!(%error, directive = name, "is not set");
                     refused = Some(error);
+                    took
                 }
-                Err(error) => return Err(error),
-            }
+            };
+            self.configured.told(directive, took);
         }
         refused.map_or(Ok(()), Err)
     }
@@ -180,20 +211,20 @@ impl Serving {
     }
 
     /// Publishes something that every node gets: it goes out on the bus links behind the announcement that Nagle holds back
-    /// there, and is long enough to push both out. Nobody listens on the channel.
+    /// there, and is long enough to push both out. Nobody listens on the channel, but some may listen on all: where that much could
+    /// end their connections, the announcement takes the engine's own time.
     async fn flush(&self, within: Duration) -> Result<(), AskError> {
+        let limits = self.connection.config_get(BUFFER_LIMITS, within).await?;
+        let bytes = u64::try_from(FLUSH_BYTES).unwrap_or(u64::MAX);
+        if !limits.get(BUFFER_LIMITS).is_some_and(|limits| config::may_publish(limits, bytes)) {
+            return Ok(());
+        }
         let filler = ".".repeat(FLUSH_BYTES);
         self.connection.raw(&["PUBLISH", FLUSH_CHANNEL, &filler], within).await.map(drop)
     }
 
-    fn view(
-        &self,
-        info: ServerInfo,
-        nodes: &ClusterView,
-        cluster_ok: bool,
-        current_epoch: valkeeper_model::Epoch,
-        (config_drift, config_refused): (Vec<String>, Vec<String>),
-    ) -> Result<ServerView, AskError> {
+    fn view(&self, seen: Seen, nodes: &ClusterView) -> Result<ServerView, AskError> {
+        let Seen { info, cluster_ok, current_epoch, clients, differences, slow } = seen;
         let myself = nodes
             .myself()
             .ok_or_else(|| AskError::Garbled { what: "CLUSTER NODES without myself".to_owned() })?;
@@ -215,11 +246,11 @@ impl Serving {
             }
         }
         let topology = {
-            let mut values = self.values();
-            if *values.topology != topology {
-                values.topology = Arc::new(topology);
+            let mut kept = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
+            if **kept != topology {
+                *kept = Arc::new(topology);
             }
-            Arc::clone(&values.topology)
+            Arc::clone(&kept)
         };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(ServerView {
@@ -232,22 +263,60 @@ impl Serving {
             suspected,
             blank: count(nodes.nodes.iter().filter(|node| node.flags.handshake).count()),
             open_slots: count(myself.migrating.len() + myself.importing.len()),
-            config_drift,
-            config_refused,
+            config_drift: differences.drift,
+            config_refused: differences.refused,
+            config_invalid: differences.invalid,
+            config_altered: differences.altered,
+            config_by_hand: differences.by_hand,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
+            clients,
+            full_syncs: info.full_syncs,
+            slow,
             aof: Some(info.aof_status()),
             expiring_keys: info.expiring_keys,
+            branched_from: info.replication.branched_from(),
             replication: Replication::from(info.replication),
             topology,
         })
     }
 }
 
-fn error(error: AskError) -> ServerError {
+/// What a look found, beside the topology.
+struct Seen {
+    info: ServerInfo,
+    cluster_ok: bool,
+    current_epoch: Epoch,
+    clients: ClientTrouble,
+    slow: Option<SlowCommand>,
+    differences: Differences,
+}
+
+/// The right that a command needs, as the engine's ACL rules name it.
+fn right(command: &ServerCommand) -> &'static str {
+    match command {
+        ServerCommand::Look(_) | ServerCommand::Replication | ServerCommand::HoldsWrites => "info",
+        ServerCommand::FailoverForce { .. }
+        | ServerCommand::FailoverTakeover { .. }
+        | ServerCommand::FailoverPlanned => "cluster|failover",
+        ServerCommand::Flush => "publish",
+        ServerCommand::PauseWrites(_) => "client|pause",
+        ServerCommand::UnpauseWrites => "client|unpause",
+        ServerCommand::Follow(_) => "cluster|replicate",
+        ServerCommand::Meet(_) => "cluster|meet",
+        ServerCommand::TakeSlots(_) => "cluster|addslotsrange",
+        ServerCommand::Forget(_) => "cluster|forget",
+        ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
+        ServerCommand::Save => "bgsave",
+    }
+}
+
+fn error(error: AskError, right: &str) -> ServerError {
     match error {
-        AskError::Timeout => ServerError::Silent(valkeeper_model::Unseen::Timeout),
-        AskError::Unreachable(_) => ServerError::Silent(valkeeper_model::Unseen::Unreachable),
+        AskError::Timeout => ServerError::Silent(Unseen::Timeout),
+        AskError::Unreachable(_) => ServerError::Silent(Unseen::Unreachable),
+        AskError::NoDescriptors => ServerError::Silent(Unseen::NoDescriptors),
+        AskError::NoPermission(_) => ServerError::RightMissing(right.to_owned()),
         AskError::AuthRefused => ServerError::AuthRefused,
         AskError::Busy => ServerError::Busy,
         AskError::Loading => ServerError::Loading,

@@ -300,12 +300,18 @@ pub(crate) struct Operator {
     /// The image it runs from; agents come from it too
     #[arg(long, env = "VALKEEPER_IMAGE", value_name = "IMAGE")]
     pub(crate) image: String,
+    /// The DNS domain of this Kubernetes [default: of /etc/resolv.conf, or else cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) cluster_domain: Option<String>,
 }
 
 #[cfg(feature = "kubernetes")]
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Kube {
-    /// Print the whole install: definitions, permissions, webhook, operator
+    /// Print the definitions of RedisCluster and RedisClusterRequest; removing them removes all clusters
+    #[command(after_help = "Example:\n  valkeeper kube crds | kubectl apply --server-side -f -")]
+    Crds,
+    /// Print the operator's install: permissions, webhook, operator; the definitions are `kube crds`
     #[command(after_help = "Example:\n  valkeeper kube manifests | kubectl apply --server-side -f -")]
     Manifests {
         /// Where the operator is to run
@@ -323,6 +329,9 @@ pub(crate) enum Kube {
         /// Without the webhook that judges a manifest before it is stored; the operator still judges it afterwards
         #[arg(long)]
         no_webhook: bool,
+        /// The DNS domain of this Kubernetes [default: what the operator's pod is told]
+        #[arg(long, value_name = "DOMAIN")]
+        cluster_domain: Option<String>,
     },
 }
 

@@ -34,8 +34,10 @@ impl From<valkeeper_model::Refusal> for Failure {
             Refusal::NoSuchInstance { .. }
             | Refusal::NoSuchShard { .. }
             | Refusal::NoSuchNode { .. }
-            | Refusal::ShardNotNamed => Kind::Usage,
-            Refusal::Failed { .. } | Refusal::NotStored { .. } => Kind::Failed,
+            | Refusal::ShardNotNamed
+            | Refusal::ConfigInvalid { .. } => Kind::Usage,
+            Refusal::NotYet { .. } => Kind::TimedOut,
+            Refusal::Failed { .. } | Refusal::NotStored { .. } | Refusal::SamePrimary { .. } => Kind::Failed,
             _ => Kind::Unsafe,
         };
         Self { kind, what: refusal.to_string(), hint: refusal.hint() }

@@ -2,12 +2,13 @@
 //! the server program; it is told with file and line all the same.
 
 use crate::failure::{Failure, Kind};
+use crate::program;
 use std::path::Path;
 use valkeeper_agent::Program;
 use valkeeper_engine::RandomIds;
-use valkeeper_local::ClusterDir;
+use valkeeper_local::{ClusterDir, StateDir};
 use valkeeper_model::manifest::{Manifest, Target};
-use valkeeper_model::{ClusterSpec, Refusal, ZoneName};
+use valkeeper_model::{ClusterSpec, InvalidDirective, Refusal, Trial, ZoneName};
 use valkeeper_plan::controller::change;
 use valkeeper_plan::placement;
 
@@ -52,9 +53,14 @@ pub(crate) fn check(
 
 /// A refusal, with the place in the manifest that it is about.
 pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
+    if let Refusal::ConfigInvalid { directives } = &refusal {
+        let told: Vec<String> = directives.iter().map(|one| told(file, one)).collect();
+        return Failure { what: told.join("\n"), ..Failure::from(refusal) };
+    }
     let field = match &refusal {
         Refusal::CannotChange { field } | Refusal::CannotShrink { field, .. } => field.clone(),
         Refusal::Impossible(_) => "spec.zones".to_owned(),
+        Refusal::PasswordSecretChanged { .. } => "spec.authSecret".to_owned(),
         _ => return refusal.into(),
     };
     let place = place(file, &field);
@@ -64,30 +70,53 @@ pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
     Failure { what: format!("{place}: {what}"), ..failure }
 }
 
-/// A directive that this server does not know would keep every instance from starting.
-pub(crate) fn refuse_unknown_directives(
+/// A directive that the server program refuses, with its place.
+fn told(file: &Path, invalid: &InvalidDirective) -> String {
+    let Some(name) = &invalid.name else { return format!("{}: {}", file.display(), invalid.why) };
+    let field = match name.as_str() {
+        "maxmemory" if place_of(file, name).is_none() => "spec.memory.maxMemory".to_owned(),
+        _ => format!("spec.redis.{name}"),
+    };
+    format!("{}: {field}: {}", place(file, &field), invalid.why)
+}
+
+/// A configuration that the server program refuses would keep every instance from starting.
+pub(crate) fn refuse_invalid_config(
     file: &Path,
     spec: &ClusterSpec,
+    state: &StateDir,
     program: &Program,
 ) -> anyhow::Result<()> {
-    let Some(unknown) = spec.directives.keys().find(|name| !program.knows(name)) else { return Ok(()) };
-    let field = format!("spec.redis.{unknown}");
-    let (place, engine, version) = (place(file, &field), &program.engine, &program.version);
-    let what = format!("{place}: {field}: {engine} {version} does not know this directive");
-    Err(Failure::new(Kind::Usage, what, "correct its name, or name another server with --server").into())
+    match program::try_config(state, program, &placement::server_config(spec)) {
+        Trial::Starts => Ok(()),
+        Trial::Refuses { directives } => {
+            let failure = refused(file, Refusal::ConfigInvalid { directives });
+            let hint = format!(
+                "correct it, or name another server than {} {} with --server",
+                program.engine, program.version
+            );
+            Err(Failure { hint: Some(hint), ..failure }.into())
+        }
+        Trial::Failed { why } => {
+            eprintln!("note: the configuration could not be tried with the server program: {why}");
+            Ok(())
+        }
+    }
 }
 
 /// File and line of a field that the manifest parser has accepted. A field that has its default stands nowhere: then the line
 /// of what would hold it.
 fn place(file: &Path, field: &str) -> String {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let line_of = |key: &str| {
-        text.lines().position(|line| {
-            let line = line.trim_start().trim_start_matches(['"', '\'']);
-            line.strip_prefix(key)
-                .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
-        })
-    };
-    let line = field.rsplit('.').find_map(line_of);
+    let line = field.rsplit('.').find_map(|key| place_of(file, key));
     line.map_or_else(|| file.display().to_string(), |line| format!("{}:{}", file.display(), line + 1))
+}
+
+/// The line, from 0, that gives this key a value.
+fn place_of(file: &Path, key: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().position(|line| {
+        let line = line.trim_start().trim_start_matches(['"', '\'']);
+        line.strip_prefix(key)
+            .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+    })
 }

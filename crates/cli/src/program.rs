@@ -4,6 +4,7 @@ use crate::failure::{Failure, Kind};
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{Program, ProgramError};
 use valkeeper_local::StateDir;
+use valkeeper_model::{ServerConfig, Trial};
 
 /// Where `cargo xtask servers` puts servers.
 const FETCHED: &str = ".servers";
@@ -41,6 +42,20 @@ pub(crate) fn find(state: &StateDir, named: Option<&Path>) -> anyhow::Result<Pro
     Ok(program)
 }
 
+/// Would the program start with this configuration? The last that it does start with is remembered: a detached `up` asks twice.
+pub(crate) fn try_config(state: &StateDir, program: &Program, config: &ServerConfig) -> Trial {
+    let known = Known::of(state, &program.path)
+        .map(|known| Known { file: known.file.with_file_name(".tried.json"), ..known });
+    if known.as_ref().and_then(Known::read::<ServerConfig>).as_ref() == Some(config) {
+        return Trial::Starts;
+    }
+    let trial = program.start_with(config);
+    if let (Trial::Starts, Some(known)) = (&trial, known) {
+        known.keep(config);
+    }
+    trial
+}
+
 /// What a probe found, kept beside the clusters: probing starts a server, which is a good part of the time that `up` takes. A
 /// program that was replaced has another length or time of change.
 struct Known {
@@ -55,17 +70,17 @@ impl Known {
         Some(Self { file: state.path().join(".program.json"), stamp })
     }
 
-    fn read(&self) -> Option<Program> {
-        let (stamp, program) = serde_json::from_slice::<((PathBuf, u64, std::time::SystemTime), Program)>(
+    fn read<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        let (stamp, found) = serde_json::from_slice::<((PathBuf, u64, std::time::SystemTime), T)>(
             &std::fs::read(&self.file).ok()?,
         )
         .ok()?;
-        (stamp == self.stamp).then_some(program)
+        (stamp == self.stamp).then_some(found)
     }
 
     /// Failing to keep it costs the next probe, nothing else.
-    fn keep(&self, program: &Program) {
-        if let Ok(text) = serde_json::to_vec(&(&self.stamp, program)) {
+    fn keep(&self, found: &impl serde::Serialize) {
+        if let Ok(text) = serde_json::to_vec(&(&self.stamp, found)) {
             let _ = self.file.parent().map(valkeeper_agent::make_private_dir);
             let _ = valkeeper_agent::replace(&self.file, &text);
         }

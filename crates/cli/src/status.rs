@@ -96,7 +96,7 @@ impl Status {
                     zone: instance.zone.clone(),
                     role: None,
                     address: None,
-                    pid: dir.server(name).running().map(|(_, process)| process.pid),
+                    pid: dir.server(name).running().ok().flatten().map(|(_, process)| process.pid),
                     version: None,
                     lag_bytes: None,
                     fenced: instance.fenced,

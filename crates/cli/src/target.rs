@@ -5,7 +5,7 @@ use crate::failure::{Failure, Kind};
 use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest, StateDir};
-use valkeeper_model::{ClusterName, Request};
+use valkeeper_model::{ClusterName, Refusal, Request};
 
 /// Where clusters are kept: as told, or in the user's data folder.
 pub(crate) fn state_dir(args: &Args) -> anyhow::Result<StateDir> {
@@ -70,9 +70,18 @@ pub(crate) fn cluster(args: &Args) -> anyhow::Result<ClusterDir> {
 
 /// Asks the supervisor to do something and waits for the end of it.
 pub(crate) async fn request(dir: &ClusterDir, request: Request, within: Duration) -> anyhow::Result<()> {
+    answer(dir, request, within).await?.map_err(|refusal| Failure::from(refusal).into())
+}
+
+/// The same, with why it is refused as a type.
+pub(crate) async fn answer(
+    dir: &ClusterDir,
+    request: Request,
+    within: Duration,
+) -> anyhow::Result<Result<(), Refusal>> {
     match Control::new(dir.clone()).ask(&ControlRequest::Do(request), within).await {
-        Ok(ControlAnswer::Refused(refusal)) => Err(Failure::from(refusal).into()),
-        Ok(_) => Ok(()),
+        Ok(ControlAnswer::Refused(refusal)) => Ok(Err(refusal)),
+        Ok(_) => Ok(Ok(())),
         Err(error) => Err(control_failure(&error).into()),
     }
 }

@@ -7,11 +7,11 @@ mod endpoint;
 pub mod load;
 mod password;
 
-pub use admin::{AdminConnection, AskError};
+pub use admin::{AdminConnection, AskError, out_of_descriptors};
 pub use cluster::{ClusterClient, ClusterError, MappedNode, MappedShard, ShardMap};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use load::{Load, LoadConfig, LoadError, LoadReport};
-pub use password::{BadPassword, Password};
+pub use password::Password;
 
 /// A reply as the server gave it.
 pub use redis::Value;

@@ -70,7 +70,18 @@ impl Driver {
                 () = self.nudge.notified() => Event::Nudged,
                 () = sleep => Event::Tick,
             };
-            for command in self.controller.handle(self.clock.now(), event) {
+            // Who has gone meanwhile does not wait for what is begun next.
+            let mut happened: Vec<Event> = asked
+                .iter()
+                .filter(|(_, reply)| reply.is_closed())
+                .map(|(token, _)| Event::Withdrawn { token: *token })
+                .collect();
+            asked.retain(|_, reply| !reply.is_closed());
+            happened.push(event);
+            let now = self.clock.now();
+            let commands: Vec<Command> =
+                happened.into_iter().flat_map(|event| self.controller.handle(now, event)).collect();
+            for command in commands {
                 match command {
                     Command::Answer { token, result } => {
                         if let Some(reply) = asked.remove(&token) {

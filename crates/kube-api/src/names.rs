@@ -1,7 +1,7 @@
 //! What things are called: objects of a cluster, labels, annotations, field managers. Clients of the operator this API
 //! comes from rely on them.
 
-use valkeeper_model::{ClusterName, InstanceName};
+use valkeeper_model::{ClusterName, ClusterSpec, InstanceName};
 
 /// The group of all our kinds.
 pub const GROUP: &str = "redis.io";
@@ -30,11 +30,14 @@ pub const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// The value of [`LABEL_WORKLOAD`] on pods that run a server.
 pub const WORKLOAD_DATA: &str = "data";
 
-/// Annotation: what a pod was made from. It differs from the wanted one: the pod is to be replaced.
+/// Annotation: what a pod or volume claim was made from. It differs from the wanted one: what never ran, or never had a volume, is
+/// replaced.
 pub const ANNOTATION_SPEC_HASH: &str = "redis.io/spec-hash";
 /// Annotation on a volume claim: the piece of the layout it belongs to (instance, shard, node id, cluster id), so that a
 /// lost layout can be rebuilt from the volumes.
 pub const ANNOTATION_LAYOUT: &str = "redis.io/layout";
+/// Annotation on a pod that did not begin on its node: how often it was changed so that the kubelet looks at it again.
+pub const ANNOTATION_TOUCHED: &str = "redis.io/touched";
 
 /// Who writes a field by server-side apply. One per concern, so that none takes fields from another.
 pub mod field_managers {
@@ -77,14 +80,17 @@ pub fn any_service(cluster: &ClusterName) -> String {
     format!("{cluster}-any")
 }
 
-/// The host name of an instance's pod, for a cluster with the usual DNS domain.
-pub fn host(cluster: &ClusterName, instance: &InstanceName, namespace: &str) -> String {
-    format!("{instance}.{}.{namespace}.svc.cluster.local", headless_service(cluster))
+/// The DNS domain that a Kubernetes mostly has.
+pub const DEFAULT_DOMAIN: &str = "cluster.local";
+
+/// The host name of an instance's pod, in a Kubernetes with that DNS domain.
+pub fn host(cluster: &ClusterName, instance: &InstanceName, namespace: &str, domain: &str) -> String {
+    format!("{instance}.{}.{namespace}.svc.{domain}", headless_service(cluster))
 }
 
 /// The Secret with the password, when the spec names none. Key: [`PASSWORD_KEY`].
 pub fn auth_secret(cluster: &ClusterName) -> String {
-    format!("{cluster}-auth")
+    ClusterSpec::made_secret(cluster)
 }
 
 /// The Secret with the key of the authority that signs the agents' certificates. Only the operator reads it.
@@ -127,7 +133,7 @@ mod tests {
         let instance = InstanceName::nth(&cluster, 7);
         assert_eq!(pod(&instance), "demo-2-7");
         assert_eq!(volume_claim(&cluster, &instance), "demo-2-data-7");
-        assert_eq!(host(&cluster, &instance, "shop"), "demo-2-7.demo-2-cluster.shop.svc.cluster.local");
+        assert_eq!(host(&cluster, &instance, "shop", "k.org"), "demo-2-7.demo-2-cluster.shop.svc.k.org");
         assert_eq!(selector(&cluster), "redis.io/cluster=demo-2,redis.io/workload=data");
         assert_eq!(API_VERSION, format!("{GROUP}/{VERSION}"));
         Ok(())

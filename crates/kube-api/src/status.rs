@@ -80,6 +80,9 @@ pub struct InstanceStatus {
     /// Where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The name under which clients are sent to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Its process inside the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -172,6 +175,8 @@ pub struct Facts<'a> {
     pub verdict: Verdict<'a>,
     /// What the report was made from, for what a report leaves out.
     pub observation: Option<&'a Observation>,
+    /// What the loss of a zone would cost, also where the spec accepts that.
+    pub at_risk: &'a [Waiting],
     /// Volume claims of the layout's instances that exist.
     pub volumes: u32,
     /// Volume claims that no instance uses.
@@ -285,6 +290,7 @@ impl InstanceStatus {
             fenced: report.fenced,
             role: report.role,
             address: report.address.clone(),
+            host: None,
             pid: report.pid,
             version: report.version.clone(),
             node_id: view.map(|view| view.node_id),
@@ -378,11 +384,14 @@ fn cluster_state(report: &Report) -> Option<ClusterState> {
 }
 
 fn slots_served(report: &Report) -> u16 {
-    let unserved = report.waiting.iter().find_map(|waiting| match waiting {
-        Waiting::SlotsUnserved { slots } => Some(slots.len()),
+    if report.shards.is_empty() {
+        return 0;
+    }
+    let unserved = report.waiting.iter().filter_map(|waiting| match waiting {
+        Waiting::SlotsUnserved { slots } | Waiting::SlotsDisowned { slots, .. } => Some(slots),
         _ => None,
     });
-    if report.shards.is_empty() { 0 } else { SlotSet::all().len() - unserved.unwrap_or(0) }
+    unserved.fold(SlotSet::all(), |served, slots| served.minus(slots)).len()
 }
 
 #[cfg(test)]

@@ -19,17 +19,26 @@ pub struct Install {
     pub namespaces: Vec<String>,
     /// Is what users write judged before it is stored?
     pub webhook: bool,
+    /// The DNS domain of this Kubernetes; what the operator's pod is told if none is said.
+    pub domain: Option<String>,
 }
 
 const NAME: &str = "valkeeper-operator";
+/// Where the operator runs unless something else is asked for.
+pub const NAMESPACE: &str = "valkeeper-system";
 
-/// All objects, in the order in which they can be applied.
+/// The name of an object that is in no namespace: another install in another namespace has one of its own. No Role or Namespace has a
+/// colon in its own name, so that no two come out the same.
+fn name_in_all(name: &str, namespace: &str) -> String {
+    if namespace == NAMESPACE { name.to_owned() } else { format!("{name}:{namespace}") }
+}
+
+/// All objects but the definitions, in the order in which they can be applied after these.
 pub fn manifests(install: &Install) -> Vec<Value> {
     let mut objects = vec![json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": install.namespace, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
     })];
-    objects.extend(crds());
     objects.extend(rbac(install));
     objects.push(json!({
         "apiVersion": "v1", "kind": "Service", "metadata": metadata(install),
@@ -52,7 +61,7 @@ pub fn manifests(install: &Install) -> Vec<Value> {
     objects
 }
 
-/// The definitions of our kinds.
+/// The definitions of our kinds: a list of their own, as removing them removes all clusters.
 pub fn crds() -> Vec<Value> {
     valkeeper_kube_api::crd::definitions().into_iter().map(|(_, definition)| definition).collect()
 }
@@ -73,7 +82,8 @@ fn rbac(install: &Install) -> Vec<Value> {
         // Owner references that hold up deletion ask for it where that admission is on.
         allow(&["redis.io"], &["redisclusters/finalizers"], &["update"]),
         allow(&[""], &["pods"], &["get", "list", "watch", "create", "patch", "delete"]),
-        allow(&[""], &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch"]),
+        // Delete: a claim that has no volume and would be made otherwise now.
+        allow(&[""], &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch", "delete"]),
         allow(&[""], &["configmaps"], &["get", "list", "watch", "create", "update", "patch"]),
         allow(&[""], &["secrets"], &["get", "list", "watch", "create", "update", "patch"]),
         allow(&[""], &["services"], &["get", "list", "watch", "create", "patch"]),
@@ -81,7 +91,9 @@ fn rbac(install: &Install) -> Vec<Value> {
         allow(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "watch", "create", "patch"]),
         allow(&["events.k8s.io"], &["events"], &["create", "patch"]),
     ]);
-    let everywhere = json!([allow(&[""], &["nodes"], &["get", "list", "watch"])]);
+    let mut leases = allow(&["coordination.k8s.io"], &["leases"], &["list"]);
+    leases["resourceNames"] = json!([LEASE]);
+    let everywhere = json!([allow(&[""], &["nodes"], &["get", "list", "watch"]), leases]);
     let mut own = vec![
         allow(&["coordination.k8s.io"], &["leases"], &["get", "create", "update"]),
         // The label by which agents find the one that acts.
@@ -95,21 +107,23 @@ fn rbac(install: &Install) -> Vec<Value> {
     let own_name = format!("{NAME}-own");
     let own_metadata = json!({ "name": own_name, "namespace": install.namespace, "labels": labels() });
     let api = RBAC;
+    let shared = name_in_all(NAME, &install.namespace);
     let mut objects = vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(install) }),
-        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": NAME, "labels": labels() }, "rules": in_namespaces }),
+        json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": { "name": shared, "labels": labels() }, "rules": in_namespaces }),
         json!({ "apiVersion": api, "kind": "Role", "metadata": own_metadata, "rules": own }),
         json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": own_metadata, "roleRef": role("Role", &own_name), "subjects": account }),
     ];
-    objects.extend(in_all_of_it(&format!("{NAME}-nodes"), &everywhere, &account));
+    let in_all = |name: &str| name_in_all(&format!("{NAME}-{name}"), &install.namespace);
+    objects.extend(in_all_of_it(&in_all("nodes"), &everywhere, &account));
     if install.webhook {
-        objects.extend(in_all_of_it(&format!("{NAME}-webhook"), &webhook::rules(), &account));
+        objects.extend(in_all_of_it(&in_all("webhook"), &webhook::rules(&install.namespace), &account));
     }
     if install.namespaces.is_empty() {
-        objects.push(json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": NAME, "labels": labels() }, "roleRef": role("ClusterRole", NAME), "subjects": account }));
+        objects.push(json!({ "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": { "name": shared, "labels": labels() }, "roleRef": role("ClusterRole", &shared), "subjects": account }));
     }
     for namespace in &install.namespaces {
-        objects.push(json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": { "name": NAME, "namespace": namespace, "labels": labels() }, "roleRef": role("ClusterRole", NAME), "subjects": account }));
+        objects.push(json!({ "apiVersion": api, "kind": "RoleBinding", "metadata": { "name": shared, "namespace": namespace, "labels": labels() }, "roleRef": role("ClusterRole", &shared), "subjects": account }));
     }
     objects
 }
@@ -138,6 +152,7 @@ fn deployment(install: &Install) -> Value {
         |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let mut args = vec!["operator".to_owned()];
     args.extend(install.namespaces.iter().map(|namespace| format!("--watch={namespace}")));
+    args.extend(install.domain.iter().map(|domain| format!("--cluster-domain={domain}")));
     let mut ports = vec![
         json!({ "name": "news", "containerPort": NEWS_PORT }),
         json!({ "name": "metrics", "containerPort": METRICS_PORT }),
@@ -198,6 +213,25 @@ mod tests {
             replicas: 2,
             namespaces: vec!["shop".to_owned()],
             webhook,
+            domain: None,
+        }
+    }
+
+    #[test]
+    fn two_installs_share_nothing_and_removing_one_leaves_the_definitions() {
+        let names = |namespace: &str| -> Vec<String> {
+            let objects = manifests(&Install { namespace: namespace.to_owned(), ..install(true) });
+            assert!(!kinds(&objects).contains(&"CustomResourceDefinition"));
+            let name = |object: &Value| {
+                let metadata = &object["metadata"];
+                format!("{} {} {}", object["kind"], metadata["namespace"], metadata["name"])
+            };
+            objects.iter().map(name).collect()
+        };
+        let [default, one, other] = [NAMESPACE, "one", "nodes"].map(names);
+        for (these, those) in [(&default, &one), (&default, &other), (&one, &other)] {
+            let both: Vec<_> = these.iter().filter(|name| those.contains(name)).collect();
+            assert_eq!(both, [""; 0]);
         }
     }
 
@@ -213,8 +247,7 @@ mod tests {
         assert_eq!(before, Some(with.len() - 2));
         let without = manifests(&install(false));
         let text = serde_json::to_string(&without).unwrap();
-        let definitions = serde_json::to_string(&crds()).unwrap();
-        assert_eq!(text.matches("webhook").count(), definitions.matches("webhook").count());
+        assert_eq!(text.matches("webhook").count(), 0);
         assert_eq!(with.len() - without.len(), 4);
     }
 
@@ -234,8 +267,8 @@ mod tests {
             let made = rule["verbs"] == json!(["create"]);
             assert!(made || rule["resourceNames"] == json!(["valkeeper-webhook"]), "{rule}");
         }
-        let everywhere = rules("ClusterRole", "valkeeper-operator-webhook");
-        assert_eq!(everywhere[0]["resourceNames"], json!(["valkeeper"]));
+        let everywhere = rules("ClusterRole", "valkeeper-operator-webhook:system");
+        assert_eq!(everywhere[0]["resourceNames"], json!(["valkeeper-system"]));
         assert_eq!(everywhere[0]["verbs"], json!(["get", "patch"]));
     }
 }

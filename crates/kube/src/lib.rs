@@ -8,10 +8,12 @@
 //! | `wire/` | how the two talk |
 //! | `remote/` | what the command line needs of all that |
 //! | `plain_http.rs` | probes and metrics |
+//! | `memory.rs` | what is free is given back |
 //! | `authority.rs` | certificates for that |
 
 mod authority;
 pub mod install;
+mod memory;
 mod objects;
 pub mod operator;
 mod plain_http;

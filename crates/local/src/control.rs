@@ -114,6 +114,11 @@ pub(crate) fn listen(dir: &ClusterDir) -> io::Result<UnixListener> {
     UnixListener::bind(&path)
 }
 
+/// Has the client closed its end, or does it within that time? It says nothing more after its request.
+pub(crate) async fn has_gone(stream: &mut BufReader<UnixStream>, within: Duration) -> bool {
+    tokio::time::timeout(within, stream.fill_buf()).await.is_ok_and(|read| read.is_ok_and(<[u8]>::is_empty))
+}
+
 pub(crate) async fn write_line<T: Serialize>(stream: &mut UnixStream, value: &T) -> io::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');

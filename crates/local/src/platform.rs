@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Program};
+use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Trials};
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, Unseen};
 
@@ -16,7 +16,7 @@ type Agents = Arc<Mutex<BTreeMap<InstanceName, AgentHandle>>>;
 pub(crate) struct LocalPlatform {
     pub(crate) state: StateDir,
     pub(crate) dir: ClusterDir,
-    pub(crate) program: Arc<Program>,
+    pub(crate) trials: Arc<Trials>,
     /// Move all instances to ports from here on, once.
     pub(crate) move_to: Mutex<Option<u16>>,
     pub(crate) record: Arc<dyn Fn(Happened) + Send + Sync>,
@@ -58,8 +58,8 @@ impl LocalPlatform {
         valkeeper_agent::spawn(AgentSetup {
             name: name.clone(),
             home: self.dir.server(name),
-            program: Arc::clone(&self.program),
-            passwords: Arc::new(move || dir.password().map_err(std::io::Error::other)),
+            trials: Arc::clone(&self.trials),
+            passwords: Arc::new(move || dir.wanted_password()),
             password_overlap: self.password_overlap,
             peers: Arc::new(Others(Arc::clone(&self.agents))),
             record: Arc::clone(&self.record),

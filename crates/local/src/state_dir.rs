@@ -19,6 +19,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{ServerHome, make_private_dir, replace};
 use valkeeper_client::Password;
+use valkeeper_model::PasswordFault;
 use valkeeper_model::{Address, ClusterName, InstanceName, Layout};
 
 /// A socket's path must fit `sun_path`: 104 bytes on macOS, 108 on Linux.
@@ -42,6 +43,12 @@ pub enum StateError {
         path: PathBuf,
         /// How.
         why: String,
+    },
+    /// The servers' configuration files are text, and hold the folder's name.
+    #[error("{}: its name is not UTF-8, so that no server can be told of it", .path.display())]
+    NotText {
+        /// The folder.
+        path: PathBuf,
     },
     /// Somebody supervises the cluster already.
     #[error("a supervisor{} runs this cluster already", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
@@ -160,6 +167,9 @@ impl ClusterDir {
 
     /// Makes the folder, for its owner only.
     pub fn make(&self) -> Result<(), StateError> {
+        if self.root.to_str().is_none() {
+            return Err(StateError::NotText { path: self.root.clone() });
+        }
         make_private_dir(&self.root).map_err(StateError::io(&self.root))
     }
 
@@ -212,6 +222,18 @@ impl ClusterDir {
             .map_err(|error| StateError::Damaged { path, why: error.to_string() })
     }
 
+    /// The instances whose servers run, as the system tells. One that cannot be looked at is an error: it may run.
+    pub fn running_servers(&self) -> Result<Vec<InstanceName>, StateError> {
+        let mut running = Vec::new();
+        for name in self.layout()?.iter().flat_map(|layout| layout.instances.keys()) {
+            let home = self.server(name);
+            if home.running().map_err(StateError::io(home.data().path()))?.is_some() {
+                running.push(name.clone());
+            }
+        }
+        Ok(running)
+    }
+
     /// Where the instances answer: empty before they have been given ports.
     pub fn addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
         let path = self.addresses_path();
@@ -225,13 +247,13 @@ impl ClusterDir {
 
     /// The password of the servers.
     pub fn password(&self) -> Result<Password, StateError> {
-        let path = self.password_path();
-        let text = fs::read_to_string(&path).map_err(StateError::io(&path))?;
-        let text = text.trim();
-        if text.is_empty() || text.contains(char::is_whitespace) {
-            return Err(StateError::Damaged { path, why: "it is empty or holds spaces".to_owned() });
-        }
-        Password::given(text).map_err(|error| StateError::Damaged { path, why: error.to_string() })
+        self.wanted_password()
+            .map_err(|fault| StateError::Damaged { path: self.password_path(), why: fault.to_string() })
+    }
+
+    /// The same, with why it cannot be used as a type.
+    pub(crate) fn wanted_password(&self) -> Result<Password, PasswordFault> {
+        Password::read(fs::read(self.password_path()))
     }
 
     /// Makes the password if there is none yet. A cluster that has a layout has had one: a new one would lock us out of its

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use valkeeper_agent::Program;
+use valkeeper_agent::{Program, Trials};
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_model::{ClusterSpec, Happened, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
@@ -112,7 +112,7 @@ impl Supervisor {
         let platform = Arc::new(LocalPlatform {
             state: setup.state,
             dir: dir.clone(),
-            program: Arc::new(setup.program),
+            trials: Arc::new(Trials::new(Arc::new(setup.program))),
             move_to: Mutex::new(setup.base_port),
             record: Arc::clone(&record),
             nudge: Arc::clone(&nudge),
@@ -190,8 +190,17 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
         }
         ControlRequest::Do(request) => {
             let (reply, done) = oneshot::channel();
+            // A client that has gone while nobody listened to it wants nothing any more; one that goes now withdraws its request.
+            if control::has_gone(&mut stream, Duration::ZERO).await {
+                return Ok(());
+            }
             let _ = desk.wishes.send((request, reply));
-            match done.await {
+            let done = tokio::select! {
+                biased;
+                done = done => done,
+                _ = control::has_gone(&mut stream, Duration::MAX) => return Ok(()),
+            };
+            match done {
                 Ok(Ok(())) => ControlAnswer::Done,
                 Ok(Err(refusal)) => ControlAnswer::Refused(refusal),
                 Err(_) => ControlAnswer::Refused(Refusal::Failed { why: "the supervisor stops".to_owned() }),

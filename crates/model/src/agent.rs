@@ -1,8 +1,9 @@
 //! What passes between the controller and an agent, and between agents: orders, reports, requests.
 
 use crate::{
-    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, Link, NodeId, Observed,
-    Replication, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, InvalidDirective, Link,
+    NodeId, Observed, PasswordFault, Replication, Role, ServerConfig, ServerView, ShardId, ShardName,
+    SlotSet, Trial, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -129,6 +130,23 @@ impl DiskRole {
     }
 }
 
+/// Whether an instance's disk answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskAccess {
+    /// The last look was answered, or is not late.
+    #[default]
+    Answers,
+    /// A look is late, or a start that waits for the disk.
+    Silent,
+}
+
+impl DiskAccess {
+    fn answers(&self) -> bool {
+        *self == Self::Answers
+    }
+}
+
 /// What an agent knows of its instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,6 +164,9 @@ pub struct AgentReport {
     pub disk_role: DiskRole,
     /// Is there persisted data?
     pub has_data: bool,
+    /// Does the disk answer? While it does not, what is said of it may be old.
+    #[serde(default, skip_serializing_if = "DiskAccess::answers")]
+    pub disk: DiskAccess,
     /// The copy of the shard's data on its disk; `None` by agents that keep no record of it, and before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Box<HeldCopy>>,
@@ -155,6 +176,33 @@ pub struct AgentReport {
     pub activity: Activity,
     /// What it waits for, if anything.
     pub waiting: Option<Waiting>,
+    /// Why the wanted password cannot be used; a server that runs keeps the one it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordFault>,
+    /// Why its server, which lives, does not let itself be looked at. `server` then has the last view for a moment, and after that
+    /// a word that older controllers know too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_refused: Option<LookRefused>,
+}
+
+/// How a server that lives refuses to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum LookRefused {
+    /// It runs a script or a function, and refuses all other commands meanwhile.
+    Busy,
+    /// It takes new connections and carries out no command: `CLIENT PAUSE … ALL`, or more load than it can bear.
+    HeldBack,
+    /// The user `default` may not use a command.
+    RightMissing {
+        /// The command, as the engine's ACL rules name it: `cluster|nodes`.
+        command: String,
+    },
+    /// It refuses for another reason.
+    Other {
+        /// In its own words.
+        said: String,
+    },
 }
 
 impl AgentReport {
@@ -176,6 +224,15 @@ impl AgentReport {
     /// The role by the server's own words.
     pub fn role(&self) -> Option<Role> {
         self.view().map(|view| view.replication.role())
+    }
+    /// Is something about its configuration or its password not as it should be, and stays so?
+    pub fn is_misconfigured(&self) -> bool {
+        let config = |view: &ServerView| {
+            !(view.config_refused.is_empty()
+                && view.config_invalid.is_empty()
+                && view.config_by_hand.is_empty())
+        };
+        self.password.is_some() || self.view().is_some_and(config)
     }
     /// The link, of a replica that answers.
     pub fn link(&self) -> Option<Link> {
@@ -223,11 +280,21 @@ pub enum Ask {
     Force {
         /// Only this run: a restarted server may have lost its copy.
         incarnation: Incarnation,
+        /// Only in the place of this primary: a server that follows another one by now has a primary, elected meanwhile. `None` from
+        /// an older agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NodeId>,
+        /// How its primary ended.
+        #[serde(default, skip_serializing_if = "Death::is_ended")]
+        after: Death,
     },
     /// Tell your server to become primary without a vote (law 4).
     Takeover {
         /// Only this run.
         incarnation: Incarnation,
+        /// As for `Force`. `None` from an older controller.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NodeId>,
     },
     /// Tell your server to take over from its running primary, which it is in step with.
     Succeed {
@@ -241,8 +308,13 @@ pub enum Ask {
         /// The wanted successor.
         to: Option<InstanceName>,
     },
-    /// Restart the server, handing over first if it is a primary.
+    /// Restart the server, handing over first if it is a primary. Not with a configuration that its program refuses.
     Restart,
+    /// Would your server program start with this configuration? Nothing is changed.
+    Try {
+        /// The configuration.
+        config: Box<ServerConfig>,
+    },
     /// Kill the server although it is a primary: the user's `failover`.
     Kill,
     /// Let the shard come back empty although it had data (the user accepts the loss).
@@ -283,6 +355,32 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// Does it come to the same if it arrives twice? What ends a run without naming it would end the next one too.
+    pub fn may_arrive_twice(&self) -> bool {
+        !matches!(self, Self::HandOver { .. } | Self::Restart | Self::Kill)
+    }
+}
+
+/// How a primary ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Death {
+    /// By itself or by somebody else, or its host is lost.
+    #[default]
+    Ended,
+    /// Its agent killed it because it was silent. What silenced it may silence its successor too: a command that a client repeats.
+    KilledForSilence,
+}
+
+impl Death {
+    /// Was it not its agent that killed it?
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_ended(&self) -> bool {
+        *self == Self::Ended
+    }
+}
+
 /// An agent's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -312,6 +410,8 @@ pub enum Answer {
         /// says prolongs a lease, and gives none.
         remembers: bool,
     },
+    /// What the server program made of the configuration.
+    Tried(Trial),
     /// How long the accused has not been heard.
     Testimony {
         /// Milliseconds.
@@ -346,6 +446,15 @@ pub enum AskFailed {
     /// The run meant is over.
     #[error("its server was restarted in between")]
     Outdated,
+    /// The server program would not start again with what is wanted.
+    #[error("the server would not start again: {}", crate::trial::list(directives))]
+    ConfigInvalid {
+        /// What it refuses.
+        directives: Vec<InvalidDirective>,
+    },
+    /// The server would not start again without a password.
+    #[error("the server would not start again: its password cannot be used: {0}")]
+    PasswordUnusable(PasswordFault),
     /// The server or the agent refused.
     #[error("refused: {0}")]
     Refused(String),
@@ -358,7 +467,9 @@ mod tests {
     #[test]
     fn what_passes_between_hosts_survives_the_way() {
         let name: InstanceName = "c-0".parse().unwrap();
-        for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }] {
+        let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
+        let force = Ask::Force { incarnation, replaces, after: Death::KilledForSilence };
+        for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }, force] {
             let json = serde_json::to_string(&ask).unwrap();
             assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
         }

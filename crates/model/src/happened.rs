@@ -1,6 +1,8 @@
 //! What has happened, for people and programs to read later.
 
-use crate::{CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, StartFailure, Waiting};
+use crate::{
+    CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, SlowCommand, StartFailure, Waiting,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -40,6 +42,13 @@ pub enum Happened {
         instance: InstanceName,
         /// For how long, milliseconds.
         silent_ms: u64,
+    },
+    /// A server did not answer for a while, because of this command.
+    SlowCommand {
+        /// Which server.
+        instance: InstanceName,
+        /// The command.
+        slow: SlowCommand,
     },
     /// A replica became primary because its primary was lost.
     FailedOver {
@@ -137,6 +146,13 @@ pub enum Happened {
         /// Whose.
         instance: InstanceName,
     },
+    /// Kubernetes takes its pod away: evicted, preempted, its node given up.
+    PodDisrupted {
+        /// Whose.
+        instance: InstanceName,
+        /// What Kubernetes says.
+        why: String,
+    },
     /// A fence was set.
     Fenced {
         /// On which.
@@ -198,6 +214,13 @@ pub enum Happened {
         /// Which directives.
         directives: Vec<String>,
     },
+    /// Directives that somebody had set by hand were set back.
+    ConfigPutBack {
+        /// Where.
+        instance: InstanceName,
+        /// Which.
+        directives: Vec<String>,
+    },
     /// A changed password has reached a server, which accepts the former one for a while.
     PasswordAdded {
         /// Which.
@@ -243,6 +266,10 @@ impl fmt::Display for Happened {
             Self::Unresponsive { instance, silent_ms } => {
                 write!(f, "{instance} killed: silent for {silent_ms} ms")
             }
+            Self::SlowCommand { instance, slow: SlowCommand { command, client, took_ms } } => write!(
+                f,
+                "{instance} did not answer while it carried out {command} of {client} for {took_ms} ms"
+            ),
             Self::FailedOver { shard, from, to, took_ms } => {
                 let took = match took_ms {
                     Some(ms) => format!(" in {ms} ms"),
@@ -294,6 +321,9 @@ impl fmt::Display for Happened {
             Self::SwitchoverAbandoned { shard, why } => {
                 write!(f, "{shard}: switchover given up, nothing changed: {why}")
             }
+            Self::PodDisrupted { instance, why } => {
+                write!(f, "the pod of {instance} is taken away by Kubernetes: {why}")
+            }
             Self::NodesConfRebuilt { instance } => {
                 write!(f, "{instance}: nodes.conf was lost or damaged and was rebuilt")
             }
@@ -327,6 +357,9 @@ impl fmt::Display for Happened {
             Self::StartFailed { instance, failure } => write!(f, "{instance} could not start: {failure}"),
             Self::ConfigChanged { directives } => {
                 write!(f, "configuration changed: {}", directives.join(", "))
+            }
+            Self::ConfigPutBack { instance, directives } => {
+                write!(f, "{instance}: {} changed by hand and put back", directives.join(", "))
             }
             Self::BecameHealthy => f.write_str("cluster healthy"),
             Self::BecameUnhealthy { waiting } => write!(f, "cluster not healthy: {waiting}"),

@@ -172,6 +172,11 @@ hex_id!(
     ReplicationId, "replication id"
 );
 
+impl ReplicationId {
+    /// No history: forty zeros, as the engine writes it.
+    pub const NONE: Self = Self([0; 20]);
+}
+
 macro_rules! counter {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -283,6 +288,10 @@ pub enum Unseen {
     NotRunning,
     /// The server loads its data and answers nothing else.
     Loading,
+    /// The disk that has to be read first does not answer.
+    DiskSilent,
+    /// The one who asks has no file descriptor left to ask with: nothing is said of who is asked.
+    NoDescriptors,
 }
 
 impl fmt::Display for Unseen {
@@ -295,6 +304,8 @@ impl fmt::Display for Unseen {
             Self::Garbled => "gave an answer that could not be understood",
             Self::NotRunning => "not running",
             Self::Loading => "loading its data",
+            Self::DiskSilent => "held up: its disk does not answer",
+            Self::NoDescriptors => "not seen: no file descriptor is left to ask with",
         })
     }
 }

@@ -2,6 +2,7 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod client_trouble;
 mod copy;
 mod happened;
 mod ids;
@@ -9,6 +10,7 @@ mod kubernetes;
 mod layout;
 pub mod manifest;
 pub mod nodes_conf;
+mod replica_fault;
 mod report;
 mod request;
 mod server;
@@ -16,12 +18,14 @@ mod slots;
 pub mod spec;
 mod start_failure;
 mod step;
+mod trial;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DiskRole, Member, Process, ReplicaStanding,
-    Run, Whereabouts,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole, LookRefused,
+    Member, Process, ReplicaStanding, Run, Whereabouts,
 };
+pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
 pub use happened::{AsideCause, Happened};
 pub use ids::{
@@ -30,13 +34,16 @@ pub use ids::{
 };
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, ServerConfig, Shard};
+pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{
-    AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, Topology, TopologyNode,
+    AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, SlowCommand, Topology,
+    TopologyNode,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
 pub use start_failure::StartFailure;
 pub use step::StepKey;
+pub use trial::{InvalidDirective, PasswordFault, Trial};
 pub use waiting::{UnseenWord, Waiting};

@@ -1,6 +1,6 @@
 //! What users may ask of a running cluster, and why it may be refused.
 
-use crate::{InstanceName, NodeId, ShardName, Waiting};
+use crate::{InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,6 +45,11 @@ pub enum Request {
     Forget {
         /// Which.
         nodes: Vec<NodeId>,
+    },
+    /// Would this spec be followed? Nothing is changed.
+    Check {
+        /// The spec.
+        spec: Box<crate::spec::ClusterSpec>,
     },
     /// A new spec.
     Apply {
@@ -145,16 +150,56 @@ pub enum Refusal {
         primary: InstanceName,
     },
     /// The shard has no primary that could be killed; it is being looked after.
-    #[error("{shard} has no primary now: it is being failed over already")]
+    #[error("{shard} has no primary now: {}", or_else(.waiting, "it is being failed over already"))]
     NoPrimary {
         /// Which.
         shard: ShardName,
+        /// Why it has none; empty while it is being failed over.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Waiting>,
+    },
+    /// The primary was ended, and nobody could succeed it.
+    #[error("{primary} was ended and is the primary of {shard} again: no replica could take over")]
+    SamePrimary {
+        /// Of which shard.
+        shard: ShardName,
+        /// The primary before and after.
+        primary: InstanceName,
+    },
+    /// The shard has no other primary yet. It still gets one when what it waits for comes true.
+    #[error("{shard} has no other primary yet: {}", or_else(.waiting, "nobody has taken over"))]
+    NotYet {
+        /// Which.
+        shard: ShardName,
+        /// What the cluster waits for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Waiting>,
     },
     /// A field that cannot change in a running cluster (yet).
     #[error("{field} cannot change in a running cluster yet")]
     CannotChange {
         /// The field.
         field: String,
+    },
+    /// Another Secret would be another password, which servers that run do not have.
+    #[error("spec.authSecret.name cannot change from {} to {} in a running cluster", named(from.as_ref()), named(to.as_ref()))]
+    PasswordSecretChanged {
+        /// The Secret that is named now; `None` if Valkeeper made it.
+        from: Option<String>,
+        /// The one that is wanted.
+        to: Option<String>,
+    },
+    /// The server program does not take the configuration.
+    #[error("the server program refuses the configuration: {}", crate::trial::list(directives))]
+    ConfigInvalid {
+        /// What it refuses.
+        directives: Vec<InvalidDirective>,
+    },
+    /// A server that was stopped could not be started again.
+    #[error("the password cannot be used: {why}")]
+    PasswordUnusable {
+        /// Why.
+        why: PasswordFault,
     },
     /// A volume cannot shrink.
     #[error("{field} cannot shrink from {from} to {to}: a volume only grows")]
@@ -193,6 +238,11 @@ fn list(names: &[InstanceName]) -> String {
     names.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ")
 }
 
+/// A Secret's name, for a sentence.
+fn named(secret: Option<&String>) -> String {
+    secret.map_or_else(|| "the one that Valkeeper made".to_owned(), |name| format!("`{name}`"))
+}
+
 impl Refusal {
     /// With what to do about it, for where there is one text only.
     pub fn with_hint(&self) -> String {
@@ -225,14 +275,28 @@ impl Refusal {
             Self::CannotChange { .. } | Self::CannotShrink { .. } => {
                 "put the old value back, or make a new cluster".to_owned()
             }
+            Self::PasswordSecretChanged { .. } => {
+                "put the old name back, and change the password by writing another one into that Secret (locally: the file that \
+                 `valkeeper connect` names): servers take it while they run"
+                    .to_owned()
+            }
+            Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),
+            Self::PasswordUnusable { .. } => "put a usable password back; nothing was stopped".to_owned(),
             Self::Impossible(impossible) => return impossible.hint(),
             Self::NotStored { .. } => "is the state directory full or read-only?".to_owned(),
             Self::AlreadyPrimary { .. }
             | Self::NoPrimary { .. }
+            | Self::SamePrimary { .. }
+            | Self::NotYet { .. }
             | Self::NothingToAccept { .. }
             | Self::Failed { .. } => return None,
         })
     }
+}
+
+fn or_else(waiting: &[Waiting], otherwise: &str) -> String {
+    let reasons: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+    if reasons.is_empty() { otherwise.to_owned() } else { reasons.join("; ") }
 }
 
 /// Why an instance may not succeed its primary (law 2).
@@ -301,6 +365,11 @@ pub enum Impossible {
 impl Impossible {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        Some("give more zones (`--zones a,b,c`), or accept the risk with `zones: besteffort`".to_owned())
+        let more = "give more zones (locally `--zones a,b,c`, on Kubernetes the label `topology.kubernetes.io/zone` of nodes)";
+        Some(match self {
+            // `besteffort` needs one as well.
+            Self::TooFewZones { needed, .. } if *needed <= 1 => more.to_owned(),
+            _ => format!("{more}, or accept the risk with `zones: besteffort`"),
+        })
     }
 }

@@ -1,6 +1,8 @@
 //! What a server says of itself, as an agent sees it.
 
-use crate::{Address, Epoch, NodeId, Offset, ReplicationId, SlotSet};
+use crate::{
+    Address, ClientTrouble, Epoch, InvalidDirective, NodeId, Offset, Position, ReplicationId, SlotSet,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -145,16 +147,50 @@ pub struct ServerView {
     pub open_slots: u32,
     /// Directives whose value is not the ordered one yet.
     pub config_drift: Vec<String>,
-    /// Directives that the server refused to change while it runs.
+    /// Directives that the server cannot change while it runs, and that its program starts with.
     pub config_refused: Vec<String>,
+    /// Directives that the server, or its program, does not take at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_invalid: Vec<InvalidDirective>,
+    /// Directives of Valkeeper or of the manifest that somebody has set to something else since the last look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_altered: Vec<String>,
+    /// Directives that Valkeeper never set and that have another value than the server program gives them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_by_hand: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
+    /// What keeps clients from being served.
+    #[serde(default, skip_serializing_if = "ClientTrouble::is_none")]
+    pub clients: ClientTrouble,
+    /// Full copies that it has sent since all replicas of it were last in the stream; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_syncs: Option<u64>,
+    /// The command that kept it from answering before this look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<SlowCommand>,
     /// The append-only file, as INFO shows it; `None` by older agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aof: Option<AofStatus>,
+    /// The history that the data went through before the present one, and where it branched off (`master_replid2`,
+    /// `second_repl_offset` − 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_from: Option<Position>,
     /// Keys that have a time to live; they count in `keys` too.
     #[serde(default)]
     pub expiring_keys: u64,
+}
+
+/// A command that kept a server from answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowCommand {
+    /// Its name.
+    pub command: String,
+    /// The address of the client that sent it.
+    pub client: String,
+    /// How long it ran, milliseconds.
+    pub took_ms: u64,
 }
 
 /// The append-only file of a running server.
@@ -189,8 +225,15 @@ impl ServerView {
             open_slots: 0,
             config_drift: Vec::new(),
             config_refused: Vec::new(),
+            config_invalid: Vec::new(),
+            config_altered: Vec::new(),
+            config_by_hand: Vec::new(),
             persistence_failing: false,
+            clients: ClientTrouble::default(),
+            full_syncs: None,
+            slow: None,
             aof: None,
+            branched_from: None,
             expiring_keys: 0,
         }
     }

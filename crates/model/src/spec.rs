@@ -8,14 +8,14 @@ mod text;
 mod units;
 mod validate;
 
-pub use directives::{normal_name, reserved_directives};
+pub use directives::{is_reserved, normal_name, reserved_directives};
 pub use memory::MemoryWish;
 pub(crate) use text::printable;
-pub use units::{InvalidUnit, parse_duration_ms, parse_quantity_bytes};
+pub use units::{InvalidUnit, parse_duration_ms, parse_engine_bytes, parse_quantity_bytes};
 pub(crate) use validate::say;
 pub use validate::{FieldProblem, validate, warnings};
 
-use crate::ClusterName;
+use crate::{ClusterName, Refusal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -79,6 +79,22 @@ impl ClusterSpec {
             max_sync_replicas: 0,
             auth_secret: None,
         }
+    }
+
+    /// Why a running cluster does not follow this spec after that one. What is stored does not tell which Secret it came from.
+    pub fn refuse_change_from(&self, before: &Self) -> Option<Refusal> {
+        let (from, to) = (before.named_secret(), self.named_secret());
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        (from != to).then(|| Refusal::PasswordSecretChanged { from: owned(from), to: owned(to) })
+    }
+
+    /// The Secret that Valkeeper makes when none is named.
+    pub fn made_secret(cluster: &ClusterName) -> String {
+        format!("{cluster}-auth")
+    }
+
+    fn named_secret(&self) -> Option<&str> {
+        self.auth_secret.as_deref().filter(|named| *named != Self::made_secret(&self.name))
     }
 
     /// How many servers that makes.

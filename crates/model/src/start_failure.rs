@@ -1,6 +1,6 @@
 //! Why a server could not be started.
 
-use crate::NodeId;
+use crate::{NodeId, PasswordFault};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -22,6 +22,11 @@ pub enum StartFailure {
     ForeignData {
         /// Whose.
         owner: String,
+    },
+    /// The password cannot be used.
+    PasswordUnusable {
+        /// Why.
+        why: PasswordFault,
     },
     /// The data directory cannot be used.
     DataUnusable {
@@ -51,6 +56,7 @@ impl fmt::Display for StartFailure {
             Self::PortTaken { port } => write!(f, "port {port} is taken by another process"),
             Self::ProgramUnusable { detail } => write!(f, "the server program cannot be run: {detail}"),
             Self::ForeignData { owner } => write!(f, "its data directory belongs to {owner}"),
+            Self::PasswordUnusable { why } => write!(f, "its password cannot be used: {why}"),
             Self::DataUnusable { detail } => write!(f, "its data directory cannot be used: {detail}"),
             Self::DataDamaged { detail } => write!(f, "the server cannot load its data: {detail}"),
             Self::Exited { detail } => write!(f, "the server ended at once: {detail}"),

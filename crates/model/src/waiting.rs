@@ -1,7 +1,8 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 use crate::{
-    Address, CopyState, InstanceName, NodeId, ShardName, SlotSet, StartFailure, StepKey, Unseen, ZoneName,
+    AccessFault, Address, CopyState, InstanceName, InvalidDirective, NodeId, PasswordFault, Paused,
+    ReplicaCause, ShardName, SlotSet, StartFailure, StepKey, Unseen, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -24,6 +25,38 @@ pub enum Waiting {
         /// What Kubernetes says.
         why: String,
     },
+    /// An object of the cluster cannot be made or changed.
+    NotMade {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that lacks it; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+        /// What the API server says.
+        why: String,
+    },
+    /// Something else has the name of an object of the cluster. It is left as it is.
+    NotOurs {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that lacks its own; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+    },
+    /// Something of a cluster of this name that was deleted is still there, and goes by itself.
+    Leaving {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The instance that waits for its own; none if all do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceName>,
+    },
     /// The server is down.
     InstanceDown {
         /// Which.
@@ -36,9 +69,52 @@ pub enum Waiting {
         /// Why.
         why: UnseenWord,
     },
+    /// The server runs a script or a function, and refuses all other commands meanwhile.
+    Busy {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// The server takes connections and carries out no command.
+    CommandsHeldBack {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// The user `default` lacks a right without which nothing is known of the server.
+    RightMissing {
+        /// Where.
+        instance: InstanceName,
+        /// The command, as the engine's ACL rules name it.
+        command: String,
+    },
+    /// The server refuses to be looked at for another reason.
+    LookRefused {
+        /// Which.
+        instance: InstanceName,
+        /// Its own words.
+        said: String,
+    },
+    /// A client that connects as clients do is not served.
+    ClientsKeptOut {
+        /// By which.
+        instance: InstanceName,
+        /// Why.
+        why: AccessFault,
+    },
+    /// Somebody's `CLIENT PAUSE` holds clients back.
+    ClientsPaused {
+        /// Where.
+        instance: InstanceName,
+        /// What is held back.
+        paused: Paused,
+    },
     /// The server loads its data.
     Loading {
         /// Which.
+        instance: InstanceName,
+    },
+    /// Its data directory does not answer: what is on it is not known, and no server starts from it meanwhile.
+    DiskSilent {
+        /// Whose.
         instance: InstanceName,
     },
     /// Down by the user's wish.
@@ -135,6 +211,13 @@ pub enum Waiting {
         /// Which.
         slots: SlotSet,
     },
+    /// Slots that a shard's primary itself does not hold for its own, whatever the others believe: it serves none of their keys.
+    SlotsDisowned {
+        /// The primary.
+        instance: InstanceName,
+        /// Which slots.
+        slots: SlotSet,
+    },
     /// A shard has fewer replicas in sync than wanted.
     ReplicasMissing {
         /// Which.
@@ -143,6 +226,9 @@ pub enum Waiting {
         in_sync: u32,
         /// Wanted.
         wanted: u32,
+        /// What is wrong with those that are not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        causes: Vec<ReplicaCause>,
     },
     /// A replica shares its primary's zone (law 7).
     ZoneShared {
@@ -156,6 +242,13 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// Clients are sent to it by a name that leads nowhere, or elsewhere, since it came to be.
+    NameUnknown {
+        /// Which.
+        instance: InstanceName,
+        /// Its name.
+        host: String,
+    },
     /// Losing this zone would lose the majority of primaries (law 7).
     ZoneMajority {
         /// The zone.
@@ -164,6 +257,11 @@ pub enum Waiting {
         primaries: usize,
         /// All.
         of: usize,
+    },
+    /// No node is in this zone any more: its instances have no place to come back to.
+    ZoneWithoutNodes {
+        /// The zone.
+        zone: ZoneName,
     },
     /// A server's view differs: it has not learned of the change yet, or cannot.
     ViewDiffers {
@@ -261,10 +359,40 @@ pub enum Waiting {
         /// Which.
         directives: Vec<String>,
     },
+    /// Directives that the server program does not take: the server runs with what it had, and would start with what worked last.
+    ConfigInvalid {
+        /// Where.
+        instance: InstanceName,
+        /// Which, and why.
+        directives: Vec<InvalidDirective>,
+    },
+    /// Directives that nobody ordered have another value than the server program gives them; a restart would undo them.
+    ConfigByHand {
+        /// Where.
+        instance: InstanceName,
+        /// Which.
+        directives: Vec<String>,
+    },
+    /// The wanted password cannot be used: the server keeps the one it has, and would not start without.
+    PasswordUnusable {
+        /// Whose.
+        instance: InstanceName,
+        /// Why.
+        why: PasswordFault,
+    },
     /// The server cannot write its data: disk full or failing.
     PersistenceFailing {
         /// Where.
         instance: InstanceName,
+    },
+    /// A primary cannot write its data, and refuses writes or is about to; a replica of it can.
+    SwitchoverHelps {
+        /// The shard.
+        shard: ShardName,
+        /// The primary.
+        primary: InstanceName,
+        /// Who could take over.
+        to: InstanceName,
     },
     /// `cluster_state` is not ok there.
     ClusterStateFail {
@@ -273,6 +401,16 @@ pub enum Waiting {
     },
     /// Nobody watches the cluster.
     NoSupervisor,
+    /// Instances cannot be given what they run on.
+    NotProvisioned {
+        /// What was said.
+        why: String,
+    },
+    /// The definition of the kind on Kubernetes is older than the operator: it takes less than there is to tell.
+    DefinitionOlder {
+        /// What it does not take.
+        fields: Vec<String>,
+    },
     /// The state cannot be stored.
     StoreFailed {
         /// What the store said.
@@ -309,7 +447,13 @@ impl Waiting {
 
     /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })
+        matches!(
+            self,
+            Self::SlotsUnserved { .. }
+                | Self::SlotsDisowned { .. }
+                | Self::NoPrimary { .. }
+                | Self::NoQuorum { .. }
+        )
     }
 }
 
@@ -324,9 +468,53 @@ impl fmt::Display for Waiting {
         match self {
             Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent is {}", why.0),
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
+            Self::NotMade { kind, name, why, .. } => write!(f, "{kind} {name} cannot be made: {why}"),
+            Self::NotOurs { kind, name, .. } => write!(
+                f,
+                "{kind} {name} was not made by Valkeeper for this cluster and is left as it is: rename or remove it"
+            ),
+            Self::Leaving { kind, name, .. } => {
+                write!(f, "{kind} {name} is of a RedisCluster of this name that was deleted, and will go")
+            }
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
+            Self::Busy { instance } => write!(
+                f,
+                "{instance}: busy with a script or a function, and refuses all other commands; `SCRIPT KILL` or \
+                 `FUNCTION KILL` ends one that has written nothing"
+            ),
+            Self::CommandsHeldBack { instance } => write!(
+                f,
+                "{instance}: takes connections and carries out no command: `CLIENT PAUSE … ALL`, or more load than it can bear"
+            ),
+            Self::RightMissing { instance, command } => write!(
+                f,
+                "{instance}: its user `default` has no right to `{command}`, so that nothing is known of it: \
+                 `ACL SETUSER default +{command}`"
+            ),
+            Self::LookRefused { instance, said } => {
+                write!(f, "{instance}: the server runs, but does not let itself be looked at: {said}")
+            }
+            Self::ClientsKeptOut { instance, why } => write!(f, "{instance}: {why}"),
+            Self::ClientsPaused { instance, paused: Paused::Writes } => write!(
+                f,
+                "{instance}: a `CLIENT PAUSE` holds writes back; `CLIENT UNPAUSE` there lets them go"
+            ),
+            Self::ClientsPaused { instance, paused: Paused::All } => {
+                write!(f, "{instance}: a `CLIENT PAUSE` holds all clients back until its time is over")
+            }
+            Self::SlotsDisowned { instance, slots } => write!(
+                f,
+                "{instance}: does not serve slots {slots}, which are its shard's: it says itself that it does not own them"
+            ),
+            Self::SwitchoverHelps { shard, primary, to } => write!(
+                f,
+                "{shard}: {primary} cannot write its data to disk, {to} can: `valkeeper switchover {shard}`"
+            ),
             Self::Loading { instance } => write!(f, "{instance}: the server is loading its data"),
+            Self::DiskSilent { instance } => {
+                write!(f, "{instance}: its disk does not answer; what waits for it goes on when it does")
+            }
             Self::Fenced { instance } => {
                 write!(f, "{instance}: fenced; `valkeeper unfence {instance}` lets it run again")
             }
@@ -374,7 +562,7 @@ impl fmt::Display for Waiting {
                     "{instance}: its nodes.conf is lost and no other instance answers that could tell the topology"
                 )
             }
-            Self::NoPrimary { shard } => write!(f, "{shard}: no primary serves its slots"),
+            Self::NoPrimary { shard } => write!(f, "{shard}: no primary is seen to serve its slots"),
             Self::FailingOver { shard } => write!(f, "{shard}: failing over"),
             Self::SwitchingOver { shard } => write!(f, "{shard}: switching over"),
             Self::NoQuorum { alive, needed } => {
@@ -386,8 +574,11 @@ impl fmt::Display for Waiting {
             Self::SlotsUnserved { slots } => {
                 write!(f, "slots {slots} are not served according to a majority of instances")
             }
-            Self::ReplicasMissing { shard, in_sync, wanted } => {
-                write!(f, "{shard}: {in_sync} of {wanted} replicas in sync")
+            Self::ReplicasMissing { shard, in_sync, wanted, causes } => {
+                write!(f, "{shard}: {in_sync} of {wanted} replicas in sync")?;
+                causes
+                    .iter()
+                    .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
             }
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {
@@ -396,11 +587,18 @@ impl fmt::Display for Waiting {
                     "{instance}: its name does not lead to its address yet; no role is switched to it for zones"
                 )
             }
+            Self::NameUnknown { instance, host } => write!(
+                f,
+                "{instance}: clients are sent to {host}, which does not lead there: is that the DNS domain of this Kubernetes?"
+            ),
             Self::ZoneMajority { zone, primaries, of } => {
                 write!(
                     f,
                     "zone {zone} holds {primaries} of {of} primaries: losing it would lose the majority"
                 )
+            }
+            Self::ZoneWithoutNodes { zone } => {
+                write!(f, "no node is in zone {zone} any more: what runs there has no place to come back to")
             }
             Self::ViewDiffers { instance } => {
                 write!(f, "{instance}: has not learned the current topology yet")
@@ -446,6 +644,22 @@ impl fmt::Display for Waiting {
                 "{instance}: {} can only change by a restart: `valkeeper restart {instance}`",
                 directives.join(", ")
             ),
+            Self::ConfigInvalid { instance, directives } => write!(
+                f,
+                "{instance}: the server does not take the configuration: {}; it keeps what it has: correct the manifest",
+                crate::trial::list(directives)
+            ),
+            Self::ConfigByHand { instance, directives } => write!(
+                f,
+                "{instance}: {} set by hand: a restart undoes it; write it into spec.redis to keep it",
+                directives.join(", ")
+            ),
+            Self::PasswordUnusable { instance, why } => {
+                write!(
+                    f,
+                    "{instance}: the wanted password cannot be used: {why}; the server keeps the one it has"
+                )
+            }
             Self::PersistenceFailing { instance } => {
                 write!(
                     f,
@@ -454,6 +668,12 @@ impl fmt::Display for Waiting {
             }
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
             Self::NoSupervisor => f.write_str("no supervisor runs: `valkeeper up FILE` starts one"),
+            Self::NotProvisioned { why } => write!(f, "instances cannot be given what they run on: {why}"),
+            Self::DefinitionOlder { fields } => write!(
+                f,
+                "the definition of RedisCluster is older than the operator and does not take {}: apply the new one",
+                fields.join(", ")
+            ),
             Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
         }
     }

@@ -1,7 +1,9 @@
 //! The directives a server runs with. Rendered from the layout only (law 5).
 
-use std::collections::BTreeMap;
-use valkeeper_model::{Persistence, ServerConfig};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use valkeeper_model::spec::{is_reserved, parse_engine_bytes};
+use valkeeper_model::{InstanceName, MaxMemoryPolicy, Persistence, ServerConfig};
 
 /// A directive and its value, as `CONFIG SET` and the configuration file take them.
 pub type Directive = (String, String);
@@ -14,7 +16,10 @@ pub type Directive = (String, String);
 /// - `cluster-replica-validity-factor 0`: an old copy is better than none when the engine is on its own.
 /// - `cluster-require-full-coverage no`: a dead shard must not stop the others.
 /// - `cluster-config-save-behavior best-effort` (9.1): a full disk must not end the server at the next vote.
+/// - `replica-read-only yes`, `min-replicas-max-lag 10`: the defaults, spelled out because a server on which somebody has changed them
+///   loses writes: they are put back like everything here.
 /// - `repl-diskless-sync-delay 0`: the default 5 s delays every full sync.
+/// - `lua-time-limit`, which is `busy-reply-threshold` from 7.0 on: a server with a long script says BUSY before its silence counts.
 /// - `shutdown-on-sigterm`: the default: agents hand over before they stop.
 pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
@@ -50,6 +55,11 @@ pub fn directives(config: &ServerConfig) -> Vec<Directive> {
         set("maxmemory-policy", policy.to_string());
     }
     set(MIN_REPLICAS, config.min_sync_replicas.to_string());
+    set(MAX_LAG, "10".to_owned());
+    set("replica-read-only", "yes".to_owned());
+    if !config.directives.contains_key(BUSY_AFTER_NOW) {
+        set(BUSY_AFTER, busy_after_ms(config).to_string());
+    }
     for (name, value) in &config.directives {
         set(name, value.clone());
     }
@@ -65,6 +75,17 @@ const SAVE_POINTS: &str = "3600 1 300 100 60 10000";
 fn backlog_bytes(config: &ServerConfig) -> u64 {
     const MIB: u64 = 1024 * 1024;
     config.max_memory.map_or(64 * MIB, |limit| (limit / 16).clamp(MIB, 256 * MIB))
+}
+
+/// After how long a script makes the server say BUSY, milliseconds: the name that all engines know, and the newer one.
+const BUSY_AFTER: &str = "lua-time-limit";
+const BUSY_AFTER_NOW: &str = "busy-reply-threshold";
+/// The engine's own.
+const BUSY_AFTER_MS: u64 = 5_000;
+
+/// A server that says BUSY lives; one that has been silent for too long is killed. So BUSY comes long before that.
+fn busy_after_ms(config: &ServerConfig) -> u64 {
+    (config.unresponsive_after_ms / 2).clamp(1, BUSY_AFTER_MS)
 }
 
 /// Gives a directive that is among them another value.
@@ -99,7 +120,157 @@ pub fn refusing_writes(mut directives: Vec<Directive>) -> Vec<Directive> {
     directives
 }
 
+/// Directives of ours that an older engine may lack: left out there.
+pub fn may_be_lacking(name: &str) -> bool {
+    name == "cluster-config-save-behavior"
+}
+
 /// Has this directive a part in [`refusing_writes`]?
 pub fn refuses_writes(name: &str) -> bool {
     name == MIN_REPLICAS || name == MAX_LAG
 }
+
+/// A server that holds more than the memory limit that is wanted: the limit takes effect at once.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AboveLimit {
+    /// Which.
+    pub instance: InstanceName,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes allowed from then on.
+    pub limit: u64,
+    /// Are keys evicted until it fits, rather than writes refused?
+    pub evicts: bool,
+}
+
+impl fmt::Display for AboveLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, used, limit, evicts } = self;
+        let follows = if *evicts { "keys would be evicted at once" } else { "every write would be refused" };
+        write!(f, "{instance} uses {used} bytes, more than the {limit} of maxmemory: {follows}")
+    }
+}
+
+/// Which servers hold more than the limit of this configuration, by what they use.
+pub fn above_limit(config: &ServerConfig, used: &BTreeMap<InstanceName, u64>) -> Vec<AboveLimit> {
+    let all = directives(config);
+    let value = |wanted: &str| all.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let Some(limit) = value("maxmemory").and_then(parse_engine_bytes).filter(|limit| *limit > 0) else {
+        return Vec::new();
+    };
+    let evicts =
+        value("maxmemory-policy").is_some_and(|policy| policy != MaxMemoryPolicy::NoEviction.as_str());
+    used.iter()
+        .filter(|(_, used)| **used > limit)
+        .map(|(instance, used)| AboveLimit { instance: instance.clone(), used: *used, limit, evicts })
+        .collect()
+}
+
+/// Directives that belong to one run of one server, or that others look after: where its files are, its role, its password.
+const OF_THE_RUN: &[&str] = &[
+    "dir",
+    "dbfilename",
+    "appendfilename",
+    "appenddirname",
+    "logfile",
+    "pidfile",
+    "unixsocket",
+    "unixsocketperm",
+    "daemonize",
+    "supervised",
+    "protected-mode",
+    "cluster-enabled",
+    "cluster-config-file",
+    "cluster-port",
+    "replicaof",
+    "slaveof",
+    "requirepass",
+    "masterauth",
+    "primaryauth",
+    "save",
+    "appendonly",
+];
+
+/// What a server shows of its whole configuration, beside what it should show.
+#[derive(Debug, Clone, Copy)]
+pub struct Showing<'a> {
+    /// What it shows.
+    pub shown: &'a BTreeMap<String, String>,
+    /// What the same program shows that was started with what is ordered; `None` while that is not known.
+    pub expected: Option<&'a BTreeMap<String, String>>,
+    /// What is ordered. These directives are compared elsewhere: a server shows them in another form.
+    pub wanted: &'a [Directive],
+    /// What comes from where the server runs.
+    pub own: &'a [Directive],
+    /// Directives that Valkeeper has set in this run, when it was started or since.
+    pub ours: &'a BTreeSet<String>,
+}
+
+/// Where a server's configuration strays from what it should be, besides what is ordered.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Strays {
+    /// Ordered once and not any more: to be set to what the program gives them.
+    pub dropped: Vec<Directive>,
+    /// Reserved for Valkeeper and changed by somebody: to be set back.
+    pub altered: Vec<Directive>,
+    /// Ordered once and not any more, while it is not known what the program gives them.
+    pub open: Vec<String>,
+    /// Nobody ordered them, and somebody has set them: told, and left alone.
+    pub by_hand: Vec<String>,
+}
+
+/// Finds what strays.
+pub fn strays(showing: Showing<'_>) -> Strays {
+    let ordered: BTreeSet<String> = showing.wanted.iter().map(|(name, _)| current_name(name)).collect();
+    let own: BTreeMap<&str, &str> =
+        showing.own.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut strays = Strays::default();
+    for (name, shown) in showing.shown {
+        // A second name of an ordered directive shows what was ordered.
+        if ordered.contains(&current_name(name)) || OF_THE_RUN.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(expected) = showing.expected else {
+            if showing.ours.contains(name) && !own.contains_key(name.as_str()) {
+                strays.open.push(name.clone());
+            }
+            continue;
+        };
+        let right = own.get(name.as_str()).copied().or_else(|| expected.get(name).map(String::as_str));
+        let Some(right) = right.filter(|right| right != shown) else { continue };
+        let back = || (name.clone(), right.to_owned());
+        if is_reserved(name) {
+            strays.altered.push(back());
+        } else if showing.ours.contains(name) {
+            strays.dropped.push(back());
+        } else {
+            strays.by_hand.push(name.clone());
+        }
+    }
+    // What is being set back may have a second name that nobody ordered.
+    if !strays.dropped.is_empty() || !strays.altered.is_empty() {
+        strays.by_hand.clear();
+    }
+    strays
+}
+
+/// The name without the former word for a replica and a primary, which engines still show beside the current one.
+fn current_name(name: &str) -> String {
+    name.replace("slave", "replica").replace("master", "primary")
+}
+
+/// May so many bytes be published to every client that listens to all channels, without the limit on what waits for a client
+/// ending its connection? `limits` is the value of `client-output-buffer-limit`; what cannot be read there allows nothing.
+pub fn may_publish(limits: &str, bytes: u64) -> bool {
+    // As much again waits behind it without harm.
+    let needed = bytes.saturating_mul(4);
+    let words: Vec<&str> = limits.split_whitespace().collect();
+    let classes = words.chunks_exact(4).find(|class| class[0].eq_ignore_ascii_case("pubsub"));
+    let Some([_, hard, soft, _]) = classes else { return false };
+    [hard, soft].iter().all(|limit| limit.parse::<u64>().is_ok_and(|limit| limit == 0 || limit >= needed))
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -8,8 +8,9 @@ use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{
-    Activity, InstanceName, InstanceReport, Link, NodeId, Observed, Phase, Report, Role, ServerView,
-    ShardReport, SlotSet, Topology, Waiting,
+    Activity, AgentReport, DiskAccess, InstanceName, InstanceReport, Link, LookRefused, NodeId, Observed,
+    Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport, SlotSet,
+    Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -44,7 +45,10 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     let no_flaw = |reason: &Waiting| {
         matches!(
             reason,
-            Waiting::ZoneMajority { .. } | Waiting::ZoneShared { .. } | Waiting::NameElsewhere { .. }
+            Waiting::ZoneMajority { .. }
+                | Waiting::ZoneShared { .. }
+                | Waiting::NameElsewhere { .. }
+                | Waiting::ConfigByHand { .. }
         )
     };
     let healthy = waiting.iter().all(no_flaw);
@@ -117,6 +121,9 @@ fn judge_instance(
             return waiting.push(Waiting::AgentUnknown { instance: name(), why });
         }
     };
+    if report.disk == DiskAccess::Silent {
+        waiting.push(Waiting::DiskSilent { instance: name() });
+    }
     if instance.instance.fenced {
         waiting.push(Waiting::Fenced { instance: name() });
     } else if let Some(reason) = &report.waiting {
@@ -124,22 +131,58 @@ fn judge_instance(
     } else if report.is_down() {
         waiting.push(Waiting::InstanceDown { instance: name() });
     }
+    if let Some(why) = &report.password {
+        waiting.push(Waiting::PasswordUnusable { instance: name(), why: why.clone() });
+    }
     if instance.name_leads_elsewhere {
         waiting.push(Waiting::NameElsewhere { instance: name() });
     }
     if report.generation < sight.layout.generation {
         waiting.push(Waiting::OldOrder { instance: name() });
     }
+    if let Some(refused) = look_refused(instance.name, report) {
+        waiting.push(refused);
+    }
     match &report.server {
         Observed::Unknown(valkeeper_model::Unseen::Loading) => {
             waiting.push(Waiting::Loading { instance: name() });
         }
         Observed::Known(view) => judge_view(sight, instance, view, flaws.of(view), waiting),
-        Observed::Unknown(why) if !report.is_down() => {
+        Observed::Unknown(why) if !report.is_down() && report.look_refused.is_none() => {
             waiting.push(Waiting::ServerUnknown { instance: name(), why: (*why).into() });
         }
         Observed::Unknown(_) => {}
     }
+}
+
+/// Why a server that lives does not let itself be looked at.
+fn look_refused(name: &InstanceName, report: &AgentReport) -> Option<Waiting> {
+    let instance = name.clone();
+    Some(match report.look_refused.clone()? {
+        LookRefused::Busy => Waiting::Busy { instance },
+        LookRefused::HeldBack => Waiting::CommandsHeldBack { instance },
+        LookRefused::RightMissing { command } => Waiting::RightMissing { instance, command },
+        LookRefused::Other { said } => Waiting::LookRefused { instance, said },
+    })
+}
+
+/// Why nothing is known of an instance's server, or why it does not do what it is there for, though it runs. `None` if no such thing is
+/// known.
+pub fn hindrance(instance: &InstanceSight<'_>) -> Option<Waiting> {
+    let report = instance.report?;
+    look_refused(instance.name, report).or_else(|| paused(instance)).or_else(|| match &report.server {
+        Observed::Unknown(why) if !report.is_down() => {
+            Some(Waiting::ServerUnknown { instance: instance.name.clone(), why: (*why).into() })
+        }
+        Observed::Known(_) | Observed::Unknown(_) => None,
+    })
+}
+
+/// Does somebody's `CLIENT PAUSE` hold back what a server is there for? Its agent holds writes itself while it hands over.
+pub fn paused(instance: &InstanceSight<'_>) -> Option<Waiting> {
+    let ours = instance.report?.activity == Activity::HandingOver;
+    let paused = instance.view()?.clients.paused.filter(|_| !ours)?;
+    Some(Waiting::ClientsPaused { instance: instance.name.clone(), paused })
 }
 
 fn judge_view(
@@ -166,11 +209,21 @@ fn judge_view(
     if view.persistence_failing {
         waiting.push(Waiting::PersistenceFailing { instance: name() });
     }
+    if let Some(why) = view.clients.access.clone() {
+        waiting.push(Waiting::ClientsKeptOut { instance: name(), why });
+    }
+    waiting.extend(paused(instance));
     if !view.config_drift.is_empty() {
         waiting.push(Waiting::ConfigDiffers { instance: name(), directives: view.config_drift.clone() });
     }
-    if !view.config_refused.is_empty() {
+    if !view.config_invalid.is_empty() {
+        // A restart would not bring what is refused beside it.
+        waiting.push(Waiting::ConfigInvalid { instance: name(), directives: view.config_invalid.clone() });
+    } else if !view.config_refused.is_empty() {
         waiting.push(Waiting::RestartNeeded { instance: name(), directives: view.config_refused.clone() });
+    }
+    if !view.config_by_hand.is_empty() {
+        waiting.push(Waiting::ConfigByHand { instance: name(), directives: view.config_by_hand.clone() });
     }
     for failed in &view.failed {
         if let Some(of) = sight.members.get(failed) {
@@ -196,7 +249,16 @@ fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Wait
     let in_sync = u32::try_from(in_sync).unwrap_or(u32::MAX);
     let wanted = sight.layout.replicas_per_shard;
     if in_sync < wanted {
-        waiting.push(Waiting::ReplicasMissing { shard: shard.name.clone(), in_sync, wanted });
+        let shard_name = shard.name.clone();
+        let causes = replica_causes(&primary, shard);
+        waiting.push(Waiting::ReplicasMissing { shard: shard_name, in_sync, wanted, causes });
+    }
+    if let Some(slots) = disowned(&primary, shard) {
+        waiting.push(Waiting::SlotsDisowned { instance: primary.name.clone(), slots });
+    }
+    if let Some(to) = writes_where_primary_cannot(&primary, shard) {
+        let (shard, primary) = (shard.name.clone(), primary.name.clone());
+        waiting.push(Waiting::SwitchoverHelps { shard, primary, to: to.name.clone() });
     }
     let others = shard.instances.iter().filter(|other| other.name != primary.name);
     if sight.layout.zones == valkeeper_model::ZonePolicy::Required {
@@ -214,6 +276,59 @@ pub fn in_sync(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool
         && behind.replication.link() == Some(Link::Up)
         && behind.replication.replid == ahead.replication.replid
         && behind.primary() == Some(primary.instance.node_id)
+}
+
+/// What is wrong with each instance of a shard that is not in sync.
+fn replica_causes(primary: &InstanceSight<'_>, shard: &ShardSight<'_>) -> Vec<ReplicaCause> {
+    let missing = shard.instances.iter().filter(|one| one.name != primary.name && !in_sync(primary, one));
+    missing
+        .map(|one| ReplicaCause { instance: one.name.clone(), fault: replica_fault(primary, one) })
+        .collect()
+}
+
+/// One full copy is how a replica begins. With another it has already failed once.
+const COPIES_IN_VAIN: u64 = 3;
+
+fn replica_fault(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> ReplicaFault {
+    let Some(view) = replica.view() else {
+        let down = replica.report.is_some_and(AgentReport::is_down);
+        return if down { ReplicaFault::Down } else { ReplicaFault::Unknown };
+    };
+    if view.primary() != Some(primary.instance.node_id) {
+        return ReplicaFault::FollowsAnother;
+    }
+    let copies = primary.view().and_then(|view| view.full_syncs).filter(|copies| *copies >= COPIES_IN_VAIN);
+    match (view.replication.link(), copies) {
+        (None, _) => ReplicaFault::FollowsAnother,
+        (Some(Link::Up), _) if view.replication.replid == ReplicationId::NONE => ReplicaFault::NoPsync,
+        (Some(Link::Up), _) => ReplicaFault::OtherHistory,
+        (Some(_), Some(copies)) => ReplicaFault::CopiedInVain { copies },
+        (Some(Link::Syncing), None) => ReplicaFault::Copying,
+        (Some(Link::Lost), None) => ReplicaFault::LinkLost,
+        (Some(Link::NeverUp), None) => ReplicaFault::NeverLinked,
+    }
+}
+
+/// Slots of the shard that its primary does not hold for its own. The owner decides whether it serves a key, not the majority.
+fn disowned(primary: &InstanceSight<'_>, shard: &ShardSight<'_>) -> Option<SlotSet> {
+    let missing = shard.shard.slots.minus(primary.view()?.slots()?);
+    Some(missing).filter(|slots| !slots.is_empty())
+}
+
+/// A replica that can write its data to disk and could take over from a primary that cannot.
+pub fn writes_where_primary_cannot<'a>(
+    primary: &InstanceSight<'_>,
+    shard: &ShardSight<'a>,
+) -> Option<InstanceSight<'a>> {
+    if !primary.view()?.persistence_failing {
+        return None;
+    }
+    let sound = |one: &&InstanceSight<'a>| {
+        !one.instance.fenced
+            && in_sync(primary, one)
+            && one.view().is_some_and(|view| !view.persistence_failing)
+    };
+    shard.instances.iter().find(sound).copied()
 }
 
 fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
-use valkeeper_model::{AgentOrder, Epoch, Member, NodeId, Role, SlotSet, Topology};
+use valkeeper_model::{AgentOrder, Epoch, Member, NodeId, Role, SlotSet, Topology, TopologyNode};
 
 const SHARD_ID: &str = "shard-id";
 
@@ -56,6 +56,8 @@ pub fn rebuilt(
         current_epoch = current_epoch.max(own.current_epoch);
         last_vote_epoch = own.last_vote_epoch;
     }
+    // Who is to be followed is a primary, whatever the topology has not heard of yet.
+    let own_slots = order.myself().and_then(|me| topology.get(&me.node_id)).map(|node| node.slots.clone());
     let nodes = order.members.iter().map(|(name, member)| {
         let known = topology.get(&member.node_id);
         let mut line = blank_line(member, known.map_or(Role::Replica, |node| node.role));
@@ -65,6 +67,13 @@ pub fn rebuilt(
             line.config_epoch = node.config_epoch;
         } else {
             line.primary = Some(member.founder).filter(|founder| *founder != member.node_id);
+        }
+        if part == Part::ReplicaOf(member.node_id) {
+            line.flags.role = Some(Role::Primary);
+            line.primary = None;
+            if line.slots.is_empty() {
+                line.slots = own_slots.clone().unwrap_or_else(SlotSet::empty);
+            }
         }
         if *name == order.instance {
             line.flags.myself = true;
@@ -79,6 +88,18 @@ pub fn rebuilt(
         line
     });
     NodesConf { nodes: nodes.collect(), vars: Some(Vars { current_epoch, last_vote_epoch }) }
+}
+
+/// What a nodes.conf says, as a topology.
+pub fn topology(conf: &NodesConf) -> Topology {
+    let node = |line: &NodeLine| TopologyNode {
+        role: line.flags.role.unwrap_or(Role::Replica),
+        primary: line.primary,
+        slots: line.slots.clone(),
+        config_epoch: line.config_epoch,
+        address: line.address.clone(),
+    };
+    conf.nodes.iter().map(|line| (line.id, node(line))).collect()
 }
 
 /// The same file with the members' addresses of today; `None` if they are in it already. Servers that all come back at new

@@ -38,10 +38,13 @@ fn report(
         process,
         disk_role,
         has_data,
+        disk: valkeeper_model::DiskAccess::Answers,
         copy: None,
         server,
         activity: Activity::Watching,
         waiting: None,
+        password: None,
+        look_refused: None,
     }
 }
 
@@ -112,7 +115,9 @@ fn who_was_replaced_by_us_is_not_followed() {
     };
     assert_eq!(back(8, Claim::OwnFile, true), Comeback::AsPrimary);
     assert_eq!(back(8, Claim::OwnFile, false), Comeback::Wait(Hold::CopyOn(name(1))));
-    assert_eq!(back(8, Claim::ToldByOthers, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
+    // It follows us as soon as it is told, and two that follow each other never serve: its copy is judged when it is a replica.
+    assert_eq!(back(8, Claim::ToldByOthers, true), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(7, Claim::ToldByOthers, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
     assert_eq!(back(7, Claim::OwnFile, true), Comeback::AsReplicaOf(Box::new(primary)));
 }
 

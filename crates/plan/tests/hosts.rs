@@ -1,11 +1,11 @@
 //! An agent on a host of its own, as its host sees it: what it tells its server and the others, and in which order.
 
-use std::collections::BTreeMap;
+mod fleet;
+
+use fleet::{address, id, name, order, view};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, ClusterId, Epoch, Generation, Happened, Incarnation,
-    InstanceName, Link, Member, Millis, NodeId, Offset, Part, Persistence, Replication, ReplicationId, Role,
-    Run, ServerConfig, ServerView, ShardId, ShardName, SlotRange, SlotSet, TopologyNode, Unseen, Waiting,
+    Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::config::MIN_REPLICAS;
@@ -13,68 +13,6 @@ use valkeeper_plan::nodes_conf;
 use valkeeper_plan::safety::copy::DataFiles;
 use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
-
-fn name(n: u8) -> InstanceName {
-    format!("c-{n}").parse().expect("a name")
-}
-
-fn id(n: u8) -> NodeId {
-    NodeId::from_bytes([n + 1; 20])
-}
-
-fn address(n: u8) -> Address {
-    let port = 7_000 + u16::from(n);
-    Address { ip: [127, 0, 0, 1].into(), port, bus_port: port + 10_000 }
-}
-
-fn slots(shard: u8) -> SlotSet {
-    let first = u16::from(shard) * 10;
-    format!("{first}-{}", first + 9).parse::<SlotRange>().into_iter().collect()
-}
-
-/// c-0, c-1 and c-2 are primaries, c-3, c-4 and c-5 their replicas.
-fn order(to: u8) -> AgentOrder {
-    let member = |n: u8| Member {
-        shard: ShardName::nth(u32::from(n % 3)),
-        shard_id: ShardId::from_bytes([n % 3 + 1; 20]),
-        node_id: id(n),
-        address: Some(address(n)),
-        founding_slots: if n < 3 { slots(n) } else { SlotSet::empty() },
-        founder: id(n % 3),
-    };
-    AgentOrder {
-        generation: Generation(2),
-        cluster: ClusterId::from_bytes([7; 20]),
-        instance: name(to),
-        run: Run::Up,
-        formed: true,
-        config: ServerConfig {
-            node_timeout_ms: 15_000,
-            unresponsive_after_ms: 5_000,
-            persistence: Persistence::Aof,
-            max_memory: None,
-            max_memory_policy: None,
-            min_sync_replicas: 0,
-            directives: BTreeMap::new(),
-        },
-        members: Arc::new((0..6).map(|n| (name(n), member(n))).collect()),
-        whereabouts: None,
-    }
-}
-
-fn view(of: u8) -> ServerView {
-    let node = |n: u8| TopologyNode {
-        role: if n < 3 { Role::Primary } else { Role::Replica },
-        primary: (n >= 3).then(|| id(n - 3)),
-        slots: if n < 3 { slots(n) } else { SlotSet::empty() },
-        config_epoch: Epoch(u64::from(n % 3) + 1),
-        address: Some(address(n)),
-    };
-    let part = if of < 3 { Part::Primary { replicas: Vec::new() } } else { Part::Replica { link: Link::Up } };
-    let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
-    let topology = Arc::new((0..6).map(|n| (id(n), node(n))).collect());
-    ServerView { keys: 1, memory_bytes: 1, ..ServerView::well(id(of), "9.1.2", replication, topology) }
-}
 
 /// What the others answer to a beat.
 type Others = fn(&InstanceName) -> Result<Answer, AskFailed>;

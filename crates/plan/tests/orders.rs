@@ -5,8 +5,10 @@ mod ordered;
 use ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Ask, Generation, InstanceName, Millis, Observation, Observed, Unseen,
+    AgentOrder, AgentReport, Ask, Generation, InstanceName, Millis, Observation, Observed, Request, Unseen,
+    Waiting,
 };
+use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
 use valkeeper_plan::nodes_conf;
 
@@ -174,4 +176,46 @@ fn a_cluster_whose_layout_vanished_is_not_founded_again() {
         _ => None,
     });
     assert_eq!(stored.expect("a commit").instances, layout.instances);
+}
+
+/// A place that cannot be given keeps nobody from looking: primaries die meanwhile, and users ask.
+#[test]
+fn a_platform_that_fails_keeps_nobody_from_looking() {
+    let (mut controller, given) = ordered(|_| ());
+    let seen = || Observation {
+        at: Millis(1),
+        instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
+        names_elsewhere: BTreeSet::new(),
+    };
+    controller.handle(Millis(1), Event::Observed(seen()));
+    let looks = |commands: &[Command]| commands.iter().any(|one| matches!(one, Command::Observe { .. }));
+    let told = |commands: &[Command]| {
+        let reports = commands.iter().filter_map(|one| match one {
+            Command::Publish(report) => Some(report),
+            _ => None,
+        });
+        reports.flat_map(|report| &report.waiting).any(|one| matches!(one, Waiting::NotProvisioned { .. }))
+    };
+    controller.handle(Millis(2), Event::Moved);
+    for round in 0..3 {
+        let now = Millis(10_000 * (round + 1));
+        let failed = controller.handle(now, Event::Provisioned(Err("no room".to_owned())));
+        assert!(looks(&failed), "{failed:?}");
+        let request = Request::Restart { instance: name(3) };
+        controller.handle(now, Event::Asked { token: Token(round), request });
+        let mut commands = controller.handle(now, Event::Observed(seen()));
+        assert_eq!(told(&commands), round == 0, "{commands:?}");
+        // It was asked after that look had begun, and is answered after the next.
+        let again = controller.wake_at().expect("it goes on");
+        assert!(again > now, "not without a pause");
+        commands = controller.handle(again, Event::Tick);
+        assert!(commands.iter().any(|one| matches!(one, Command::Provision(_))), "{commands:?}");
+    }
+    let now = Millis(50_000);
+    controller.handle(now, Event::Provisioned(Err("no room".to_owned())));
+    let commands = controller.handle(now, Event::Observed(seen()));
+    assert!(
+        commands.iter().any(|one| matches!(one, Command::Answer { .. } | Command::Tell { .. })),
+        "{commands:?}"
+    );
 }

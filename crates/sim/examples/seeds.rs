@@ -1,6 +1,7 @@
-//! Runs seeds: `seeds FIRST COUNT`; one with its transcript: `seeds SEED transcript`; one with only those faults that are needed
+//! Runs seeds on all cores: `seeds FIRST COUNT`; one with its transcript: `seeds SEED transcript`; one with only those faults that are needed
 //! to break the law: `seeds SEED minimise`; a script of tests/scenarios: `seeds play FILE`. Started by `cargo xtask sim`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use valkeeper_sim::faults::Fault;
 use valkeeper_sim::{Fleet, Setup};
@@ -61,24 +62,63 @@ fn show(setup: Setup) -> std::process::ExitCode {
     if outcome.broken.is_some() { std::process::ExitCode::FAILURE } else { std::process::ExitCode::SUCCESS }
 }
 
-fn many(first: u64, count: u64) -> std::process::ExitCode {
-    let begun = Instant::now();
-    let (mut failed, mut happenings, mut slowest, mut acknowledged, mut excused) = (0u64, 0, 0, 0, 0);
-    for seed in first..first + count {
+/// What became of all seeds so far.
+#[derive(Default)]
+struct Sum {
+    failed: u64,
+    happenings: u64,
+    slowest_ms: u64,
+    acknowledged: usize,
+    excused: usize,
+}
+
+/// Runs the next seed until there is none.
+fn work(first: u64, count: u64, begun: &AtomicU64) -> Sum {
+    let mut sum = Sum::default();
+    loop {
+        let nth = begun.fetch_add(1, Ordering::Relaxed);
+        if nth >= count {
+            return sum;
+        }
+        let seed = first.wrapping_add(nth);
         let outcome = valkeeper_sim::run(seed);
-        happenings += outcome.happenings;
-        acknowledged += outcome.acknowledged;
-        excused += outcome.excused;
-        slowest = slowest.max(outcome.settled_ms);
+        sum.happenings += outcome.happenings;
+        sum.acknowledged += outcome.acknowledged;
+        sum.excused += outcome.excused;
+        sum.slowest_ms = sum.slowest_ms.max(outcome.settled_ms);
         if let Some(broken) = outcome.broken {
-            failed += 1;
+            sum.failed += 1;
             println!("seed {seed}: law {} broken at {} ms: {}", broken.law, broken.at, broken.what);
         }
     }
+}
+
+fn many(first: u64, count: u64) -> std::process::ExitCode {
+    let started = Instant::now();
+    let begun = AtomicU64::new(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let sums: Vec<Sum> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| work(first, count, &begun))).collect();
+        // A run that panics is a run that failed, with its message above.
+        let panicked = || Sum { failed: 1, ..Sum::default() };
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
+    });
+    let sum = sums.into_iter().fold(Sum::default(), |all, one| Sum {
+        failed: all.failed + one.failed,
+        happenings: all.happenings + one.happenings,
+        slowest_ms: all.slowest_ms.max(one.slowest_ms),
+        acknowledged: all.acknowledged + one.acknowledged,
+        excused: all.excused + one.excused,
+    });
     println!(
-        "{count} seeds in {:.1} s: {failed} failed; {happenings} happenings; {acknowledged} writes acknowledged, {excused} lost with an \
-         excuse; the slowest was well {slowest} ms after its last fault",
-        begun.elapsed().as_secs_f64()
+        "{count} seeds from {first} in {:.1} s: {} failed; {} happenings; {} writes acknowledged, {} lost with an excuse; the slowest \
+         was well {} ms after its last fault",
+        started.elapsed().as_secs_f64(),
+        sum.failed,
+        sum.happenings,
+        sum.acknowledged,
+        sum.excused,
+        sum.slowest_ms
     );
-    if failed > 0 { std::process::ExitCode::FAILURE } else { std::process::ExitCode::SUCCESS }
+    if sum.failed > 0 { std::process::ExitCode::FAILURE } else { std::process::ExitCode::SUCCESS }
 }

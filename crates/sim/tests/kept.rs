@@ -1,12 +1,17 @@
 //! What the simulator has found in `plan`, kept: the faults of the seed that showed it, under several seeds of everything else.
 
+use std::ops::RangeInclusive;
 use valkeeper_model::Persistence;
 use valkeeper_sim::faults::{Fault, Planned, Target, Wish};
 use valkeeper_sim::{Fleet, Setup};
 
 fn holds(shape: &Setup, faults: &[(u64, Fault)]) {
+    holds_for(1..=25, shape, faults);
+}
+
+fn holds_for(seeds: RangeInclusive<u64>, shape: &Setup, faults: &[(u64, Fault)]) {
     let last = faults.iter().map(|(at, _)| *at).max().unwrap_or_default();
-    for seed in 1..=25 {
+    for seed in seeds {
         let mut setup = Setup { seed, ..shape.clone() };
         setup.faults = faults.iter().map(|(at, fault)| Planned { at: *at, fault: *fault }).collect();
         setup.faults.push(Planned { at: last + 2_000, fault: Fault::Calm });
@@ -282,6 +287,51 @@ fn a_successor_that_is_not_seen_is_not_passed_over() {
             (17_238, Fault::AgentDies(Target::PrimaryOf(2), 1)),
         ],
     );
+}
+
+/// Seed 10428, on hosts of their own: the engine elected a replica for a lost primary; its agent, back by now, missed that by the loss of
+/// messages and had the other replica promoted, which followed the elected one already.
+#[test]
+fn who_follows_the_elected_one_is_not_promoted() {
+    holds(&Setup { own_hosts: true, ..shape(2, Persistence::Rdb, 2_000) }, &an_election_that_is_missed(500));
+}
+
+/// The same with more losses: a replica heard of the elected one by a third server first and then took its last message as a replica for
+/// news, so that it followed the lost primary again; the elected one died, and nobody could succeed it.
+#[test]
+fn a_replica_follows_the_owner_of_its_slots() {
+    let shape = Setup { own_hosts: true, ..shape(2, Persistence::Rdb, 2_000) };
+    holds_for(30..=50, &shape, &an_election_that_is_missed(700));
+}
+
+fn an_election_that_is_missed(lost: u64) -> [(u64, Fault); 7] {
+    [
+        (5_228, Fault::LoseHost(Target::PrimaryOf(2), 7_092)),
+        (5_673, Fault::CutHost(Target::ReplicaOf(0))),
+        (6_230, Fault::Crash(Target::PrimaryOf(0))),
+        (8_145, Fault::Mend),
+        (10_826, Fault::Lose(42)),
+        (15_200, Fault::Lose(lost)),
+        (19_015, Fault::Mend),
+    ]
+}
+
+/// Seed 2078502222, on hosts of their own: a new primary, wiped and dead, started as the replica of the one before, which came back
+/// at that time and was told to follow it.
+#[test]
+fn who_was_replaced_is_not_followed_by_its_wiped_successor() {
+    for node_timeout_ms in [2_000, 15_000] {
+        holds(
+            &Setup { own_hosts: true, ..shape(1, Persistence::None, node_timeout_ms) },
+            &[
+                (5_662, Fault::CutHost(Target::PrimaryOf(2))),
+                (8_602, Fault::Wipe(Target::PrimaryOf(2))),
+                (11_629, Fault::LoseHost(Target::ReplicaOf(2), 8_004)),
+                (11_781, Fault::Hang(Target::PrimaryOf(2), 16_950)),
+                (11_998, Fault::Mend),
+            ],
+        );
+    }
 }
 
 /// Seed 33999, on hosts of their own: a new primary was cut off before a second replica and the witnesses had looked again, and was

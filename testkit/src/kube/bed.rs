@@ -46,10 +46,11 @@ impl Bed {
 
     /// Installs the operator of an image, in the place of what is there.
     pub fn install_from(&self, image: &str) {
-        let args = ["kube", "manifests", "--image", image];
-        let printed = Command::new(&self.program).args(args).output().expect("the program runs");
-        let manifests = String::from_utf8(printed.stdout).expect("text");
-        self.apply_text(&manifests, &["--server-side"]);
+        for args in [&["kube", "crds"][..], &["kube", "manifests", "--image", image]] {
+            let printed = Command::new(&self.program).args(args).output().expect("the program runs");
+            let manifests = String::from_utf8(printed.stdout).expect("text");
+            self.apply_text(&manifests, &["--server-side"]);
+        }
         self.kubectl(&["-n", OPERATOR_NAMESPACE, "rollout", "status", OPERATOR, "--timeout=90s"]);
     }
 

@@ -6,6 +6,7 @@ mod creating;
 mod deaths;
 mod evictions;
 mod hosts;
+mod obstacles;
 mod operators;
 mod volumes;
 mod wishes;

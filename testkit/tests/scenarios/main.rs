@@ -3,13 +3,17 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
+mod configuration;
 mod creating;
 mod data;
 mod deaths;
+mod disks;
 mod engines;
 mod freezes;
+mod looks;
 mod neighbours;
 mod operating;
 mod repairs;
+mod stops;
 mod supervisors;
 mod trouble;

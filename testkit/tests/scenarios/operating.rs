@@ -1,7 +1,9 @@
 //! What a user does to a running cluster.
 
 use std::path::Path;
-use valkeeper_testkit::{Cluster, Manifest, Place, Traffic};
+use std::process::Stdio;
+use std::time::Duration;
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 
 fn refused(cluster: &Cluster<'_>, args: &[&str], code: i32, word: &str) {
     let said = cluster.run(args);
@@ -225,4 +227,36 @@ fn data_is_deleted_only_when_told_to() {
     cluster.must(&["delete", "--purge"]);
     cluster.check(!cluster.dir().exists(), "something is left");
     refused(&cluster, &["status"], 2, "no cluster");
+}
+
+/// Who has gone does not get what was asked for: a supervisor that did not listen finds the request when it listens again.
+#[test]
+fn a_request_whose_client_has_gone_is_not_begun() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("gone").roles_stay());
+    let (before, seen, supervisor) =
+        (cluster.status().processes(), cluster.events().len(), cluster.supervisor());
+    process::signal(supervisor, process::Signal::STOP);
+    let mut asks: Vec<_> = ["s0", "s1", "s2"]
+        .into_iter()
+        .map(|shard| {
+            let mut command = cluster.command(&["failover", shard, "--force"]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    // They have asked when they wait for the answer: their request lies in the supervisor's socket.
+    std::thread::sleep(Duration::from_secs(1));
+    for ask in &mut asks {
+        let waits = ask.try_wait().unwrap().is_none();
+        process::signal(ask.id(), process::Signal::INT);
+        let _ = ask.wait();
+        cluster.check(waits, "it was answered by nobody");
+    }
+    process::signal(supervisor, process::Signal::CONT);
+    // A request that is carried out after them: so would they have been.
+    cluster.must(&["restart", "gone-5"]);
+    let after = cluster.until_healthy().processes();
+    let changed = before.iter().filter(|one| !after.contains(one)).count();
+    cluster.check(changed == 1, &format!("{before:?} became {after:?}"));
+    cluster.check(cluster.events_since(seen, "FailedOver").is_empty(), "a primary was replaced");
 }

@@ -61,6 +61,66 @@ fn a_process_that_is_not_ours_is_never_taken_for_one() {
     traffic.finish(0);
 }
 
+/// `up` in the foreground with so many file descriptors: as many as it may take, colon, as many as it may be given.
+fn starved_up(cluster: &Cluster<'_>, limit: &str) -> std::process::Child {
+    let up = cluster.up_command(&[]);
+    let mut starved = std::process::Command::new("prlimit");
+    starved.arg(format!("--nofile={limit}")).arg(up.get_program());
+    starved.args(up.get_args().filter(|argument| *argument != "--detach"));
+    starved.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    starved.current_dir(cluster.place.path()).spawn().unwrap()
+}
+
+/// What a supervisor cannot look at, because it has no file descriptor left, is not dead: it kills nobody, promotes nobody, and says
+/// that the cluster is down only when it is.
+#[test]
+#[ignore = "long: six supervisors, one after the other"]
+fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
+    let place = Place::new();
+    let manifest = Manifest::new("starved").roles_stay().unresponsive_after("1s");
+    let cluster = Cluster::started(&place, manifest);
+    let traffic = Traffic::start(&cluster);
+    let before = cluster.status();
+    let seen = cluster.events().len();
+    cluster.kill_supervisor();
+    for limit in ["12:12", "14:14", "17:17", "20:20"] {
+        let mut supervisor = starved_up(&cluster, limit);
+        // Longer than the limit after which a silent server is killed, and than a failover takes.
+        std::thread::sleep(Duration::from_secs(3));
+        let alive = supervisor.try_wait().unwrap().is_none();
+        process::kill(supervisor.id());
+        let _ = supervisor.wait();
+        cluster.check(alive, &format!("with {limit} file descriptors the supervisor does not run"));
+    }
+    // One that may have more takes them.
+    let mut supervisor = starved_up(&cluster, "12:1024");
+    let after = cluster.until_whole();
+    cluster.check(
+        before.processes() == after.processes(),
+        &format!("{:?} became {:?}", before.processes(), after.processes()),
+    );
+    for shard in ["s0", "s1", "s2"] {
+        cluster.check(before.primary(shard) == after.primary(shard), &format!("{shard} was failed over"));
+    }
+    for kind in ["Died", "Unresponsive", "FailedOver", "TakenOver", "StartFailed"] {
+        cluster.check(cluster.events_since(seen, kind).is_empty(), &format!("{kind} happened"));
+    }
+    process::kill(supervisor.id());
+    let _ = supervisor.wait();
+    let mut supervisor = starved_up(&cluster, "12:12");
+    std::thread::sleep(Duration::from_secs(1));
+    process::signal(supervisor.id(), process::Signal::TERM);
+    waiting::until("the starved supervisor has ended", || supervisor.try_wait().unwrap());
+    let down = cluster.run(&["down"]);
+    let left = before.processes().iter().filter(|(_, pid, _)| process::alive(*pid)).count();
+    cluster.check(
+        (down.code == Some(0)) == (left == 0),
+        &format!("{left} servers run, and down says: {down:?}"),
+    );
+    cluster.up();
+    traffic.finish(0);
+}
+
 /// In a container it is process 1, for which the kernel drops a SIGTERM that has no handler yet.
 #[test]
 fn process_1_that_is_told_to_end_while_it_starts_ends() {

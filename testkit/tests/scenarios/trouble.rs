@@ -148,6 +148,73 @@ fn the_server_program_is_missing_or_unfit() {
     traffic.finish(1);
 }
 
+/// Asking a program what it knows runs it as a server for a moment: also of one that is killed meanwhile nothing is left for long.
+#[test]
+fn a_program_that_is_killed_while_it_asks_leaves_no_server() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("probe"));
+    let temporary = place.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    // One that takes its time to tell what it knows.
+    let slow = place.path().join("slow-server");
+    let server = cluster.server.display();
+    let text = format!("#!/bin/sh\n[ \"$1\" = --version ] && exec {server} --version\nexec sleep 600\n");
+    fs::write(&slow, text).unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    let probes = || fs::read_dir(&temporary).unwrap().count();
+    let child = |of: u32| {
+        process::all()
+            .find(|pid| process::parent(*pid) == Some(of) && process::arguments(*pid).contains("600"))
+    };
+    for signal in [process::Signal::KILL, process::Signal::TERM, process::Signal::INT] {
+        let mut up = cluster.command(&["up"]);
+        up.arg(cluster.file()).arg("--server").arg(&slow).env("TMPDIR", &temporary);
+        let mut up =
+            up.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let probed = cluster.until("the server is asked", || child(up.id()));
+        process::signal(up.id(), signal);
+        let _ = up.wait();
+        cluster.until("the server is gone", || (!process::alive(probed)).then_some(()));
+        cluster.check(probes() == 1, "the next run leaves the folder of the last");
+    }
+    let mut version = cluster.up_command(&["--timeout", "60"]);
+    let said = valkeeper_testkit::cluster::said({
+        version.env("TMPDIR", &temporary);
+        version
+    });
+    cluster.check(said.code == Some(0), &said.err);
+    cluster.check(probes() == 0, "folders of probes are left");
+}
+
+/// The servers' configuration is text.
+#[test]
+fn a_folder_whose_name_is_no_text_is_refused_at_once() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("latin"));
+    let folder = place.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let mut up = std::process::Command::new(program::valkeeper());
+    up.arg("--state-dir").arg(&folder).arg("up").arg(cluster.file()).arg("--detach");
+    up.arg("--server").arg(&cluster.server);
+    explains(&cluster, &valkeeper_testkit::cluster::said(up), 2, &["not UTF-8", "--state-dir"]);
+}
+
+/// Snapshots that a killed child did not finish are each as large as all data; others' files stay.
+#[test]
+fn unfinished_snapshots_are_removed_before_a_start() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("unfinished").roles_stay());
+    let data = cluster.data_dir("unfinished-3");
+    let (unfinished, mine) = (data.join("temp-4711.rdb"), data.join("temp-mine.rdb"));
+    for file in [&unfinished, &mine] {
+        fs::write(file, "REDIS0011").unwrap();
+    }
+    let pid = cluster.kill("unfinished-3");
+    cluster.until_back("unfinished-3", pid);
+    cluster.check(!unfinished.exists(), "it is still there");
+    cluster.check(mine.exists(), "a file of somebody else's was removed");
+}
+
 /// The supervisor finds servers that have another password than it is to use, brings it to them, and ends the former one when its time is
 /// over; meanwhile both are accepted, and who starts anew finds the others.
 #[test]

@@ -1,4 +1,4 @@
-//! A server out of Debian packages, unpacked beside the system: apt works on lists and a cache of its own in a temporary
+//! A server, or a file system for tests, out of Debian packages, unpacked beside the system: apt works on lists and a cache of its own in a temporary
 //! folder, so no root is needed and the machine stays as it is.
 //!
 //! libssl3 and libsystemd0 are not fetched: python3 and apt themselves bring them.
@@ -64,7 +64,7 @@ fn wrapper(program: &str, multiarch: &str) -> String {
     format!(
         "#!/bin/sh\n\
          root=${{0%/*}}/root\n\
-         LD_LIBRARY_PATH=$root/usr/lib/{multiarch}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
+         LD_LIBRARY_PATH=$root/usr/lib/{multiarch}:$root/lib/{multiarch}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
          export LD_LIBRARY_PATH\n\
          exec \"$root/usr/bin/{program}\" \"$@\"\n"
     )
@@ -199,6 +199,8 @@ mod tests {
     fn the_wrapper_finds_its_libraries_beside_itself() {
         let text = wrapper("redis-server", "x86_64-linux-gnu");
         assert!(text.contains("exec \"$root/usr/bin/redis-server\" \"$@\""), "{text}");
-        assert!(text.contains("LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+"), "{text}");
+        let libraries =
+            "LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+";
+        assert!(text.contains(libraries), "{text}");
     }
 }

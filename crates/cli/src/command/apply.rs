@@ -4,12 +4,16 @@ use super::up::wait;
 use crate::args::{Args, Format, Within};
 use crate::failure::{Failure, Kind};
 use crate::output::columns;
-use crate::{manifest_file, output, target};
+use crate::{manifest_file, output, program, target};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+use valkeeper_client::AdminConnection;
 use valkeeper_engine::RandomIds;
+use valkeeper_local::ClusterDir;
 use valkeeper_model::{ClusterSpec, InstanceName, Layout, Refusal, Request, Role, ShardName, ZoneName};
+use valkeeper_plan::config::{self, AboveLimit};
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement;
 
@@ -18,6 +22,8 @@ use valkeeper_plan::placement;
 pub(super) struct Plan {
     creates: Vec<Creation>,
     changes: Vec<Difference>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    above_limit: Vec<AboveLimit>,
 }
 
 #[derive(Debug, Serialize)]
@@ -30,12 +36,51 @@ struct Creation {
     slots: String,
 }
 
-pub(crate) fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
+/// A supervisor may take this long to try a configuration.
+const CHECK_WITHIN: Duration = Duration::from_secs(30);
+/// A server may take this long to tell what it uses.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
+pub(crate) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
     let spec = manifest_file::read(file)?;
-    let dir = target::state_dir(args)?.cluster(&spec.name);
+    let state = target::state_dir(args)?;
+    let dir = state.cluster(&spec.name);
     let plan = Plan::of(dir.layout()?.as_ref(), &spec, zones)
         .map_err(|refusal| manifest_file::refused(file, refusal))?;
+    if dir.supervisor().is_some() {
+        // It has the program that the servers run.
+        let check = Request::Check { spec: Box::new(spec.clone()) };
+        let checked = target::answer(&dir, check, CHECK_WITHIN).await?;
+        checked.map_err(|refusal| manifest_file::refused(file, refusal))?;
+    } else {
+        match program::find(&state, None) {
+            Ok(program) => manifest_file::refuse_invalid_config(file, &spec, &state, &program)?,
+            Err(error) => eprintln!("note: the configuration is not tried: {error}"),
+        }
+    }
+    let plan = Plan { above_limit: above_limit(&dir, &spec).await?, ..plan };
+    plan.warn();
     output::value(format, &plan, || plan.page())
+}
+
+/// Which servers hold more than the memory limit that is wanted. What does not answer says nothing.
+async fn above_limit(dir: &ClusterDir, spec: &ClusterSpec) -> anyhow::Result<Vec<AboveLimit>> {
+    let Ok(password) = dir.password() else { return Ok(Vec::new()) };
+    let mut used = BTreeMap::new();
+    let asked: Vec<_> = dir
+        .addresses()?
+        .into_iter()
+        .map(|(name, address)| {
+            let server = AdminConnection::new(address.socket(), Some(password.clone()));
+            tokio::spawn(async move { (name, server.server_info(LOOK_WITHIN).await) })
+        })
+        .collect();
+    for one in asked {
+        if let Ok((name, Ok(info))) = one.await {
+            used.insert(name, info.used_memory);
+        }
+    }
+    Ok(config::above_limit(&placement::server_config(spec), &used))
 }
 
 impl Plan {
@@ -47,7 +92,11 @@ impl Plan {
     ) -> Result<Self, Refusal> {
         if let Some(layout) = layout {
             let next = change::follow(layout, spec)?;
-            return Ok(Self { creates: Vec::new(), changes: change::differences(layout, &next) });
+            return Ok(Self {
+                creates: Vec::new(),
+                changes: change::differences(layout, &next),
+                above_limit: Vec::new(),
+            });
         }
         let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {
@@ -61,7 +110,14 @@ impl Plan {
                 slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
             }
         });
-        Ok(Self { creates: creates.collect(), changes: Vec::new() })
+        Ok(Self { creates: creates.collect(), changes: Vec::new(), above_limit: Vec::new() })
+    }
+
+    /// What of it harms.
+    fn warn(&self) {
+        for one in &self.above_limit {
+            eprintln!("warning: {one}");
+        }
     }
 
     /// For people.
@@ -123,8 +179,12 @@ pub(crate) async fn apply(
         .into());
     }
     manifest_file::check(file, &dir, &spec, &[])?;
-    target::request(&dir, Request::Apply { spec: Box::new(spec) }, Duration::from_secs(within.timeout))
-        .await?;
+    for one in above_limit(&dir, &spec).await? {
+        eprintln!("warning: {one}");
+    }
+    let apply = Request::Apply { spec: Box::new(spec) };
+    let applied = target::answer(&dir, apply, Duration::from_secs(within.timeout)).await?;
+    applied.map_err(|refusal| manifest_file::refused(file, refusal))?;
     if wait_healthy {
         let status = wait(&dir, within, || Ok(())).await?;
         return output::text(&status.page());

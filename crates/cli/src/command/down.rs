@@ -3,46 +3,47 @@
 use crate::args::{Args, Within};
 use crate::failure::{Failure, Kind};
 use crate::target;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use valkeeper_local::{Control, ControlError, ControlRequest};
+use valkeeper_model::InstanceName;
 
 pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     let dir = target::cluster(args)?;
-    match Control::new(dir.clone()).ask(&ControlRequest::Down, Duration::from_secs(within.timeout)).await {
-        Ok(_) => {
-            // The lock is given back when the process has ended.
-            while dir.supervisor().is_some() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            eprintln!("cluster {} is down; its data is kept", dir.name());
-            Ok(())
+    let deadline = Instant::now() + Duration::from_secs(within.timeout);
+    let told =
+        Control::new(dir.clone()).ask(&ControlRequest::Down, Duration::from_secs(within.timeout)).await;
+    let said = match told {
+        Ok(_) => "is down; its data is kept",
+        Err(ControlError::NoSupervisor) => "is down already",
+        Err(error) => return Err(target::control_failure(&error).into()),
+    };
+    // The lock is given back when the process has ended. One whose disk hangs cannot end.
+    while let Some(pid) = dir.supervisor() {
+        if Instant::now() > deadline {
+            let what =
+                format!("the supervisor (pid {pid}) has stopped the cluster, but has not ended itself");
+            return Err(
+                Failure::new(Kind::TimedOut, what, "does the disk of its state directory answer?").into()
+            );
         }
-        Err(ControlError::NoSupervisor) => {
-            let layout = dir.layout()?;
-            let running = layout.is_some_and(|layout| {
-                layout.instances.keys().any(|name| dir.server(name).running().is_some())
-            });
-            if running {
-                let hint = "`valkeeper up FILE --detach` takes them over, then `valkeeper down`";
-                return Err(Failure::new(
-                    Kind::Failed,
-                    "servers run, but no supervisor that could stop them in order",
-                    hint,
-                )
-                .into());
-            }
-            eprintln!("cluster {} is down already", dir.name());
-            Ok(())
-        }
-        Err(error) => Err(target::control_failure(&error).into()),
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let left = dir.running_servers()?;
+    if !left.is_empty() {
+        let left: Vec<&str> = left.iter().map(InstanceName::as_str).collect();
+        let what = format!("{} run, but no supervisor that could stop them in order", left.join(", "));
+        let hint = "`valkeeper up FILE --detach` takes them over, then `valkeeper down`";
+        return Err(Failure::new(Kind::Failed, what, hint).into());
+    }
+    eprintln!("cluster {} {said}", dir.name());
+    Ok(())
 }
 
 pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
     let dir = target::cluster(args)?;
     let layout = dir.layout()?;
     let names = || layout.iter().flat_map(|layout| layout.instances.keys());
-    if dir.supervisor().is_some() || names().any(|name| dir.server(name).running().is_some()) {
+    if dir.supervisor().is_some() || !dir.running_servers()?.is_empty() {
         return Err(Failure::new(
             Kind::Unsafe,
             format!("cluster {} runs", dir.name()),

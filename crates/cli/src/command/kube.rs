@@ -6,7 +6,7 @@ use crate::output;
 use anyhow::Context as _;
 use std::net::Ipv6Addr;
 use std::path::Path;
-use valkeeper_kube::install::{Install, manifests};
+use valkeeper_kube::install::{Install, crds, manifests};
 use valkeeper_kube::operator::{OperatorSetup, Scope};
 use valkeeper_kube::pod::{self, PodSetup};
 use valkeeper_kube::{Lifetimes, operator};
@@ -25,6 +25,7 @@ pub(super) async fn operator(asked: &Operator, ending: &mut Ending) -> anyhow::R
         // Both families, where the pod has both.
         listen: Ipv6Addr::UNSPECIFIED.into(),
         lifetimes: Lifetimes::default(),
+        domain: asked.cluster_domain.clone(),
     };
     operator::run(setup, ending.told()?).await.context("the operator ended")
 }
@@ -43,14 +44,19 @@ pub(super) fn tune_kernel() -> anyhow::Result<()> {
 }
 
 pub(super) fn kube(command: &Kube) -> anyhow::Result<()> {
-    let Kube::Manifests { namespace, image, replicas, watch, no_webhook } = command;
-    let install = Install {
-        namespace: namespace.clone(),
-        image: image.clone(),
-        replicas: *replicas,
-        namespaces: watch.clone(),
-        webhook: !no_webhook,
+    let objects = match command {
+        Kube::Crds => crds(),
+        Kube::Manifests { namespace, image, replicas, watch, no_webhook, cluster_domain } => {
+            manifests(&Install {
+                namespace: namespace.clone(),
+                image: image.clone(),
+                replicas: *replicas,
+                namespaces: watch.clone(),
+                webhook: !no_webhook,
+                domain: cluster_domain.clone(),
+            })
+        }
     };
-    let texts: Result<Vec<String>, _> = manifests(&install).iter().map(serde_saphyr::to_string).collect();
+    let texts: Result<Vec<String>, _> = objects.iter().map(serde_saphyr::to_string).collect();
     output::text(&texts?.iter().flat_map(|text| ["---\n", text]).collect::<String>())
 }

@@ -24,6 +24,7 @@ use std::time::Duration;
 const REQUEST_WITHIN: Duration = Duration::from_secs(130);
 
 pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
+    valkeeper_agent::raise_file_limit();
     #[cfg(feature = "kubernetes")]
     if args.kubernetes.is_meant() && remote::run(&args, &mut ending).await? {
         return Ok(());
@@ -34,7 +35,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         Command::Down(within) => down::down(&args, *within).await,
         Command::Delete { purge } => down::delete(&args, *purge),
         Command::Status { watch, output } => status(&args, *watch, output.format).await,
-        Command::Plan { file, zones, output } => apply::plan(&args, file, zones, output.format),
+        Command::Plan { file, zones, output } => apply::plan(&args, file, zones, output.format).await,
         Command::Apply { file, wait, within } => apply::apply(&args, file, *wait, *within).await,
         Command::Switchover { .. }
         | Command::Failover { .. }

@@ -23,11 +23,7 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
     let dir = state.cluster(&spec.name);
     manifest_file::check(&supervise.file, &dir, &spec, &supervise.zones)?;
     let base_port = supervise.base_port;
-    if base_port.is_some()
-        && dir
-            .layout()?
-            .is_some_and(|layout| layout.instances.keys().any(|name| dir.server(name).running().is_some()))
-    {
+    if base_port.is_some() && !dir.running_servers()?.is_empty() {
         return Err(Failure::new(
             Kind::Unsafe,
             "ports cannot move while servers run",
@@ -36,7 +32,7 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
         .into());
     }
     let program = program::find(&state, supervise.server.as_deref())?;
-    manifest_file::refuse_unknown_directives(&supervise.file, &spec, &program)?;
+    manifest_file::refuse_invalid_config(&supervise.file, &spec, &state, &program)?;
     let password_overlap = supervise.password_overlap;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
 }
@@ -54,6 +50,9 @@ fn failure(error: SupervisorError) -> anyhow::Error {
             "`valkeeper status` shows it, `valkeeper down` ends it",
         )
         .into(),
+        SupervisorError::State(valkeeper_local::StateError::NotText { .. }) => {
+            Failure::new(Kind::Usage, error.to_string(), "choose another folder with --state-dir").into()
+        }
         SupervisorError::State(_) => Failure::new(
             Kind::Failed,
             error.to_string(),

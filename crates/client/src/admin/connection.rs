@@ -1,6 +1,6 @@
 //! One connection to one server: made when first needed, made again when broken, shared by all who ask.
 
-use super::error::AskError;
+use super::error::{AskError, out_of_descriptors};
 use super::wire::{Bounded, Pulse};
 use crate::{Endpoint, Password};
 use redis::aio::MultiplexedConnection;
@@ -77,6 +77,11 @@ impl AdminConnection {
     /// Whom it talks to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.shared.endpoint
+    }
+
+    /// The password it uses.
+    pub(super) fn password(&self) -> Option<Password> {
+        self.shared.password.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Uses another password from the next connection on. A connection that is up stays up, as the engine keeps it.
@@ -163,8 +168,7 @@ impl AdminConnection {
     }
 
     async fn authenticate(&self, live: &Live) -> Result<(), AskError> {
-        let password = self.shared.password.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(password) = password else { return Ok(()) };
+        let Some(password) = self.password() else { return Ok(()) };
         // With the user named, a server that wants no password takes any: creating and rotating pass through that.
         let mut auth = redis::cmd("AUTH");
         auth.arg("default").arg(password.reveal());
@@ -188,7 +192,13 @@ impl AdminConnection {
     }
 
     async fn connect(&self) -> Result<Live, AskError> {
-        let unreachable = |error: std::io::Error| AskError::Unreachable(error.to_string());
+        let unreachable = |error: std::io::Error| {
+            if out_of_descriptors(&error) {
+                AskError::NoDescriptors
+            } else {
+                AskError::Unreachable(error.to_string())
+            }
+        };
         let Endpoint { host, port } = &self.shared.endpoint;
         let stream = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect((host.as_str(), *port)))
             .await

@@ -2,6 +2,7 @@
 
 mod commands;
 mod connection;
+mod door;
 mod error;
 mod info;
 mod replication;
@@ -10,7 +11,7 @@ mod wire;
 
 pub use commands::{FailoverMode, ShutdownMode};
 pub use connection::AdminConnection;
-pub use error::AskError;
+pub use error::{AskError, NotSet, out_of_descriptors};
 pub use replication::{ConnectedReplica, PrimaryLink, ReplicaState, ReplicationInfo, ReplicationRole};
 pub use server_info::{ClusterInfo, EngineKind, ServerInfo};
 

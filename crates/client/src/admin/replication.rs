@@ -4,7 +4,7 @@ use super::error::AskError;
 use super::info::Info;
 use crate::Endpoint;
 use std::time::Duration;
-use valkeeper_model::{AttachedReplica, Link, Offset, Part, Replication, ReplicationId};
+use valkeeper_model::{AttachedReplica, Link, Offset, Part, Position, Replication, ReplicationId};
 
 /// What a server says of its replication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,14 +99,27 @@ impl ReplicationInfo {
             Some("slave") => (ReplicationRole::Replica(primary_link(info)?), "slave_repl_offset"),
             _ => return Err(AskError::garbled("`role` is neither master nor slave")),
         };
+        // A replica whose primary refuses it `psync` follows by the old `SYNC`, which tells it neither history nor place: one is what it
+        // was before, or empty, the other begins at -1, and so does its backlog, which elsewhere begins at 1 or later.
+        let from_nowhere = info.is("role", "slave")
+            && info.flag("repl_backlog_active")
+            && info.is("repl_backlog_first_byte_offset", "0");
+        let placeless = info.text("master_replid") == Some("") || info.is(offset, "-1") || from_nowhere;
+        let replid = if placeless { ReplicationId::NONE } else { info.needed("master_replid")? };
         Ok(Self {
             role,
-            replid: info.needed("master_replid")?,
+            replid,
             // Forty zeros stand for none.
-            replid2: info.optional("master_replid2")?.filter(|id| *id != ReplicationId::from_bytes([0; 20])),
+            replid2: info.optional("master_replid2")?.filter(|id| *id != ReplicationId::NONE),
             second_offset: signed(info, "second_repl_offset")?.map(Offset),
             offset: Offset(signed(info, offset)?.unwrap_or(0)),
         })
+    }
+
+    /// The history before this one, and the last offset that is part of both. The engine shows the first one that is not.
+    pub fn branched_from(&self) -> Option<Position> {
+        let offset = Offset(self.second_offset?.0.checked_sub(1)?);
+        Some(Position { history: self.replid2?, offset })
     }
 
     /// The link, on a replica.

@@ -36,6 +36,18 @@ fn reads_a_replica() {
 }
 
 #[test]
+fn a_replica_that_may_not_psync_has_no_history() {
+    let unnamed = REPLICA.replace("8f1c7f1a2d3b4c5d6e7f8091a2b3c4d5e6f70812", "");
+    let placeless = REPLICA.replace("slave_repl_offset:1230", "slave_repl_offset:-1");
+    // The stream's bytes are counted from there all the same.
+    let counted = REPLICA.replace("active:1\n", "active:1\nrepl_backlog_first_byte_offset:0\n");
+    for text in [unnamed, placeless, counted] {
+        let info = parse(&text).unwrap();
+        assert_eq!((info.replid, info.link()), (ReplicationId::NONE, Some(Link::Up)));
+    }
+}
+
+#[test]
 fn tells_a_lost_link_from_one_that_never_was() {
     let down = REPLICA.replace("status:up", "status:down");
     let link = |text: &str| parse(text).unwrap().link().unwrap();

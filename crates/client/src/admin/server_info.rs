@@ -3,8 +3,7 @@
 use super::error::AskError;
 use super::info::Info;
 use super::replication::ReplicationInfo;
-use std::time::Duration;
-use valkeeper_model::{AofStatus, Epoch};
+use valkeeper_model::{AofStatus, Epoch, Paused};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +26,6 @@ pub struct ServerInfo {
     pub run_id: String,
     /// Its process.
     pub pid: u32,
-    /// Time since its start, in whole seconds.
-    pub uptime: Duration,
     /// Started with `cluster-enabled yes`?
     pub cluster_enabled: bool,
     /// Still reading its data.
@@ -61,6 +58,12 @@ pub struct ServerInfo {
     pub ops_per_second: u64,
     /// Keys in all databases.
     pub keys: u64,
+    /// The most clients that may be connected, where the server tells.
+    pub max_clients: Option<u64>,
+    /// What somebody's `CLIENT PAUSE` holds back. Engines before 7.2 do not tell.
+    pub paused: Option<Paused>,
+    /// Full copies sent to replicas since its start.
+    pub full_syncs: Option<u64>,
     /// Those of them that have a time to live.
     pub expiring_keys: u64,
     /// Replication, from the same moment.
@@ -109,7 +112,6 @@ impl ServerInfo {
             version,
             run_id: info.needed("run_id")?,
             pid: info.needed("process_id")?,
-            uptime: Duration::from_secs(info.needed("uptime_in_seconds")?),
             cluster_enabled: info.flag("cluster_enabled"),
             loading: info.flag("loading"),
             aof_enabled: info.flag("aof_enabled"),
@@ -125,10 +127,25 @@ impl ServerInfo {
             maxmemory: info.needed("maxmemory")?,
             clients: info.needed("connected_clients")?,
             ops_per_second: info.optional("instantaneous_ops_per_sec")?.unwrap_or(0),
+            max_clients: info.optional("maxclients")?,
+            paused: paused(&info),
+            full_syncs: info.optional("sync_full")?,
             keys: keys(text, "keys"),
             expiring_keys: keys(text, "expires"),
             replication: ReplicationInfo::from_info(&info)?,
         })
+    }
+}
+
+/// The engine's own handover pauses clients too; that is no fault.
+fn paused(info: &Info<'_>) -> Option<Paused> {
+    if !info.is("paused_reason", "client_pause") {
+        return None;
+    }
+    match info.text("paused_actions") {
+        Some("write") => Some(Paused::Writes),
+        Some("all") => Some(Paused::All),
+        _ => None,
     }
 }
 
@@ -158,5 +175,23 @@ impl ClusterInfo {
             size: info.needed("cluster_size")?,
             known_nodes: info.needed("cluster_known_nodes")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After the clock was set back a server says that it was started in the future; it serves all the same.
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_server_unreadable() {
+        let text = "valkey_version:9.1.2\r\nrun_id:a\r\nprocess_id:7\r\nuptime_in_seconds:-3599\r\nuptime_in_days:-1\r\n\
+                    rdb_last_save_time:1795850163\r\nrdb_last_bgsave_time_sec:-1\r\nrdb_changes_since_last_save:0\r\n\
+                    used_memory:1\r\nmaxmemory:0\r\nconnected_clients:1\r\nrole:master\r\nconnected_slaves:0\r\n\
+                    master_replid:0000000000000000000000000000000000000001\r\n\
+                    master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:0\r\n\
+                    second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:1048576\r\n\
+                    repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n";
+        assert_eq!(ServerInfo::parse(text).map(|info| info.version), Ok("9.1.2".to_owned()));
     }
 }

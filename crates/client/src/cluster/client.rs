@@ -236,7 +236,7 @@ fn verdict(answer: Result<Value, AskError>, asked: &Endpoint) -> Verdict {
         Err(error) => error,
     };
     match &error {
-        AskError::Unreachable(_) => Verdict::Elsewhere(error),
+        AskError::Unreachable(_) | AskError::NoDescriptors => Verdict::Elsewhere(error),
         AskError::Loading => Verdict::Later(error),
         AskError::Refused { code, text } => match Redirect::read(code, text, asked) {
             Some(redirect) => Verdict::Follow(error, redirect),

@@ -125,8 +125,9 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         }
         _ => false,
     };
-    let unserved =
-        said(&|waiting: &Waiting| matches!(waiting, Waiting::SlotsUnserved { .. }) || refuses(waiting));
+    let unserved = said(&|waiting: &Waiting| {
+        matches!(waiting, Waiting::SlotsUnserved { .. } | Waiting::SlotsDisowned { .. }) || refuses(waiting)
+    });
     let serving = |waiting: &Waiting| waiting.is_outage() || refuses(waiting);
     let without_primary: Vec<_> = report
         .shards
@@ -134,8 +135,27 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
         .filter(|shard| shard.primary.is_none())
         .map(|shard| shard.name.to_string())
         .collect();
-    let replicas = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
-    let zones = said(&|waiting| matches!(waiting, Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. }));
+    let without_primary = without_primary.join(", ");
+    let without_primary = match without_primary.as_str() {
+        "" => None,
+        names => Some(format!("without a primary: {names}")),
+    };
+    let missing = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
+    // What has no primary has nothing to be in sync with.
+    let replicas = [without_primary.clone().unwrap_or_default(), missing];
+    let replicas = replicas.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+    let of_zones = |waiting: &&Waiting| {
+        matches!(
+            waiting,
+            Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. } | Waiting::ZoneWithoutNodes { .. }
+        )
+    };
+    // What is accepted (`zones: besteffort`) is a risk all the same.
+    let mut zones: Vec<String> =
+        report.waiting.iter().filter(of_zones).chain(facts.at_risk).map(ToString::to_string).collect();
+    zones.sort();
+    zones.dedup();
+    let zones = zones.join("; ");
     let formed = matches!(report.phase, Phase::Healthy | Phase::Degraded);
     let exists = !report.shards.is_empty();
     let mut set = |kind, holds: bool, yes: (Reason, &str), no: (Reason, String)| {
@@ -155,9 +175,9 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     );
     set(
         ConditionType::PrimaryAvailable,
-        exists && without_primary.is_empty(),
+        exists && without_primary.is_none(),
         (Reason::ShardsAvailable, "every shard has a primary"),
-        (Reason::ShardsUnavailable, format!("without a primary: {}", without_primary.join(", "))),
+        (Reason::ShardsUnavailable, without_primary.unwrap_or_default()),
     );
     set(
         ConditionType::ReplicationHealthy,

@@ -46,6 +46,7 @@ pub(crate) fn facts<'a>(before: Option<&'a RedisClusterStatus>, now: &'a Time) -
         generation: Some(4),
         verdict: Verdict::Followed,
         observation: None,
+        at_risk: &[],
         volumes: 6,
         dangling_volumes: &[],
         secrets: &NO_SECRETS,
@@ -61,11 +62,19 @@ pub(crate) fn reasons() -> Vec<Waiting> {
         Waiting::StartFailed { instance: name(5), failure: StartFailure::PortTaken { port: 6379 } },
         Waiting::SiblingsUnknown { instance: name(2), siblings: vec![name(5)] },
         Waiting::SlotsUnserved { slots: SlotSet::part(2, 3) },
-        Waiting::ReplicasMissing { shard: ShardName::nth(2), in_sync: 0, wanted: 1 },
+        Waiting::ReplicasMissing { shard: ShardName::nth(2), in_sync: 0, wanted: 1, causes: Vec::new() },
         Waiting::ZoneMajority { zone: "z1".parse().unwrap(), primaries: 2, of: 3 },
         Waiting::NoQuorum { alive: 1, needed: 2 },
         Waiting::RestartNeeded { instance: name(1), directives: vec!["databases".to_owned()] },
         Waiting::NoSupervisor,
+        Waiting::NotMade {
+            kind: "Pod".to_owned(),
+            name: "c-4".to_owned(),
+            instance: Some(name(4)),
+            why: "exceeded quota".to_owned(),
+        },
+        Waiting::NotOurs { kind: "Service".to_owned(), name: "c-any".to_owned(), instance: None },
+        Waiting::DefinitionOlder { fields: vec!["status.more".to_owned()] },
         Waiting::StoreFailed { why: "disk full".to_owned() },
     ];
     all.sort();
@@ -197,10 +206,17 @@ fn what_only_the_servers_say_is_told_too() {
         blank: 0,
         open_slots: 0,
         config_drift: vec![],
+        config_invalid: Vec::new(),
+        config_altered: Vec::new(),
+        config_by_hand: Vec::new(),
         config_refused: vec![],
         persistence_failing: false,
         aof: None,
         expiring_keys: 0,
+        branched_from: None,
+        clients: valkeeper_model::ClientTrouble::default(),
+        full_syncs: None,
+        slow: None,
     };
     let agent = AgentReport {
         generation: Generation(1),
@@ -210,9 +226,12 @@ fn what_only_the_servers_say_is_told_too() {
         disk_role: DiskRole::Lost,
         has_data: true,
         copy: None,
+        password: None,
+        disk: valkeeper_model::DiskAccess::Answers,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,
+        look_refused: None,
     };
     let observation = Observation {
         at: Millis(0),
@@ -297,4 +316,27 @@ proptest! {
         prop_assert!(!read.differs_materially(&status));
         prop_assert_eq!(read.report(), Some(report));
     }
+}
+
+#[test]
+fn a_risk_that_the_spec_accepts_is_a_risk() {
+    let now = time(1_000);
+    let risk = [Waiting::ZoneMajority { zone: "z1".parse().unwrap(), primaries: 2, of: 3 }];
+    let well = report(Vec::new());
+    let status = RedisClusterStatus::from_report(&well, &Facts { at_risk: &risk, ..facts(None, &now) });
+    let condition = status.condition(ConditionType::ZoneLossTolerated).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.message.as_str()),
+        ("False", risk[0].to_string().as_str())
+    );
+}
+
+#[test]
+fn nothing_is_in_sync_without_a_primary() {
+    let now = time(1_000);
+    let mut ill = report(vec![Waiting::NoPrimary { shard: ShardName::nth(0) }]);
+    ill.shards[0].primary = None;
+    let status = RedisClusterStatus::from_report(&ill, &facts(None, &now));
+    let condition = status.condition(ConditionType::ReplicationHealthy).unwrap();
+    assert_eq!((condition.status.as_str(), condition.message.as_str()), ("False", "without a primary: s0"));
 }

@@ -2,7 +2,7 @@
 
 use super::{Install, NAME, allow, labels};
 use crate::WEBHOOK_PORT;
-use crate::operator::webhook::{CONFIGURATION, PATH, REVIEW_VERSION, SERVICE, WEBHOOK};
+use crate::operator::webhook::{PATH, REVIEW_VERSION, SERVICE, WEBHOOK, configuration_name};
 use serde_json::{Value, json};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{GROUP, VERSION};
@@ -25,11 +25,19 @@ pub(super) fn service(install: &Install) -> Value {
 /// What API servers are told. Whom to trust they are told by the operator: a field that the install had would be taken back each
 /// time the install is applied again.
 pub(super) fn configuration(install: &Install) -> Value {
+    // Clusters of other namespaces are another install's to judge.
+    let selector = match install.namespaces.as_slice() {
+        [] => json!({}),
+        these => json!({ "matchExpressions": [
+            { "key": "kubernetes.io/metadata.name", "operator": "In", "values": these },
+        ] }),
+    };
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-        "metadata": { "name": CONFIGURATION, "labels": labels() },
+        "metadata": { "name": configuration_name(&install.namespace), "labels": labels() },
         "webhooks": [{
             "name": WEBHOOK,
+            "namespaceSelector": selector,
             "clientConfig": {
                 "service": { "name": SERVICE, "namespace": install.namespace, "path": PATH, "port": SERVICE_PORT },
             },
@@ -59,9 +67,9 @@ pub(super) fn own_rules() -> [Value; 2] {
 }
 
 /// What it may do beside that.
-pub(super) fn rules() -> Value {
+pub(super) fn rules(namespace: &str) -> Value {
     let resources = ["validatingwebhookconfigurations"];
     let mut trust = allow(&["admissionregistration.k8s.io"], &resources, &["get", "patch"]);
-    trust["resourceNames"] = json!([CONFIGURATION]);
+    trust["resourceNames"] = json!([configuration_name(namespace)]);
     json!([trust])
 }

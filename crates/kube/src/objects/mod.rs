@@ -8,12 +8,16 @@
 //! | `storage.rs` | its volume claim, with the piece of layout that it carries |
 //! | `network.rs` | Services, disruption budget, network policy |
 //! | `secrets.rs` | password, authority, certificates |
+//! | `whose.rs` | is what has a name of its objects one of them? |
+//! | `shape.rs` | is it as it was made, and what puts it right |
 
 pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod secrets;
+pub(crate) mod shape;
 pub(crate) mod storage;
 pub(crate) mod template;
+pub(crate) mod whose;
 
 use crate::wire::Home;
 use serde_json::{Value, json};
@@ -22,6 +26,7 @@ use valkeeper_kube_api::names::{
     API_VERSION, LABEL_CLUSTER, LABEL_INSTANCE, LABEL_SHARD, LABEL_WORKLOAD, WORKLOAD_DATA,
 };
 use valkeeper_model::{Instance, InstanceName};
+use whose::{LABEL_MANAGED_BY, MANAGED_BY};
 
 /// The cluster that objects are made for.
 #[derive(Debug, Clone)]
@@ -46,7 +51,7 @@ impl Owner {
             "namespace": self.home.namespace,
             "labels": {
                 LABEL_CLUSTER: self.home.cluster,
-                "app.kubernetes.io/managed-by": "valkeeper",
+                LABEL_MANAGED_BY: MANAGED_BY,
                 "app.kubernetes.io/instance": self.home.cluster,
             },
         })

@@ -14,10 +14,8 @@ pub(crate) fn headless(owner: &Owner) -> Value {
             "clusterIP": "None",
             "publishNotReadyAddresses": true,
             "selector": selector(&owner.home),
-            "ports": [
-                { "name": "redis", "port": CLIENT_PORT, "protocol": "TCP" },
-                { "name": "cluster-bus", "port": BUS_PORT, "protocol": "TCP" },
-            ],
+            "ports": [service_port("redis", CLIENT_PORT), service_port("cluster-bus", BUS_PORT)],
+            "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
         },
     })
 }
@@ -29,9 +27,15 @@ pub(crate) fn any(owner: &Owner) -> Value {
         "metadata": owner.metadata(&names::any_service(&owner.home.cluster)),
         "spec": {
             "selector": selector(&owner.home),
-            "ports": [{ "name": "redis", "port": CLIENT_PORT, "protocol": "TCP" }],
+            "ports": [service_port("redis", CLIENT_PORT)],
+            "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
         },
     })
+}
+
+/// With the defaults that the API server would fill in: what is edited is told from them.
+fn service_port(name: &str, port: u16) -> Value {
+    json!({ "name": name, "port": port, "targetPort": port, "protocol": "TCP" })
 }
 
 /// One pod at a time, and only while all others are ready (law 6): a ready pod serves its slots or is in sync, so that a primary

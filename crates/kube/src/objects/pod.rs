@@ -20,6 +20,8 @@ pub(crate) struct OperatorFacts {
     pub(crate) image: String,
     /// Where it takes news: host and port.
     pub(crate) news: String,
+    /// The DNS domain of this Kubernetes.
+    pub(crate) domain: String,
 }
 
 /// The pod of one instance.
@@ -124,7 +126,7 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
             { "name": variable::INSTANCE, "value": name },
             { "name": variable::CLUSTER, "value": home.cluster },
             { "name": variable::NAMESPACE, "value": home.namespace },
-            { "name": variable::HOSTNAME, "value": names::host(&home.cluster, name, &home.namespace) },
+            { "name": variable::HOSTNAME, "value": names::host(&home.cluster, name, &home.namespace, &operator.domain) },
             { "name": variable::OPERATOR, "value": operator.news },
             field(variable::POD_IP, "status.podIP"),
             field(variable::POD_UID, "metadata.uid"),

@@ -1,13 +1,13 @@
 //! Volume claims. They outlive their cluster, and each carries its piece of the layout: a cluster that is made again on its old
 //! volumes, or whose layout was taken away, is put together from them.
 
-use super::template::Template;
+use super::template::{Template, hash};
 use super::{Owner, label_instance};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT};
+use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
     ClusterId, ClusterSpec, Generation, Instance, InstanceName, Layout, ServerConfig, Shard, ShardName,
     SlotSet, Storage,
@@ -45,8 +45,8 @@ impl Piece {
     }
 
     /// The piece that a claim carries.
-    pub(crate) fn read(annotation: &str) -> Result<Self, UnreadablePiece> {
-        serde_json::from_str(annotation).map_err(|error| UnreadablePiece(error.to_string()))
+    pub(crate) fn read(annotation: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(annotation)
     }
 
     /// Does it say anything that the older one does not? Generations alone are no news: every claim would be written at every
@@ -55,12 +55,6 @@ impl Piece {
         older.is_none_or(|older| Self { generation: older.generation, ..self.clone() } != *older)
     }
 }
-
-/// A volume carries a piece that cannot be read: a newer version has written it, or somebody has changed it. It is not as good as none:
-/// what the volume holds is somebody's data.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("its piece of the layout cannot be read: {0}")]
-pub(crate) struct UnreadablePiece(String);
 
 /// Why pieces make no layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +121,6 @@ pub(crate) fn claim(
     }
     label_instance(&mut metadata, name, instance);
     let piece = serde_json::to_string(&Piece::of(layout, &instance.shard)?).ok()?;
-    metadata["annotations"] = json!({ ANNOTATION_LAYOUT: piece });
     let mut spec = json!({
         "accessModes": ["ReadWriteOnce"],
         "resources": { "requests": { "storage": size.text } },
@@ -135,5 +128,6 @@ pub(crate) fn claim(
     if let Some(class) = class {
         spec["storageClassName"] = json!(class);
     }
+    metadata["annotations"] = json!({ ANNOTATION_LAYOUT: piece, ANNOTATION_SPEC_HASH: hash(&spec) });
     Some(json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec }))
 }

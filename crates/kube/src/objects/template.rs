@@ -22,11 +22,6 @@ impl Template {
 }
 
 impl Template {
-    /// For a cluster whose manifest cannot be read now: its pods are there, and none is made that would differ from them.
-    pub(crate) fn unknown() -> Self {
-        Self { kubernetes: KubernetesSpec::default(), auth_secret: None }
-    }
-
     /// The Secret with the password, if it is the user's to keep and not ours.
     pub(crate) fn users_secret(&self, cluster: &ClusterName) -> Option<&str> {
         self.auth_secret.as_deref().filter(|named| *named != names::auth_secret(cluster))

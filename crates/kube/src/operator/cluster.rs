@@ -1,28 +1,30 @@
 //! One cluster: a task that runs its controller, hands it what users want and what agents say, and tells people. It depends on no
 //! other cluster's task.
 
+mod status;
+
 use super::news::{Listener, Listeners};
 use super::platform::{PlatformSetup, PodPlatform};
 use super::store::LayoutStore;
 use super::telling::{self, Told};
-use super::world::{Seen, World};
-use super::{requests, successors};
+use super::world::{Object, Seen, World};
+use super::{requests, successors, touching};
 use crate::authority::Lifetimes;
 use crate::objects::Owner;
 use crate::objects::pod::OperatorFacts;
 use crate::objects::template::Template;
 use crate::wire::{Home, News};
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Client;
-use std::collections::{BTreeMap, BTreeSet};
+use kube::{Api, Client};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use valkeeper_engine::{Clock, Driver, RandomIds};
-use valkeeper_kube_api::names::API_VERSION;
-use valkeeper_kube_api::{Facts, RedisCluster, RedisClusterRequest, RedisClusterStatus, Verdict};
+use valkeeper_kube_api::names::{self, API_VERSION};
+use valkeeper_kube_api::{RedisCluster, RedisClusterRequest, RedisClusterStatus, Verdict};
 use valkeeper_model::manifest::Refused;
 use valkeeper_model::{
     ClusterSpec, Happened, InstanceName, Layout, Observation, Refusal, Report, Request, Waiting, ZoneName,
@@ -233,14 +235,6 @@ impl Task {
         true
     }
 
-    fn tell_of_spec(&mut self, judged: &Judged, tell: &watch::Sender<Told>) {
-        let generation = self.object.borrow().metadata.generation;
-        let before = self.status.as_deref();
-        let status = Arc::new(RedisClusterStatus::of_spec(judged.verdict(), generation, before, &now()));
-        self.status = Some(Arc::clone(&status));
-        tell.send_modify(|told| told.status = Some(status));
-    }
-
     /// The cluster's platform; `None` if there is nothing to run and nothing to make. Tries until Kubernetes answers.
     async fn set_up(
         &mut self,
@@ -252,42 +246,49 @@ impl Task {
     ) -> Option<PodPlatform> {
         let mut pause = AGAIN.0;
         loop {
+            // Told before anything is asked: what keeps it from being made may keep the first look away.
+            if self.status.is_none() && matches!(judged, Judged::Followed) {
+                self.tell_of_beginning(None, judged, tell);
+            }
             let permit = self.context.setting_up.acquire().await;
             let store = self.store(owner, spec);
+            let authority = Object::new("Secret", &names::ca_secret(&self.home.cluster));
             let attempt = async {
-                if !matches!(judged, Judged::Followed) && store.read().await?.is_none() {
-                    return Ok(None);
+                if !matches!(judged, Judged::Followed) {
+                    let stored = store.read().await.map_err(|why| Waiting::StoreFailed { why })?;
+                    if stored.is_none() {
+                        return Ok(None);
+                    }
                 }
                 let setup = PlatformSetup {
                     client: self.context.client.clone(),
                     owner: owner.clone(),
                     seen: Arc::clone(&self.seen),
                     store: store.clone(),
-                    template: template.clone().unwrap_or_else(Template::unknown),
+                    template: template.clone(),
                     operator: self.context.operator.clone(),
                     operator_namespace: self.context.operator_namespace.clone(),
                     life: self.context.life,
                 };
-                PodPlatform::new(setup).await.map(Some).map_err(|error| error.to_string())
+                PodPlatform::new(setup).await.map(Some).map_err(|error| error.waiting(&authority))
             };
-            let error = match attempt.await {
+            let waiting = match attempt.await {
                 Ok(platform) => return platform,
-                Err(error) => error,
+                Err(waiting) => waiting,
             };
             drop(permit);
-            tracing::warn!(home = %self.home, %error, "a cluster cannot be set up");
-            let report = Report {
-                phase: valkeeper_model::Phase::Creating,
-                healthy: false,
-                shards: Vec::new(),
-                instances: Vec::new(),
-                waiting: vec![Waiting::StoreFailed { why: error }],
-            };
-            self.tell_report(None, &report, judged, tell);
+            tracing::warn!(home = %self.home, %waiting, "a cluster cannot be set up");
+            self.tell_of_beginning(Some(waiting), judged, tell);
             // Many clusters that fail for one reason must not come back all at once.
             tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(AGAIN.1);
         }
+    }
+
+    /// Has pods that do not begin on their node looked at again.
+    fn touch(&self) -> Aborting {
+        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &self.home.namespace);
+        spawn(touching::run(pods, Arc::clone(&self.seen)))
     }
 
     fn store(&self, owner: &Owner, spec: &ClusterSpec) -> LayoutStore {
@@ -314,6 +315,7 @@ impl Task {
         let (heard, mut news) = mpsc::unbounded_channel::<(InstanceName, Box<News>)>();
         let listener = Listener { credentials: Arc::clone(platform.credentials()), heard };
         self.context.listeners.add(self.home.clone(), listener);
+        let _touching = self.touch();
         let record: Arc<dyn Fn(Happened) + Send + Sync> = {
             let (home, events) = (self.home.clone(), events);
             Arc::new(move |happened| {
@@ -343,7 +345,7 @@ impl Task {
         let _driving = Aborting(driving.abort_handle());
         let (answer, mut answers) = mpsc::unbounded_channel::<Box<(ClusterSpec, Result<(), Refusal>)>>();
         let mut latest: Option<Box<Explained>> = None;
-        let mut replacing: Option<Aborting> = None;
+        let (mut replacing, mut disrupted): (Option<Aborting>, _) = (None, BTreeSet::new());
         let mut review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
         let ended = loop {
             tokio::select! {
@@ -386,75 +388,26 @@ impl Task {
                     while let Ok(newer) = explained.try_recv() { latest = Some(newer); }
                     self.tell_latest(latest.as_deref(), &judged, tell);
                     if healthy && replacing.is_none() {
-                        let names = latest.iter().flat_map(|latest| latest.0.instances.keys().cloned());
-                        replacing = Some(spawn(successors::replace(platform.clone(), names.collect())));
+                        replacing = latest.as_deref().map(|latest| replace(&platform, &latest.0));
                     }
                 }
                 Some((name, news)) = news.recv() => {
                     self.seen.hear(&name, &news.pod_uid, news.ip);
-                    for happened in news.happened { record(happened); }
+                    news.happened.into_iter().for_each(&*record);
                     nudge.notify_one();
                 }
                 Some(request) = self.requests.recv() => {
                     requests::carry_out(self.context.client.clone(), *request, &wish);
                 }
-                () = self.seen.told.notified() => self.tell_latest(latest.as_deref(), &judged, tell),
+                () = self.seen.told.notified() => {
+                    telling::disruptions(&self.seen, &mut disrupted).into_iter().for_each(&*record);
+                    self.tell_latest(latest.as_deref(), &judged, tell);
+                }
                 _ = review.tick() => self.seen.moved.notify_one(),
             }
         };
         self.context.listeners.remove(&self.home);
         ended
-    }
-
-    fn tell_latest(&mut self, latest: Option<&Explained>, judged: &Judged, tell: &watch::Sender<Told>) {
-        if let Some((_, observation, report)) = latest {
-            self.tell_report(observation.as_ref(), report, judged, tell);
-        }
-    }
-
-    fn tell_report(
-        &mut self,
-        observation: Option<&Observation>,
-        report: &Report,
-        judged: &Judged,
-        tell: &watch::Sender<Told>,
-    ) {
-        let mut report = report.clone();
-        report.waiting.extend(telling::not_running(&self.seen, &report));
-        let claims = self.seen.objects_of("PersistentVolumeClaim");
-        let used = |claim: &str| {
-            report.instances.iter().any(|instance| {
-                valkeeper_kube_api::names::volume_claim(&self.home.cluster, &instance.name) == claim
-            })
-        };
-        let dangling: Vec<String> = claims.keys().filter(|claim| !used(claim)).cloned().collect();
-        let secrets: BTreeMap<String, String> = self
-            .seen
-            .objects_of("Secret")
-            .into_iter()
-            .filter(|(name, _)| *name == valkeeper_kube_api::names::auth_secret(&self.home.cluster))
-            .map(|(name, secret)| (name, secret.version))
-            .collect();
-        let facts = Facts {
-            generation: self.object.borrow().metadata.generation,
-            verdict: judged.verdict(),
-            observation,
-            volumes: u32::try_from(claims.len() - dangling.len()).unwrap_or(u32::MAX),
-            dangling_volumes: &dangling,
-            secrets: &secrets,
-            before: self.status.as_deref(),
-            now: &now(),
-        };
-        let status = Arc::new(RedisClusterStatus::from_report(&report, &facts));
-        self.context.phases.set(&self.home, report.phase);
-        self.status = Some(Arc::clone(&status));
-        let roles = report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
-        tell.send_if_modified(|told| {
-            let next = Told { status: Some(status), roles };
-            let changed = *told != next;
-            *told = next;
-            changed
-        });
     }
 }
 
@@ -470,6 +423,11 @@ struct Round {
     spec: ClusterSpec,
     judged: Judged,
     events: mpsc::Sender<Happened>,
+}
+
+/// Has its agents go on as our program.
+fn replace(platform: &PodPlatform, layout: &Layout) -> Aborting {
+    spawn(successors::replace(platform.clone(), layout.instances.keys().cloned().collect()))
 }
 
 /// Asks the controller to follow another spec.

@@ -1,6 +1,6 @@
 //! A cluster's authority, and what the controller proves to its agents with.
 
-use super::platform::PlatformError;
+use super::platform::{PlatformError, must_be_ours};
 use crate::authority::{Authority, Lifetimes};
 use crate::objects::Owner;
 use crate::objects::secrets::{self, text_of};
@@ -22,6 +22,7 @@ pub(super) async fn ensure_authority(
     let name = names::ca_secret(&owner.home.cluster);
     loop {
         let there = api.get_opt(&name).await?;
+        must_be_ours(owner, there.as_ref(), &name)?;
         let read = there.as_ref().and_then(|secret| secrets::read_authority(&text_of(secret)));
         let authority = secrets::authority(&owner.home.to_string(), read.clone(), now, life)?;
         if read.as_ref() == Some(&authority) {

@@ -1,12 +1,15 @@
 //! Which of several operators acts. Should two believe it for a moment, nothing breaks: layouts are compared and set, agents refuse
 //! older orders. It saves doing everything twice.
 
+use super::rivals;
+use super::watches::Scope;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The lease's name, and the label of the pod that holds it.
@@ -18,7 +21,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// The holder gives up by then: before anybody else can take it.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const WITHIN: Duration = Duration::from_secs(3);
+pub(super) const WITHIN: Duration = Duration::from_secs(3);
 
 /// One that may lead.
 pub(crate) struct Candidate {
@@ -26,6 +29,8 @@ pub(crate) struct Candidate {
     pub(crate) namespace: String,
     /// Its pod.
     pub(crate) name: String,
+    /// Whose clusters it looks after.
+    pub(crate) scope: Scope,
 }
 
 impl Candidate {
@@ -54,7 +59,11 @@ impl Candidate {
         let leases = self.leases();
         let Some(mut lease) = leases.get_opt(LEASE).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(LEASE.to_owned()),
+                    annotations: Some(self.watches()),
+                    ..ObjectMeta::default()
+                },
                 spec: Some(self.spec(0)),
             };
             return taken(leases.create(&PostParams::default(), &lease).await);
@@ -71,7 +80,12 @@ impl Candidate {
         }
         let changes = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
         lease.spec = Some(self.spec(changes.saturating_add(1)));
+        lease.metadata.annotations.get_or_insert_default().extend(self.watches());
         taken(leases.replace(LEASE, &PostParams::default(), &lease).await)
+    }
+
+    fn watches(&self) -> BTreeMap<String, String> {
+        [(rivals::WATCHES.to_owned(), rivals::as_text(&self.scope))].into()
     }
 
     fn spec(&self, changes: i32) -> LeaseSpec {

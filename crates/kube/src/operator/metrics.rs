@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use valkeeper_model::Phase;
 
@@ -28,6 +28,9 @@ struct InPhase {
     phase: String,
 }
 
+/// What was denied is tried again every few seconds, and not denied any more when nothing was heard of it for so long.
+const DENIED_FOR: Duration = Duration::from_secs(20);
+
 /// The phase of each cluster.
 #[derive(Debug)]
 pub(crate) struct Phases {
@@ -36,6 +39,8 @@ pub(crate) struct Phases {
     changes: Family<OfCluster, Counter>,
     registry: Registry,
     pub(crate) ready: AtomicBool,
+    /// When the operator was last denied what it cannot do without, by what that is.
+    denied: Mutex<BTreeMap<String, Instant>>,
     pub(crate) leading: AtomicBool,
 }
 
@@ -55,6 +60,7 @@ impl Phases {
             changes,
             registry,
             ready: AtomicBool::new(false),
+            denied: Mutex::default(),
             leading: AtomicBool::new(false),
         }
     }
@@ -83,6 +89,20 @@ impl Phases {
         }
     }
 
+    /// It is denied what it cannot do without.
+    pub(crate) fn denied(&self, what: &str, why: &str) {
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = denied.insert(what.to_owned(), Instant::now());
+        if before.is_none_or(|before| before.elapsed() > DENIED_FOR) {
+            tracing::error!("not ready: {why}");
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ready.load(Ordering::Relaxed) && denied.values().all(|last| last.elapsed() > DENIED_FOR)
+    }
+
     fn text(&self) -> Option<String> {
         let mut text = String::new();
         encode(&mut text, &self.registry).ok()?;
@@ -102,7 +122,7 @@ pub(crate) async fn serve(listener: TcpListener, phases: Arc<Phases>) {
         let answer = match path.as_str() {
             "/metrics" => Plain::Metrics(phases.text().unwrap_or_default()),
             "/livez" => Plain::Well(true),
-            "/readyz" => Plain::Well(phases.ready.load(Ordering::Relaxed)),
+            "/readyz" => Plain::Well(phases.is_ready()),
             _ => Plain::Unknown,
         };
         std::future::ready(answer)

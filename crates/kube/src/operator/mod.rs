@@ -3,37 +3,50 @@
 //! | file | what |
 //! | --- | --- |
 //! | `lead.rs` | which of several operators acts |
+//! | `rivals.rs` | which of several installs does |
 //! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
 //! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
+//! | `domain.rs` | the DNS domain that names end in |
 //! | `head_start.rs` | whose pods are made first |
 //! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
+//! | `missing.rs` | what there is to do about what is there. Pure |
+//! | `making.rs`, `held.rs` | doing it, each object for itself |
+//! | `touching.rs` | pods that do not begin on their node |
 //! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
 //! | `moved.rs` | whether clients find who has another address |
+//! | `named.rs` | whether clients find a new cluster by its names |
 //! | `news.rs` | what agents say unasked |
 //! | `requests.rs` | what users ask |
 //! | `telling.rs` | status, role labels, events |
+//! | `zones.rs` | what the loss of a zone would cost |
 //! | `successors.rs` | agents go on as the operator's version |
 //! | `webhook.rs` | judges what users write before it is stored |
 //! | `metrics.rs` | metrics and health |
-//! | `memory.rs` | what is free is given back |
 
 mod cluster;
 mod dispatch;
+mod domain;
 mod head_start;
+mod held;
 mod identity;
 mod lead;
-mod memory;
+mod making;
 mod metrics;
+mod missing;
 mod moved;
+mod named;
 mod news;
 mod platform;
 mod requests;
+mod rivals;
 mod store;
 mod successors;
 mod telling;
+mod touching;
 mod watches;
 pub(crate) mod webhook;
 mod world;
+mod zones;
 
 pub(crate) use lead::{LABEL_LEADING, LEASE};
 pub use watches::Scope;
@@ -75,6 +88,8 @@ pub struct OperatorSetup {
     pub listen: IpAddr,
     /// How long certificates are valid.
     pub lifetimes: Lifetimes,
+    /// The DNS domain of this Kubernetes; that of `/etc/resolv.conf` if none is said.
+    pub domain: Option<String>,
 }
 
 /// Why an operator ended.
@@ -108,20 +123,23 @@ pub async fn run(setup: OperatorSetup, told: impl Future<Output = ()>) -> Result
     let probes =
         TcpListener::bind((setup.listen, METRICS_PORT)).await.map_err(system("the metrics' port"))?;
     tokio::spawn(metrics::serve(probes, Arc::clone(&phases)));
-    tokio::spawn(memory::give_back());
+    tokio::spawn(crate::memory::give_back());
     let news = TcpListener::bind((setup.listen, NEWS_PORT)).await.map_err(system("the news' port"))?;
     let asked =
         TcpListener::bind((setup.listen, WEBHOOK_PORT)).await.map_err(system("the webhook's port"))?;
     webhook::start(client.clone(), setup.namespace.clone(), setup.lifetimes, asked, Arc::clone(&phases));
-    let candidate =
-        Candidate { client: client.clone(), namespace: setup.namespace.clone(), name: setup.name.clone() };
+    let candidate = Candidate {
+        client: client.clone(),
+        namespace: setup.namespace.clone(),
+        name: setup.name.clone(),
+        scope: setup.scope.clone(),
+    };
     tokio::select! {
         () = candidate.elected() => {}
         () = &mut told => return Ok(()),
     }
-    phases.leading.store(true, Ordering::Relaxed);
     tokio::select! {
-        () = lead(&client, &setup, news, phases) => {}
+        () = acting(&client, &setup, news, phases) => {}
         () = candidate.keep() => return Err(OperatorError::Deposed),
         () = told => {}
     }
@@ -129,11 +147,27 @@ pub async fn run(setup: OperatorSetup, told: impl Future<Output = ()>) -> Result
     Ok(())
 }
 
+/// Leads for as long as no other install does so in its place.
+async fn acting(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
+    rivals::until_none(client, &setup.namespace).await;
+    phases.leading.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = lead(client, setup, news, phases) => {}
+        // Started again, it stands by.
+        () = rivals::until_one(client, &setup.namespace) => {}
+    }
+}
+
 async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
     let world = Arc::new(World::default());
     let (zones, known_zones) = watch::channel(BTreeSet::new());
-    let watches =
-        Watches { client: client.clone(), scope: setup.scope.clone(), world: Arc::clone(&world), zones };
+    let watches = Watches {
+        client: client.clone(),
+        scope: setup.scope.clone(),
+        world: Arc::clone(&world),
+        zones,
+        phases: Arc::clone(&phases),
+    };
     let (count, mut completed) = watches.observe();
     for _ in 0..count {
         if completed.recv().await.is_none() {
@@ -144,7 +178,11 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
         client: client.clone(),
         world,
         zones: known_zones,
-        operator: OperatorFacts { image: setup.image.clone(), news: setup.news.clone() },
+        operator: OperatorFacts {
+            image: setup.image.clone(),
+            news: setup.news.clone(),
+            domain: setup.domain.clone().unwrap_or_else(domain::of_this_pod),
+        },
         operator_namespace: setup.namespace.clone(),
         life: setup.lifetimes,
         listeners: Arc::default(),

@@ -32,7 +32,7 @@ impl Moved {
     /// Holds those for lost that were elsewhere `before`, until they are found; then `found` is notified.
     pub(super) fn follow(
         &self,
-        home: &Home,
+        (home, domain): (&Home, &str),
         before: &BTreeMap<InstanceName, IpAddr>,
         now: &BTreeMap<InstanceName, IpAddr>,
         found: &Arc<Notify>,
@@ -46,7 +46,7 @@ impl Moved {
                 continue;
             }
             drop(lost);
-            let host = names::host(&home.cluster, name, &home.namespace);
+            let host = names::host(&home.cluster, name, &home.namespace, domain);
             tokio::spawn(self.clone().look(name.clone(), *ip, host, Arc::clone(found)));
         }
     }
@@ -71,7 +71,8 @@ impl Moved {
     }
 }
 
-async fn leads_to(host: &str, ip: IpAddr) -> bool {
+/// Does who asks for that name find that address?
+pub(super) async fn leads_to(host: &str, ip: IpAddr) -> bool {
     let Ok(_turn) = LOOKUPS.acquire().await else { return false };
     match tokio::time::timeout(WITHIN, tokio::net::lookup_host((host, crate::CLIENT_PORT))).await {
         Ok(Ok(mut addresses)) => addresses.any(|address| address.ip() == ip),

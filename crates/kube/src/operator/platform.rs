@@ -2,24 +2,26 @@
 //! that is still on its way has none, and whoever waits for it is told when it has (`Seen::moved`).
 
 use super::head_start::HeadStart;
+use super::held::Held;
 use super::identity::{controller_identity, ensure_authority};
+use super::making::{Maker, NotDone, told};
+use super::missing::{self, Wanted, WantedClaim, WantedInstance};
 use super::moved::Moved;
+use super::named::Named;
 use super::store::{Kept, LayoutStore};
-use super::world::{PodSeen, PodState, Seen};
+use super::world::{Object, Seen};
 use crate::authority::{Authority, Lifetimes, due_for_renewal};
 use crate::objects::pod::OperatorFacts;
 use crate::objects::secrets::{self, Data, text_of};
 use crate::objects::storage::{self, Piece};
-use crate::objects::template::{Template, hash};
+use crate::objects::template::Template;
+use crate::objects::whose::{Marks, Whose};
 use crate::objects::{Owner, network, pod};
 use crate::pod::ask_agent;
-use crate::wire::{Caller, Credentials, CredentialsError, Who, path};
+use crate::wire::{Caller, Credentials, CredentialsError, Repeat, Who, path};
 use crate::{AGENT_PORT, BUS_PORT, CLIENT_PORT};
-use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +30,10 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform, password};
-use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, field_managers};
-use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, Unseen};
+use valkeeper_kube_api::names;
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, Instance, InstanceName, Layout, Unseen, Waiting,
+};
 
 /// An authority is good for years: it is looked at seldom.
 const REVIEWED_EVERY: Duration = Duration::from_secs(300);
@@ -37,6 +41,8 @@ const REVIEWED_EVERY: Duration = Duration::from_secs(300);
 const LACKING_LOOKED_AT: Duration = Duration::from_secs(3);
 /// How long an order may take; the next look shows whether it was obeyed.
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
+/// What is tried with a cluster's Secrets, as a word.
+const SECRETS: &str = "all of them";
 
 /// The platform of one cluster. Cheap to clone.
 #[derive(Clone)]
@@ -52,13 +58,16 @@ struct Shared {
     operator: OperatorFacts,
     operator_namespace: String,
     life: Lifetimes,
-    template: Mutex<Template>,
+    /// None while the manifest cannot be read.
+    template: Mutex<Option<Template>>,
+    maker: Maker,
     caller: Caller,
     credentials: Arc<Credentials>,
     /// One at a time: two would make everything twice.
     provisioning: tokio::sync::Mutex<Provisioned>,
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
     moved: Moved,
+    named: Named,
 }
 
 #[derive(Default)]
@@ -73,23 +82,39 @@ struct Provisioned {
     password: Option<Password>,
     kept: Option<Kept>,
     head_start: HeadStart,
-    /// The look that is due when nobody tells that it is.
-    again: Option<JoinHandle<()>>,
+    held: Held,
+    /// The look that is due when nobody tells that it is, and when.
+    again: Option<(Instant, JoinHandle<()>)>,
 }
 
 /// Why a cluster's platform cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlatformError {
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Kubernetes(#[from] kube::Error),
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
     #[error(transparent)]
     Authority(#[from] crate::authority::AuthorityError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error("an object of ours cannot be written: {0}")]
     Object(#[from] serde_json::Error),
-    #[error("{0}")]
-    Other(String),
+}
+
+impl PlatformError {
+    /// What people are told, when it was about that object.
+    pub(crate) fn waiting(&self, object: &Object) -> Waiting {
+        let of_object = match self {
+            Self::NotDone(error @ (NotDone::Foreign(other) | NotDone::Leaving(other))) => {
+                error.waiting(other, None)
+            }
+            Self::NotDone(error) => error.waiting(object, None),
+            _ => None,
+        };
+        let Object { kind, name } = object.clone();
+        of_object.unwrap_or_else(|| Waiting::NotMade { kind, name, instance: None, why: self.to_string() })
+    }
 }
 
 /// What a platform is made from.
@@ -98,7 +123,8 @@ pub(crate) struct PlatformSetup {
     pub(crate) owner: Owner,
     pub(crate) seen: Arc<Seen>,
     pub(crate) store: LayoutStore,
-    pub(crate) template: Template,
+    /// None if the manifest cannot be read.
+    pub(crate) template: Option<Template>,
     pub(crate) operator: OperatorFacts,
     pub(crate) operator_namespace: String,
     pub(crate) life: Lifetimes,
@@ -119,8 +145,10 @@ impl PodPlatform {
             own,
             ..Provisioned::default()
         };
+        let maker = Maker { client: setup.client.clone(), owner: setup.owner.clone() };
         Ok(Self {
             shared: Arc::new(Shared {
+                maker,
                 client: setup.client,
                 owner: setup.owner,
                 seen: setup.seen,
@@ -134,6 +162,7 @@ impl PodPlatform {
                 provisioning: tokio::sync::Mutex::new(provisioned),
                 addresses: Mutex::default(),
                 moved: Moved::default(),
+                named: Named::default(),
             }),
         })
     }
@@ -145,8 +174,8 @@ impl PodPlatform {
     /// Makes objects by this template from now on; true if it is another.
     pub(crate) fn set_template(&self, template: Template) -> bool {
         let mut current = self.shared.template.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *current != template;
-        *current = template;
+        let changed = current.as_ref() != Some(&template);
+        *current = Some(template);
         changed
     }
 
@@ -174,75 +203,180 @@ impl Shared {
         &self.owner.home.namespace
     }
 
-    async fn provision(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, PlatformError> {
-        let mut done = self.provisioning.lock().await;
+    /// Makes what is missing and says what has an address. What cannot be made is told of the instance that lacks it
+    /// ([`Seen::obstacles`]), and everything else goes on.
+    async fn provision(&self, layout: &Layout) -> BTreeMap<InstanceName, Address> {
+        let mut provisioned = self.provisioning.lock().await;
+        let done = &mut *provisioned;
         let template = self.template.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.store.ensure(layout).await.map_err(PlatformError::Other)?;
-        self.secrets(layout, &template, &mut done).await?;
-        self.apply_if_changed("Service", &network::headless(&self.owner)).await?;
-        self.apply_if_changed("Service", &network::any(&self.owner)).await?;
-        self.apply_if_changed("NetworkPolicy", &network::policy(&self.owner, &self.operator_namespace))
-            .await?;
-        let budget = network::disruption_budget(&self.owner, layout.instances.len());
-        if template.kubernetes.pod_disruption_budget {
-            self.apply_if_changed("PodDisruptionBudget", &budget).await?;
-        } else if self.seen.object("PodDisruptionBudget", name_of(&budget)).is_some() {
-            let budgets = self.dynamic(&budget);
-            ignore_missing(budgets.delete(name_of(&budget), &DeleteParams::default()).await.map(drop))?;
+        let mut obstacles = Vec::new();
+        if let Err(error) = self.store.ensure(layout).await {
+            let map = Object::new("ConfigMap", &names::layout_config_map(&self.owner.home.cluster));
+            obstacles.extend(error.waiting(&map, None));
+            self.look_again(&mut done.again, LACKING_LOOKED_AT);
         }
-        try_join_all(layout.instances.keys().map(|name| self.claim(layout, name, &template))).await?;
-        let lack = self.lack(layout, &template).await?;
+        let lack = match self.foundations(layout, template.as_ref(), done).await {
+            Ok(lack) => lack,
+            Err(waiting) => {
+                let why = waiting.to_string();
+                obstacles.push(waiting);
+                Some(why)
+            }
+        };
         if lack.is_some() {
             self.look_again(&mut done.again, LACKING_LOOKED_AT);
-        } else {
-            let pods = self.seen.pods();
-            let head_start = done.head_start.left(layout, pods.is_empty(), Instant::now());
-            let founder = |name: &InstanceName| layout.shards.values().any(|shard| shard.founder == *name);
-            let due = layout.instances.keys().filter(|name| head_start.is_none() || founder(name));
-            try_join_all(due.map(|name| self.pod(layout, name, &template, &pods))).await?;
-            if let Some(left) = head_start {
-                self.look_again(&mut done.again, left);
-            }
         }
+        let things = self.seen.all();
+        let now = Instant::now();
+        let head_start = done.head_start.left(layout, things.pods.is_empty(), now);
+        if let Some(left) = head_start {
+            self.look_again(&mut done.again, left);
+        }
+        let founder = |name: &InstanceName| layout.shards.values().any(|shard| shard.founder == *name);
+        let is_due = |name: &InstanceName| lack.is_none() && (head_start.is_none() || founder(name));
+        let wanted = self.wanted(layout, template.as_ref(), is_due);
+        let plan = missing::due(&self.owner, &wanted, &things);
+        self.maker.carry_out(&plan, &mut done.held).await;
+        obstacles.extend(plan.told());
+        if let Some(after) = done.held.next(Instant::now()) {
+            self.look_again(&mut done.again, after);
+        }
+        obstacles.extend(done.held.waiting().cloned().chain(self.named.waiting()));
+        obstacles.sort();
+        obstacles.dedup();
+        self.seen.is_obstructed_by(obstacles);
         self.seen.lacks(lack.as_deref());
+        let known = self.known_addresses(layout, done).await;
+        let address = |ip| Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
+        known.into_iter().map(|(name, ip)| (name, address(ip))).collect()
+    }
+
+    /// Where instances are, or were last.
+    async fn known_addresses(&self, layout: &Layout, done: &mut Provisioned) -> Kept {
         let seen = self.seen.addresses();
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
         // Who is not there now is told of by where it was last, if that is known: the others still have it under that address.
         if done.kept.is_none() {
-            done.kept = Some(self.store.addresses().await.map_err(PlatformError::Other)?);
+            match self.store.addresses().await {
+                Ok(kept) => done.kept = Some(kept),
+                Err(error) => {
+                    tracing::warn!(home = %self.owner.home, error, "where instances were last cannot be read");
+                    self.look_again(&mut done.again, LACKING_LOOKED_AT);
+                }
+            }
         }
         let mut known = done.kept.clone().unwrap_or_default();
         known.extend(seen);
         known.retain(|name, _| layout.instances.contains_key(name));
-        if let Some(before) = &done.kept {
-            self.moved.follow(&self.owner.home, before, &known, &self.seen.moved);
+        let Some(before) = &done.kept else { return known };
+        let names = (&self.owner.home, self.operator.domain.as_str());
+        self.moved.follow(names, before, &known, &self.seen.moved);
+        self.named.follow(names, before, &known, &self.seen.moved);
+        if *before != known && known.len() == layout.instances.len() {
+            match self.store.keep_addresses(&known).await {
+                Ok(()) => done.kept = Some(known.clone()),
+                Err(error) => {
+                    tracing::warn!(home = %self.owner.home, error, "where instances are cannot be kept");
+                    self.look_again(&mut done.again, LACKING_LOOKED_AT);
+                }
+            }
         }
-        if done.kept.as_ref() != Some(&known) && known.len() == layout.instances.len() {
-            self.store.keep_addresses(&known).await.map_err(PlatformError::Other)?;
-            done.kept = Some(known.clone());
+        known
+    }
+
+    /// What the cluster is to consist of. Pods are made for those that are due.
+    fn wanted(
+        &self,
+        layout: &Layout,
+        template: Option<&Template>,
+        is_due: impl Fn(&InstanceName) -> bool,
+    ) -> Wanted {
+        let owner = &self.owner;
+        let mut wanted = Wanted {
+            shared: vec![
+                network::headless(owner),
+                network::any(owner),
+                network::policy(owner, &self.operator_namespace),
+            ],
+            ..Wanted::default()
+        };
+        let Some(template) = template else { return wanted };
+        let budget = network::disruption_budget(owner, layout.instances.len());
+        if template.kubernetes.pod_disruption_budget {
+            wanted.shared.push(budget);
+        } else {
+            wanted.unwanted.push(Object::of(&budget));
         }
-        let address = |ip| Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
-        Ok(known.into_iter().map(|(name, ip)| (name, address(ip))).collect())
+        let instance =
+            |(name, instance): (&InstanceName, &Instance)| {
+                let claim = storage::claim(owner, name, instance, layout, template).map(|object| {
+                    WantedClaim { object, piece: Piece::of(layout, &instance.shard), cluster: layout.id }
+                });
+                let pod = pod::pod(owner, name, instance, template, &self.operator);
+                (name.clone(), WantedInstance { pod, claim, due: is_due(name) })
+            };
+        wanted.instances = layout.instances.iter().map(instance).collect();
+        wanted
+    }
+
+    /// The Secrets that pods mount. What is missing that only the user can give; or why ours cannot be made.
+    async fn foundations(
+        &self,
+        layout: &Layout,
+        template: Option<&Template>,
+        done: &mut Provisioned,
+    ) -> Result<Option<String>, Waiting> {
+        let cluster = &self.owner.home.cluster;
+        let secrets = Object::new("Secret", &names::agent_tls_secret(cluster));
+        let held = |held: &Held| !held.lets(&secrets, SECRETS, Instant::now());
+        if let Some(waiting) = done.held.waiting_for(&secrets).filter(|_| held(&done.held)) {
+            return Err(waiting.clone());
+        }
+        let result = async {
+            self.secrets(layout, template, done).await?;
+            match template {
+                Some(template) => self.lack(layout, template).await,
+                None => Ok(Some("the manifest cannot be read, so that nothing is made by it".to_owned())),
+            }
+        };
+        let result: Result<_, PlatformError> = result.await;
+        match result {
+            Ok(lack) => {
+                done.held.done(&secrets);
+                Ok(lack)
+            }
+            Err(error) => {
+                tracing::warn!(home = %self.owner.home, %error, "the Secrets are not as they should be");
+                let waiting = error.waiting(&secrets);
+                done.held.refused(secrets, SECRETS.to_owned(), Some(waiting.clone()), Instant::now());
+                Err(waiting)
+            }
+        }
     }
 
     async fn secrets(
         &self,
         layout: &Layout,
-        template: &Template,
+        template: Option<&Template>,
         done: &mut Provisioned,
     ) -> Result<(), PlatformError> {
         let cluster = &self.owner.home.cluster;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace());
         let own = names::auth_secret(cluster);
-        if template.users_secret(cluster).is_none()
-            && (done.password.is_none() || self.seen.object("Secret", &own).is_none())
-        {
-            let there = api.get_opt(&own).await?.map(|secret| secrets::text_of(&secret));
+        let template = template.filter(|template| template.users_secret(cluster).is_none());
+        let unknown = done.password.is_none() || self.seen.object("Secret", &own).is_none();
+        if let Some(template) = template.filter(|_| unknown) {
+            let there = api.get_opt(&own).await?;
+            // One that the manifest names is used whosever it is.
+            if template.auth_secret.is_none() {
+                must_be_ours(&self.owner, there.as_ref(), &own)?;
+            }
+            let there = there.map(|secret| secrets::text_of(&secret));
             let kept = there.as_ref().and_then(|data| data.get(names::PASSWORD_KEY)).map(Password::new);
             // Taken away while servers have it: the same again, or those that start anew could not follow those that run.
             let own = kept.or_else(|| done.password.clone()).unwrap_or_else(password);
             if there.is_none() {
-                self.create(&secrets::auth(&self.owner, &own)).await?;
+                self.maker.create(&secrets::auth(&self.owner, &own)).await?;
             }
             done.password = Some(own);
         }
@@ -250,7 +384,7 @@ impl Shared {
         let authority_gone = self.seen.object("Secret", &names::ca_secret(cluster)).is_none();
         if let Some(known) = done.authority.as_ref().filter(|_| authority_gone) {
             // Taken away while its certificates are about: the same again, or nobody would know anybody for minutes.
-            self.create(&secrets::authority_secret(&self.owner, known)).await?;
+            self.maker.create(&secrets::authority_secret(&self.owner, known)).await?;
         }
         // Read again at each review: another operator may have changed it, and it is followed by another in time.
         let reviewed = done.reviewed.is_some_and(|at| at.elapsed() < REVIEWED_EVERY);
@@ -275,7 +409,7 @@ impl Shared {
         if let Some(secret) =
             secrets::agents(&self.owner, authority, instances, &done.agents, now, self.life)?
         {
-            self.apply(&secret).await?;
+            self.maker.write(&secret).await?;
             done.agents = serde_json::from_value(secret["stringData"].clone())?;
         }
         Ok(())
@@ -300,162 +434,41 @@ impl Shared {
         })
     }
 
-    /// For what nobody tells of: a Secret of the user's, which is not watched, and the end of a head start. One look is due at a time: each
-    /// has another follow it, and whatever else has us provision would otherwise add one of its own.
-    fn look_again(&self, due: &mut Option<JoinHandle<()>>, after: Duration) {
-        if due.as_ref().is_some_and(|due| !due.is_finished()) {
-            return;
+    /// For what nobody tells of: a Secret of the user's, which is not watched, the end of a head start, what was refused. One look is due
+    /// at a time, the earliest: each has another follow it, and whatever else has us provision would otherwise add one of its own.
+    fn look_again(&self, due: &mut Option<(Instant, JoinHandle<()>)>, after: Duration) {
+        let at = Instant::now() + after;
+        if let Some((before, look)) = due.take_if(|(_, look)| !look.is_finished()) {
+            if before <= at {
+                *due = Some((before, look));
+                return;
+            }
+            look.abort();
         }
         let moved = Arc::clone(&self.seen.moved);
-        *due = Some(tokio::spawn(async move {
-            tokio::time::sleep(after).await;
+        let look = tokio::spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
             moved.notify_one();
-        }));
-    }
-
-    /// Makes the pod, unless it is there and alive.
-    async fn pod(
-        &self,
-        layout: &Layout,
-        name: &InstanceName,
-        template: &Template,
-        pods: &BTreeMap<InstanceName, PodSeen>,
-    ) -> Result<(), PlatformError> {
-        let Some(instance) = layout.instances.get(name) else { return Ok(()) };
-        match pods.get(name) {
-            None => self.create(&pod::pod(&self.owner, name, instance, template, &self.operator)).await,
-            Some(pod) if pod.state == PodState::Over => self.remove(name, &pod.uid).await,
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// Makes the claim, or brings the piece of layout on it up to date.
-    async fn claim(
-        &self,
-        layout: &Layout,
-        name: &InstanceName,
-        template: &Template,
-    ) -> Result<(), PlatformError> {
-        let Some(instance) = layout.instances.get(name) else { return Ok(()) };
-        let Some(claim) = storage::claim(&self.owner, name, instance, layout, template) else {
-            return Ok(());
-        };
-        match self.seen.object("PersistentVolumeClaim", name_of(&claim)) {
-            None => self.create(&claim).await,
-            Some(there) => {
-                let older = match there.layout_piece.as_deref().map(Piece::read).transpose() {
-                    Ok(older) => older,
-                    // It keeps its word, whatever that is.
-                    Err(error) => {
-                        tracing::warn!(%error, claim = name_of(&claim), "left as it is");
-                        return Ok(());
-                    }
-                };
-                let news =
-                    Piece::of(layout, &instance.shard).is_some_and(|piece| piece.is_news_to(older.as_ref()));
-                // A claim of another cluster keeps its word: who is made again on it must not overwrite what it says.
-                if !news || older.is_some_and(|older| older.cluster != layout.id) {
-                    return Ok(());
-                }
-                let patch = json!({ "metadata": { "annotations": claim["metadata"]["annotations"] } });
-                let params = PatchParams {
-                    field_manager: Some(field_managers::OBJECTS.to_owned()),
-                    ..PatchParams::default()
-                };
-                let claims = self.dynamic(&claim);
-                ignore_missing(claims.patch(name_of(&claim), &params, &Patch::Merge(patch)).await.map(drop))
-            }
-        }
-    }
-
-    fn dynamic(&self, object: &Value) -> Api<DynamicObject> {
-        let resource = resource_of(object);
-        Api::namespaced_with(self.client.clone(), self.namespace(), &resource)
-    }
-
-    /// Creates it unless it is there.
-    async fn create(&self, object: &Value) -> Result<(), PlatformError> {
-        let new: DynamicObject = serde_json::from_value(object.clone())?;
-        let params =
-            PostParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PostParams::default() };
-        match self.dynamic(object).create(&params, &new).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(error)) if error.code == 409 && error.reason == "AlreadyExists" => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn apply(&self, object: &Value) -> Result<(), PlatformError> {
-        let params = PatchParams::apply(field_managers::OBJECTS).force();
-        self.dynamic(object).patch(name_of(object), &params, &Patch::Apply(object)).await?;
-        Ok(())
-    }
-
-    /// Applies it unless what is there was made from the same.
-    async fn apply_if_changed(&self, kind: &'static str, object: &Value) -> Result<(), PlatformError> {
-        let made_from = hash(object);
-        let there = self.seen.object(kind, name_of(object)).and_then(|there| there.made_from);
-        if there.as_ref() == Some(&made_from) {
-            return Ok(());
-        }
-        let mut object = object.clone();
-        object["metadata"]["annotations"][ANNOTATION_SPEC_HASH] = json!(made_from);
-        self.apply(&object).await
-    }
-
-    /// Removes a pod that has ended for good: this very one.
-    async fn remove(&self, name: &InstanceName, uid: &str) -> Result<(), PlatformError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace());
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match pods.delete(&names::pod(name), &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        });
+        *due = Some((at, look));
     }
 }
 
-fn ignore_missing(result: Result<(), kube::Error>) -> Result<(), PlatformError> {
-    match result {
-        Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
-        other => other.map_err(Into::into),
-    }
-}
-
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
-}
-
-/// Where objects of its kind are; those we make have regular plurals.
-fn resource_of(object: &Value) -> ApiResource {
-    let api_version = object["apiVersion"].as_str().unwrap_or_default();
-    let kind = object["kind"].as_str().unwrap_or_default();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let lower = kind.to_lowercase();
-    let plural = match lower.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{lower}s"),
-    };
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        plural,
+/// What is there under the name of a Secret of ours is neither changed nor used unless it is.
+pub(super) fn must_be_ours(owner: &Owner, there: Option<&Secret>, name: &str) -> Result<(), NotDone> {
+    let Some(there) = there else { return Ok(()) };
+    let named = Object::new("Secret", name);
+    match Marks::of(&there.metadata).whose(owner) {
+        Whose::Ours => Ok(()),
+        Whose::Leaving => Err(NotDone::Leaving(named)),
+        Whose::Prepared | Whose::Foreign => Err(NotDone::Foreign(named)),
     }
 }
 
 impl Platform for PodPlatform {
     fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>> {
         let (shared, layout) = (Arc::clone(&self.shared), layout.clone());
-        Box::pin(async move {
-            let result = shared.provision(&layout).await;
-            result.map_err(|error| {
-                tracing::warn!(home = %shared.owner.home, %error, "cannot provision");
-                error.to_string()
-            })
-        })
+        Box::pin(async move { Ok(shared.provision(&layout).await) })
     }
 
     fn order(&self, order: AgentOrder) {
@@ -463,7 +476,8 @@ impl Platform for PodPlatform {
         tokio::spawn(async move {
             let Some(at) = shared.address(&order.instance) else { return };
             let to = Who::Agent(order.instance.clone());
-            let sent: Result<(), _> = shared.caller.call(&to, at, path::ORDER, &order, ORDER_WITHIN).await;
+            let sent: Result<(), _> =
+                shared.caller.call(&to, at, path::ORDER, &order, Repeat::Yes, ORDER_WITHIN).await;
             if let Err(error) = sent {
                 tracing::debug!(home = %shared.owner.home, to = to.claim(), %error, "an order did not arrive");
             }

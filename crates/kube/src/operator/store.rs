@@ -1,15 +1,17 @@
 //! The layout in a `ConfigMap` of its own, changed by compare-and-set on its version. When it was taken away, or the cluster is
 //! made again on its old volumes, it is put together from the pieces that these carry.
 
-use super::world::Seen;
+use super::making::{Maker, NotDone, told};
+use super::world::{Object, Seen};
 use crate::objects::Owner;
 use crate::objects::storage::{self, Piece};
+use crate::objects::whose::{Marks, Whose};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::api::{ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -45,7 +47,7 @@ impl LayoutStore {
     }
 
     async fn stored(&self) -> Result<Option<(ConfigMap, Layout)>, String> {
-        let Some(object) = self.api().get_opt(&self.name()).await.map_err(|error| error.to_string())? else {
+        let Some(object) = self.api().get_opt(&self.name()).await.map_err(|error| told(&error))? else {
             return Ok(None);
         };
         // Kubernetes removes what a deleted one owned in its own time. Its volumes may have been deleted as well: what is followed is on those
@@ -55,6 +57,9 @@ impl LayoutStore {
                 "ConfigMap {} is of a RedisCluster that was deleted, and will go",
                 self.name()
             ));
+        }
+        if Marks::of(&object.metadata).whose(&self.owner) != Whose::Ours {
+            return Err(NotDone::Foreign(Object::new("ConfigMap", &self.name())).to_string());
         }
         let text = object.data.as_ref().and_then(|data| data.get(LAYOUT_KEY));
         let damaged = |why: String| format!("ConfigMap {} is damaged: {why}", self.name());
@@ -83,18 +88,22 @@ impl LayoutStore {
         Ok(all.list_metadata(&ListParams::default().labels(&of_it)).await?.items)
     }
 
+    fn object(&self, layout: &Layout) -> Result<Value, serde_json::Error> {
+        Ok(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": self.owner.metadata(&self.name()),
+            "data": { LAYOUT_KEY: serde_json::to_string(layout)? },
+        }))
+    }
+
     /// Creates it; `false` if there is one.
     async fn create(&self, layout: &Layout) -> Result<bool, String> {
-        let text = serde_json::to_string(layout).map_err(|error| error.to_string())?;
-        let object = serde_json::from_value(json!({
-            "metadata": self.owner.metadata(&self.name()),
-            "data": { LAYOUT_KEY: text },
-        }));
+        let object = self.object(layout).and_then(serde_json::from_value);
         let object: ConfigMap = object.map_err(|error| error.to_string())?;
         match self.api().create(&PostParams::default(), &object).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(told(&error)),
         }
     }
 
@@ -103,11 +112,11 @@ impl LayoutStore {
         if let Some((_, layout)) = self.stored().await? {
             return Ok(Some(layout));
         }
-        let pods = self.of_it::<Pod>().await.map_err(|error| error.to_string())?;
+        let pods = self.of_it::<Pod>().await.map_err(|error| told(&error))?;
         if let Some(names) = named(&pods, |pod| self.is_left_over(pod)) {
             return Err(format!("pods are of a RedisCluster that was deleted, and will go: {names}"));
         }
-        let claims = self.of_it::<PersistentVolumeClaim>().await.map_err(|error| error.to_string())?;
+        let claims = self.of_it::<PersistentVolumeClaim>().await.map_err(|error| told(&error))?;
         if let Some(names) = named(&claims, |claim| claim.deletion_timestamp.is_some()) {
             return Err(format!(
                 "volumes are being deleted: {names}; what the others hold is looked at when they are gone"
@@ -141,21 +150,22 @@ impl LayoutStore {
         match self.api().replace(&self.name(), &PostParams::default(), &object).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(error)) if error.code == 409 => Err(CommitError::Conflict),
-            Err(error) => Err(CommitError::Failed(error.to_string())),
+            Err(error) => Err(CommitError::Failed(told(&error))),
         }
     }
 
     /// Makes it again if it was taken away.
-    pub(crate) async fn ensure(&self, layout: &Layout) -> Result<(), String> {
-        if self.seen.object("ConfigMap", &self.name()).is_none() {
-            self.create(layout).await?;
+    pub(super) async fn ensure(&self, layout: &Layout) -> Result<(), NotDone> {
+        if self.seen.object("ConfigMap", &self.name()).is_some() {
+            return Ok(());
         }
-        Ok(())
+        let maker = Maker { client: self.client.clone(), owner: self.owner.clone() };
+        maker.create(&self.object(layout)?).await
     }
 
     /// Where instances were last.
     pub(crate) async fn addresses(&self) -> Result<Kept, String> {
-        let object = self.api().get_opt(&self.name()).await.map_err(|error| error.to_string())?;
+        let object = self.api().get_opt(&self.name()).await.map_err(|error| told(&error))?;
         let text = object.and_then(|object| object.data?.remove(ADDRESSES_KEY));
         // They are a help for those that cannot be seen, and nothing depends on them.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
@@ -167,7 +177,7 @@ impl LayoutStore {
         let patch = Patch::Merge(json!({ "data": { ADDRESSES_KEY: text } }));
         let params =
             PatchParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PatchParams::default() };
-        self.api().patch(&self.name(), &params, &patch).await.map(drop).map_err(|error| error.to_string())
+        self.api().patch(&self.name(), &params, &patch).await.map(drop).map_err(|error| told(&error))
     }
 }
 
@@ -183,23 +193,17 @@ impl Store for LayoutStore {
     }
 }
 
-/// The pieces that these volumes carry. One that cannot be read stops the rebuilding: as if it were not there, a cluster would be founded
-/// anew over its data.
+/// What volumes say. One that says something that cannot be read may be the only one of its shard: it is not taken for a new one.
 fn pieces(claims: &[PartialObjectMeta<PersistentVolumeClaim>]) -> Result<Vec<Piece>, String> {
-    let carried = claims.iter().filter_map(|claim| {
-        Some((&claim.metadata, claim.metadata.annotations.as_ref()?.get(names::ANNOTATION_LAYOUT)?))
-    });
-    let read = carried.map(|(metadata, annotation)| {
-        Piece::read(annotation).map_err(|error| {
-            let name = metadata.name.as_deref().unwrap_or_default();
-            format!(
-                "PersistentVolumeClaim {name}: {error}; put its annotation {} right, or remove it if the volume's data is \
-                 not wanted",
-                names::ANNOTATION_LAYOUT
-            )
-        })
-    });
-    read.collect()
+    let said = |claim: &PartialObjectMeta<PersistentVolumeClaim>| {
+        let text = claim.metadata.annotations.as_ref()?.get(names::ANNOTATION_LAYOUT)?;
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        let key = names::ANNOTATION_LAYOUT;
+        Some(Piece::read(text).map_err(|error| {
+            format!("PersistentVolumeClaim {name}: its annotation {key} cannot be read: {error}")
+        }))
+    };
+    claims.iter().filter_map(said).collect()
 }
 
 /// The names of those of which that is so, if there are any.

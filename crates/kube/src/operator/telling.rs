@@ -1,15 +1,17 @@
 //! What is written for people: the status, role labels, events. Written by tasks of their own, so that an API server that is slow or
 //! away never holds up what is done for the cluster; only the newest status is written, and only when something has changed.
 
-use super::world::Seen;
+use super::making::told as told_of;
+use super::world::{PodSeen, PodState, Seen};
+use crate::objects::shape::merge_patch;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -48,13 +50,13 @@ pub(crate) async fn write(
             let newest = told.borrow_and_update().clone();
             let result = tokio::time::timeout(WITHIN, async {
                 roles(&pods, &seen, &newest.roles).await?;
-                status(&clusters, &home, newest.status.as_ref(), &mut written).await
+                status(&clusters, (&home, &seen), newest.status.as_ref(), &mut written).await
             });
             let error = match result.await {
                 Ok(Ok(())) => break,
                 // It is gone: there is nobody to tell.
                 Ok(Err(kube::Error::Api(error))) if error.code == 404 => break,
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => told_of(&error),
                 Err(_) => "no answer in time".to_owned(),
             };
             tracing::warn!(%home, %error, "the status cannot be written");
@@ -68,7 +70,7 @@ pub(crate) async fn write(
 
 async fn status(
     clusters: &Api<RedisCluster>,
-    home: &Home,
+    (home, seen): (&Home, &Seen),
     status: Option<&Arc<RedisClusterStatus>>,
     written: &mut Option<Arc<RedisClusterStatus>>,
 ) -> Result<(), kube::Error> {
@@ -83,9 +85,68 @@ async fn status(
         "status": status,
     });
     let params = PatchParams::apply(field_managers::STATUS).force();
-    clusters.patch_status(home.cluster.as_str(), &params, &Patch::Apply(object)).await?;
+    match clusters.patch_status(home.cluster.as_str(), &params, &Patch::Apply(object)).await {
+        Ok(_) => seen.untold(&[]),
+        // Server-side apply refuses all of a status of which the definition does not declare a field.
+        Err(kube::Error::Api(error)) if matches!(error.code, 400 | 422 | 500) => {
+            let untold = what_it_takes(clusters, home, status).await?;
+            if untold.is_empty() {
+                return Err(kube::Error::Api(error));
+            }
+            seen.untold(&untold);
+        }
+        Err(error) => return Err(error),
+    }
     *written = Some(Arc::clone(status));
     Ok(())
+}
+
+/// Writes what the definition declares of a status, and says what it does not.
+async fn what_it_takes(
+    clusters: &Api<RedisCluster>,
+    home: &Home,
+    status: &RedisClusterStatus,
+) -> Result<Vec<String>, kube::Error> {
+    let as_json = |status: &RedisClusterStatus| serde_json::to_value(status).map_err(kube::Error::SerdeError);
+    let wanted = as_json(status)?;
+    let there = clusters.get(home.cluster.as_str()).await?.status.unwrap_or_default();
+    let patch = merge_patch(&as_json(&there)?, &wanted).unwrap_or_else(|| json!({}));
+    let params =
+        PatchParams { field_manager: Some(field_managers::STATUS.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({ "status": patch }));
+    let taken = clusters.patch_status(home.cluster.as_str(), &params, &patch).await?.status;
+    let mut untold = Vec::new();
+    lost("status", &wanted, &as_json(&taken.unwrap_or_default())?, &mut untold);
+    untold.sort();
+    untold.dedup();
+    Ok(untold)
+}
+
+/// The fields that were sent and did not arrive.
+fn lost(path: &str, sent: &Value, arrived: &Value, paths: &mut Vec<String>) {
+    match (sent, arrived) {
+        (Value::Object(sent), Value::Object(arrived)) => {
+            for (key, value) in sent {
+                let path = format!("{path}.{key}");
+                match arrived.get(key) {
+                    Some(arrived) => lost(&path, value, arrived, paths),
+                    None => paths.push(path),
+                }
+            }
+        }
+        (Value::Array(sent), Value::Array(arrived)) => {
+            for (sent, arrived) in sent.iter().zip(arrived) {
+                lost(path, sent, arrived, paths);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Has a pod another label than its role?
+pub(super) fn differ(pods: &BTreeMap<InstanceName, PodSeen>, roles: &BTreeMap<InstanceName, Role>) -> bool {
+    let differs = |pod: &PodSeen, role: &Role| pod.role.as_deref() != Some(role.to_string().as_str());
+    roles.iter().any(|(name, role)| pods.get(name).is_some_and(|pod| differs(pod, role)))
 }
 
 async fn roles(
@@ -180,6 +241,7 @@ fn is_trouble(happened: &Happened) -> bool {
         happened,
         Happened::Died { .. }
             | Happened::Unresponsive { .. }
+            | Happened::SlowCommand { .. }
             | Happened::FailedOver { .. }
             | Happened::RoseByItself { .. }
             | Happened::Rewired { .. }
@@ -188,6 +250,7 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::TakenOver { .. }
             | Happened::SwitchoverAbandoned { .. }
             | Happened::NodesConfRebuilt { .. }
+            | Happened::PodDisrupted { .. }
             | Happened::LossAccepted { .. }
             | Happened::StartFailed { .. }
             | Happened::BecameUnhealthy { .. }
@@ -195,12 +258,103 @@ fn is_trouble(happened: &Happened) -> bool {
 }
 
 /// Which instances have no pod that runs, as far as Kubernetes says why.
-pub(crate) fn not_running(seen: &Seen, report: &Report) -> Vec<Waiting> {
+pub(crate) fn not_running(seen: &Seen, silent: &BTreeSet<String>, report: &Report) -> Vec<Waiting> {
     let pods = seen.pods();
     let waiting =
         |instance: &InstanceName, why: String| Waiting::PodNotRunning { instance: instance.clone(), why };
-    let troubles = pods.iter().filter_map(|(instance, pod)| Some(waiting(instance, pod.trouble.clone()?)));
+    let troubles = pods.iter().filter_map(|(instance, pod)| Some(waiting(instance, why_not(pod, silent)?)));
     let lack = seen.lack();
     let missing = report.instances.iter().filter(|one| !pods.contains_key(&one.name));
     troubles.chain(missing.filter_map(|one| Some(waiting(&one.name, lack.clone()?)))).collect()
+}
+
+/// Pods that Kubernetes has begun to take away, each told once; `known` are those by their uid.
+pub(super) fn disruptions(seen: &Seen, known: &mut BTreeSet<String>) -> Vec<Happened> {
+    let pods = seen.pods();
+    known.retain(|uid| pods.values().any(|pod| pod.uid == *uid));
+    let new = pods.iter().filter_map(|(name, pod)| {
+        let why = pod.disrupted.clone()?;
+        known.insert(pod.uid.clone()).then(|| Happened::PodDisrupted { instance: name.clone(), why })
+    });
+    new.collect()
+}
+
+/// Why a pod does not run.
+fn why_not(pod: &PodSeen, silent: &BTreeSet<String>) -> Option<String> {
+    match pod.node.as_ref().filter(|node| silent.contains(*node)) {
+        Some(node) if pod.state == PodState::Ending => Some(format!(
+            "its node {node} is not ready, and the pod cannot end as long as nobody knows that the node is down: \
+             if you do, `kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`"
+        )),
+        Some(node) => Some(format!("its node {node} is not ready: Kubernetes does not hear of it")),
+        None => pod.trouble.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::pod_seen;
+    use super::*;
+
+    fn pod(more: &Value) -> PodSeen {
+        let mut pod = json!({
+            "metadata": {
+                "name": "demo-1", "namespace": "shop", "uid": "u1",
+                "labels": { "redis.io/cluster": "demo", "redis.io/role": "primary" },
+            },
+            "spec": { "containers": [], "nodeName": "node1" },
+        });
+        for (key, value) in more.as_object().unwrap() {
+            let before = pod[key].as_object().cloned().unwrap_or_default();
+            pod[key] = before.into_iter().chain(value.as_object().unwrap().clone()).collect();
+        }
+        pod_seen(&serde_json::from_value::<Pod>(pod).unwrap()).unwrap().2
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_is_named_and_what_frees_its_pods() {
+        let silent = BTreeSet::from(["node1".to_owned()]);
+        let alive = pod(&json!({}));
+        assert_eq!(why_not(&alive, &BTreeSet::new()), None);
+        assert!(why_not(&alive, &silent).unwrap().contains("node1 is not ready"));
+        let ending = pod(&json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }));
+        assert!(why_not(&ending, &silent).unwrap().contains("out-of-service"));
+    }
+
+    #[test]
+    fn a_pod_that_is_taken_away_is_told_once() {
+        let seen = Seen::default();
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "m",
+        });
+        let name: InstanceName = "demo-1".parse().unwrap();
+        seen.saw_pod(name.clone(), Some(pod(&json!({ "status": { "conditions": [condition] } }))));
+        let mut known = BTreeSet::new();
+        let told = disruptions(&seen, &mut known);
+        assert_eq!(
+            told[0].to_string(),
+            "the pod of demo-1 is taken away by Kubernetes: PreemptionByScheduler: m"
+        );
+        assert_eq!(disruptions(&seen, &mut known), []);
+    }
+
+    #[test]
+    fn a_label_that_was_edited_differs() {
+        let name: InstanceName = "demo-1".parse().unwrap();
+        let pods = BTreeMap::from([(name.clone(), pod(&json!({})))]);
+        assert!(!differ(&pods, &BTreeMap::from([(name.clone(), Role::Primary)])));
+        assert!(differ(&pods, &BTreeMap::from([(name, Role::Replica)])));
+    }
+
+    #[test]
+    fn what_an_older_definition_drops_is_named() {
+        let sent = json!({ "phase": "Healthy", "more": 1, "list": [{ "a": 1, "b": 2 }], "map": { "x": { "new": 1 } } });
+        let arrived = json!({ "phase": "Healthy", "list": [{ "a": 1 }], "map": { "x": {} } });
+        let mut paths = Vec::new();
+        lost("status", &sent, &arrived, &mut paths);
+        assert_eq!(paths, ["status.list.b", "status.map.x.new", "status.more"]);
+        paths.clear();
+        lost("status", &sent, &sent, &mut paths);
+        assert_eq!(paths, [""; 0]);
+    }
 }

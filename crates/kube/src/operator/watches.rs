@@ -1,6 +1,8 @@
 //! The watches: whatever changes in Kubernetes is known within milliseconds, and nothing is asked again and again.
 
-use super::world::{ObjectSeen, World, home_of, pod_seen};
+use super::metrics::Phases;
+use super::world::{Object, ObjectSeen, World, home_of, pod_seen};
+use crate::objects::shape::shape;
 use crate::wire::Home;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service};
@@ -11,13 +13,14 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH, LABEL_CLUSTER, LABEL_ZONE};
+use valkeeper_kube_api::names::{LABEL_CLUSTER, LABEL_ZONE};
 use valkeeper_kube_api::{RedisCluster, RedisClusterRequest};
 use valkeeper_model::ZoneName;
 
@@ -83,6 +86,8 @@ pub(crate) struct Watches {
     pub(crate) scope: Scope,
     pub(crate) world: Arc<World>,
     pub(crate) zones: watch::Sender<BTreeSet<ZoneName>>,
+    /// Told of what may not be watched.
+    pub(crate) phases: Arc<Phases>,
 }
 
 impl Watches {
@@ -95,22 +100,36 @@ impl Watches {
             count += 1;
             let world = Arc::clone(&self.world);
             let read = |pod: Pod| pod_seen(&pod).map(|(home, name, seen)| ((home, name), seen));
-            follow(watcher(api, labelled()), complete.clone(), read, move |(home, name), seen| {
+            let denied = self.denied(&api);
+            follow(watcher(api, labelled()), (complete.clone(), denied), read, move |(home, name), seen| {
                 world.of(&home).saw_pod(name, seen);
             });
         }
-        count += self.objects::<PersistentVolumeClaim>("PersistentVolumeClaim", &complete);
-        count += self.objects::<Secret>("Secret", &complete);
-        count += self.objects::<ConfigMap>("ConfigMap", &complete);
-        count += self.objects::<Service>("Service", &complete);
-        count += self.objects::<PodDisruptionBudget>("PodDisruptionBudget", &complete);
-        count += self.objects::<NetworkPolicy>("NetworkPolicy", &complete);
+        count += self.objects("PersistentVolumeClaim", &complete, |claim: &PersistentVolumeClaim| {
+            let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+            let unbound = phase == Some("Pending") && claim.metadata.deletion_timestamp.is_none();
+            ObjectSeen { unbound, ..ObjectSeen::of(&claim.metadata) }
+        });
+        // A Secret's content is not kept.
+        count += self.objects("Secret", &complete, |secret: &PartialObjectMeta<Secret>| {
+            ObjectSeen::of(&secret.metadata)
+        });
+        count += self.objects("ConfigMap", &complete, |map: &PartialObjectMeta<ConfigMap>| {
+            ObjectSeen::of(&map.metadata)
+        });
+        count += self.objects("Service", &complete, whole::<Service>);
+        count += self.objects("PodDisruptionBudget", &complete, whole::<PodDisruptionBudget>);
+        count += self.objects("NetworkPolicy", &complete, whole::<NetworkPolicy>);
         self.nodes(complete);
         (count + 1, completed)
     }
 
-    /// Their metadata alone: a Secret's content is not kept.
-    fn objects<K>(&self, kind: &'static str, complete: &mpsc::UnboundedSender<()>) -> usize
+    fn objects<K>(
+        &self,
+        kind: &'static str,
+        complete: &mpsc::UnboundedSender<()>,
+        read: fn(&K) -> ObjectSeen,
+    ) -> usize
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -120,39 +139,45 @@ impl Watches {
             + Sync
             + 'static,
     {
-        let apis = self.scope.apis::<PartialObjectMeta<K>>(&self.client);
+        let apis = self.scope.apis::<K>(&self.client);
         let count = apis.len();
         for api in apis {
             let world = Arc::clone(&self.world);
+            let denied = self.denied(&api);
             let stream = watcher(api, all().labels(LABEL_CLUSTER));
-            let read = |object: PartialObjectMeta<K>| {
-                let metadata = &object.metadata;
+            let read = move |object: K| {
+                let metadata = object.meta();
                 let home = home_of(metadata.namespace.as_deref(), metadata.labels.as_ref())?;
-                let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
-                let seen = ObjectSeen {
-                    version: metadata.resource_version.clone().unwrap_or_default(),
-                    made_from: annotation(ANNOTATION_SPEC_HASH),
-                    layout_piece: annotation(ANNOTATION_LAYOUT),
-                };
-                Some(((home, object.name_any()), seen))
+                Some(((home, object.name_any()), read(&object)))
             };
-            follow(stream, complete.clone(), read, move |(home, name), seen| {
-                world.of(&home).saw_object((kind, name), seen);
+            follow(stream, (complete.clone(), denied), read, move |(home, name), seen| {
+                world.of(&home).saw_object(Object::new(kind, &name), seen);
             });
         }
         count
     }
 
+    /// Tells whether that may be watched: without it nothing can be looked after.
+    fn denied<K: Resource>(&self, api: &Api<K>) -> impl Fn(String) + Send + use<K> + 'static {
+        let (phases, path) = (Arc::clone(&self.phases), api.resource_url().to_owned());
+        move |why| phases.denied(&path, &why)
+    }
+
     fn nodes(&self, complete: mpsc::UnboundedSender<()>) {
         let zones = self.zones.clone();
         let mut of_nodes: BTreeMap<String, ZoneName> = BTreeMap::new();
-        let stream = watcher(Api::<PartialObjectMeta<Node>>::all(self.client.clone()), all());
-        let read = |node: PartialObjectMeta<Node>| {
+        let world = Arc::clone(&self.world);
+        let api = Api::<Node>::all(self.client.clone());
+        let denied = self.denied(&api);
+        let stream = watcher(api, all());
+        let read = |node: Node| {
             let zone: Option<ZoneName> = node.labels().get(LABEL_ZONE).and_then(|zone| zone.parse().ok());
-            Some((node.name_any(), zone))
+            Some((node.name_any(), (zone, is_silent(&node))))
         };
-        follow(stream, complete, read, move |node, zone| {
-            match zone.flatten() {
+        follow(stream, (complete, denied), read, move |node, seen| {
+            let (zone, is_silent) = seen.unwrap_or_default();
+            world.saw_node(&node, is_silent);
+            match zone {
                 Some(zone) => of_nodes.insert(node, zone),
                 None => of_nodes.remove(&node),
             };
@@ -179,7 +204,8 @@ impl Watches {
                 cluster.metadata.resource_version = None;
                 Some((home_of_cluster(&cluster)?, cluster))
             };
-            follow(watcher(api, all()), complete.clone(), read, move |home, cluster| {
+            let denied = self.denied(&api);
+            follow(watcher(api, all()), (complete.clone(), denied), read, move |home, cluster| {
                 let _ = sender.send(match cluster {
                     Some(cluster) => Wished::Cluster(home, Box::new(cluster)),
                     None => Wished::Gone(home),
@@ -189,7 +215,8 @@ impl Watches {
         for api in self.scope.apis::<RedisClusterRequest>(&self.client) {
             let sender = sender.clone();
             let read = |request: RedisClusterRequest| Some((request.metadata.uid.clone()?, request));
-            follow(watcher(api, all()), complete.clone(), read, move |_, request| {
+            let denied = self.denied(&api);
+            follow(watcher(api, all()), (complete.clone(), denied), read, move |_, request| {
                 if let Some(request) = request.filter(|request| !request.is_done()) {
                     let _ = sender.send(Wished::Request(Box::new(request)));
                 }
@@ -197,6 +224,29 @@ impl Watches {
         }
         receiver
     }
+}
+
+/// What matters of an object that is compared as a whole.
+fn whole<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> ObjectSeen {
+    let shape = serde_json::to_value(object).ok().map(|object| shape(&object));
+    ObjectSeen { shape, ..ObjectSeen::of(object.meta()) }
+}
+
+/// Does Kubernetes not hear of it, or call it not ready?
+fn is_silent(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|one| one.type_ == "Ready" && one.status != "True")
+}
+
+/// That it may not be watched, in the API server's words.
+fn denial(error: &watcher::Error) -> Option<&str> {
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+    | watcher::Error::WatchError(status)) = error
+    else {
+        return None;
+    };
+    (status.code == 403).then_some(status.message.as_str())
 }
 
 fn all() -> watcher::Config {
@@ -213,7 +263,7 @@ pub(crate) fn home_of_cluster(cluster: &RedisCluster) -> Option<Home> {
 /// there after it has been deleted meanwhile.
 fn follow<K, S, Id, Value>(
     stream: S,
-    complete: mpsc::UnboundedSender<()>,
+    (complete, denied): (mpsc::UnboundedSender<()>, impl Fn(String) + Send + 'static),
     read: impl Fn(K) -> Option<(Id, Value)> + Send + 'static,
     mut saw: impl FnMut(Id, Option<Value>) + Send + 'static,
 ) where
@@ -248,6 +298,9 @@ fn follow<K, S, Id, Value>(
                     }
                 }
                 Err(error) => {
+                    if let Some(why) = denial(&error) {
+                        denied(why.to_owned());
+                    }
                     tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again");
                 }
             }

@@ -25,8 +25,14 @@ use tokio::net::TcpListener;
 
 /// The Service, and the Secret with the certificate.
 pub(crate) const SERVICE: &str = "valkeeper-webhook";
-/// The object that tells the API server of the webhook.
-pub(crate) const CONFIGURATION: &str = "valkeeper";
+/// The object that tells the API server of the webhook of the install in that namespace. It is in no namespace itself.
+pub(crate) fn configuration_name(namespace: &str) -> String {
+    if namespace == crate::install::NAMESPACE {
+        "valkeeper".to_owned()
+    } else {
+        format!("valkeeper-{namespace}")
+    }
+}
 /// The webhook in it.
 pub(crate) const WEBHOOK: &str = "validate.redis.io";
 /// Where it is asked.

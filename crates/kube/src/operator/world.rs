@@ -1,13 +1,18 @@
 //! What the watches have seen, by cluster: enough to act on, and no more, since it is kept for every pod there is.
 
+use crate::objects::shape::shape;
+use crate::objects::whose::Marks;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::BTreeMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
-use valkeeper_kube_api::names::{LABEL_CLUSTER, LABEL_INSTANCE};
-use valkeeper_model::InstanceName;
+use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH, LABEL_CLUSTER, LABEL_ROLE};
+use valkeeper_model::{InstanceName, Waiting};
 
 /// A pod as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +22,13 @@ pub(crate) struct PodSeen {
     pub(crate) state: PodState,
     pub(crate) role: Option<String>,
     pub(crate) spec_hash: Option<String>,
+    pub(crate) marks: Marks,
+    pub(crate) shape: String,
+    /// Has its server's container run?
+    pub(crate) started: bool,
+    pub(crate) node: Option<String>,
+    /// Why Kubernetes takes it away.
+    pub(crate) disrupted: Option<String>,
     /// Why it does not run, as far as Kubernetes says.
     pub(crate) trouble: Option<String>,
 }
@@ -35,13 +47,60 @@ pub(crate) enum PodState {
 /// Another object as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ObjectSeen {
+    pub(crate) uid: String,
     pub(crate) version: String,
+    pub(crate) marks: Marks,
+    /// Of kinds whose content may be edited.
+    pub(crate) shape: Option<String>,
+    /// What it was made from.
     pub(crate) made_from: Option<String>,
+    /// A claim that has no volume.
+    pub(crate) unbound: bool,
     pub(crate) layout_piece: Option<String>,
 }
 
-/// What an object is called, with its kind.
-pub(crate) type Named = (&'static str, String);
+impl ObjectSeen {
+    /// What its metadata tells.
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+            marks: Marks::of(metadata),
+            shape: None,
+            made_from: annotation(ANNOTATION_SPEC_HASH),
+            unbound: false,
+            layout_piece: annotation(ANNOTATION_LAYOUT),
+        }
+    }
+}
+
+/// An object of a cluster's, by kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Object {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+impl Object {
+    pub(crate) fn new(kind: &str, name: &str) -> Self {
+        Self { kind: kind.to_owned(), name: name.to_owned() }
+    }
+
+    pub(crate) fn of(object: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self { kind: text(&object["kind"]), name: text(&object["metadata"]["name"]) }
+    }
+}
+
+/// A pod that has got a node and is not known to run there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) uid: String,
+    pub(crate) since: Instant,
+    /// How often it was touched.
+    pub(crate) touched: usize,
+}
 
 /// What is there of one cluster. Rings when something changes that its controller has to act on.
 #[derive(Debug, Default)]
@@ -50,16 +109,29 @@ pub(crate) struct Seen {
     pub(crate) moved: Arc<Notify>,
     /// Rung when something changes that people are told of.
     pub(crate) told: Arc<Notify>,
+    /// Rung when a pod has got a node.
+    pub(crate) placed: Arc<Notify>,
 }
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Things {
     pub(crate) pods: BTreeMap<InstanceName, PodSeen>,
-    pub(crate) objects: BTreeMap<Named, ObjectSeen>,
+    pub(crate) objects: BTreeMap<Object, ObjectSeen>,
+    pub(crate) placed: BTreeMap<InstanceName, Placed>,
     /// What agents have said of themselves before the kubelet had.
     said: BTreeMap<InstanceName, (String, IpAddr)>,
     /// What pods need and the user has not given: why those that are missing are not made.
     lack: Option<String>,
+    /// What cannot be made, and what is in the way.
+    obstacles: Vec<Waiting>,
+    /// Fields of the status that the definition does not take.
+    untold: Vec<String>,
+}
+
+impl Things {
+    pub(crate) fn object(&self, object: &Object) -> Option<&ObjectSeen> {
+        self.objects.get(object)
+    }
 }
 
 impl Seen {
@@ -71,14 +143,19 @@ impl Seen {
         self.things().pods.clone()
     }
 
-    pub(crate) fn object(&self, kind: &'static str, name: &str) -> Option<ObjectSeen> {
-        self.things().objects.get(&(kind, name.to_owned())).cloned()
+    /// All of it, as it is now.
+    pub(crate) fn all(&self) -> Things {
+        self.things().clone()
     }
 
-    pub(crate) fn objects_of(&self, kind: &'static str) -> BTreeMap<String, ObjectSeen> {
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Option<ObjectSeen> {
+        self.things().objects.get(&Object::new(kind, name)).cloned()
+    }
+
+    pub(crate) fn objects_of(&self, kind: &str) -> BTreeMap<String, ObjectSeen> {
         let things = self.things();
-        let of_kind = things.objects.iter().filter(|((of, _), _)| *of == kind);
-        of_kind.map(|((_, name), seen)| (name.clone(), seen.clone())).collect()
+        let of_kind = things.objects.iter().filter(|(object, _)| object.kind == kind);
+        of_kind.map(|(object, seen)| (object.name.clone(), seen.clone())).collect()
     }
 
     /// Where the pods are that are there: by Kubernetes, or by their own word.
@@ -106,6 +183,43 @@ impl Seen {
         }
     }
 
+    /// What cannot be made, and what is in the way.
+    pub(crate) fn obstacles(&self) -> Vec<Waiting> {
+        self.things().obstacles.clone()
+    }
+
+    /// That is in the way now, and nothing else.
+    pub(crate) fn is_obstructed_by(&self, obstacles: Vec<Waiting>) {
+        let mut things = self.things();
+        let news = things.obstacles != obstacles;
+        things.obstacles = obstacles;
+        drop(things);
+        if news {
+            self.told.notify_one();
+        }
+    }
+
+    /// The definition of the kind does not take these fields of the status.
+    pub(crate) fn untold(&self, fields: &[String]) {
+        let before = std::mem::replace(&mut self.things().untold, fields.to_vec());
+        if before != fields {
+            self.told.notify_one();
+        }
+    }
+
+    /// That the definition is older, if it is.
+    pub(crate) fn definition_older(&self) -> Option<Waiting> {
+        let fields = self.things().untold.clone();
+        (!fields.is_empty()).then_some(Waiting::DefinitionOlder { fields })
+    }
+
+    /// Its pod was touched.
+    pub(crate) fn touched(&self, name: &InstanceName, uid: &str) {
+        if let Some(placed) = self.things().placed.get_mut(name).filter(|placed| placed.uid == uid) {
+            placed.touched += 1;
+        }
+    }
+
     /// An agent says where it is.
     pub(crate) fn hear(&self, name: &InstanceName, uid: &str, ip: IpAddr) {
         let mut things = self.things();
@@ -119,21 +233,36 @@ impl Seen {
 
     pub(crate) fn saw_pod(&self, name: InstanceName, pod: Option<PodSeen>) {
         let mut things = self.things();
+        let waits =
+            pod.as_ref().filter(|pod| pod.node.is_some() && pod.ip.is_none() && pod.state == PodState::Alive);
+        match (waits, things.placed.get(&name)) {
+            (Some(pod), before) if before.is_none_or(|placed| placed.uid != pod.uid) => {
+                let placed = Placed { uid: pod.uid.clone(), since: Instant::now(), touched: 0 };
+                things.placed.insert(name.clone(), placed);
+                self.placed.notify_one();
+            }
+            (None, Some(_)) => _ = things.placed.remove(&name),
+            _ => {}
+        }
         let before = match pod.clone() {
             Some(pod) => things.pods.insert(name, pod),
             None => things.pods.remove(&name),
         };
         drop(things);
-        let place = |pod: &Option<PodSeen>| pod.as_ref().map(|pod| (pod.uid.clone(), pod.ip, pod.state));
+        let place = |pod: &Option<PodSeen>| {
+            let edited = |pod: &PodSeen| (pod.shape.clone(), pod.spec_hash.clone(), pod.marks.clone());
+            pod.as_ref().map(|pod| (pod.uid.clone(), pod.ip, pod.state, edited(pod)))
+        };
         if place(&before) != place(&pod) {
             self.moved.notify_one();
         }
-        if before.map(|pod| (pod.trouble, pod.role)) != pod.map(|pod| (pod.trouble, pod.role)) {
+        let told = |pod: PodSeen| (pod.trouble, pod.role, pod.disrupted);
+        if before.map(told) != pod.map(told) {
             self.told.notify_one();
         }
     }
 
-    pub(crate) fn saw_object(&self, name: Named, object: Option<ObjectSeen>) {
+    pub(crate) fn saw_object(&self, name: Object, object: Option<ObjectSeen>) {
         let mut things = self.things();
         let before = match object.clone() {
             Some(object) => things.objects.insert(name, object),
@@ -144,7 +273,8 @@ impl Seen {
             self.told.notify_one();
         }
         // Taken away, or changed by somebody else: it is made again.
-        let changed = |before: &ObjectSeen, now: &ObjectSeen| before.made_from != now.made_from;
+        let edited = |seen: &ObjectSeen| (seen.uid.clone(), seen.shape.clone(), seen.marks.clone());
+        let changed = |before: &ObjectSeen, now: &ObjectSeen| edited(before) != edited(now);
         match (before, object) {
             (Some(_), None) => self.moved.notify_one(),
             (Some(before), Some(now)) if changed(&before, &now) => self.moved.notify_one(),
@@ -153,10 +283,11 @@ impl Seen {
     }
 }
 
-/// What is there of all clusters.
+/// What is there of all clusters, and the nodes that are not ready.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     clusters: Mutex<BTreeMap<Home, Arc<Seen>>>,
+    silent: Mutex<BTreeSet<String>>,
 }
 
 impl World {
@@ -164,6 +295,27 @@ impl World {
     pub(crate) fn of(&self, home: &Home) -> Arc<Seen> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(clusters.entry(home.clone()).or_default())
+    }
+
+    /// Nodes that Kubernetes does not hear of.
+    pub(crate) fn silent_nodes(&self) -> BTreeSet<String> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Kubernetes hears of a node, or does not. Those with pods there tell of it.
+    pub(crate) fn saw_node(&self, node: &str, is_silent: bool) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = if is_silent { silent.insert(node.to_owned()) } else { silent.remove(node) };
+        drop(silent);
+        if !changed {
+            return;
+        }
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there =
+            |seen: &&Arc<Seen>| seen.things().pods.values().any(|pod| pod.node.as_deref() == Some(node));
+        for seen in clusters.values().filter(is_there) {
+            seen.told.notify_one();
+        }
     }
 }
 
@@ -173,12 +325,11 @@ pub(crate) fn home_of(namespace: Option<&str>, labels: Option<&BTreeMap<String, 
     Some(Home { namespace: namespace?.to_owned(), cluster })
 }
 
-/// What matters of a pod, and whose it is.
+/// What matters of a pod, and whose it is. It is an instance's by its name, which nobody can edit.
 pub(crate) fn pod_seen(pod: &Pod) -> Option<(Home, InstanceName, PodSeen)> {
     let metadata = &pod.metadata;
     let home = home_of(metadata.namespace.as_deref(), metadata.labels.as_ref())?;
-    let labels = metadata.labels.as_ref()?;
-    let name: InstanceName = labels.get(LABEL_INSTANCE)?.parse().ok()?;
+    let name: InstanceName = metadata.name.as_deref()?.parse().ok()?;
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
     let state = if metadata.deletion_timestamp.is_some() {
@@ -188,19 +339,40 @@ pub(crate) fn pod_seen(pod: &Pod) -> Option<(Home, InstanceName, PodSeen)> {
     } else {
         PodState::Alive
     };
+    let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
     let seen = PodSeen {
         uid: metadata.uid.clone()?,
         ip: status.and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok()),
         state,
-        role: labels.get(valkeeper_kube_api::names::LABEL_ROLE).cloned(),
-        spec_hash: metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(valkeeper_kube_api::names::ANNOTATION_SPEC_HASH))
-            .cloned(),
+        role: metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE)).cloned(),
+        spec_hash: annotation(ANNOTATION_SPEC_HASH),
+        marks: Marks::of(metadata),
+        shape: shape(&json!({ "kind": "Pod", "metadata": metadata })),
+        started: has_started(pod),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        disrupted: disrupted(pod),
         trouble: trouble(pod),
     };
     Some((home, name, seen))
+}
+
+/// Why Kubernetes takes it away, in its words: evicted, preempted, its node given up.
+fn disrupted(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|one| one.type_ == "DisruptionTarget" && one.status == "True")?;
+    let words = [found.reason.as_deref(), found.message.as_deref()];
+    Some(words.into_iter().flatten().collect::<Vec<_>>().join(": "))
+}
+
+/// Has its server's container run, now or before?
+fn has_started(pod: &Pod) -> bool {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.into_iter().any(|container| {
+        let state = container.state.as_ref();
+        container.restart_count > 0
+            || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some())
+            || state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    })
 }
 
 /// Why a pod does not run: not scheduled, an image that cannot be had, a container that ends at once.

@@ -75,6 +75,7 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
             Ask::Takeover { .. }
             | Ask::HandOver { .. }
             | Ask::Restart
+            | Ask::Try { .. }
             | Ask::Kill
             | Ask::AcceptLoss
             | Ask::Follow { .. }

@@ -98,8 +98,8 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     let agent = valkeeper_agent::spawn(AgentSetup {
         name: setup.instance.clone(),
         home,
-        program,
-        passwords: Arc::new(move || read_password(&password_file)),
+        trials: Arc::new(valkeeper_agent::Trials::new(program)),
+        passwords: Arc::new(move || Password::read(std::fs::read(&password_file))),
         password_overlap: valkeeper_agent::PASSWORD_OVERLAP,
         peers: Arc::clone(&peers) as _,
         record,
@@ -130,6 +130,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     tokio::spawn(probe::serve(probes, agent.clone()));
     tokio::spawn(server_log::follow(log));
     tokio::spawn(news::tell(Arc::clone(&setup), Arc::clone(&caller), kept, Arc::clone(&nudge)));
+    tokio::spawn(crate::memory::give_back());
     tokio::spawn(renew(Arc::clone(&setup), credentials, caller));
     nudge.notify_one();
     tokio::select! {
@@ -142,11 +143,6 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     tracing::info!("told to end: handing over, then stopping");
     agent.retire().await;
     Ok(())
-}
-
-fn read_password(path: &std::path::Path) -> std::io::Result<Password> {
-    let text = std::fs::read_to_string(path)?;
-    Password::given(text.trim_end_matches(['\n', '\r'])).map_err(std::io::Error::other)
 }
 
 /// Uses new certificates when the kubelet has brought them.

@@ -2,7 +2,7 @@
 //! there, nothing is lost: it looks at everybody when it starts.
 
 use super::setup::PodSetup;
-use crate::wire::{Caller, News, Who, path};
+use crate::wire::{Caller, News, Repeat, Who, path};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,5 +66,8 @@ async fn send(setup: &PodSetup, caller: &Caller, news: &News) -> Result<(), Stri
     let look_up = tokio::net::lookup_host(&setup.operator);
     let found = tokio::time::timeout(WITHIN, look_up).await.map_err(|_| "its name is not found in time")?;
     let at = found.map_err(|error| error.to_string())?.next().ok_or("its name has no address")?;
-    caller.call(&Who::Controller, at, path::NEWS, news, WITHIN).await.map_err(|error| error.to_string())
+    caller
+        .call(&Who::Controller, at, path::NEWS, news, Repeat::Yes, WITHIN)
+        .await
+        .map_err(|error| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! Asking the other agents, at the addresses of the last order. Their certificates say whether they are who is meant.
 
-use crate::wire::{AskOf, Caller, Who, path};
+use crate::wire::{AskOf, Caller, Repeat, Who, path};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -72,8 +72,9 @@ pub(crate) async fn ask_agent(
     within: Duration,
 ) -> Result<Answer, AskFailed> {
     let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    let repeat = if ask.may_arrive_twice() { Repeat::Yes } else { Repeat::IfUnsent };
     let answer: Result<Result<Answer, AskFailed>, _> =
-        caller.call(to, at, path::ASK, &AskOf { ask, within_ms }, within).await;
+        caller.call(to, at, path::ASK, &AskOf { ask, within_ms }, repeat, within).await;
     answer.unwrap_or_else(|error| {
         tracing::debug!(to = to.claim(), %at, %error, "not answered");
         Err(AskFailed::Unseen(error.unseen()))

@@ -5,11 +5,12 @@ use super::{PodError, system};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The program's name in its folder.
@@ -23,14 +24,31 @@ pub fn install(folder: &Path) -> io::Result<()> {
     write(&folder.join(NAME), &program)
 }
 
-/// SHA-256 of the program that runs, hex.
+/// SHA-256 of the program that runs, hex. Read piece by piece and once: as a whole it would be most of what an agent ever needs.
 pub(crate) fn own_digest() -> io::Result<String> {
-    fs::read("/proc/self/exe").map(|program| digest(&program))
+    static OWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = OWN.get() {
+        return Ok(known.clone());
+    }
+    let (mut program, mut sha) = (fs::File::open("/proc/self/exe")?, Sha256::new());
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match program.read(&mut piece)? {
+            0 => break,
+            read => sha.update(&piece[..read]),
+        }
+    }
+    let own = hex(&sha.finalize());
+    Ok(OWN.get_or_init(|| own).clone())
 }
 
 /// SHA-256, hex.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -92,7 +92,7 @@ impl RemoteError {
                     .to_owned()
             }
             Self::NotInstalled => {
-                "`valkeeper kube manifests | kubectl apply --server-side -f -` installs it".to_owned()
+                "`valkeeper kube crds | kubectl apply --server-side -f -` installs it".to_owned()
             }
             Self::NoCluster { others, .. } if others.is_empty() => {
                 "`valkeeper apply -f FILE` makes one; -N looks in another namespace".to_owned()

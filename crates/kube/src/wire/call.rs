@@ -60,6 +60,15 @@ type Connection = SendRequest<Full<Bytes>>;
 /// Where, and under which name.
 type Peer = (SocketAddr, Who);
 
+/// What is done when a connection that was kept breaks under a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It is sent again: it comes to the same if it arrives twice.
+    Yes,
+    /// It is sent again only if it was not sent at all.
+    IfUnsent,
+}
+
 /// Asks others, with the certificate of one cluster.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -81,6 +90,7 @@ impl Caller {
         at: SocketAddr,
         path: &str,
         question: &Q,
+        repeat: Repeat,
         within: Duration,
     ) -> Result<A, CallFailed> {
         // Written once there is somebody to read it: orders are long, and there is nobody at a pod that is on its way.
@@ -88,7 +98,7 @@ impl Caller {
             Ok(body) => Ok(Bytes::from(body)),
             Err(error) => Err(CallFailed::Garbled(error.to_string())),
         };
-        let answer = bounded(within, self.exchange(to, at, path, write)).await?;
+        let answer = bounded(within, self.exchange(to, at, path, repeat, write)).await?;
         serde_json::from_slice(&answer).map_err(|error| CallFailed::Garbled(error.to_string()))
     }
 
@@ -101,7 +111,7 @@ impl Caller {
         body: Bytes,
         within: Duration,
     ) -> Result<Bytes, CallFailed> {
-        bounded(within, self.exchange(to, at, path, || Ok(body.clone()))).await
+        bounded(within, self.exchange(to, at, path, Repeat::Yes, || Ok(body.clone()))).await
     }
 
     async fn exchange(
@@ -109,6 +119,7 @@ impl Caller {
         to: &Who,
         at: SocketAddr,
         path: &str,
+        repeat: Repeat,
         write: impl Fn() -> Result<Bytes, CallFailed>,
     ) -> Result<Bytes, CallFailed> {
         let peer = (at, to.clone());
@@ -126,8 +137,8 @@ impl Caller {
                 .map_err(|error| CallFailed::Garbled(error.to_string()))?;
             let response = match connection.send_request(request).await {
                 Ok(response) => response,
-                // It was closed while nobody used it. Asking twice is harmless: every order names the run it is meant for.
-                Err(_) if used => continue,
+                // It was closed while nobody used it.
+                Err(error) if used && (repeat == Repeat::Yes || error.is_canceled()) => continue,
                 Err(error) => return Err(CallFailed::Unreachable(error.to_string())),
             };
             let status = response.status();

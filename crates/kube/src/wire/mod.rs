@@ -14,7 +14,7 @@ mod message;
 mod serve;
 mod who;
 
-pub(crate) use call::Caller;
+pub(crate) use call::{Caller, Repeat};
 pub use credentials::CredentialsError;
 pub(crate) use credentials::{Credentials, Identity, open_server};
 pub(crate) use message::{About, AskOf, News, path};

@@ -5,6 +5,7 @@ use super::{Credentials, Home, Who};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -14,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -106,9 +107,18 @@ pub(crate) async fn accept(
 pub(crate) async fn converse(stream: TlsStream<TcpStream>, home: &Home, handler: Arc<impl Handler>) {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
     let Some(certificate) = certificate.map(CertificateDer::into_owned) else { return };
+    // A connection is one sender's: its certificate is looked into once, not at each of five beats a second.
+    let proven: OnceLock<(HeaderValue, Who)> = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let (handler, home, certificate) = (Arc::clone(&handler), home.clone(), certificate.clone());
-        async move { Ok::<_, Infallible>(respond(request, &home, &certificate, handler).await) }
+        let claim = request.headers().get(CLAIM);
+        let known = proven.get().filter(|(said, _)| claim == Some(said)).map(|(_, who)| who.clone());
+        let from = known.or_else(|| {
+            let who = sender(claim?, home, &certificate)?;
+            let _ = proven.set((claim?.clone(), who.clone()));
+            Some(who)
+        });
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(respond(request, from, handler).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -122,11 +132,10 @@ pub(crate) async fn converse(stream: TlsStream<TcpStream>, home: &Home, handler:
 
 async fn respond(
     request: Request<Incoming>,
-    home: &Home,
-    certificate: &CertificateDer<'static>,
+    from: Option<Who>,
     handler: Arc<impl Handler>,
 ) -> Response<Full<Bytes>> {
-    let answered = match sender(&request, home, certificate) {
+    let answered = match from {
         None => Answered::status(StatusCode::FORBIDDEN),
         Some(from) => {
             let path = request.uri().path().to_owned();
@@ -142,8 +151,8 @@ async fn respond(
 }
 
 /// Who sends this: its claim, if the certificate is of that name.
-fn sender(request: &Request<Incoming>, home: &Home, certificate: &CertificateDer<'static>) -> Option<Who> {
-    let claim = Who::of_claim(request.headers().get(CLAIM)?.to_str().ok()?)?;
+fn sender(claim: &HeaderValue, home: &Home, certificate: &CertificateDer<'static>) -> Option<Who> {
+    let claim = Who::of_claim(claim.to_str().ok()?)?;
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     rustls::client::verify_server_name(&parsed, &claim.server_name(home)?).ok()?;
     Some(claim)

@@ -80,6 +80,11 @@ pub fn normal_name(name: &str) -> String {
     name.trim().to_ascii_lowercase()
 }
 
+/// Is this directive Valkeeper's? Whoever sets it on a server sets it behind Valkeeper's back.
+pub fn is_reserved(name: &str) -> bool {
+    owner_hint(name).is_some()
+}
+
 fn owner_hint(name: &str) -> Option<&'static str> {
     if TUNING.contains(&name) {
         return None;

@@ -72,6 +72,24 @@ pub fn parse_quantity_bytes(text: &str) -> Result<u64, InvalidUnit> {
     u64::try_from((number.digits * factor).div_ceil(divisor)).map_err(|_| wrong())
 }
 
+/// Bytes as the engine writes them in its configuration: `100mb` (1024 each), `1g` (1000 each), `1048576`; `None` if it would not take
+/// it.
+pub fn parse_engine_bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1_000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 /// A duration such as `15s`, `500ms`, `1m30s` or `1.5s`, in milliseconds. A bare number is refused: it says no unit.
 pub fn parse_duration_ms(text: &str) -> Result<u64, InvalidUnit> {
     let hint = "write a number with a unit (ms, s, m, h), for example 15s or 500ms";
@@ -105,6 +123,18 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, InvalidUnit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_read_as_the_engine_reads_them() {
+        for (text, bytes) in
+            [("0", 0), ("100", 100), ("1k", 1_000), ("2MB", 2 << 20), ("1gb", 1 << 30), ("5b", 5)]
+        {
+            assert_eq!(parse_engine_bytes(text), Some(bytes), "{text}");
+        }
+        for text in ["", "256Mi", "1Gi", "abc", "12%", "100 mb", "-1", "99999999999gb"] {
+            assert_eq!(parse_engine_bytes(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn quantities_are_read_as_kubernetes_reads_them() {

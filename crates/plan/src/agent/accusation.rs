@@ -2,11 +2,12 @@
 //! replica as after a death. The rule is [`crate::safety::isolation`].
 
 use super::machine::{Agent, Phase};
-use super::promotion::{Progress, Promotion};
+use super::promotion::{Lost, Progress, Promotion};
 use super::{Outbox, Token, sooner};
 use crate::safety::isolation::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS, may_force};
 use crate::safety::succession::{Heirs, Legacy};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use valkeeper_model::{Answer, Ask, AskFailed, Epoch, Happened, InstanceName, Millis, Unseen};
 
 /// How long the others may take to testify.
@@ -73,7 +74,14 @@ impl Round {
                 // It knows that it has no lease: what the others say counts.
                 Ok(Answer::Testimony { silent_ms }) => *silent_ms < FORCE_AFTER_MS - FENCE_AFTER_MS,
                 // It does not know of leases, being older, or whatever it says: it is there.
-                Ok(_) | Err(AskFailed::Refused(_) | AskFailed::NotRunning | AskFailed::Outdated) => true,
+                Ok(_)
+                | Err(
+                    AskFailed::Refused(_)
+                    | AskFailed::ConfigInvalid { .. }
+                    | AskFailed::PasswordUnusable(_)
+                    | AskFailed::NotRunning
+                    | AskFailed::Outdated,
+                ) => true,
                 Err(AskFailed::Unseen(unseen)) => *unseen == Unseen::Garbled,
             };
             if well {
@@ -217,16 +225,19 @@ impl Agent {
     fn granted(&mut self, now: Millis, began: Millis) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
         let claim = self.claim_of_followed();
+        let members = self.order.as_ref().map(|order| Arc::clone(&order.members));
         let (mut candidates, own) = (self.siblings(), self.name.clone());
         let Some(accusation) = self.neighbours.as_mut().and_then(|n| n.accusation.as_mut()) else { return };
         accusation.granted = Some(now);
         accusation.next_round = now.plus(AGAIN_MS);
         candidates.retain(|name| *name != accusation.against);
+        let accused = members.and_then(|members| Some(members.get(&accusation.against)?.node_id));
+        let lost = Lost { node_id: accused, history, claim };
         candidates.push(own);
         let (heard, out) = (accusation.heard, &mut self.out);
         let promotion = accusation.promotion.get_or_insert_with(|| {
             let heirs = Heirs::InSync { attached: None, legacy: Legacy::OutOfReach };
-            Promotion::begin(candidates, (history, claim), heirs, heard, now, out)
+            Promotion::begin(candidates, lost, heirs, heard, now, out)
         });
         promotion.permit(began.plus(PERMIT_MS));
     }

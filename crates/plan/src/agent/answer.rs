@@ -1,17 +1,24 @@
 //! What others may ask of us. Everything that changes the server names the run it is meant for.
 
 use super::machine::{Agent, Phase, Relay, Then};
+use super::trial::About;
 use super::{Command, Reply, ServerCommand, ServerError, Token};
-use valkeeper_model::{Answer, Ask, AskFailed, Incarnation, Millis, Run, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
 const RISE_MS: u64 = 5_000;
 /// Our server may take this long for one command of somebody else's.
 const SERVE_MS: u64 = 500;
+/// Why it does nothing that stops or changes its server.
+pub(super) const BUSY: &str = "it is starting, stopping or changing its role already";
 
 impl Agent {
     pub(super) fn asked(&mut self, now: Millis, token: Token, ask: Ask) {
         if matches!(ask, Ask::Force { .. } | Ask::Takeover { .. } | Ask::Succeed { .. }) {
+            // Its server may be there for a while yet, if it saves its data, and in sync all the time.
+            if matches!(self.phase, Phase::Stopping(_)) {
+                return self.refuse(token, "it is being stopped");
+            }
             self.told_to_rise = Some(now);
         }
         match ask {
@@ -24,11 +31,14 @@ impl Agent {
                 self.relayed.insert(sent, Relay::Report(token));
             }
             Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
-            Ask::Force { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce);
+            Ask::Force { incarnation, replaces, after } => {
+                if after == Death::KilledForSilence {
+                    self.silence.killed(now);
+                }
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce { replaces });
             }
-            Ask::Takeover { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover);
+            Ask::Takeover { incarnation, replaces } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover { replaces });
             }
             // Two that both are about to stop would hand over to each other for ever.
             Ask::Succeed { .. } if matches!(self.phase, Phase::Parting(..)) => {
@@ -57,15 +67,13 @@ impl Agent {
                     self.hand_over(now, to, Then::Watch);
                 }
                 Phase::Watching(_) => self.refuse(token, "it is not a primary"),
-                _ => self.refuse(token, "it is starting, stopping or changing its role already"),
+                _ => self.refuse(token, BUSY),
             },
             Ask::Restart => match &self.phase {
-                Phase::Watching(_) => {
-                    self.attending.push(token);
-                    self.restart(now);
-                }
-                _ => self.refuse(token, "it is starting, stopping or changing its role already"),
+                Phase::Watching(_) => self.try_before_restart(token),
+                _ => self.refuse(token, BUSY),
             },
+            Ask::Try { config } => self.try_for(About::Question(token), *config),
             Ask::Kill => match self.incarnation() {
                 Some(incarnation) => {
                     self.out.push(Command::Kill(incarnation));
@@ -146,6 +154,18 @@ impl Agent {
         self.relayed.insert(sent, Relay::Plain(token));
     }
 
+    /// Our server has ended before it replied: who asked is told so.
+    pub(super) fn relayed_in_vain(&mut self) {
+        for relay in std::mem::take(&mut self.relayed).into_values() {
+            match relay {
+                Relay::Report(token) => self.answer_report(token),
+                Relay::Plain(token) => {
+                    self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) });
+                }
+            }
+        }
+    }
+
     /// Our server replied to somebody else's question.
     pub(super) fn relay(&mut self, relay: Relay, result: Result<Reply, ServerError>) {
         let token = match relay {
@@ -158,6 +178,7 @@ impl Agent {
             }
             (Ok(_), _) => Ok(Answer::Done),
             (Err(ServerError::Refused(why)), _) => Err(AskFailed::Refused(why)),
+            (Err(error @ ServerError::RightMissing(_)), _) => Err(AskFailed::Refused(error.to_string())),
             (Err(error), _) => Err(AskFailed::Unseen(error.unseen())),
         };
         self.out.push(Command::Answer { token, result });

@@ -25,9 +25,11 @@ impl Consultation {
         let Some(name) = self.pending.remove(&token) else { return false };
         let answer = result.and_then(|answer| match answer {
             Answer::Report(report) => Ok(*report),
-            Answer::Done | Answer::Replication { .. } | Answer::Beat { .. } | Answer::Testimony { .. } => {
-                Err(AskFailed::Unseen(Unseen::Garbled))
-            }
+            Answer::Done
+            | Answer::Replication { .. }
+            | Answer::Tried(_)
+            | Answer::Beat { .. }
+            | Answer::Testimony { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
         });
         self.answers.insert(name, answer);
         self.pending.is_empty()

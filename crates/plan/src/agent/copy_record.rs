@@ -3,14 +3,14 @@
 
 use super::machine::{Agent, Phase};
 use super::{Command, Token};
-use crate::safety::copy::{Evidence, examine, extend};
+use crate::safety::copy::{Evidence, branch, examine, extend};
 use crate::safety::start::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
-    Answer, AofStatus, Ask, AskFailed, CopyRecord, CopySource, Happened, HeldCopy, Incarnation, InstanceName,
-    Link, Member, Millis, Offset, Part, Persistence, Position, ReplicaStanding, Replication, ReplicationId,
-    Role, ServerView,
+    Answer, AofStatus, Ask, AskFailed, CopyRecord, CopySource, DiskRole, Happened, HeldCopy, Incarnation,
+    InstanceName, Link, Member, Millis, Offset, Part, Persistence, Position, ReplicaStanding, Replication,
+    ReplicationId, Role, ServerView,
 };
 
 /// Between two records of an offset that moves. What changes in kind is recorded at once.
@@ -168,6 +168,7 @@ impl Agent {
             record: disk.record.as_ref(),
             beside: disk.beside,
             emptied: disk.owner == Owner::Nobody,
+            claims_slots: matches!(disk.role(), DiskRole::Primary { slots, .. } if !slots.is_empty()),
             seen_by_siblings: seen,
             refused: self.keeper.refused(),
             slots: slots.as_ref(),
@@ -213,7 +214,7 @@ impl Agent {
 
     /// A look at our server has come.
     pub(super) fn keep(&mut self, now: Millis, view: &ServerView) {
-        let Some(run) = self.incarnation() else { return };
+        let (Some(run), true) = (self.incarnation(), self.order.is_some()) else { return };
         if self.keeper.held.is_none() {
             // Without its record nothing is known of the copy of a server that an earlier agent started.
             self.out.push(Command::Inspect);
@@ -288,6 +289,9 @@ impl Agent {
         next.seen.extend(self.keeper.seen.iter().map(|(name, sequence)| (name.clone(), *sequence)));
         if counts {
             let position = Position { history: view.replication.replid, offset: view.replication.offset };
+            if let Some(before) = view.branched_from {
+                branch(&mut next.histories, before);
+            }
             extend(&mut next.histories, position);
             next.keys = view.keys;
             let claim = view.primary().unwrap_or(view.node_id);

@@ -3,7 +3,7 @@
 use super::consultation::{CONSULT_MS, Consultation};
 use super::copy_choice::Beside;
 use super::machine::{Agent, Phase};
-use super::promotion::Promotion;
+use super::promotion::{Lost, Promotion};
 use super::{Command, StartPlan};
 use crate::config;
 use crate::nodes_conf::{self, Part};
@@ -15,8 +15,8 @@ use crate::safety::succession::{Heirs, Legacy, has_online_replica};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
-    Role, ServerView, StartFailure, Waiting,
+    AgentOrder, Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence,
+    Position, Role, ServerView, StartFailure, Topology, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
@@ -42,6 +42,8 @@ impl Agent {
         }
         let disk = match result {
             Ok(disk) => self.without_foreign_nodes_conf(*disk),
+            // Its replica need not wait until the dead primary's disk can be read again.
+            Err(_) if self.died_as_primary() => return self.promote_without_disk(now),
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
@@ -78,7 +80,8 @@ impl Agent {
     /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
     /// now on, so that the server is restarted, handing over first, while its data is still in memory somewhere.
     fn inspected_while_running(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
-        let Ok(disk) = result else { return };
+        // Without an order nobody knows whom to hand over to.
+        let (Ok(disk), true) = (result, self.order.is_some()) else { return };
         let wiped = disk.owner == Owner::Nobody;
         // A server that an earlier agent started: what its record says was not read yet.
         if self.keeper.held().is_none() {
@@ -99,6 +102,10 @@ impl Agent {
 
     /// A reply has come after the directory was found empty. One that does not answer may be the only copy (law 1).
     pub(super) fn restart_if_emptied(&mut self, now: Millis) {
+        // Without a password it would not come back; the directory is looked at again.
+        if self.trials.password.is_some() {
+            return;
+        }
         let Phase::Watching(watch) = &mut self.phase else { return };
         let Some(view) = self.server.known() else { return };
         if watch.take_emptied() && (!view.owns_slots() || has_online_replica(&view.replication)) {
@@ -106,11 +113,31 @@ impl Agent {
         }
     }
 
+    /// What was asked of the disk is late. It stays asked; what does not need the disk goes on.
+    pub(super) fn disk_silent(&mut self, now: Millis) {
+        self.disk_silent = true;
+        if matches!(self.phase, Phase::Inspecting) && self.died_as_primary() {
+            self.promote_without_disk(now);
+        }
+    }
+
+    /// What the disk held before does not count: it is looked at before our server starts again.
+    fn promote_without_disk(&mut self, now: Millis) {
+        self.disk = None;
+        self.bereaved(now);
+    }
+
+    /// Did our server die just now as a primary, while its replicas ran on?
+    fn died_as_primary(&self) -> bool {
+        self.died_at.is_some()
+            && self.last_view.as_ref().is_some_and(ServerView::owns_slots)
+            && !self.siblings().is_empty()
+    }
+
     /// Our server was, or may have been, its shard's primary. If it died just now while its replicas ran on, they are asked
     /// at once; otherwise everybody is asked what they hold.
     fn bereaved(&mut self, now: Millis) {
-        let died_here = self.died_at.is_some() && self.last_view.as_ref().is_some_and(ServerView::owns_slots);
-        if died_here && !self.siblings().is_empty() {
+        if self.died_as_primary() {
             let everything = self.keeper.held().is_some_and(|held| held.everything);
             let legacy = if everything { Legacy::Everything } else { Legacy::Less };
             self.promote(now, Heirs::InSync { attached: self.attached_at_death.clone(), legacy });
@@ -128,8 +155,9 @@ impl Agent {
         });
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
+        let lost = Lost { node_id: self.node_id(), history, claim };
         let promotion =
-            Promotion::begin(self.siblings(), (history, claim), heirs, died_at, now, &mut self.out);
+            Promotion::begin(self.siblings(), lost, heirs, died_at, now, &mut self.out).after(self.death);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 
@@ -185,12 +213,19 @@ impl Agent {
                 self.start_as_replica_of(now, &view, &theirs);
             }
             Comeback::BehindClaim(name) => {
-                let (Some(view), Some(claimant)) = (newest, order.members.get(&name)) else {
+                let known = match (newest, &disk.nodes_conf) {
+                    (Some(view), _) => Some((Topology::clone(&view.topology), view.current_epoch)),
+                    (None, NodesFile::Intact(conf)) => {
+                        Some((nodes_conf::topology(conf), conf.vars.unwrap_or_default().current_epoch))
+                    }
+                    _ => None,
+                };
+                let (Some((topology, seen)), Some(claimant)) = (known, order.members.get(&name)) else {
                     return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() });
                 };
                 if self.wanted_up() {
                     let part = Part::ReplicaOf(claimant.node_id);
-                    let conf = nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part);
+                    let conf = nodes_conf::rebuilt(&order, &topology, seen, None, part);
                     if claim == Claim::ToldByOthers {
                         self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
                     }
@@ -215,6 +250,14 @@ impl Agent {
                             None,
                             Part::AsKnown,
                         ))
+                    }
+                    // The others know another owner of its slots, which does not serve: ours may be the better copy, and is there to be
+                    // promoted.
+                    (_, Some(view))
+                        if owner_of_shard(&order, view).is_some_and(|id| id != member.node_id) =>
+                    {
+                        let part = owner_of_shard(&order, view).map_or(Part::AsKnown, Part::ReplicaOf);
+                        Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part))
                     }
                     _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
                 };
@@ -326,7 +369,7 @@ impl Agent {
         if self.keeper.is_writing() {
             return self.phase = Phase::Held { until: now.plus(KEPT_MS) };
         }
-        let mut config = config::directives(&order.config);
+        let mut config = config::directives(&self.config_to_start_with(&order));
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
             (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf.clone()),
             _ => None,
@@ -367,6 +410,9 @@ impl Agent {
 
     pub(super) fn start_failed(&mut self, now: Millis, failure: StartFailure) {
         self.failures.in_a_row += 1;
+        if matches!(failure, StartFailure::Exited { .. }) {
+            self.doubt_config();
+        }
         self.tell_failure(failure);
         self.try_later(now);
     }
@@ -391,4 +437,11 @@ impl Agent {
         self.waiting = Some(waiting);
         self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
     }
+}
+
+/// The member of our shard that owns slots by that view.
+fn owner_of_shard(order: &AgentOrder, view: &ServerView) -> Option<NodeId> {
+    let ids = order.siblings().map(|(_, member)| member).chain(order.myself()).map(|member| member.node_id);
+    let owns = |id: &NodeId| view.topology.get(id).is_some_and(|node| !node.slots.is_empty());
+    ids.filter(owns).max_by_key(|id| view.topology.get(id).map(|node| node.config_epoch))
 }

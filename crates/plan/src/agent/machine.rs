@@ -5,16 +5,20 @@ use super::copy_record::Keeper;
 use super::handover::Handover;
 use super::neighbours::Neighbours;
 use super::promotion::Promotion;
+use super::relapse::Relapses;
+use super::silence::Silence;
 use super::snapshot::Snapshot;
+use super::stopping::Stop;
+use super::trial::Trials;
 use super::watch::Watch;
 use super::{Command, Event, ExitCause, Outbox, Token, sooner};
 use crate::safety::start::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Generation, Happened, Incarnation,
-    InstanceName, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure,
-    Unseen, Waiting,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Happened, Incarnation,
+    InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
+    StartFailure, Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -32,7 +36,13 @@ pub struct Agent {
     pub(super) server: Observed<ServerView>,
     /// The last view of any run: what the server was when it died.
     pub(super) last_view: Option<ServerView>,
+    /// When that was.
+    pub(super) seen_at: Millis,
+    /// Why our server, which lives, does not let itself be looked at now.
+    pub(super) look_refused: Option<LookRefused>,
     pub(super) disk: Option<Disk>,
+    /// The disk has not answered the last look yet, for too long.
+    pub(super) disk_silent: bool,
     pub(super) waiting: Option<Waiting>,
     pub(super) resting: bool,
     pub(super) accept_loss: bool,
@@ -41,6 +51,10 @@ pub struct Agent {
     pub(super) died_at: Option<Millis>,
     /// Another node id than ours that our server answers with, while it holds nothing.
     pub(super) stranger: Option<NodeId>,
+    /// How its last run ended.
+    pub(super) death: Death,
+    pub(super) silence: Silence,
+    relapses: Relapses,
     /// When somebody last wanted our server to become primary.
     pub(super) told_to_rise: Option<Millis>,
     pub(super) failures: Failures,
@@ -51,6 +65,9 @@ pub struct Agent {
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
+    pub(super) trials: Trials,
+    /// How many full copies our server, a primary, had sent when its replicas were all in the stream.
+    pub(super) copies_at_rest: Option<u64>,
     pub(super) keeper: Keeper,
     /// The record that the start under way writes.
     pub(super) starting_record: Option<CopyRecord>,
@@ -97,7 +114,7 @@ pub(super) enum Phase {
     /// Has handed over, and sends clients on to its successor until it is stopped then.
     Parting(Watch, Millis, Then),
     /// Being stopped.
-    Stopping { since: Millis, incarnation: Incarnation, then: Then, killed: bool },
+    Stopping(Stop),
     /// Not started yet; tried again then.
     Held { until: Millis },
 }
@@ -123,15 +140,12 @@ pub(super) enum Then {
     Rest,
 }
 
-/// A stop that takes longer than this is ended by force. The engine itself waits up to 10 s for its replicas.
-const STOP_MS: u64 = 15_000;
-
 impl Agent {
     /// An agent of a server that runs already (adopted, `Some`) or does not run.
     pub fn new(name: InstanceName, running: Option<(Incarnation, Option<u32>)>, now: Millis) -> Self {
         let (process, pid, phase) = match running {
             Some((incarnation, pid)) => {
-                (Process::Running { incarnation, pid }, pid, Phase::Watching(Watch::begin(now)))
+                (Process::Running { incarnation, pid }, pid, Phase::Watching(Watch::adopt(now)))
             }
             None => (Process::Down, None, Phase::Idle),
         };
@@ -143,12 +157,18 @@ impl Agent {
             phase,
             server: Observed::Unknown(Unseen::NotAsked),
             last_view: None,
+            seen_at: now,
+            look_refused: None,
             disk: None,
+            disk_silent: false,
             waiting: None,
             resting: false,
             accept_loss: false,
             has_served: false,
             died_at: None,
+            death: Death::Ended,
+            silence: Silence::default(),
+            relapses: Relapses::default(),
             told_to_rise: None,
             stranger: None,
             failures: Failures::default(),
@@ -157,6 +177,8 @@ impl Agent {
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
+            trials: Trials::default(),
+            copies_at_rest: None,
             keeper: Keeper::default(),
             starting_record: None,
             attached_at_death: None,
@@ -170,14 +192,36 @@ impl Agent {
         self.guard(now);
         match event {
             Event::Order(order) => self.take_order(now, *order),
-            Event::Inspected(result) => self.inspected(now, result),
+            Event::Inspected(result) => {
+                self.disk_silent = false;
+                self.inspected(now, result);
+            }
+            Event::DiskSilent => self.disk_silent(now),
             Event::Started { incarnation, pid } => self.started(now, incarnation, pid),
-            Event::StartFailed(failure) => self.start_failed(now, failure),
+            Event::Found { incarnation, pid } => {
+                self.adopted = Some(incarnation);
+                self.starting_record = None;
+                self.started(now, incarnation, pid);
+                if let Phase::Watching(watch) = &mut self.phase {
+                    *watch = Watch::adopt(now);
+                }
+            }
+            Event::StartFailed(failure) => {
+                self.disk_silent = false;
+                self.start_failed(now, failure);
+            }
+            Event::Wrote { incarnation, bytes } => {
+                if let Phase::Stopping(stop) = &mut self.phase {
+                    stop.wrote(now, incarnation, bytes);
+                }
+            }
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
             Event::Kept { sequence, result } => self.keeper.kept(sequence, result.is_ok()),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),
+            Event::Tried { about, config, trial } => self.tried(now, about, *config, trial),
+            Event::Password(fault) => self.trials.password = fault,
             Event::Stop => self.stop(now),
             Event::Retire => {
                 self.resting = true;
@@ -204,7 +248,7 @@ impl Agent {
             Phase::Promoting(promotion) => promotion.wake_at(),
             Phase::HandingOver(watch, handover, _) => sooner(Some(watch.wake_at()), handover.wake_at()),
             Phase::Parting(watch, until, _) => sooner(Some(watch.wake_at()), Some(*until)),
-            Phase::Stopping { since, .. } => Some(since.plus(STOP_MS)),
+            Phase::Stopping(stop) => Some(stop.wake_at()),
             Phase::Held { until } => Some(*until),
         };
         sooner(sooner(disk, phase), self.neighbours_wake_at())
@@ -245,6 +289,11 @@ impl Agent {
         self.order.as_ref().map(|order| order.generation)
     }
 
+    /// The order obeyed.
+    pub fn current_order(&self) -> Option<&AgentOrder> {
+        self.order.as_deref()
+    }
+
     /// The cluster whose order is obeyed.
     pub fn cluster(&self) -> Option<ClusterId> {
         self.order.as_ref().map(|order| order.cluster)
@@ -261,10 +310,10 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        if self.beat_answered(now, token, &result)
+        let taken = self.beat_answered(now, token, &result)
             || self.sync_told(now, token, &result)
-            || self.accusation_told(now, token, &result)
-        {
+            || self.accusation_told(now, token, &result);
+        if taken || self.inquiry_told(now, token, &result) {
             return;
         }
         match &mut self.phase {
@@ -296,35 +345,22 @@ impl Agent {
             Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
             Phase::Parting(_, until, _) if *until <= now => self.part(now),
             Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
-            Phase::Stopping { since, incarnation, then, killed: false } if now.since(*since) >= STOP_MS => {
-                self.out.push(Command::Kill(*incarnation));
-                self.phase =
-                    Phase::Stopping { since: now, incarnation: *incarnation, then: *then, killed: true };
-            }
+            Phase::Stopping(stop) => stop.tick(now, &mut self.out),
             _ => {}
         }
         let Some(order) = self.order.clone() else { return };
         let config = self.wanted_config();
         if let Some(watch) = self.phase.watch_mut() {
-            let limit = order.config.unresponsive_after_ms;
+            let limit = self.silence.limit(order.config.unresponsive_after_ms, now);
             let wanted = || config.unwrap_or_default();
             if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
-                self.kill_silent(now, silent_ms);
+                self.silent_too_long(now, silent_ms);
             }
         }
         if matches!(self.phase, Phase::Watching(_)) && self.next_disk_look <= now {
             self.next_disk_look = now.plus(DISK_LOOK_MS);
             if self.wanted_up() { self.out.push(Command::Inspect) } else { self.come_down(now) }
         }
-    }
-
-    /// A server that is silent for too long is killed: a frozen one that wakes up again would acknowledge writes that are lost
-    /// (law 3's fence). What follows is its death like any other.
-    pub(super) fn kill_silent(&mut self, now: Millis, silent_ms: u64) {
-        let Some(incarnation) = self.incarnation() else { return };
-        self.out.record(Happened::Unresponsive { instance: self.name.clone(), silent_ms });
-        self.out.push(Command::Kill(incarnation));
-        self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
     }
 
     fn take_order(&mut self, now: Millis, order: AgentOrder) {
@@ -370,34 +406,25 @@ impl Agent {
             | Phase::Launching
             | Phase::Promoting(_)
             | Phase::HandingOver(..)
-            | Phase::Stopping { .. } => {}
+            | Phase::Stopping(_) => {}
         }
     }
 
     /// The supervisor goes down: all servers do, so that there is nobody to hand over to.
     fn stop(&mut self, now: Millis) {
         self.resting = true;
-        match &self.phase {
+        match &mut self.phase {
             Phase::Watching(_) | Phase::HandingOver(..) | Phase::Parting(..) => {
                 self.terminate(now, Then::Rest);
             }
             Phase::Launching => {}
-            Phase::Stopping { since, incarnation, killed, .. } => {
-                let (since, incarnation, killed) = (*since, *incarnation, *killed);
-                self.phase = Phase::Stopping { since, incarnation, then: Then::Rest, killed };
-            }
+            Phase::Stopping(stop) => stop.then = Then::Rest,
             _ => self.phase = Phase::Idle,
         }
     }
 
     pub(super) fn owns_slots(&self) -> bool {
         self.server.known().is_some_and(ServerView::owns_slots)
-    }
-
-    pub(super) fn terminate(&mut self, now: Millis, then: Then) {
-        let Some(incarnation) = self.incarnation() else { return };
-        self.out.push(Command::Terminate(incarnation));
-        self.phase = Phase::Stopping { since: now, incarnation, then, killed: false };
     }
 
     pub(super) fn hand_over(&mut self, now: Millis, to: Option<InstanceName>, then: Then) {
@@ -412,9 +439,14 @@ impl Agent {
         self.pid = pid;
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
+        self.look_refused = None;
         self.died_at = None;
         self.stranger = None;
+        self.disk_silent = false;
+        self.death = Death::Ended;
+        self.relapses.begin(now);
         self.snapshot = Snapshot::default();
+        self.copies_at_rest = None;
         self.attached_at_death = None;
         self.keeper
             .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
@@ -438,12 +470,13 @@ impl Agent {
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
-        self.relayed.clear();
+        self.look_refused = None;
+        self.relayed_in_vain();
         self.refuses_no_more();
         self.died_at = Some(now);
-        let unasked = !matches!(self.phase, Phase::Stopping { .. });
+        let unasked = !matches!(self.phase, Phase::Stopping(_));
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Stopping { then, .. } => then,
+            Phase::Stopping(stop) => stop.then,
             Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
                 self.died(how, cause);
                 if then == Then::Rest { Then::Rest } else { Then::Restart }
@@ -457,7 +490,13 @@ impl Agent {
         let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
         // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
         if self.wanted_up() || orphaned && !self.siblings().is_empty() {
-            if self.failures.in_a_row > 0 { self.try_later(now) } else { self.inspect() }
+            // A shard that needs a successor does not wait.
+            let later = if unasked && !orphaned { self.relapses.ended(now) } else { None };
+            match later {
+                Some(delay) => self.phase = Phase::Held { until: now.plus(delay) },
+                None if self.failures.in_a_row > 0 => self.try_later(now),
+                None => self.inspect(),
+            }
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
         if then == Then::Rest {
@@ -476,6 +515,7 @@ impl Agent {
                 ExitCause::DataUnreadable => StartFailure::DataDamaged { detail: how },
                 ExitCause::Other => StartFailure::Exited { detail: how },
             });
+            self.doubt_config();
             return;
         }
         self.out.record(Happened::Died { instance: self.name.clone(), how, role });

@@ -12,13 +12,17 @@
 //! | `copy_choice.rs` | which of its files a server is started from |
 //! | `copy_record.rs` | the durable record of our copy; whether a replica has caught up |
 //! | `watch.rs` | whether a running server is well |
+//! | `silence.rs` | when silence is its end |
+//! | `relapse.rs` | when one that ends again and again is started |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
+//! | `stopping.rs` | how a run ends on purpose, and when by force |
 //! | `snapshot.rs` | when a server writes a snapshot of its data |
 //! | `neighbours.rs` | on hosts of their own: beats, and what they say of others |
 //! | `refusal.rs` | on hosts of their own: a primary without a lease refuses writes |
 //! | `accusation.rs` | on hosts of their own: a primary that nobody hears is replaced |
 //! | `report.rs` | what it tells of itself |
+//! | `trial.rs` | whether its server would start with what is ordered |
 //! | `answer.rs` | what others may ask |
 
 mod accusation;
@@ -34,20 +38,26 @@ mod neighbours;
 pub mod password;
 pub mod promotion;
 mod refusal;
+mod relapse;
 mod report;
 mod role_change;
 mod running;
+mod silence;
 mod snapshot;
+mod stopping;
+mod trial;
 mod watch;
 
 pub use machine::Agent;
+pub use trial::About;
 
 use crate::config::Directive;
 use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    Millis, NodeId, Replication, ServerView, SlotSet, StartFailure, Unseen,
+    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, StartFailure,
+    Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -70,6 +80,22 @@ pub enum Event {
     },
     /// It could not be started.
     StartFailed(StartFailure),
+    /// It was not started: an earlier run of it turned out to be there still.
+    Found {
+        /// Which run.
+        incarnation: Incarnation,
+        /// Its process id, where there is one.
+        pid: Option<u32>,
+    },
+    /// What was asked of the data directory, a look or a start, is not answered yet; it will be when the disk does.
+    DiskSilent,
+    /// How many bytes a run that was told to end, and its children, have written to disks so far.
+    Wrote {
+        /// Which run.
+        incarnation: Incarnation,
+        /// So many.
+        bytes: u64,
+    },
     /// Its process has ended; nothing of it is left.
     Exited {
         /// Which run.
@@ -107,6 +133,17 @@ pub enum Event {
         /// What.
         ask: Ask,
     },
+    /// What came of a trial.
+    Tried {
+        /// What it was for.
+        about: About,
+        /// What was tried.
+        config: Box<ServerConfig>,
+        /// What came of it.
+        trial: Trial,
+    },
+    /// Why the wanted password cannot be used, or that it can again.
+    Password(Option<PasswordFault>),
     /// Stop the server and stay down: the supervisor goes down, and all servers with it.
     Stop,
     /// Stop the server and stay down, alone: a primary hands over first (law 2).
@@ -127,15 +164,15 @@ pub enum ExitCause {
 /// What an agent wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Look into the data directory; `Inspected` follows.
+    /// Look into the data directory; `Inspected` follows, after `DiskSilent` if that takes long.
     Inspect,
     /// Write the record of the copy; `Kept` follows.
     Keep(Box<CopyRecord>),
-    /// Start the server; `Started` or `StartFailed` follows.
+    /// Start the server; `Started`, `Found` or `StartFailed` follows, after `DiskSilent` if that takes long.
     Start(Box<StartPlan>),
     /// SIGKILL; `Exited` follows.
     Kill(Incarnation),
-    /// End it in an orderly way, saving what it can; `Exited` follows.
+    /// End it in an orderly way, saving what it can; `Wrote` and in the end `Exited` follow.
     Terminate(Incarnation),
     /// Tell our server; `Served` follows within the time.
     Serve {
@@ -166,6 +203,15 @@ pub enum Command {
     },
     /// Something worth telling people.
     Record(Happened),
+    /// Try a configuration with the server program, and read the password; `Tried` follows.
+    Try {
+        /// What it is for.
+        about: About,
+        /// What to try.
+        config: Box<ServerConfig>,
+    },
+    /// Keep the configuration that the server runs with, for a later one that it does not start with.
+    KeepWorkingConfig(Box<ServerConfig>),
 }
 
 /// How to start a server.
@@ -195,14 +241,21 @@ pub struct SetAside {
 /// What our server may be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerCommand {
-    /// A full look. Directives are compared with these.
+    /// A full look. Directives are compared with these. A server that does not answer in time is also asked on a new connection, so
+    /// that one which holds commands back is told from one which hangs.
     Look(Vec<Directive>),
     /// `INFO replication`.
     Replication,
-    /// `CLUSTER FAILOVER FORCE`.
-    FailoverForce,
-    /// `CLUSTER FAILOVER TAKEOVER`.
-    FailoverTakeover,
+    /// `CLUSTER FAILOVER FORCE`, if it may: see [`crate::safety::succession::may_replace`].
+    FailoverForce {
+        /// The primary whose place it is to take.
+        replaces: Option<NodeId>,
+    },
+    /// `CLUSTER FAILOVER TAKEOVER`, if it may.
+    FailoverTakeover {
+        /// The primary whose place it is to take.
+        replaces: Option<NodeId>,
+    },
     /// `CLUSTER FAILOVER`.
     FailoverPlanned,
     /// Push queued bus messages out to the shard.
@@ -223,6 +276,8 @@ pub enum ServerCommand {
     Forget(Vec<NodeId>),
     /// `CONFIG SET`.
     Configure(Vec<Directive>),
+    /// `CONFIG SET` of directives that are not ordered, to what the server program gives them.
+    PutBack(Vec<String>),
     /// `BGSAVE`.
     Save,
 }
@@ -247,8 +302,16 @@ pub enum ServerError {
     #[error("{0}")]
     Silent(Unseen),
     /// It runs a long script or function.
-    #[error("busy with a script")]
+    #[error(
+        "is busy with a script or a function: `SCRIPT KILL` or `FUNCTION KILL` ends one that has written nothing"
+    )]
     Busy,
+    /// It answers new connections and carries out no command.
+    #[error("carries out no command: `CLIENT PAUSE`, or more load than it can bear")]
+    HeldBack,
+    /// Its user `default` may not use a command, named as in the engine's ACL rules.
+    #[error("refuses `{0}` to its user `default`: `ACL SETUSER default +{0}`")]
+    RightMissing(String),
     /// It loads its data.
     #[error("loading its data")]
     Loading,
@@ -274,8 +337,18 @@ impl ServerError {
             Self::Silent(unseen) => *unseen,
             Self::Loading => Unseen::Loading,
             Self::AuthRefused => Unseen::AuthRefused,
-            Self::Busy => Unseen::Timeout,
-            Self::Garbled | Self::Refused(_) => Unseen::Garbled,
+            Self::Busy | Self::HeldBack => Unseen::Timeout,
+            Self::Garbled | Self::RightMissing(_) | Self::Refused(_) => Unseen::Garbled,
+        }
+    }
+    /// As the refusal of a look, by a server that lives.
+    pub fn look_refused(&self) -> Option<LookRefused> {
+        match self {
+            Self::Busy => Some(LookRefused::Busy),
+            Self::HeldBack => Some(LookRefused::HeldBack),
+            Self::RightMissing(command) => Some(LookRefused::RightMissing { command: command.clone() }),
+            Self::Refused(said) => Some(LookRefused::Other { said: said.clone() }),
+            Self::Silent(_) | Self::Loading | Self::AuthRefused | Self::Garbled => None,
         }
     }
 }

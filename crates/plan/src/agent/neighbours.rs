@@ -366,7 +366,7 @@ impl Agent {
     pub(super) fn neighbours_wake_at(&self) -> Option<Millis> {
         let neighbours = self.neighbours.as_ref()?;
         let mut wake = self.beats().then_some(neighbours.next_beat);
-        let stopping = matches!(self.phase, Phase::Stopping { .. });
+        let stopping = matches!(self.phase, Phase::Stopping(_));
         if self.process != Process::Down && !stopping && neighbours.part != Part::Other {
             wake = match neighbours.refusing {
                 Refusing::No if neighbours.held_until() < Millis(u64::MAX) => {

@@ -5,8 +5,8 @@ use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
-    ServerView, Waiting,
+    Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, NodeId,
+    ReplicationId, ServerView, Waiting,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -31,13 +31,22 @@ const REFUSALS: u32 = 4;
 /// have raised its epoch last without telling anybody.
 const STALE_MS: u64 = 10_000;
 
+/// The primary that is to be replaced, as far as anything is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Which node.
+    pub node_id: Option<NodeId>,
+    /// Its history.
+    pub history: Option<ReplicationId>,
+    /// The epoch of its claim.
+    pub claim: Option<Epoch>,
+}
+
 /// A promotion under way.
 #[derive(Debug)]
 pub struct Promotion {
     siblings: Vec<InstanceName>,
-    history: Option<ReplicationId>,
-    /// The epoch of the lost primary's claim.
-    claim: Option<Epoch>,
+    lost: Lost,
     heirs: Heirs,
     /// When the primary died.
     pub died_at: Millis,
@@ -51,6 +60,8 @@ pub struct Promotion {
     refusals: BTreeMap<InstanceName, Refused>,
     /// Who may have won and cannot be seen.
     may_have_won: Option<InstanceName>,
+    /// How the primary ended.
+    after: Death,
     /// FORCE may be sent until then only; `None`: the death is certain, for ever.
     permit: Option<Millis>,
     stage: Stage,
@@ -110,10 +121,10 @@ pub enum Progress {
 }
 
 impl Promotion {
-    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim.
+    /// Begins one in the place of `lost`.
     pub fn begin(
         siblings: Vec<InstanceName>,
-        (history, claim): (Option<ReplicationId>, Option<Epoch>),
+        lost: Lost,
         heirs: Heirs,
         died_at: Millis,
         now: Millis,
@@ -122,8 +133,7 @@ impl Promotion {
         let stage = Self::look(&siblings, out);
         Self {
             siblings,
-            history,
-            claim,
+            lost,
             heirs,
             died_at,
             began: now,
@@ -131,6 +141,7 @@ impl Promotion {
             asked: BTreeMap::new(),
             refusals: BTreeMap::new(),
             may_have_won: None,
+            after: Death::Ended,
             permit: None,
             stage,
         }
@@ -140,6 +151,12 @@ impl Promotion {
     /// takes no writes for a while (see [`crate::safety::isolation`]).
     pub fn permit(&mut self, until: Millis) {
         self.permit = Some(until);
+    }
+
+    /// The same, of a primary that ended in this way.
+    #[must_use]
+    pub fn after(self, after: Death) -> Self {
+        Self { after, ..self }
     }
 
     /// Has the permit run out?
@@ -237,7 +254,7 @@ impl Promotion {
                     && view.owns_slots()
                 {
                     // One that was replaced long before and has not heard of it is about to.
-                    let newer = view.myself().map(|node| node.config_epoch) > self.claim;
+                    let newer = view.myself().map(|node| node.config_epoch) > self.lost.claim;
                     if newer || now.since(self.began) >= STALE_MS {
                         return Progress::Promoted { to: to.clone(), view: Box::new(view.clone()) };
                     }
@@ -307,7 +324,7 @@ impl Promotion {
         let willing: Vec<&Candidate> = known.iter().copied().filter(|one| !refuses(one)).collect();
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         let of = |candidates: &[&Candidate]| {
-            best_after_death(candidates.iter().copied(), self.history, &self.heirs).cloned()
+            best_after_death(candidates.iter().copied(), self.lost.history, &self.heirs).cloned()
         };
         let best = of(&willing).or_else(|| of(&known));
         let waited = now.since(self.began);
@@ -317,7 +334,12 @@ impl Promotion {
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone(), now);
-                let token = out.tell(&to.instance, Ask::Force { incarnation: to.incarnation }, LOOK_MS);
+                let ask = Ask::Force {
+                    incarnation: to.incarnation,
+                    replaces: self.lost.node_id,
+                    after: self.after,
+                };
+                let token = out.tell(&to.instance, ask, LOOK_MS);
                 self.stage = Stage::Force { to, token };
             }
             None => return Progress::Nobody,
@@ -343,8 +365,10 @@ pub(super) fn candidate(
         Answer::Replication { incarnation, replication, standing } => {
             Ok(Candidate { instance, incarnation, replication, standing })
         }
-        Answer::Done | Answer::Report(_) | Answer::Beat { .. } | Answer::Testimony { .. } => {
-            Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled))
-        }
+        Answer::Done
+        | Answer::Report(_)
+        | Answer::Tried(_)
+        | Answer::Beat { .. }
+        | Answer::Testimony { .. } => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
     }
 }

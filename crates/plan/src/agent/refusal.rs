@@ -1,8 +1,8 @@
 //! A primary on a host of its own refuses writes while it has no lease (see [`crate::safety::isolation`]), and takes them again.
 
-use super::machine::{Agent, Phase, Then};
+use super::machine::{Agent, Phase};
 use super::neighbours::{Part, Refusing};
-use super::{Command, Reply, ServerCommand, ServerError, Token};
+use super::{Reply, ServerCommand, ServerError, Token};
 use crate::config::{self, Directive};
 use crate::safety::isolation::{CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_model::{Happened, Millis, Role};
@@ -37,7 +37,7 @@ impl Agent {
     /// Before anything else: a primary whose lease has ended refuses writes. After a time in which we were frozen this is the first
     /// thing that is done, whatever comes next.
     pub(super) fn guard(&mut self, now: Millis) {
-        let running = self.incarnation().filter(|_| !matches!(self.phase, Phase::Stopping { .. }));
+        let running = self.incarnation().filter(|_| !matches!(self.phase, Phase::Stopping(_)));
         let has_order = self.order.is_some();
         let Some(neighbours) = &mut self.neighbours else { return };
         let (holds, given) = (neighbours.holds(now), neighbours.is_given(now));
@@ -48,7 +48,9 @@ impl Agent {
             neighbours.unheld_since.get_or_insert(now);
         }
         neighbours.given = given;
-        let Some(incarnation) = running else { return };
+        if running.is_none() {
+            return;
+        }
         if neighbours.part == Part::Other || given {
             return self.take_writes_again();
         }
@@ -57,9 +59,7 @@ impl Agent {
         }
         if !has_order {
             // There is no way to tell a server anything whose address is not known yet.
-            self.out.push(Command::Kill(incarnation));
-            self.phase = Phase::Stopping { since: now, incarnation, then: Then::Restart, killed: true };
-            return;
+            return self.kill(now);
         }
         match neighbours.refusing {
             Refusing::No => self.refuse_writes(now, now),

@@ -3,7 +3,7 @@
 use super::machine::{Agent, Phase};
 use crate::safety::start::Disk;
 use valkeeper_model::{
-    Activity, AgentReport, CopySource, DiskRole, Generation, Observed, Process, Unseen, Waiting,
+    Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Process, Unseen, Waiting,
 };
 
 impl Agent {
@@ -34,11 +34,14 @@ impl Agent {
             has_data: self.keeper.held().is_some_and(|held| held.source != CopySource::Nothing),
             copy: self.copy_held().map(Box::new),
             activity: self.activity(),
+            disk: if self.disk_silent { DiskAccess::Silent } else { DiskAccess::Answers },
             waiting: self
                 .promotion_waits()
                 .or_else(|| self.waiting.clone())
                 .or_else(|| self.neighbours_waiting())
                 .or_else(|| self.aof_waiting()),
+            password: self.trials.password.clone(),
+            look_refused: self.look_refused.clone(),
         })
     }
 
@@ -72,7 +75,7 @@ impl Agent {
             },
             Phase::Promoting(promotion) => promotion.activity(),
             Phase::HandingOver(..) => Activity::HandingOver,
-            Phase::Parting(..) | Phase::Stopping { .. } => Activity::Stopping,
+            Phase::Parting(..) | Phase::Stopping(_) => Activity::Stopping,
         }
     }
 }

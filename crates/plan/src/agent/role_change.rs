@@ -1,14 +1,32 @@
 //! The end of a promotion or a handover: what is told, and what the server does next.
 
 use super::machine::{Agent, Phase, Then};
-use super::{Command, handover, promotion};
+use super::{Command, ServerCommand, handover, promotion};
 use crate::safety::succession::has_online_replica;
-use valkeeper_model::{Answer, AskFailed, CopyState, Happened, Millis};
+use std::collections::BTreeSet;
+use valkeeper_model::{Answer, AskFailed, CopyState, Happened, Millis, NodeId, Role, ServerView};
 
 /// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
 /// redirects it sends: commands in flight and those of connections that are seldom used would otherwise meet a closed
 /// connection, which an application sees (node-redis: an error for each of them; docs/clients.md).
 const PARTING_MS: u64 = 2_000;
+/// Our server may take this long to follow another primary.
+const FOLLOW_MS: u64 = 500;
+
+/// Whom a replica is to follow that follows a node without slots although it knows that another node of its shard owns them.
+///
+/// The engine leaves it so when a third node tells it of an elected primary before that one's last message as a replica has come, and it
+/// never mends it. The elected one could have no successor: a replica that follows the one before asks for votes with the claim of that
+/// one, and is not promoted (`may_replace`).
+fn astray(view: &ServerView, shard: &BTreeSet<NodeId>) -> Option<NodeId> {
+    let followed = view.primary()?;
+    let owns = |node: &NodeId| view.topology.get(node).is_some_and(|node| !node.slots.is_empty());
+    let is_primary = |node: &NodeId| view.topology.get(node).is_some_and(|node| node.role == Role::Primary);
+    if owns(&followed) {
+        return None;
+    }
+    shard.iter().find(|node| **node != view.node_id && is_primary(node) && owns(node)).copied()
+}
 
 impl Agent {
     pub(super) fn promotion_went(&mut self, now: Millis, progress: promotion::Progress) {
@@ -33,7 +51,11 @@ impl Agent {
                 }
                 self.last_view = None;
                 self.was_succeeded(now);
-                self.start_as_replica_of(now, &view, &[]);
+                if self.disk.is_some() {
+                    self.start_as_replica_of(now, &view, &[]);
+                } else {
+                    self.inspect();
+                }
             }
             promotion::Progress::Nobody => {
                 self.last_view = None;
@@ -71,6 +93,15 @@ impl Agent {
             Then::Watch => Phase::Watching(watch),
             Then::Restart | Then::Rest => Phase::Parting(watch, now.plus(PARTING_MS), then),
         };
+    }
+
+    /// Has our server follow the owner of its shard's slots, if it does not by itself.
+    pub(super) fn follow_the_owner(&mut self, view: &ServerView) {
+        let Some(order) = &self.order else { return };
+        let shard = order.siblings().map(|(_, member)| member.node_id).collect();
+        if let (Phase::Watching(_), Some(owner)) = (&self.phase, astray(view, &shard)) {
+            self.out.serve(ServerCommand::Follow(owner), FOLLOW_MS);
+        }
     }
 
     /// Clients have been sent on; now it may stop. Should it have been made primary again meanwhile, it hands over again.
@@ -136,5 +167,39 @@ impl Agent {
         for token in std::mem::take(&mut self.attending) {
             self.out.push(Command::Answer { token, result: result.clone() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use valkeeper_model::{
+        Epoch, Link, Offset, Part, Replication, ReplicationId, SlotSet, Topology, TopologyNode,
+    };
+
+    /// Nodes 1, 2 and 3 are a shard; 3 is a replica and tells this.
+    fn view(follows: u8, owner: Option<u8>) -> ServerView {
+        let id = |n: u8| NodeId::from_bytes([n; 20]);
+        let node = |n: u8| TopologyNode {
+            role: if n == 3 { Role::Replica } else { Role::Primary },
+            primary: (n == 3).then(|| id(follows)),
+            slots: if owner == Some(n) { SlotSet::all() } else { SlotSet::empty() },
+            config_epoch: Epoch(u64::from(n)),
+            address: None,
+        };
+        let topology: Topology = (1..=3).map(|n| (id(n), node(n))).collect();
+        let part = Part::Replica { link: Link::Lost };
+        let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
+        ServerView::well(id(3), "9.1.2", replication, Arc::new(topology))
+    }
+
+    #[test]
+    fn a_replica_of_a_node_without_slots_follows_their_owner() {
+        let shard = (1..=3).map(|n| NodeId::from_bytes([n; 20])).collect();
+        assert_eq!(astray(&view(1, Some(2)), &shard), Some(NodeId::from_bytes([2; 20])));
+        assert_eq!(astray(&view(2, Some(2)), &shard), None);
+        assert_eq!(astray(&view(1, None), &shard), None, "nobody is known to own them");
+        assert_eq!(astray(&view(1, Some(3)), &shard), None, "it is about to be a primary itself");
     }
 }

@@ -1,11 +1,16 @@
 //! A running server: what its replies mean, what is set in it, and its end when it stays silent.
 
-use super::machine::{Agent, Failures, Phase};
+use super::machine::{Agent, Failures, Phase, Relay};
+use super::watch::Looked;
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::config::{self, Directive};
+use std::collections::BTreeSet;
 use valkeeper_model::{
-    Answer, Happened, Link, Millis, Observed, Persistence, Process, Role, ServerView, Unseen,
+    Answer, Happened, Link, Millis, Observed, Part, Persistence, Process, Role, ServerView, Unseen,
 };
+
+/// How long what was seen last is taken for what is.
+const STALE_MS: u64 = 2_000;
 
 impl Agent {
     pub(super) fn served(&mut self, now: Millis, token: Token, result: Result<Reply, ServerError>) {
@@ -16,24 +21,33 @@ impl Agent {
         if let Ok(Reply::View(view)) = &result {
             self.saw(now, (**view).clone());
         } else if let Err(error) = &result {
-            self.server = match (&self.server, error) {
-                // One silent look does not unmake what is known; the watch counts them.
-                (
-                    Observed::Known(_),
-                    ServerError::Silent(_) | ServerError::Busy | ServerError::Refused(_),
-                ) => self.server.clone(),
-                _ => Observed::Unknown(error.unseen()),
-            };
+            self.not_seen(now, token, error);
         }
         let alive = result.as_ref().map_or_else(ServerError::alive, |_| true);
-        let settled = self.settled();
-        let stale = !alive && self.silent_for(now) > 2_000;
+        if result == Err(ServerError::Silent(Unseen::NoDescriptors))
+            && let Some(watch) = self.phase.watch_mut()
+        {
+            // We could not ask: that is our silence and not the server's.
+            watch.was_away(now);
+            self.server = Observed::Unknown(Unseen::NoDescriptors);
+        }
+        if alive {
+            self.silence.ended();
+        }
+        let looked = match (&result, self.settled()) {
+            (Err(error), _) if !error.alive() => Looked::Silent,
+            (Err(_), _) if self.look_refused.is_some() => Looked::Refused,
+            (_, true) => Looked::Settled,
+            (_, false) => Looked::Unsettled,
+        };
+        let stale = !alive && self.silent_for(now) > STALE_MS;
         if stale {
             self.server = Observed::Unknown(Unseen::Timeout);
+            self.look_refused = None;
         }
         if let Some(watch) = self.phase.watch_mut() {
-            if watch.looked(now, token, alive, settled) {
-                return;
+            if watch.looked(now, token, looked) {
+                return self.keep_working_config();
             }
             if alive {
                 watch.alive(now);
@@ -45,6 +59,32 @@ impl Agent {
             let progress = handover.served(now, token, result, &mut self.out);
             self.handover_went(now, progress);
         }
+    }
+
+    /// Our server did not tell what it was asked. What was seen last counts for a moment longer: one reply that is lost, or a short script,
+    /// does not unmake what is known. After that nothing is known, whatever keeps the server from telling (law 1).
+    fn not_seen(&mut self, now: Millis, token: Token, error: &ServerError) {
+        let is_look = self.phase.watch_mut().is_some_and(|watch| watch.is_looking(token))
+            || matches!(self.relayed.get(&token), Some(Relay::Report(_)));
+        let known = self.server.known().is_some();
+        let fresh = known && now.since(self.seen_at) <= STALE_MS;
+        // A look that takes long on a busy machine is no pause yet.
+        if is_look && error.alive() && !(fresh && *error == ServerError::HeldBack) {
+            self.look_refused = error.look_refused();
+        }
+        self.server = match error {
+            ServerError::Silent(_) if known => return,
+            // An order that is refused says nothing about what the server is.
+            ServerError::Busy
+            | ServerError::HeldBack
+            | ServerError::RightMissing(_)
+            | ServerError::Refused(_)
+                if fresh || known && !is_look =>
+            {
+                return;
+            }
+            _ => Observed::Unknown(error.unseen()),
+        };
     }
 
     pub(super) fn silent_for(&self, now: Millis) -> u64 {
@@ -70,11 +110,19 @@ impl Agent {
             }
         }
         self.waiting = None;
+        self.look_refused = None;
+        self.seen_at = now;
         self.tell_role_by_hand(now, &view);
         self.neighbours_seen(now, &mut view);
+        if let Some(slow) = view.slow.take() {
+            self.out.record(Happened::SlowCommand { instance: self.name.clone(), slow });
+        }
+        view.full_syncs = self.copies_in_vain(&view);
         self.keeper.loaded();
         self.keep(now, &view);
         self.set_live(now, &view);
+        self.follow_the_owner(&view);
+        self.judge_config(&mut view);
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view) && !self.lacks_aof();
         if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet)
         {
@@ -88,9 +136,21 @@ impl Agent {
         }
     }
 
+    /// How many full copies a primary has sent since all its replicas were in the stream: the server counts from its start.
+    fn copies_in_vain(&mut self, view: &ServerView) -> Option<u64> {
+        let sent = view.full_syncs?;
+        let Part::Primary { replicas } = &view.replication.part else { return None };
+        let following = replicas.iter().filter(|replica| replica.online).count();
+        if following >= self.siblings().len() {
+            self.copies_at_rest = None;
+        }
+        Some(sent.saturating_sub(*self.copies_at_rest.get_or_insert(sent)))
+    }
+
     /// Sets what differs from the order and can be set while the server runs.
     pub(super) fn set_live(&mut self, now: Millis, view: &ServerView) {
         let Some(wanted) = self.wanted_config() else { return };
+        let wanted_names: BTreeSet<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
         let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
         let mut drifted: Vec<Directive> = wanted
             .into_iter()
@@ -98,12 +158,24 @@ impl Agent {
             // A returning replica runs without AOF until it is in sync, see `launch`.
             .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
             .collect();
+        let back: Vec<String> =
+            view.config_drift.iter().filter(|name| !wanted_names.contains(*name)).cloned().collect();
         let stops_aof = |(name, value): &Directive| name == config::APPENDONLY && value == "no";
         if drifted.iter().any(stops_aof) && !self.may_stop_aof(now) {
             drifted.retain(|directive| !stops_aof(directive));
         }
         if !drifted.is_empty() {
             self.out.serve(ServerCommand::Configure(drifted), 2_000);
+        }
+        if !back.is_empty() {
+            self.out.serve(ServerCommand::PutBack(back), 2_000);
+        }
+        let known = self.last_view.as_ref().map(|view| &view.config_altered);
+        let altered = view.config_altered.iter().filter(|name| self.may_set(name)).cloned();
+        let directives: Vec<String> =
+            altered.filter(|name| !known.is_some_and(|known| known.contains(name))).collect();
+        if !directives.is_empty() {
+            self.out.record(Happened::ConfigPutBack { instance: self.name.clone(), directives });
         }
     }
 

@@ -8,12 +8,27 @@ use valkeeper_model::Millis;
 const AT_REST_MS: u64 = 1_000;
 /// Between looks at one that is not there yet.
 const UNSETTLED_MS: u64 = 25;
+/// Between looks at one that refuses them.
+const REFUSED_MS: u64 = 250;
 /// Looks that must stay unanswered before silence counts: one lost reply is no death.
 const SILENT_LOOKS: u32 = 3;
 /// A server that has just been started may take this long until it listens.
 const BOOT_MS: u64 = 10_000;
 /// A gap in our own time longer than this means that we, not the server, were away (laptop asleep, supervisor stopped).
 const AWAY_MS: u64 = 1_000;
+
+/// What came of a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// The server is as it should be, so that it need not be looked at often.
+    Settled,
+    /// It is not yet.
+    Unsettled,
+    /// It lives and refuses to be looked at.
+    Refused,
+    /// It did not answer.
+    Silent,
+}
 
 /// The watch over one run of a server.
 #[derive(Debug)]
@@ -46,6 +61,11 @@ impl Watch {
         }
     }
 
+    /// Of a run that an earlier supervisor began: it has had its time to boot.
+    pub(super) fn adopt(now: Millis) -> Self {
+        Self { answered_once: true, ..Self::begin(now) }
+    }
+
     /// The data directory was wiped. What the server is by now is looked up first: what was known may be a second old, and a replica
     /// that has been promoted meanwhile holds writes that nobody else has.
     pub(super) fn found_empty(&mut self, now: Millis) {
@@ -58,6 +78,12 @@ impl Watch {
         std::mem::take(&mut self.emptied)
     }
 
+    /// We could not look until now: what was not seen meanwhile is no silence of the server.
+    pub(super) fn was_away(&mut self, now: Millis) {
+        self.answered_at = now;
+        self.unanswered = 0;
+    }
+
     /// Time has passed. Returns how long the server has been silent if that is too long.
     pub(super) fn tick(
         &mut self,
@@ -67,35 +93,42 @@ impl Watch {
         out: &mut Outbox,
     ) -> Option<u64> {
         if now.since(self.ticked_at) > AWAY_MS + AT_REST_MS {
-            self.answered_at = now;
-            self.unanswered = 0;
+            self.was_away(now);
         }
         self.ticked_at = now;
         let limit =
             if self.answered_once { unresponsive_after_ms } else { unresponsive_after_ms.max(BOOT_MS) };
         let silent = now.since(self.answered_at);
-        if silent >= limit && self.unanswered >= SILENT_LOOKS {
-            return Some(silent);
-        }
+        let too_long = silent >= limit && self.unanswered >= SILENT_LOOKS;
+        // Looked at all the same: it may be spared for a while, and answer.
         if self.looking.is_none() && self.next_look <= now {
             let within = (unresponsive_after_ms / 4).clamp(100, 1_000);
             self.looking = Some((out.serve(ServerCommand::Look(wanted()), within), self.changes));
         }
-        None
+        too_long.then_some(silent)
     }
 
-    /// A reply to a look, or not. `settled`: is the server as it should be, so that it need not be looked at often?
-    pub(super) fn looked(&mut self, now: Millis, token: Token, alive: bool, settled: bool) -> bool {
+    /// Is this one of the looks that are out?
+    pub(super) fn is_looking(&self, token: Token) -> bool {
+        self.looking.is_some_and(|(sent, _)| sent == token)
+    }
+
+    /// A reply to a look, or not.
+    pub(super) fn looked(&mut self, now: Millis, token: Token, looked: Looked) -> bool {
         let Some((_, changes)) = self.looking.take_if(|(sent, _)| *sent == token) else { return false };
-        if alive {
+        if looked == Looked::Silent {
+            self.unanswered += 1;
+        } else {
             self.alive(now);
             self.compared = changes;
-        } else {
-            self.unanswered += 1;
         }
-        // Silence is looked into at once: the looks that must stay unanswered would take seconds beyond the limit otherwise.
-        let rest = if alive && settled { AT_REST_MS } else { UNSETTLED_MS };
-        self.next_look = if self.is_current() { now.plus(rest) } else { now };
+        self.next_look = match looked {
+            Looked::Refused => now.plus(REFUSED_MS),
+            _ if !self.is_current() => now,
+            Looked::Settled => now.plus(AT_REST_MS),
+            // Silence is looked into at once: the looks that must stay unanswered would take seconds beyond the limit otherwise.
+            Looked::Unsettled | Looked::Silent => now.plus(UNSETTLED_MS),
+        };
         true
     }
 

@@ -1,6 +1,7 @@
 //! Steps that are due are taken, and what came of them is heard.
 
 use super::Command;
+use super::awaited::Awaited;
 use super::machine::{Controller, Pending};
 use super::steps::Step;
 use crate::agent::Token;
@@ -23,8 +24,9 @@ impl Controller {
             }
             self.attempts.taken(now, &step);
             let (to, ask, within_ms) = match &step {
-                Step::TakeOver { to, incarnation, .. } => {
-                    (to, Ask::Takeover { incarnation: *incarnation }, STEP_MS)
+                Step::TakeOver { to, incarnation, replaces, .. } => {
+                    let ask = Ask::Takeover { incarnation: *incarnation, replaces: Some(*replaces) };
+                    (to, ask, STEP_MS)
                 }
                 Step::Follow { instance, incarnation, primary } => {
                     (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)
@@ -49,13 +51,24 @@ impl Controller {
         self.disturbed.remove(&token);
         match self.pending.remove(&token) {
             Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
-                self.until_changed.push((request, shard, Some(from)));
+                let from = Some((from, None));
+                self.awaited.push(Awaited { token: request, shard, from, since: now });
                 self.nudged(now);
             }
             Some(Pending::Request(by) | Pending::Switchover(by, ..)) => self.request_told(by, result),
             Some(Pending::Part(of, to)) => self.part_told(of, to, result),
             Some(Pending::Step(step)) => self.step_told(now, *step, result),
-            Some(Pending::Nothing) | None => {}
+            // Nothing was begun, or nobody knows: who asked is told so rather than left to wait.
+            Some(Pending::Awaited(request)) => {
+                if let Err(error) = result
+                    && let Some(index) = self.awaited.iter().position(|one| one.token == request)
+                {
+                    self.awaited.remove(index);
+                    self.request_told(request, Err(error));
+                }
+            }
+            Some(Pending::Trial(under_trial)) => self.config_tried(now, *under_trial, result),
+            None => {}
         }
     }
 
@@ -64,7 +77,11 @@ impl Controller {
             Ok(_) => self.attempts.done(&step),
             // Nobody has refused it: a server that is down or restarted is another one.
             Err(AskFailed::Unseen(_) | AskFailed::NotRunning | AskFailed::Outdated) => return,
-            Err(AskFailed::Refused(why)) => {
+            Err(error) => {
+                let why = match error {
+                    AskFailed::Refused(why) => why,
+                    other => other.to_string(),
+                };
                 self.attempts.refused(now, &step, why);
                 return self.nudged(now);
             }

@@ -1,9 +1,11 @@
 //! The controller's state, and the order of things: load, found, commit, provision, order, observe, act.
 
 use super::attempts::Attempts;
+use super::awaited::Awaited;
 use super::forgetting::Parts;
 use super::places::Places;
 use super::steps::{self, Barred, Step};
+use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
 use crate::health;
@@ -12,7 +14,7 @@ use crate::sight::Sight;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
-    Refusal, Report, ShardName, Unseen, Whereabouts, ZoneName,
+    Refusal, Report, ServerConfig, ShardName, Unseen, Whereabouts, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -38,9 +40,10 @@ pub struct Controller {
     moved: bool,
     pub(super) stage: Stage,
     pub(super) store_failed: Option<String>,
+    pub(super) not_provisioned: Option<String>,
     pub(super) pending: BTreeMap<Token, Pending>,
-    /// Requests that are done when the shard's primary is another than that one.
-    pub(super) until_changed: Vec<(Token, ShardName, Option<InstanceName>)>,
+    /// Requests that are done when a shard has another primary.
+    pub(super) awaited: Vec<Awaited>,
     /// Requests that are stored, and done when the status tells of them.
     pub(super) until_observed: Vec<Token>,
     /// Primaries that were asked to hand over or to restart, and have not answered.
@@ -50,14 +53,16 @@ pub struct Controller {
     /// Has the layout followed our spec once? From then on the stored layout is right when the two differ: another
     /// controller was asked for what ours does not know.
     followed: bool,
-    queued: Vec<(Token, valkeeper_model::Request)>,
+    pub(super) queued: Vec<(Token, valkeeper_model::Request)>,
     /// How many of them the last observation was begun for.
-    ready: usize,
+    pub(super) ready: usize,
     pub(super) attempts: Attempts,
     /// Requests that several agents have a part in.
     pub(super) parts: BTreeMap<Token, Parts>,
     /// The highest generation that an agent obeys beyond the stored layout's: what stored it was lost.
     pub(super) outrun_by: Option<Generation>,
+    /// The configuration that was last tried and taken, or that nobody could try.
+    pub(super) accepted: Option<ServerConfig>,
     last_token: u64,
     pub(super) out: Vec<Command>,
 }
@@ -73,8 +78,10 @@ pub(super) enum Pending {
     Step(Box<Step>),
     /// That instance's part in a user's request.
     Part(Token, InstanceName),
-    /// Nothing more.
-    Nothing,
+    /// A user's request that is done when a shard has another primary: it is over if this fails.
+    Awaited(Token),
+    /// A user's request for a configuration, which is being tried.
+    Trial(Box<UnderTrial>),
 }
 
 /// A user's request that is done once a layout is stored.
@@ -135,8 +142,9 @@ impl Controller {
             moved: false,
             stage: Stage::New,
             store_failed: None,
+            not_provisioned: None,
             pending: BTreeMap::new(),
-            until_changed: Vec::new(),
+            awaited: Vec::new(),
             until_observed: Vec::new(),
             disturbed: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -146,6 +154,7 @@ impl Controller {
             attempts: Attempts::default(),
             parts: BTreeMap::new(),
             outrun_by: None,
+            accepted: None,
             last_token: 0,
             out: Vec::new(),
         }
@@ -174,22 +183,36 @@ impl Controller {
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, request } => {
                 self.queued.push((token, request));
-                if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
-                    *until = now;
-                }
+                self.look_soon(now);
             }
+            Event::Withdrawn { token } => self.withdrawn(token),
             Event::Nudged => self.nudged(now),
             Event::Moved => {
                 self.moved = true;
-                if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
-                    *until = now;
-                }
+                self.look_soon(now);
             }
             Event::Tick => {}
         }
         self.tick(now);
         self.take_queued(now);
         std::mem::take(&mut self.out)
+    }
+
+    fn look_soon(&mut self, now: Millis) {
+        if let Stage::Resting { until, then: Then::Observe } = &mut self.stage {
+            *until = now;
+        }
+    }
+
+    /// Judges a request again, before those that came after it.
+    pub(super) fn take_again(&mut self, now: Millis, token: Token, request: valkeeper_model::Request) {
+        self.queued.insert(0, (token, request));
+        self.look_soon(now);
+    }
+
+    /// The spec that is followed.
+    pub(super) fn spec(&self) -> &ClusterSpec {
+        &self.spec
     }
 
     /// When [`Event::Tick`] is due.
@@ -257,7 +280,7 @@ impl Controller {
     /// Requests wait while the layout is being changed, and for a look at the cluster that was begun after they came: who has
     /// just been told that a restart is done must not be refused the next for it.
     fn take_queued(&mut self, now: Millis) {
-        while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { then: Then::Observe, .. })
+        while matches!(self.stage, Stage::Observing { .. } | Stage::Resting { .. })
             && self.ready > 0
             && !self.queued.is_empty()
         {
@@ -360,6 +383,7 @@ impl Controller {
     fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
         match result {
             Ok(addresses) => {
+                self.not_provisioned = None;
                 let waited = self
                     .layout
                     .as_ref()
@@ -372,7 +396,11 @@ impl Controller {
                 self.order_who(now, |name, settled, _| settled || waited || elsewhere.contains(name));
                 self.observe();
             }
-            Err(why) => self.store_fails(now, why, Then::Provision),
+            // What could not be made keeps nobody from looking after what is there.
+            Err(why) => {
+                self.not_provisioned = Some(why);
+                self.observe();
+            }
         }
     }
 
@@ -428,7 +456,7 @@ impl Controller {
         drop(sight);
         self.observation = Some(observation);
         self.ready = requests;
-        self.settle_until_changed(&report);
+        self.settle_awaited(now, &report);
         let pause = match (nudged, report.healthy) {
             _ if self.queued.len() > self.ready => 0,
             _ if self.moved => 0,
@@ -438,8 +466,11 @@ impl Controller {
             (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
         // A store that failed is looked at again, in turn with the cluster: what could not be told may be stored all the same.
-        let (pause, then) =
-            if self.store_failed.is_some() { (FAILED_MS, Then::Load) } else { (pause, Then::Observe) };
+        let (pause, then) = match (&self.store_failed, &self.not_provisioned) {
+            (Some(_), _) => (FAILED_MS, Then::Load),
+            (None, Some(_)) => (FAILED_MS, Then::Provision),
+            (None, None) => (pause, Then::Observe),
+        };
         self.stage = Stage::Resting { until: now.plus(pause), then };
         let formed = report.serves_all_slots() && !layout.formed;
         self.attempts.wanted(now, &due);
@@ -450,19 +481,6 @@ impl Controller {
         self.take_due(now, due);
         if formed {
             self.commit(Layout { formed: true, generation: layout.generation.next(), ..layout }, None);
-        }
-    }
-
-    fn settle_until_changed(&mut self, report: &Report) {
-        let primary = |shard: &ShardName| {
-            report.shards.iter().find(|seen| seen.name == *shard).and_then(|seen| seen.primary.clone())
-        };
-        let waiting = std::mem::take(&mut self.until_changed);
-        for (token, shard, from) in waiting {
-            match primary(&shard) {
-                Some(new) if Some(&new) != from.as_ref() => self.answer(token, Ok(())),
-                _ => self.until_changed.push((token, shard, from)),
-            }
         }
     }
 

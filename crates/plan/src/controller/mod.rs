@@ -15,11 +15,14 @@
 //! | `places.rs` | who is where, and when all are told again |
 //! | `storing.rs` | a layout is stored, with which generation |
 //! | `telling.rs` | what people are told, and when it has changed |
+//! | `trial.rs` | a changed configuration is tried before it is stored |
 //! | `requests.rs` | what users may ask, and why not |
 //! | `forgetting.rs` | nodes that are no members are removed from all servers |
+//! | `awaited.rs` | what ends a request that waits for another primary |
 
 mod acting;
 mod attempts;
+mod awaited;
 pub mod change;
 mod disturbing;
 mod forgetting;
@@ -31,6 +34,7 @@ mod requests;
 pub mod steps;
 mod storing;
 mod telling;
+mod trial;
 
 pub use machine::Controller;
 pub use pace::Pace;
@@ -66,6 +70,11 @@ pub enum Event {
         token: Token,
         /// What.
         request: Request,
+    },
+    /// Nobody waits for that request any more: it is not begun, or not waited for.
+    Withdrawn {
+        /// Its token.
+        token: Token,
     },
     /// Some agent has news: look at once.
     Nudged,

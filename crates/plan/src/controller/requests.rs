@@ -1,15 +1,16 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
+use super::awaited::Awaited;
 use super::machine::{Controller, Pending, Wish};
 use super::{change, forgetting};
 use crate::agent::Token;
-use crate::health::in_sync;
+use crate::health::{hindrance, in_sync, paused};
 use crate::safety::disruption::{busy, may_disturb, may_succeed};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, ClusterSpec, Happened, InstanceName, Layout, Millis, NodeId, Observed, Refusal,
-    Request, ShardName, Unfit, Unseen, Waiting,
+    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,
+    Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -20,12 +21,14 @@ const RESTART_MS: u64 = 120_000;
 pub(super) enum Decision {
     /// Ask that agent; its answer is the user's.
     Tell(InstanceName, Ask, u64),
-    /// Ask those agents; done when another instance is the shard's primary.
-    UntilPrimaryChanges(ShardName, Option<InstanceName>, Vec<(InstanceName, Ask)>),
+    /// Ask those agents; done when another instance is the shard's primary than that one, whose run is to end.
+    UntilPrimaryChanges(ShardName, Option<(InstanceName, Option<Incarnation>)>, Vec<(InstanceName, Ask)>),
     /// Commit this layout first.
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
     /// Tell those to forget these nodes; done when all have.
     Forget(Vec<NodeId>, Vec<InstanceName>),
+    /// Let that agent try the configuration, and judge the request again.
+    Try(InstanceName, Box<ServerConfig>, Request),
     /// There is nothing to do.
     Done,
 }
@@ -53,21 +56,29 @@ impl Controller {
             Ok(Decision::UntilPrimaryChanges(shard, from, asks)) => {
                 for (to, ask) in asks {
                     let sent = self.tell(to, ask, HAND_OVER_MS);
-                    self.pending.insert(sent, Pending::Nothing);
+                    self.pending.insert(sent, Pending::Awaited(token));
                 }
-                self.until_changed.push((token, shard, from));
+                self.awaited.push(Awaited { token, shard, from, since: now });
             }
             Ok(Decision::Commit(layout, happened, spec)) => {
                 self.commit(*layout, Some(Wish { token, happened, spec }));
             }
             Ok(Decision::Forget(nodes, members)) => self.forget(token, nodes, members),
+            Ok(Decision::Try(by, config, request)) => self.try_first(by, *config, token, request),
             Ok(Decision::Done) => self.answer(token, Ok(())),
             Err(refusal) => self.answer(token, Err(refusal)),
         }
     }
 
     pub(super) fn request_told(&mut self, token: Token, result: Result<Answer, AskFailed>) {
-        let result = result.map(|_| ()).map_err(|error| Refusal::Failed { why: error.to_string() });
+        let result = result.map(|_| ()).map_err(|error| match error {
+            AskFailed::ConfigInvalid { directives } => Refusal::ConfigInvalid { directives },
+            AskFailed::PasswordUnusable(why) => Refusal::PasswordUnusable { why },
+            error @ (AskFailed::NotRunning
+            | AskFailed::Unseen(_)
+            | AskFailed::Outdated
+            | AskFailed::Refused(_)) => Refusal::Failed { why: error.to_string() },
+        });
         self.answer(token, result);
     }
 
@@ -95,10 +106,20 @@ impl Controller {
                 let members = forgetting::forget(&sight, &nodes)?;
                 Ok(Decision::Forget(nodes, members))
             }
+            Request::Check { spec } => {
+                let next = self.follow(layout, &spec)?;
+                Ok(match self.must_try(layout, &next.config) {
+                    Some(by) => Decision::Try(by, Box::new(next.config), Request::Check { spec }),
+                    None => Decision::Done,
+                })
+            }
             Request::Apply { spec } => {
-                let next = change::follow(layout, &spec)?;
+                let next = self.follow(layout, &spec)?;
                 if next == *layout {
                     return Ok(Decision::Done);
+                }
+                if let Some(by) = self.must_try(layout, &next.config) {
+                    return Ok(Decision::Try(by, Box::new(next.config), Request::Apply { spec }));
                 }
                 let directives = change::differences(layout, &next)
                     .into_iter()
@@ -106,6 +127,17 @@ impl Controller {
                     .collect();
                 Ok(Decision::Commit(Box::new(next), Happened::ConfigChanged { directives }, Some(spec)))
             }
+        }
+    }
+}
+
+impl Controller {
+    /// What the spec makes of the layout, or why it is not followed.
+    fn follow(&self, layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+        // Before any server has run with a password, one name is as good as another.
+        match spec.refuse_change_from(self.spec()).filter(|_| layout.formed) {
+            Some(refusal) => Err(refusal),
+            None => change::follow(layout, spec),
         }
     }
 }
@@ -124,7 +156,24 @@ fn shard_named<'a, 's>(sight: &'s Sight<'a>, shard: &ShardName) -> Result<&'s Sh
 }
 
 fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> {
-    shard.primary().ok_or_else(|| Refusal::NoPrimary { shard: shard.name.clone() })
+    shard.primary().ok_or_else(|| {
+        let refused = |waiting| Refusal::Disrupted { shard: shard.name.clone(), waiting };
+        let reports = || shard.instances.iter().filter_map(|instance| instance.report);
+        let replaced = reports().any(|report| report.activity == Activity::FailingOver);
+        let waiting = reports().filter_map(|report| report.waiting.clone()).filter(|_| !replaced).collect();
+        match shard.instances.iter().find_map(hindrance) {
+            Some(waiting) if !matches!(busy(shard), Some(Waiting::FailingOver { .. })) => refused(waiting),
+            _ => Refusal::NoPrimary { shard: shard.name.clone(), waiting },
+        }
+    })
+}
+
+/// A handover ends whatever pause there is: not without the word of who began it.
+fn not_paused(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
+    match paused(primary) {
+        Some(waiting) => Err(Refusal::Disrupted { shard: shard.name.clone(), waiting }),
+        None => Ok(()),
+    }
 }
 
 fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
@@ -172,6 +221,7 @@ fn switchover(
         }
     }
     successor_exists(shard, &primary)?;
+    not_paused(shard, &primary)?;
     may_disturb(sight, shard)?;
     Ok(Decision::Tell(primary.name.clone(), Ask::HandOver { to }, HAND_OVER_MS))
 }
@@ -198,10 +248,13 @@ fn failover(
         }
         return Ok(Decision::UntilPrimaryChanges(shard.name.clone(), None, asks));
     }
-    // One that runs and does not answer would be killed soon; the user need not wait for that. Nothing is disturbed by it.
+    // One that runs and does not answer would be killed soon; the user need not wait for that. Nothing is disturbed by it. One that
+    // lives and refuses all commands is killed only if the user insists.
     let hung = |instance: &&InstanceSight<'_>| {
         instance.report.is_some_and(|report| {
-            report.incarnation().is_some() && report.server == Observed::Unknown(Unseen::Timeout)
+            report.incarnation().is_some()
+                && report.server == Observed::Unknown(Unseen::Timeout)
+                && (force || report.look_refused.is_none())
         })
     };
     if shard.primary().is_none()
@@ -217,7 +270,8 @@ fn failover(
     }
     may_disturb(sight, shard)?;
     let asks = vec![(primary.name.clone(), Ask::Kill)];
-    Ok(Decision::UntilPrimaryChanges(shard.name.clone(), Some(primary.name.clone()), asks))
+    let run = primary.report.and_then(AgentReport::incarnation);
+    Ok(Decision::UntilPrimaryChanges(shard.name.clone(), Some((primary.name.clone(), run)), asks))
 }
 
 fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {

@@ -29,6 +29,8 @@ pub enum Step {
         to: InstanceName,
         /// Which run of it.
         incarnation: Incarnation,
+        /// The dead primary.
+        replaces: NodeId,
         /// Primaries that can vote.
         alive: usize,
         /// Votes needed.
@@ -140,9 +142,11 @@ pub fn due(sight: &Sight<'_>, report: &Report, barred: &Barred) -> Vec<Step> {
 fn take_over(sight: &Sight<'_>) -> Option<Step> {
     let votes = votes(sight);
     sight.shards.values().filter(|shard| shard.primary().is_none()).find_map(|shard| {
-        let (to, incarnation) =
+        let (to, incarnation, replaces) =
             shard.instances.iter().find_map(|instance| match &instance.report?.activity {
-                Activity::WithoutVotes { successor, incarnation } => Some((successor, *incarnation)),
+                Activity::WithoutVotes { successor, incarnation } => {
+                    Some((successor, *incarnation, instance.instance.node_id))
+                }
                 _ => None,
             })?;
         let (alive, needed) = (votes.alive, votes.needed);
@@ -150,6 +154,7 @@ fn take_over(sight: &Sight<'_>) -> Option<Step> {
             shard: shard.name.clone(),
             to: to.clone(),
             incarnation,
+            replaces,
             alive,
             needed,
         })

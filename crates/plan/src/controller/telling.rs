@@ -12,12 +12,17 @@ impl Controller {
     }
 
     pub(super) fn publish(&mut self, now: Millis, mut report: Report) {
-        report.waiting.retain(|waiting| !matches!(waiting, Waiting::StoreFailed { .. }));
-        if let Some(why) = &self.store_failed {
-            report.waiting.push(Waiting::StoreFailed { why: why.clone() });
-            report.healthy = false;
-        }
-        report.waiting.retain(|waiting| !matches!(waiting, Waiting::StepRefused { .. }));
+        let ours = |waiting: &Waiting| {
+            matches!(
+                waiting,
+                Waiting::StoreFailed { .. } | Waiting::NotProvisioned { .. } | Waiting::StepRefused { .. }
+            )
+        };
+        report.waiting.retain(|waiting| !ours(waiting));
+        let failed = self.store_failed.iter().map(|why| Waiting::StoreFailed { why: why.clone() });
+        let lacking = self.not_provisioned.iter().map(|why| Waiting::NotProvisioned { why: why.clone() });
+        report.waiting.extend(failed.chain(lacking));
+        report.healthy &= self.store_failed.is_none() && self.not_provisioned.is_none();
         report.waiting.extend(self.attempts.reasons(now));
         let was = self.report.as_ref().map(|before| before.healthy);
         match (was, report.healthy, report.waiting.first()) {

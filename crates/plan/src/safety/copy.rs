@@ -48,6 +48,8 @@ pub struct Evidence<'a> {
     pub beside: Option<u64>,
     /// The highest sequence that a sibling has seen of this directory's record.
     pub seen_by_siblings: Option<u64>,
+    /// Its nodes.conf claims the shard's slots: the server was primary at last, although its record may not have come to say so.
+    pub claims_slots: bool,
     /// The directory is nobody's any more: it was emptied, and what lies in it was written since.
     pub emptied: bool,
     /// The server was started from that file and refused it.
@@ -82,7 +84,8 @@ pub fn examine(files: &DataFiles, persistence: Persistence, evidence: Evidence<'
         CopySource::Nothing => None,
     };
     let state = state(files, persistence, evidence, source);
-    let led = record.is_some_and(|record| record.role == Role::Primary && record.aof.complete);
+    let led = record
+        .is_some_and(|record| record.aof.complete && (record.role == Role::Primary || evidence.claims_slots));
     HeldCopy {
         state,
         source,
@@ -210,6 +213,14 @@ pub fn extend(histories: &mut Vec<Position>, at: Position) {
     }
     let surplus = histories.len().saturating_sub(CopyRecord::HISTORIES);
     histories.drain(..surplus);
+}
+
+/// The histories of data that left that one there: what was recorded beyond that point is not part of it.
+pub fn branch(histories: &mut Vec<Position>, at: Position) {
+    match histories.iter_mut().find(|known| known.history == at.history) {
+        Some(known) => known.offset = at.offset,
+        None => histories.push(at),
+    }
 }
 
 /// The best of copies that may serve: the newest, and of equals the first by name, so that all who ask choose the same.

@@ -6,9 +6,9 @@ use super::succession::Candidate;
 use std::collections::BTreeSet;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskRole, Epoch, HeldCopy,
-    InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView, StartFailure,
-    Unseen, Waiting,
+    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskAccess, DiskRole, Epoch,
+    HeldCopy, InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView,
+    StartFailure, Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -107,6 +107,9 @@ pub struct ShardFacts<'a> {
 /// Judges a sibling by its agent's report.
 pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts: ShardFacts<'_>) -> Sibling {
     let Ok(report) = answer else { return Sibling::Unknown };
+    if report.disk == DiskAccess::Silent && report.view().is_none() {
+        return Sibling::Unknown;
+    }
     // Another's directory in the place of its own, or one that cannot be read, says nothing of what it holds.
     if let Some(Waiting::StartFailed {
         failure: StartFailure::ForeignData { .. } | StartFailure::DataUnusable { .. },
@@ -257,13 +260,14 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
         Sibling::Primary(view) => Some((name, view)),
         _ => None,
     });
-    // One whose claim is older than ours was replaced by us and has not heard of it: what we took since, it does not have.
+    // One whose claim is older than ours, by our own file or by what the others know of us, was replaced by us and has not heard of
+    // it: what we took since, it does not have. It is about to be told, and follows us then; two that follow each other never serve.
     let newest = serving.max_by_key(|(_, view)| claim(view));
-    let replaced = newest.filter(|(_, view)| own_file && claim(view).is_some_and(|epoch| epoch < me.epoch));
+    let replaced = newest.filter(|(_, view)| claim(view).is_some_and(|epoch| epoch < me.epoch));
     match (newest, replaced) {
         (Some((_, view)), None) => return Comeback::AsReplicaOf(view.clone()),
         // The others will tell it; then it is a replica that can be promoted.
-        (_, Some((name, _))) if !held => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        (_, Some((name, _))) if !held || !own_file => return Comeback::Wait(Hold::CopyOn(name.clone())),
         _ => {}
     }
     // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers
@@ -337,8 +341,12 @@ fn better_copy<'a>(
     siblings.iter().find(|(name, _)| name == best)
 }
 
-/// Is our copy, doubtful though it is, newer than every other that has a position?
+/// Is our snapshot, in a directory that was emptied before it was written, newer than every other copy? Snapshots are all that was promised
+/// then. Every other doubt is one about writes that were promised.
 fn is_newest_of_known(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> bool {
+    if me.persistence != Persistence::Rdb || me.copy.state != CopyState::Missing {
+        return false;
+    }
     let mut others = siblings.iter().filter_map(|(_, sibling)| sibling.copy()).peekable();
     others.peek().is_some() && others.all(|theirs| copy::is_newer(me.copy, theirs))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use valkeeper_model::{
-    Incarnation, InstanceName, Link, Part, ReplicaStanding, Replication, ReplicationId, Role, Unfit,
+    Incarnation, InstanceName, Link, NodeId, Part, ReplicaStanding, Replication, ReplicationId, Role, Unfit,
 };
 
 /// A replica as a candidate for succession.
@@ -139,6 +139,15 @@ pub fn has_online_replica(replication: &Replication) -> bool {
     }
 }
 
+/// May a replica that follows this node be promoted in the place of that primary? One that follows another has a primary: somebody was
+/// elected meanwhile, whether or not who asks for the promotion could see that. `replaces` is not known from an older agent.
+///
+/// This is compared where the server is told, last of all: what an agent saw before may be as old as its messages are slow. A server
+/// that has not heard of the elected one yet finds no votes, since it asks for them with the claim of the lost primary.
+pub fn may_replace(followed: Option<NodeId>, replaces: Option<NodeId>) -> bool {
+    replaces.is_none() || followed == replaces
+}
+
 /// Is it a primary by now?
 pub fn is_primary(replication: &Replication) -> bool {
     replication.role() == Role::Primary
@@ -208,6 +217,15 @@ mod tests {
         let all = [never, candidate("b", Link::Lost, 1, 10)];
         let best = best_after_death(all.iter(), None, &live(Legacy::Less));
         assert_eq!(best.unwrap().instance.as_str(), "b");
+    }
+
+    #[test]
+    fn who_follows_another_primary_replaces_nobody() {
+        let (lost, elected) = (NodeId::from_bytes([1; 20]), NodeId::from_bytes([2; 20]));
+        assert!(may_replace(Some(lost), Some(lost)));
+        assert!(!may_replace(Some(elected), Some(lost)));
+        assert!(!may_replace(None, Some(lost)));
+        assert!(may_replace(Some(elected), None), "an older agent does not say");
     }
 
     #[test]

@@ -52,10 +52,13 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         process: Process::Down,
         disk_role: DiskRole::Lost,
         has_data: false,
+        disk: valkeeper_model::DiskAccess::Answers,
         copy: None,
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,
+        password: None,
+        look_refused: None,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::network::Way;
 use crate::sabotage::Sabotage;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Unseen,
+    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Role, Unseen,
 };
 use valkeeper_plan::agent::{Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::controller;
@@ -57,9 +57,9 @@ impl Fleet {
 
     pub(crate) fn send_ask(&mut self, asker: Asker, to: usize, mut ask: Ask, within_ms: u64) {
         if self.sabotage == Some(Sabotage::TakeOverWithQuorum)
-            && let Ask::Force { incarnation } = ask
+            && let Ask::Force { incarnation, replaces, .. } = ask
         {
-            ask = Ask::Takeover { incarnation };
+            ask = Ask::Takeover { incarnation, replaces };
         }
         let id = self.id();
         let arrives = self.way_is_open(&asker, to) && !self.network.loses(&mut self.random);
@@ -123,8 +123,22 @@ impl Fleet {
     fn spoil(&mut self, to: usize, ask: &Ask, result: &mut Result<Answer, AskFailed>) {
         match (self.sabotage, ask) {
             (Some(Sabotage::ChooseLowestOffset), Ask::Replication) => {
-                if let Ok(Answer::Replication { replication, .. }) = result {
+                if let Ok(Answer::Replication { replication, .. }) = result
+                    && replication.role() == Role::Replica
+                {
                     replication.offset.0 = u64::MAX / 2 - replication.offset.0;
+                }
+            }
+            (Some(Sabotage::ClaimInSync), Ask::Replication) => {
+                if let Ok(Answer::Replication { standing: Some(standing), .. }) = result {
+                    standing.caught_up = true;
+                }
+            }
+            (Some(Sabotage::ClaimInSync), Ask::Report { .. }) => {
+                if let Ok(Answer::Report(report)) = result
+                    && let Some(copy) = &mut report.copy
+                {
+                    copy.caught_up = true;
                 }
             }
             (Some(Sabotage::ForgetPromises), Ask::Beat { .. }) => {
@@ -147,6 +161,7 @@ impl Fleet {
                         server: Observed::Unknown(Unseen::NotRunning),
                         disk_role: valkeeper_model::DiskRole::Lost,
                         has_data: false,
+                        disk: valkeeper_model::DiskAccess::Answers,
                         copy: None,
                         activity: Activity::Resting,
                         ..report
@@ -176,7 +191,7 @@ impl Fleet {
         if self.sabotage == Some(Sabotage::ForceInsteadOfHandover)
             && command == ServerCommand::FailoverPlanned
         {
-            command = ServerCommand::FailoverForce;
+            command = ServerCommand::FailoverForce { replaces: None };
         }
         if let ServerCommand::Configure(directives) = &mut command {
             self.spoil_refusal(directives);

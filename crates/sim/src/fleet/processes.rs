@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use valkeeper_model::{ReplicationId, StartFailure, Unseen};
 use valkeeper_plan::agent::{Event, ExitCause, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::config::APPENDONLY;
+use valkeeper_plan::safety::succession::may_replace;
 
 impl Fleet {
     pub(super) fn start(&mut self, agent: usize, life: u64, plan: &StartPlan) {
@@ -96,6 +97,9 @@ impl Fleet {
     }
 
     pub(super) fn now_appending(&mut self, server: usize, run: u64) {
+        if self.servers[server].process == Process::Hung && self.servers[server].run == run {
+            return self.clock.after(100, Happening::Appending { server, run });
+        }
         let server = &mut self.servers[server];
         let copying = server.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
         if server.run == run && server.awake() && server.wants_aof() && !copying {
@@ -284,6 +288,12 @@ impl Fleet {
         ) {
             self.note(|| format!("{name} is told {command:?}"));
         }
+        if let ServerCommand::FailoverForce { replaces } | ServerCommand::FailoverTakeover { replaces } =
+            command
+            && !may_replace(self.servers[server].follows(), replaces)
+        {
+            return Err(ServerError::Refused("it follows another primary by now".to_owned()));
+        }
         self.law_of_promotions(server, &command);
         let target = &mut self.servers[server];
         let done = match command {
@@ -296,10 +306,10 @@ impl Fleet {
                 let attached = self.attached(server);
                 return Ok(Reply::Replication(self.servers[server].replication(attached)));
             }
-            ServerCommand::FailoverForce => target.failover(true, now, &mut self.random, &mut fx),
+            ServerCommand::FailoverForce { .. } => target.failover(true, now, &mut self.random, &mut fx),
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
-            ServerCommand::FailoverTakeover => target.take_over(&mut fx),
-            ServerCommand::Flush => Ok(()),
+            ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
+            ServerCommand::Flush | ServerCommand::PutBack(_) => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
                 return Ok(Reply::HoldsWrites(holds));

@@ -16,8 +16,8 @@ impl Fleet {
             return;
         }
         match command {
-            ServerCommand::FailoverForce => self.is_the_best(server),
-            ServerCommand::FailoverTakeover => {
+            ServerCommand::FailoverForce { .. } => self.is_the_best(server),
+            ServerCommand::FailoverTakeover { .. } => {
                 // Law 4. What was seen may be some seconds old, so that a quorum lost in these counts as lost.
                 self.note_quorum();
                 let now = self.now();

@@ -293,6 +293,11 @@ impl Server {
         self.myself().is_some_and(|me| me.role == Role::Primary)
     }
 
+    /// Whose replica it is.
+    pub fn follows(&self) -> Option<NodeId> {
+        self.myself().and_then(|me| me.primary).map(|primary| self.members.ids[primary])
+    }
+
     /// Its shard.
     pub fn shard(&self) -> usize {
         self.members.shard_of[self.me]

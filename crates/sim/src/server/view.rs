@@ -5,7 +5,8 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use valkeeper_model::{
-    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
+    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Position, Replication, ServerView, SlotSet,
+    TopologyNode,
 };
 use valkeeper_plan::config::Directive;
 
@@ -82,13 +83,23 @@ impl Server {
             open_slots: 0,
             config_drift: self.drift(wanted),
             config_refused: Vec::new(),
+            config_invalid: Vec::new(),
+            config_altered: Vec::new(),
+            config_by_hand: Vec::new(),
             persistence_failing: false,
+            clients: valkeeper_model::ClientTrouble::default(),
+            full_syncs: None,
+            slow: None,
             aof: Some(match (self.wants_aof(), self.appending) {
                 (false, _) => AofStatus::Off,
                 (true, false) => AofStatus::Rewriting,
                 (true, true) => AofStatus::Settled,
             }),
             expiring_keys: 0,
+            branched_from: self
+                .data
+                .second
+                .map(|(history, offset)| Position { history, offset: Offset(offset) }),
         }
     }
 

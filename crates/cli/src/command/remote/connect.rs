@@ -4,6 +4,7 @@ use crate::args::Format;
 use crate::failure::Failure;
 use crate::output;
 use serde::Serialize;
+use valkeeper_kube::api::InstanceStatus;
 use valkeeper_kube::api::names::{self, CLIENT_PORT, PASSWORD_KEY};
 use valkeeper_kube::remote::Remote;
 
@@ -21,10 +22,13 @@ struct Connect {
 pub(super) async fn connect(remote: &Remote, format: Format) -> anyhow::Result<()> {
     let object = remote.object().await.map_err(Failure::from)?;
     let (cluster, namespace) = (remote.name(), remote.namespace());
-    let instances = object.status.iter().flat_map(|status| status.instances_status.keys());
-    let seeds = instances
-        .map(|instance| format!("{}:{CLIENT_PORT}", names::host(cluster, instance, namespace)))
-        .collect();
+    let instances = object.status.iter().flat_map(|status| &status.instances_status);
+    let host = |(name, instance): (_, &InstanceStatus)| {
+        // An older operator says no name; it gave the usual ones.
+        let usual = || names::host(cluster, name, namespace, names::DEFAULT_DOMAIN);
+        format!("{}:{CLIENT_PORT}", instance.host.clone().unwrap_or_else(usual))
+    };
+    let seeds = instances.map(host).collect();
     let named = object.manifest().ok().and_then(|manifest| manifest.spec.auth_secret);
     let secret = named.unwrap_or_else(|| names::auth_secret(cluster));
     let connect = Connect {

@@ -4,7 +4,7 @@
 
 use super::certificate::Certified;
 use super::serve::Serving;
-use super::{CONFIGURATION, SERVICE, WEBHOOK};
+use super::{SERVICE, WEBHOOK, configuration_name};
 use crate::authority::{AuthorityError, Lifetimes};
 use crate::objects::secrets::text_of;
 use crate::operator::metrics::Phases;
@@ -123,7 +123,7 @@ impl Tending {
 
     async fn configured(&self) -> Result<Configured, TendError> {
         let configurations: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
-        match within(configurations.get_opt(CONFIGURATION)).await {
+        match within(configurations.get_opt(&configuration_name(&self.namespace))).await {
             Ok(there) => Ok(configured(there.as_ref(), &self.namespace)),
             // The permission comes with the webhook.
             Err(TendError::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {
@@ -138,8 +138,9 @@ impl Tending {
     async fn trust(&self, trusted: &str, version: Option<&str>) -> Result<(), TendError> {
         let configurations: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
         let params = PatchParams::apply(field_managers::WEBHOOK).force();
-        let patch = Patch::Apply(trusting(trusted, version));
-        within(configurations.patch(CONFIGURATION, &params, &patch)).await.map(drop)
+        let name = configuration_name(&self.namespace);
+        let patch = Patch::Apply(trusting(&name, trusted, version));
+        within(configurations.patch(&name, &params, &patch)).await.map(drop)
     }
 
     /// The certificate of the Secret, made or renewed if it must be.
@@ -208,11 +209,11 @@ fn configured(there: Option<&ValidatingWebhookConfiguration>, namespace: &str) -
 }
 
 /// The one field that is ours; list entries are found by their name.
-fn trusting(trusted: &str, version: Option<&str>) -> Value {
+fn trusting(name: &str, trusted: &str, version: Option<&str>) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
-        "metadata": { "name": CONFIGURATION, "resourceVersion": version },
+        "metadata": { "name": name, "resourceVersion": version },
         "webhooks": [{
             "name": WEBHOOK,
             "clientConfig": { "caBundle": ByteString(trusted.as_bytes().to_vec()) },

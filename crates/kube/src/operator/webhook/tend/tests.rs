@@ -9,6 +9,7 @@ fn installed() -> ValidatingWebhookConfiguration {
         replicas: 1,
         namespaces: Vec::new(),
         webhook: true,
+        domain: None,
     };
     serde_json::from_value(manifests(&install).pop().unwrap()).unwrap()
 }
@@ -26,7 +27,7 @@ fn the_installed_configuration_is_ours_in_our_namespace_only() {
 
 #[test]
 fn what_is_written_is_read_again_and_is_nothing_that_the_install_owns() {
-    let patch = trusting("AB", Some("7"));
+    let patch = trusting("valkeeper", "AB", Some("7"));
     let mut there = installed();
     let bundle = serde_json::from_value(patch["webhooks"][0]["clientConfig"]["caBundle"].clone()).unwrap();
     let webhook = there.webhooks.as_mut().and_then(|all| all.first_mut()).unwrap();

@@ -1,0 +1,119 @@
+//! What people are told of one cluster: the controller's report, with what Kubernetes and the spec add to it.
+
+use super::super::telling::{self, Told};
+use super::super::zones;
+use super::{Explained, Judged, Task, now};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use valkeeper_kube_api::{Facts, RedisClusterStatus, names};
+use valkeeper_model::{InstanceName, Observation, Phase, Report, Role, Waiting};
+
+impl Task {
+    pub(super) fn tell_of_spec(&mut self, judged: &Judged, tell: &watch::Sender<Told>) {
+        let generation = self.object.borrow().metadata.generation;
+        let before = self.status.as_deref();
+        let status = Arc::new(RedisClusterStatus::of_spec(judged.verdict(), generation, before, &now()));
+        self.status = Some(Arc::clone(&status));
+        tell.send_modify(|told| told.status = Some(status));
+    }
+
+    /// Nothing is known yet, but for this.
+    pub(super) fn tell_of_beginning(
+        &mut self,
+        waiting: Option<Waiting>,
+        judged: &Judged,
+        tell: &watch::Sender<Told>,
+    ) {
+        let report = Report {
+            phase: Phase::Creating,
+            healthy: false,
+            shards: Vec::new(),
+            instances: Vec::new(),
+            waiting: waiting.into_iter().collect(),
+        };
+        self.tell_report(None, &report, judged, tell);
+    }
+
+    pub(super) fn tell_latest(
+        &mut self,
+        latest: Option<&Explained>,
+        judged: &Judged,
+        tell: &watch::Sender<Told>,
+    ) {
+        match latest {
+            Some((_, observation, report)) => self.tell_report(observation.as_ref(), report, judged, tell),
+            // Before the first look: what cannot be made may keep it away.
+            None if self.status.as_ref().is_none_or(|status| !status.bootstrap_completed) => {
+                self.tell_of_beginning(None, judged, tell);
+            }
+            None => {}
+        }
+    }
+
+    fn tell_report(
+        &mut self,
+        observation: Option<&Observation>,
+        report: &Report,
+        judged: &Judged,
+        tell: &watch::Sender<Told>,
+    ) {
+        let mut report = report.clone();
+        let silent = self.context.world.silent_nodes();
+        report.waiting.extend(telling::not_running(&self.seen, &silent, &report));
+        let left = zones::without_nodes(&report, &self.context.zones.borrow());
+        report.waiting.extend(left);
+        let obstacles = self.seen.obstacles();
+        if !obstacles.is_empty() {
+            // What is in the way of the cluster's objects is its trouble, however well its servers are.
+            report.healthy = false;
+            if report.phase == Phase::Healthy {
+                report.phase = Phase::Degraded;
+            }
+            report.waiting.extend(obstacles);
+        }
+        report.waiting.extend(self.seen.definition_older());
+        let claims = self.seen.objects_of("PersistentVolumeClaim");
+        let used = |claim: &str| {
+            let instances = report.instances.iter();
+            instances.map(|one| names::volume_claim(&self.home.cluster, &one.name)).any(|name| name == claim)
+        };
+        let dangling: Vec<String> = claims.keys().filter(|claim| !used(claim)).cloned().collect();
+        let secrets: BTreeMap<String, String> = self
+            .seen
+            .objects_of("Secret")
+            .into_iter()
+            .filter(|(name, _)| *name == names::auth_secret(&self.home.cluster))
+            .map(|(name, secret)| (name, secret.version))
+            .collect();
+        let facts = Facts {
+            generation: self.object.borrow().metadata.generation,
+            verdict: judged.verdict(),
+            observation,
+            at_risk: &zones::at_risk(&report),
+            volumes: u32::try_from(claims.len() - dangling.len()).unwrap_or(u32::MAX),
+            dangling_volumes: &dangling,
+            secrets: &secrets,
+            before: self.status.as_deref(),
+            now: &now(),
+        };
+        let mut status = RedisClusterStatus::from_report(&report, &facts);
+        for (name, instance) in &mut status.instances_status {
+            let (home, domain) = (&self.home, &self.context.operator.domain);
+            instance.host = Some(names::host(&home.cluster, name, &home.namespace, domain));
+        }
+        let status = Arc::new(status);
+        self.context.phases.set(&self.home, report.phase);
+        self.status = Some(Arc::clone(&status));
+        let roles: BTreeMap<InstanceName, Role> =
+            report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
+        // A label that somebody has edited is put right although nothing else has changed.
+        let edited = telling::differ(&self.seen.pods(), &roles);
+        tell.send_if_modified(|told| {
+            let next = Told { status: Some(status), roles };
+            let changed = *told != next;
+            *told = next;
+            changed || edited
+        });
+    }
+}

@@ -1,0 +1,173 @@
+//! A configuration that the server program refuses never ends a server that runs, and never keeps one down that ran before: it is tried
+//! first, and the one that worked last is used instead.
+
+use super::machine::{Agent, Phase};
+use super::{Command, Token};
+use valkeeper_model::{
+    AgentOrder, Answer, AskFailed, InvalidDirective, Millis, PasswordFault, ServerConfig, ServerView, Trial,
+};
+
+/// What a trial is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The configuration in force: does the server start with it?
+    Order,
+    /// The same, before a restart that somebody waits for.
+    Restart,
+    /// Another agent, or the controller, asks.
+    Question(Token),
+}
+
+/// What is known of configurations, and of the password.
+#[derive(Debug, Default)]
+pub(super) struct Trials {
+    /// What came of the last trial of an ordered configuration.
+    verdict: Option<(ServerConfig, Trial)>,
+    /// It is being tried.
+    pending: Option<ServerConfig>,
+    /// The server last ran with it, as it was ordered.
+    working: Option<ServerConfig>,
+    /// Who waits for a restart until its configuration has been tried.
+    restarts: Vec<Token>,
+    /// Why the wanted password cannot be used.
+    pub(super) password: Option<PasswordFault>,
+}
+
+impl Trials {
+    fn verdict(&self, config: &ServerConfig) -> Option<&Trial> {
+        self.verdict.as_ref().filter(|(tried, _)| tried == config).map(|(_, trial)| trial)
+    }
+}
+
+impl Agent {
+    /// The same agent, which knows the configuration that its server last ran with as it was ordered.
+    #[must_use]
+    pub fn with_working_config(mut self, working: Option<ServerConfig>) -> Self {
+        self.trials.working = working;
+        self
+    }
+
+    pub(super) fn try_for(&mut self, about: About, config: ServerConfig) {
+        self.out.push(Command::Try { about, config: Box::new(config) });
+    }
+
+    /// A restart is asked for: not before it is known that the server would come back.
+    pub(super) fn try_before_restart(&mut self, token: Token) {
+        let Some(order) = &self.order else { return };
+        let config = order.config.clone();
+        self.trials.restarts.push(token);
+        self.try_for(About::Restart, config);
+    }
+
+    /// Tries the configuration in force, once.
+    fn try_order(&mut self) {
+        let Some(order) = &self.order else { return };
+        let config = order.config.clone();
+        if self.trials.verdict(&config).is_none() && self.trials.pending.as_ref() != Some(&config) {
+            self.trials.pending = Some(config.clone());
+            self.try_for(About::Order, config);
+        }
+    }
+
+    /// A start has failed: is it the configuration? Asked only if there is another one to start with.
+    pub(super) fn doubt_config(&mut self) {
+        let Some(order) = &self.order else { return };
+        if self.trials.working.as_ref().is_some_and(|working| *working != order.config) {
+            self.try_order();
+        }
+    }
+
+    pub(super) fn tried(&mut self, now: Millis, about: About, config: ServerConfig, trial: Trial) {
+        if let About::Question(token) = about {
+            return self.out.push(Command::Answer { token, result: Ok(Answer::Tried(trial)) });
+        }
+        if self.trials.pending.as_ref() == Some(&config) {
+            self.trials.pending = None;
+        }
+        self.trials.verdict = Some((config.clone(), trial.clone()));
+        if about == About::Restart {
+            self.restart_tried(now, &config, trial);
+        } else if let Some(watch) = self.phase.watch_mut() {
+            watch.look_now(now);
+        }
+    }
+
+    fn restart_tried(&mut self, now: Millis, config: &ServerConfig, trial: Trial) {
+        let Some(order) = &self.order else { return };
+        if order.config != *config {
+            // Ordered meanwhile.
+            let config = order.config.clone();
+            return self.try_for(About::Restart, config);
+        }
+        let tokens = std::mem::take(&mut self.trials.restarts);
+        let refusal = match (trial, self.trials.password.clone()) {
+            (Trial::Refuses { directives }, _) => Some(AskFailed::ConfigInvalid { directives }),
+            (_, Some(fault)) => Some(AskFailed::PasswordUnusable(fault)),
+            _ if !matches!(self.phase, Phase::Watching(_)) => {
+                Some(AskFailed::Refused(super::answer::BUSY.to_owned()))
+            }
+            _ => None,
+        };
+        match refusal {
+            Some(refusal) => {
+                let answers = tokens.into_iter().map(|token| (token, refusal.clone()));
+                for (token, refusal) in answers {
+                    self.out.push(Command::Answer { token, result: Err(refusal) });
+                }
+            }
+            None if tokens.is_empty() => {}
+            None => {
+                self.attending.extend(tokens);
+                self.restart(now);
+            }
+        }
+    }
+
+    /// What our server is to be started with: what is ordered, but for values of the user's that its program refuses.
+    pub(super) fn config_to_start_with(&self, order: &AgentOrder) -> ServerConfig {
+        match (self.trials.verdict(&order.config), &self.trials.working) {
+            (Some(Trial::Refuses { .. }), Some(working)) => ServerConfig {
+                directives: working.directives.clone(),
+                max_memory: working.max_memory,
+                max_memory_policy: working.max_memory_policy,
+                ..order.config.clone()
+            },
+            _ => order.config.clone(),
+        }
+    }
+
+    /// Our server runs as it was ordered to.
+    pub(super) fn keep_working_config(&mut self) {
+        let (Some(order), Some(view)) = (&self.order, self.server.known()) else { return };
+        let current = matches!(&self.phase, Phase::Watching(watch) if watch.is_current());
+        let as_ordered =
+            view.config_drift.is_empty() && view.config_refused.is_empty() && view.config_invalid.is_empty();
+        if current && as_ordered && self.trials.working.as_ref() != Some(&order.config) {
+            self.trials.working = Some(order.config.clone());
+            self.out.push(Command::KeepWorkingConfig(Box::new(order.config.clone())));
+        }
+    }
+
+    /// What a server cannot set while it runs may be set by a restart only if its program takes it: that is tried before anybody is told.
+    pub(super) fn judge_config(&mut self, view: &mut ServerView) {
+        if view.config_refused.is_empty() && view.config_invalid.is_empty() {
+            return;
+        }
+        self.try_order();
+        let Some(order) = &self.order else { return };
+        match self.trials.verdict(&order.config) {
+            Some(Trial::Refuses { directives }) => {
+                let named = |one: &InvalidDirective| one.name.clone();
+                view.config_invalid.retain(|one| !directives.iter().any(|tried| tried.name == one.name));
+                view.config_invalid.extend(directives.iter().cloned());
+                let invalid: Vec<_> = view.config_invalid.iter().filter_map(named).collect();
+                view.config_refused.retain(|name| !invalid.contains(name));
+            }
+            Some(_) => {}
+            None if self.trials.pending.is_some() => {
+                view.config_drift.append(&mut view.config_refused);
+            }
+            None => {}
+        }
+    }
+}
