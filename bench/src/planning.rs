@@ -108,7 +108,7 @@ impl World {
         let follows = change::follow(&self.layout, &self.spec).is_ok_and(|next| next == self.layout);
         let sight = Sight::new(&self.layout, &self.observation);
         let report = health::judge(&sight);
-        let due = steps::due(&sight, &report, &BTreeSet::new());
+        let due = steps::due(&sight, &report, &steps::Barred::default());
         let members = orders::members(&self.layout, &self.addresses);
         let whereabouts = orders::whereabouts(&self.layout, &self.addresses);
         let rendered = members.iter().flat_map(|members| {

@@ -75,6 +75,11 @@ impl Serving {
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => done(server.replicate(primary, within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
+            ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
+                done(server.add_slots(&slots, within).await)
+            }
+            ServerCommand::TakeSlots(slots) => done(server.add_slot_ranges(&slots, within).await),
+            ServerCommand::Forget(nodes) => done(self.forget(&nodes, within).await),
             ServerCommand::Configure(directives) => done(self.configure(&directives, within).await),
             ServerCommand::PutBack(names) => {
                 done(self.configure(&self.configured.back_to(&names), within).await)
@@ -196,6 +201,15 @@ impl Serving {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Forgets those of these nodes that it knows.
+    async fn forget(&self, nodes: &[NodeId], within: Duration) -> Result<(), AskError> {
+        let known = self.connection.cluster_nodes(within).await?;
+        for node in nodes.iter().filter(|node| known.nodes.iter().any(|line| line.id == **node)) {
+            self.connection.forget(*node, within).await?;
+        }
+        Ok(())
+    }
+
     /// Publishes something that every node gets: it goes out on the bus links behind the announcement that Nagle holds back
     /// there, and is long enough to push both out. Nobody listens on the channel, but some may listen on all: where that much could
     /// end their connections, the announcement takes the engine's own time.
@@ -290,6 +304,8 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::UnpauseWrites => "client|unpause",
         ServerCommand::Follow(_) => "cluster|replicate",
         ServerCommand::Meet(_) => "cluster|meet",
+        ServerCommand::TakeSlots(_) => "cluster|addslotsrange",
+        ServerCommand::Forget(_) => "cluster|forget",
         ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
         ServerCommand::Save => "bgsave",
     }

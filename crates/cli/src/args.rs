@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use valkeeper_model::{ClusterName, InstanceName, Request, ShardName, ZoneName};
+use valkeeper_model::{ClusterName, InstanceName, NodeId, Request, ShardName, ZoneName};
 
 /// Runs Valkey and Redis clusters from one manifest, and keeps them running.
 #[derive(Debug, Parser)]
@@ -154,6 +154,15 @@ pub(crate) enum Command {
         #[arg(add = ArgValueCandidates::new(complete::instances))]
         instance: InstanceName,
     },
+    /// Remove nodes that are no members of the cluster from all its servers; `status` tells their ids
+    #[command(
+        after_help = "Example:\n  valkeeper forget 0123456789abcdef0123456789abcdef01234567\n\nIt is done on all servers at once: who still knew the node would tell the others of it again."
+    )]
+    Forget {
+        /// Their node ids
+        #[arg(required = true, value_name = "ID")]
+        nodes: Vec<NodeId>,
+    },
     /// Show what happened, oldest first
     #[command(
         after_help = "Examples:\n  valkeeper events --since 10m\n  valkeeper events --shard s0 --type FailedOver,Died --follow"
@@ -258,6 +267,7 @@ impl Command {
             Self::Fence { instance, force } => Request::Fence { instance: instance.clone(), force: *force },
             Self::Unfence { instance } => Request::Unfence { instance: instance.clone() },
             Self::Restart { instance } => Request::Restart { instance: instance.clone() },
+            Self::Forget { nodes } => Request::Forget { nodes: nodes.clone() },
             _ => return None,
         })
     }

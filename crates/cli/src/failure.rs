@@ -34,6 +34,7 @@ impl From<valkeeper_model::Refusal> for Failure {
         let kind = match &refusal {
             Refusal::NoSuchInstance { .. }
             | Refusal::NoSuchShard { .. }
+            | Refusal::NoSuchNode { .. }
             | Refusal::ShardNotNamed
             | Refusal::ConfigInvalid { .. } => Kind::Usage,
             Refusal::NotYet { .. } | Refusal::TimedOut { .. } => Kind::TimedOut,

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize, Serializer};
 use valkeeper_model::{Refusal, Request};
 
-/// A switchover, failover, fence, unfence or restart that a user asks for, and what came of it.
+/// A switchover, failover, fence, unfence, restart or forget that a user asks for, and what came of it.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct RedisClusterRequest {
     /// Name, namespace and what Kubernetes notes.

@@ -120,6 +120,16 @@ pub enum DiskRole {
     },
 }
 
+impl DiskRole {
+    /// The slots that the server will own when it is started, if it will own any.
+    pub fn claims(&self) -> Option<&SlotSet> {
+        match self {
+            Self::Primary { slots, .. } if !slots.is_empty() => Some(slots),
+            Self::Primary { .. } | Self::Replica { .. } | Self::Lost => None,
+        }
+    }
+}
+
 /// Whether an instance's disk answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -321,6 +331,18 @@ pub enum Ask {
     Meet {
         /// Its address.
         address: Address,
+    },
+    /// Own these slots (`CLUSTER ADDSLOTS`), which nobody owns.
+    TakeSlots {
+        /// Which.
+        slots: SlotSet,
+        /// Only this run.
+        incarnation: Incarnation,
+    },
+    /// Forget these nodes (`CLUSTER FORGET`), which are no members. Done also if they are not known.
+    Forget {
+        /// Which.
+        nodes: Vec<NodeId>,
     },
     /// I live, and my server is its shard's primary. Between agents on hosts of their own, several times a second.
     Beat {

@@ -1,7 +1,8 @@
 //! What has happened, for people and programs to read later.
 
 use crate::{
-    CalledAs, CopySource, CopyState, InstanceName, Role, ShardName, SlowCommand, StartFailure, Waiting,
+    CalledAs, CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, SlowCommand,
+    StartFailure, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -58,8 +59,48 @@ pub enum Happened {
         from: InstanceName,
         /// The new one.
         to: InstanceName,
-        /// From the death to the confirmed promotion, milliseconds.
-        took_ms: u64,
+        /// From the death to the confirmed promotion, milliseconds; `None` if nobody watched when it died.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ms: Option<u64>,
+    },
+    /// A replica became primary, and Valkeeper has not told it to: by the engine's own election, or by hand.
+    RoseByItself {
+        /// Of which shard.
+        shard: ShardName,
+        /// The new primary.
+        instance: InstanceName,
+        /// The one that it followed, if that is a member.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<InstanceName>,
+    },
+    /// A server's role was changed by hand in another way: it follows another node, or none.
+    Rewired {
+        /// Which.
+        instance: InstanceName,
+        /// Whom it follows now; `None` if nobody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follows: Option<NodeId>,
+    },
+    /// A server was given another node id (`CLUSTER RESET HARD`); it is restarted as who it is.
+    IdentityReset {
+        /// Which.
+        instance: InstanceName,
+        /// The id it was found with.
+        found: NodeId,
+    },
+    /// A primary was given back the slots of its shard that nobody owned any more.
+    SlotsTakenBack {
+        /// Which shard.
+        shard: ShardName,
+        /// Its primary.
+        instance: InstanceName,
+        /// Which slots.
+        slots: SlotSet,
+    },
+    /// Nodes that are no members were removed from every server's table.
+    Forgotten {
+        /// Which.
+        nodes: Vec<NodeId>,
     },
     /// A replica became primary because its copy of the data is the best there is (law 13).
     BetterCopyPromoted {
@@ -291,10 +332,37 @@ impl fmt::Display for Happened {
                 "{instance} did not answer while it carried out {command} of {client} for {took_ms} ms"
             ),
             Self::FailedOver { shard, from, to, took_ms } => {
+                let took = match took_ms {
+                    Some(ms) => format!(" in {ms} ms"),
+                    None => ", found dead when its watch began".to_owned(),
+                };
+                write!(f, "{shard} failed over from {from} to {to}{took}; writes not replicated yet are lost")
+            }
+            Self::RoseByItself { shard, instance, from } => {
+                let from = from.as_ref().map(|from| format!(" instead of {from}")).unwrap_or_default();
                 write!(
                     f,
-                    "{shard} failed over from {from} to {to} in {took_ms} ms; writes not replicated yet are lost"
+                    "{instance} became primary of {shard}{from}, not by Valkeeper: by the engine's own election or by hand"
                 )
+            }
+            Self::Rewired { instance, follows: Some(primary) } => {
+                write!(f, "{instance} follows another node, not by Valkeeper: {primary}")
+            }
+            Self::Rewired { instance, follows: None } => {
+                write!(f, "{instance} has become a primary without slots, not by Valkeeper")
+            }
+            Self::IdentityReset { instance, found } => {
+                write!(
+                    f,
+                    "{instance} was given another node id by hand ({found}); it is restarted with its own"
+                )
+            }
+            Self::SlotsTakenBack { shard, instance, slots } => {
+                write!(f, "{instance} owns slots {slots} of {shard} again, which nobody owned any more")
+            }
+            Self::Forgotten { nodes } => {
+                let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                write!(f, "removed from every server: {}", nodes.join(", "))
             }
             Self::BetterCopyPromoted { shard, from, to, state } => {
                 write!(f, "{shard}: {to} serves in the place of {from}: {state}")

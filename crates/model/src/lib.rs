@@ -18,6 +18,7 @@ mod server;
 mod slots;
 pub mod spec;
 mod start_failure;
+mod step;
 mod trial;
 mod waiting;
 
@@ -45,5 +46,6 @@ pub use server::{
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
 pub use start_failure::StartFailure;
+pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
 pub use waiting::{UnseenWord, Waiting};

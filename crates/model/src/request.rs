@@ -1,6 +1,6 @@
 //! What users may ask of a running cluster, and why it may be refused.
 
-use crate::{CalledAs, InstanceName, InvalidDirective, PasswordFault, ShardName, Unseen, Waiting};
+use crate::{CalledAs, InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, Unseen, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -41,6 +41,11 @@ pub enum Request {
         /// Which.
         instance: InstanceName,
     },
+    /// Remove nodes that are no members from every server's table.
+    Forget {
+        /// Which.
+        nodes: Vec<NodeId>,
+    },
     /// Would this spec be followed? Nothing is changed.
     Check {
         /// The spec.
@@ -68,6 +73,34 @@ pub enum Refusal {
     NoSuchInstance {
         /// The name given.
         instance: InstanceName,
+    },
+    /// No server knows such a node.
+    #[error("no server knows a node `{node}`")]
+    NoSuchNode {
+        /// The id given.
+        node: NodeId,
+    },
+    /// Members are not forgotten.
+    #[error("node {node} is {instance}, a member of this cluster")]
+    IsMember {
+        /// The id given.
+        node: NodeId,
+        /// Whose it is.
+        instance: InstanceName,
+    },
+    /// A member follows that node: the engine forgets no node's own primary, and what the member holds is that node's data.
+    #[error("{instance} follows node {node}, so that it cannot forget it")]
+    FollowedByMember {
+        /// The id given.
+        node: NodeId,
+        /// Who follows it.
+        instance: InstanceName,
+    },
+    /// Who does not forget tells all others again.
+    #[error("{} cannot be told to forget it, and would tell the others of it again", list(.unseen))]
+    NotAllSeen {
+        /// Whose servers run, or may run, and do not answer.
+        unseen: Vec<InstanceName>,
     },
     /// Neither shard nor successor was named and there is more than one shard.
     #[error("say which shard, or which instance is to become primary")]
@@ -217,6 +250,10 @@ pub enum Refusal {
     },
 }
 
+fn list(names: &[InstanceName]) -> String {
+    names.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// A Secret's name, for a sentence.
 fn named(secret: Option<&String>) -> String {
     secret.map_or_else(|| "the one that Valkeeper made".to_owned(), |name| format!("`{name}`"))
@@ -234,6 +271,13 @@ impl Refusal {
         Some(match self {
             Self::NoSuchShard { .. } | Self::NoSuchInstance { .. } | Self::ShardNotNamed => {
                 format!("`{called} status` lists shards and instances")
+            }
+            Self::NoSuchNode { .. } => {
+                "`valkeeper status` tells the ids of nodes that are no members".to_owned()
+            }
+            Self::IsMember { instance, .. } => format!("`valkeeper fence {instance}` stops it"),
+            Self::FollowedByMember { .. } | Self::NotAllSeen { .. } => {
+                "`valkeeper status` says what is the matter with them; try again when it is mended".to_owned()
             }
             Self::NoSuccessor { .. }
             | Self::Disrupted { .. }
@@ -291,6 +335,8 @@ pub enum Unfit {
     OtherHistory,
     /// Fenced.
     Fenced,
+    /// Starting, stopping or changing its role.
+    Leaving,
     /// Its append-only file does not hold everything yet.
     NotPersisted,
 }
@@ -304,6 +350,7 @@ impl fmt::Display for Unfit {
             Self::NotInSync => "it is not in sync",
             Self::OtherHistory => "its data comes from another history",
             Self::Fenced => "it is fenced",
+            Self::Leaving => "it is starting, stopping or changing its role",
             Self::NotPersisted => "its append-only file does not hold all of its data yet",
         })
     }

@@ -1,8 +1,8 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 use crate::{
-    AccessFault, CalledAs, CopyState, InstanceName, InvalidDirective, PasswordFault, Paused, ReplicaCause,
-    ShardName, SlotSet, StartFailure, Unseen, ZoneName,
+    AccessFault, Address, CalledAs, CopyState, InstanceName, InvalidDirective, NodeId, PasswordFault, Paused,
+    ReplicaCause, ShardName, SlotSet, StartFailure, StepKey, Unseen, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -275,9 +275,64 @@ pub enum Waiting {
         /// About whom.
         of: InstanceName,
     },
-    /// A node that is no member, or not known to be one yet.
+    /// A server shakes hands with a node of which nobody knows yet who it is.
     Stranger {
-        /// Who knows it.
+        /// Who does.
+        instance: InstanceName,
+    },
+    /// A node that is no member: a server of another cluster, or one whose id was changed (`CLUSTER RESET HARD`).
+    ForeignNode {
+        /// Its id.
+        node: NodeId,
+        /// Where it is, if anybody knows.
+        address: Option<Address>,
+        /// How many members know it.
+        known_by: usize,
+    },
+    /// Slots are owned by another node than the layout says, and its claim is the newest: no command of Valkeeper takes them back.
+    SlotsTaken {
+        /// Whose they are by the layout.
+        shard: ShardName,
+        /// Which.
+        slots: SlotSet,
+        /// Who owns them.
+        node: NodeId,
+        /// Where that one is, if anybody knows.
+        address: Option<Address>,
+    },
+    /// Nobody owns these slots of a shard any more (`CLUSTER DELSLOTS`, `FLUSHSLOTS`).
+    SlotsUnowned {
+        /// Whose they are by the layout.
+        shard: ShardName,
+        /// Which.
+        slots: SlotSet,
+    },
+    /// A server does not know members that run (`CLUSTER FORGET` by hand, a lost nodes.conf).
+    MembersUnknown {
+        /// Who does not know them.
+        instance: InstanceName,
+        /// The first of them.
+        members: Vec<InstanceName>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A step was refused. It is tried again later and later, and another way if there is one.
+    StepRefused {
+        /// Which.
+        refused: StepKey,
+        /// The answer.
+        why: String,
+    },
+    /// A dead primary's successor refuses its promotion. Another replica is chosen after a while.
+    PromotionRefused {
+        /// The replica.
+        instance: InstanceName,
+        /// The answer.
+        why: String,
+    },
+    /// A replica that was told to become primary cannot be seen: another one is promoted only when it cannot have won any more.
+    MayHaveWon {
+        /// The replica.
         instance: InstanceName,
     },
     /// A slot is open (importing or migrating).
@@ -374,6 +429,11 @@ impl From<Unseen> for UnseenWord {
     }
 }
 
+/// An address, if there is one.
+fn place(address: Option<&Address>) -> String {
+    address.map_or_else(|| "an unknown address".to_owned(), ToString::to_string)
+}
+
 impl Waiting {
     /// The instance it is about, if it is about one.
     pub fn instance(&self) -> Option<&InstanceName> {
@@ -396,7 +456,6 @@ impl Waiting {
             | Self::NameElsewhere { instance }
             | Self::ViewDiffers { instance }
             | Self::HeldForFailed { instance, .. }
-            | Self::Stranger { instance }
             | Self::OpenSlots { instance }
             | Self::OldOrder { instance }
             | Self::ConfigDiffers { instance, .. }
@@ -436,6 +495,11 @@ impl Waiting {
     /// Is it what a new order looks like until everybody obeys it?
     pub fn is_order_on_its_way(&self) -> bool {
         matches!(self, Self::OldOrder { .. } | Self::ConfigDiffers { .. })
+    }
+
+    /// Does this last until a user acts, however long one waits?
+    pub fn lasts(&self) -> bool {
+        matches!(self, Self::ForeignNode { .. } | Self::SlotsTaken { .. } | Self::Fenced { .. })
     }
 
     /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?
@@ -622,7 +686,36 @@ impl Waiting {
                 write!(f, "{instance}: has not learned the current topology yet")
             }
             Self::HeldForFailed { instance, of } => write!(f, "{instance}: holds {of} for failed"),
-            Self::Stranger { instance } => write!(f, "{instance}: knows a node that is not a member"),
+            Self::Stranger { instance } => {
+                write!(f, "{instance}: shakes hands with a node that is not known yet")
+            }
+            Self::ForeignNode { node, address, known_by } => write!(
+                f,
+                "node {node} at {} is no member of this cluster, and {known_by} members know it; `valkeeper forget {node}` \
+                 removes it",
+                place(address.as_ref())
+            ),
+            Self::SlotsTaken { shard, slots, node, address } => write!(
+                f,
+                "{shard}: its slots {slots} are owned by node {node} at {}, whose claim is newer",
+                place(address.as_ref())
+            ),
+            Self::SlotsUnowned { shard, slots } => write!(f, "{shard}: nobody owns its slots {slots}"),
+            Self::MembersUnknown { instance, members, count } => {
+                let more = if *count > members.len() { ", …" } else { "" };
+                write!(f, "{instance}: does not know {count} of the members ({}{more})", names(members))
+            }
+            Self::StepRefused { refused, why } => {
+                write!(f, "{refused} was refused, and is tried again later: {why}")
+            }
+            Self::PromotionRefused { instance, why } => {
+                write!(f, "{instance}: refuses to become primary: {why}")
+            }
+            Self::MayHaveWon { instance } => write!(
+                f,
+                "{instance}: was told to become primary and does not answer; another one is promoted when it cannot have won \
+                 any more"
+            ),
             Self::OpenSlots { instance } => write!(f, "{instance}: has slots that are being moved by hand"),
             Self::OldOrder { instance } => write!(f, "{instance}: its agent still obeys an older order"),
             Self::ConfigDiffers { instance, directives } => {

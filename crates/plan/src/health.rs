@@ -1,7 +1,8 @@
 //! Law 8: what healthy means, and everything that is missing to it, in typed reasons.
 
 use crate::belief::{Beliefs, Examined};
-use crate::safety::disruption::busy;
+use crate::foreign;
+use crate::safety::disruption::changing;
 use crate::safety::succession::lag;
 use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
@@ -11,6 +12,9 @@ use valkeeper_model::{
     Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport, SlotSet,
     Topology, Waiting,
 };
+
+/// So many members that a server does not know are told by name.
+const MISSING_TOLD: usize = 5;
 
 /// Looks at everything and says what is wrong. Healthy is exactly: nothing is.
 pub fn judge(sight: &Sight<'_>) -> Report {
@@ -24,6 +28,7 @@ pub fn judge(sight: &Sight<'_>) -> Report {
         judge_shard(sight, shard, &mut waiting);
     }
     judge_zones(sight, &mut waiting);
+    foreign::judge(sight, &beliefs, &mut waiting);
     let unserved = unserved(sight, &beliefs);
     if !unserved.is_empty() {
         waiting.push(Waiting::SlotsUnserved { slots: unserved.clone() });
@@ -62,9 +67,11 @@ pub fn judge(sight: &Sight<'_>) -> Report {
 /// What is wrong with a topology.
 #[derive(Debug)]
 struct Flaws {
-    /// It holds somebody who is no member.
-    stranger: bool,
-    /// A member is missing in it, or a primary is none.
+    /// The first members that it does not hold.
+    missing: Vec<InstanceName>,
+    /// How many these are.
+    missing_count: usize,
+    /// A primary is none in it.
     differs: bool,
     /// Members of which it does not know where they are.
     placeless: Vec<NodeId>,
@@ -77,10 +84,11 @@ fn flaws(sight: &Sight<'_>, topology: &Topology) -> Flaws {
             .get(&primary.instance.node_id)
             .is_none_or(|node| node.role == Role::Primary && !node.slots.is_empty())
     };
-    let complete = sight.members.keys().all(|id| topology.contains_key(id));
+    let missing = || sight.members.iter().filter(|(id, _)| !topology.contains_key(id));
     Flaws {
-        stranger: topology.keys().any(|id| !sight.members.contains_key(id)),
-        differs: !complete || !sight.shards.values().all(role_known),
+        missing: missing().take(MISSING_TOLD).map(|(_, name)| (*name).clone()).collect(),
+        missing_count: missing().count(),
+        differs: !sight.shards.values().all(role_known),
         placeless: topology.iter().filter(|(_, node)| node.address.is_none()).map(|(id, _)| *id).collect(),
     }
 }
@@ -177,8 +185,12 @@ fn judge_view(
     if !view.cluster_ok {
         waiting.push(Waiting::ClusterStateFail { instance: name() });
     }
-    if view.blank > 0 || flaws.is_some_and(|flaws| flaws.stranger) {
+    if view.blank > 0 {
         waiting.push(Waiting::Stranger { instance: name() });
+    }
+    if let Some(flaws) = flaws.filter(|flaws| flaws.missing_count > 0) {
+        let (members, count) = (flaws.missing.clone(), flaws.missing_count);
+        waiting.push(Waiting::MembersUnknown { instance: name(), members, count });
     }
     if view.open_slots > 0 {
         waiting.push(Waiting::OpenSlots { instance: name() });
@@ -215,7 +227,7 @@ fn judge_view(
 }
 
 fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Waiting>) {
-    if let Some(going_on @ (Waiting::FailingOver { .. } | Waiting::SwitchingOver { .. })) = busy(shard) {
+    if let Some(going_on @ (Waiting::FailingOver { .. } | Waiting::SwitchingOver { .. })) = changing(shard) {
         waiting.push(going_on);
     }
     let Some(primary) = shard.primary() else {

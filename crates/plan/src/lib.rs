@@ -6,6 +6,7 @@
 //! | [`placement`] | which instances exist, in which zone and shard, with which slots |
 //! | [`safety`] | the laws of `docs/safety.md`, one function each |
 //! | [`belief`] | what servers believe the cluster to be, each distinct belief examined once |
+//! | [`foreign`] | nodes and claims of slots that the layout does not know |
 //! | [`health`] | what is wrong, in typed reasons (law 8) |
 //! | [`causes`] | which reasons are causes, and which follow from one |
 //! | [`agent`] | what the supervisor of one server does: start, watch, fail over, hand over, stop |
@@ -18,6 +19,7 @@ pub mod belief;
 pub mod causes;
 pub mod config;
 pub mod controller;
+pub mod foreign;
 pub mod health;
 pub mod lint;
 pub mod nodes_conf;

@@ -72,6 +72,18 @@ pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
                 .is_some_and(valkeeper_model::ServerView::owns_slots)
                 .then(|| (2, format!("{instance} serves slots")))
         }
+        Step::TakeSlots { shard, instance, slots, .. } => {
+            let others =
+                || sight.shards.values().flat_map(|shard| &shard.instances).filter_map(|one| one.view());
+            let own = sight.layout.instances.get(instance).map(|instance| instance.node_id);
+            let rival = others().find_map(|view| {
+                view.topology.iter().find(|(id, node)| Some(**id) != own && node.slots.intersects(slots))
+            });
+            let theirs =
+                sight.layout.shards.get(shard).is_some_and(|shard| slots.minus(&shard.slots).is_empty());
+            (rival.is_some() || !theirs)
+                .then(|| (10, format!("{instance} takes slots {slots} that are another's")))
+        }
         Step::Meet { .. } => None,
     };
     broken.into_iter().map(|(law, what)| Violation { law, what }).collect()

@@ -1,119 +1,16 @@
 //! Who is told what again, and how often is looked.
 
+mod ordered;
+
+use ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Ask, ClusterSpec, DiskRole, Happened, Incarnation,
-    InstanceName, Link, Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication,
-    ReplicationId, Request, ServerView, TopologyNode, Unseen, Waiting, ZoneName, manifest,
+    AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, Millis, Observation, Observed, Process,
+    Request, Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
-use valkeeper_plan::controller::{Command, Controller, Event, Pace};
+use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
 use valkeeper_plan::nodes_conf;
-use valkeeper_plan::placement::Ids;
-
-struct Counted(u8);
-
-impl Ids for Counted {
-    fn draw(&mut self) -> [u8; 20] {
-        self.0 += 1;
-        [self.0; 20]
-    }
-}
-
-fn spec() -> ClusterSpec {
-    let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: c\nspec:\n  mode: cluster\n  shards: 3\n  replicasPerShard: 1\n";
-    manifest::parse("c.yaml", text).expect("valid").spec
-}
-
-fn name(n: u32) -> InstanceName {
-    InstanceName::nth(&"c".parse().expect("a name"), n)
-}
-
-fn address(last: u8) -> Address {
-    Address { ip: [10, 0, 0, last].into(), port: 6379, bus_port: 16379 }
-}
-
-fn own_address(order: &AgentOrder) -> Address {
-    order.myself().and_then(|me| me.address.clone()).expect("a member with an address")
-}
-
-/// What the agent that obeys this order reports before its server has started.
-fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
-    Observed::Known(AgentReport {
-        generation: order.generation,
-        whereabouts: order.whereabouts,
-        address: own_address(order),
-        process: Process::Down,
-        disk_role: DiskRole::Lost,
-        has_data: false,
-        disk: valkeeper_model::DiskAccess::Answers,
-        copy: None,
-        server: Observed::Unknown(Unseen::NotRunning),
-        activity: Activity::Starting,
-        waiting: None,
-        password: None,
-        look_refused: None,
-    })
-}
-
-/// The same once its server runs, of which it knows only some places.
-fn runs(order: &AgentOrder, knows: impl Fn(NodeId) -> bool) -> Observed<AgentReport> {
-    let conf = nodes_conf::founding(order);
-    let node = |line: &NodeLine| TopologyNode {
-        role: line.flags.role.expect("a role"),
-        primary: line.primary,
-        slots: line.slots.clone(),
-        config_epoch: line.config_epoch,
-        address: line.address.clone().filter(|_| knows(line.id)),
-    };
-    let me = conf.myself().expect("its own line");
-    let part = if me.is_replica() {
-        Part::Replica { link: Link::Up }
-    } else {
-        Part::Primary { replicas: Vec::new() }
-    };
-    let replication = Replication { part, replid: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
-    let topology = Arc::new(conf.nodes.iter().map(|line| (line.id, node(line))).collect());
-    let view = ServerView::well(me.id, "9.1.2", replication, topology);
-    let Observed::Known(report) = obeys(order) else { panic!("it does not obey") };
-    let process = Process::Running { incarnation: Incarnation(1), pid: Some(1) };
-    Observed::Known(AgentReport {
-        process,
-        server: Observed::Known(view),
-        activity: Activity::Watching,
-        ..report
-    })
-}
-
-fn orders(commands: Vec<Command>) -> BTreeMap<InstanceName, AgentOrder> {
-    let orders = commands.into_iter().filter_map(|command| match command {
-        Command::Order(order) => Some((order.instance.clone(), *order)),
-        _ => None,
-    });
-    orders.collect()
-}
-
-/// A controller that has given its orders, and these.
-fn ordered(
-    addresses: impl FnOnce(&mut BTreeMap<InstanceName, Address>),
-) -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
-    let zones: Vec<ZoneName> = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(), zones, Box::new(Counted(0)));
-    controller.handle(Millis(0), Event::Tick);
-    controller.handle(Millis(0), Event::Loaded(Ok(None)));
-    let committed = controller.handle(Millis(0), Event::Committed(Ok(())));
-    let layout = committed.into_iter().find_map(|command| match command {
-        Command::Provision(layout) => Some(layout),
-        _ => None,
-    });
-    let names = layout.expect("a layout to provision").instances.keys().cloned().collect::<Vec<_>>();
-    let mut places: BTreeMap<_, _> = names.into_iter().zip((1..).map(address)).collect();
-    addresses(&mut places);
-    let given = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
-    (controller, given)
-}
 
 fn look(
     controller: &mut Controller,
@@ -232,6 +129,53 @@ fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_other
     assert_eq!(provisioned(&places), Some(hour.plus(120_000)));
     *places.values_mut().next().expect("six") = address(77);
     assert_eq!(provisioned(&places), Some(hour.plus(50)));
+}
+
+fn committed(commands: &[Command]) -> Vec<(Generation, Option<Generation>)> {
+    let commits = commands.iter().filter_map(|command| match command {
+        Command::Commit { layout, after } => Some((layout.generation, *after)),
+        _ => None,
+    });
+    commits.collect()
+}
+
+/// The store was lost and its layout put together again with an older generation: agents would refuse all its orders.
+#[test]
+fn a_layout_that_agents_are_beyond_gets_the_next_generation() {
+    let (mut controller, given) = ordered(|_| ());
+    let layout = controller.layout().expect("a layout").clone();
+    let obeyed = Generation(layout.generation.0 + 4);
+    let newer = |order: &AgentOrder| obeys(&AgentOrder { generation: obeyed, ..order.clone() });
+    let instances: BTreeMap<_, _> = given.iter().map(|(name, order)| (name.clone(), newer(order))).collect();
+    let seen =
+        || Observation { at: Millis(1), instances: instances.clone(), names_elsewhere: BTreeSet::new() };
+    assert_eq!(controller.handle(Millis(1), Event::Observed(seen())), [Command::Load]);
+    let commands = controller.handle(Millis(2), Event::Loaded(Ok(Some(layout.clone()))));
+    assert_eq!(committed(&commands), [(obeyed.next(), Some(layout.generation))]);
+    // Another one has just done the same: what it stored counts.
+    assert_eq!(controller.handle(Millis(3), Event::Committed(Err(CommitError::Conflict))), [Command::Load]);
+    let theirs = valkeeper_model::Layout { generation: obeyed.next(), ..layout };
+    let commands = controller.handle(Millis(4), Event::Loaded(Ok(Some(theirs))));
+    assert!(matches!(&commands[..], [Command::Provision(layout)] if layout.generation == obeyed.next()));
+}
+
+/// A store that has lost everything does not found a second cluster in the place of the first.
+#[test]
+fn a_cluster_whose_layout_vanished_is_not_founded_again() {
+    let (mut controller, given) = ordered(|_| ());
+    let layout = controller.layout().expect("a layout").clone();
+    let obeyed = layout.generation.next();
+    let newer = |order: &AgentOrder| obeys(&AgentOrder { generation: obeyed, ..order.clone() });
+    let instances = given.iter().map(|(name, order)| (name.clone(), newer(order))).collect();
+    let seen = Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() };
+    controller.handle(Millis(1), Event::Observed(seen));
+    let commands = controller.handle(Millis(2), Event::Loaded(Ok(None)));
+    assert_eq!(committed(&commands), [(obeyed.next(), None)]);
+    let stored = commands.iter().find_map(|command| match command {
+        Command::Commit { layout, .. } => Some(layout),
+        _ => None,
+    });
+    assert_eq!(stored.expect("a commit").instances, layout.instances);
 }
 
 /// A place that cannot be given keeps nobody from looking: primaries die meanwhile, and users ask.

@@ -13,6 +13,7 @@ mod freezes;
 mod looks;
 mod neighbours;
 mod operating;
+mod repairs;
 mod stops;
 mod supervisors;
 mod trouble;

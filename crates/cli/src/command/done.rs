@@ -29,6 +29,10 @@ pub(super) fn told(request: &Request, before: &Status, after: &Status) -> String
             format!("{instance} was restarted{pid}{}", heir(instance, before, after))
         }
         Request::Apply { .. } => "applied".to_owned(),
+        Request::Forget { nodes } => {
+            let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            format!("all members have forgotten {}", ids.join(", "))
+        }
         Request::Check { .. } => "the configuration is valid".to_owned(),
     }
 }

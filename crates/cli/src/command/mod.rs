@@ -49,7 +49,8 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         | Command::Failover { .. }
         | Command::Fence { .. }
         | Command::Unfence { .. }
-        | Command::Restart { .. } => request(&args).await,
+        | Command::Restart { .. }
+        | Command::Forget { .. } => request(&args).await,
         Command::Events { follow, only, output } => events::events(&args, *follow, only, output.format).await,
         Command::Logs { instance, follow, lines } => logs::logs(&args, instance, *follow, *lines).await,
         Command::Connect { output } => connect::connect(&args, output.format),

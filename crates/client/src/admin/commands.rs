@@ -8,7 +8,7 @@ use redis::{Cmd, Value, cmd};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use valkeeper_model::nodes_conf;
-use valkeeper_model::{Address, NodeId};
+use valkeeper_model::{Address, NodeId, SlotSet};
 
 /// How a replica becomes primary (reference: the engine's `CLUSTER FAILOVER`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,28 @@ impl AdminConnection {
     /// Makes it forget that node.
     pub async fn forget(&self, node: NodeId, within: Duration) -> Result<(), AskError> {
         self.order(cmd("CLUSTER").arg("FORGET").arg(node.to_string()), within).await
+    }
+
+    /// Makes it own these slots, which nobody owns.
+    pub async fn add_slot_ranges(&self, slots: &SlotSet, within: Duration) -> Result<(), AskError> {
+        let mut add = cmd("CLUSTER");
+        add.arg("ADDSLOTSRANGE");
+        for range in slots.ranges() {
+            add.arg(range.first().number()).arg(range.last().number());
+        }
+        self.order(&add, within).await
+    }
+
+    /// The same, one by one: Redis before 7.0 knows no ranges.
+    pub async fn add_slots(&self, slots: &SlotSet, within: Duration) -> Result<(), AskError> {
+        let mut add = cmd("CLUSTER");
+        add.arg("ADDSLOTS");
+        for range in slots.ranges() {
+            for slot in range.first().number()..=range.last().number() {
+                add.arg(slot);
+            }
+        }
+        self.order(&add, within).await
     }
 
     /// Holds all clients' writes back for so many milliseconds, or until [`AdminConnection::unpause`].

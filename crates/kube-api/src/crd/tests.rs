@@ -143,6 +143,7 @@ fn every_request_fits_its_definition() {
         Request::Fence { instance: instance(), force: true },
         Request::Unfence { instance: instance() },
         Request::Restart { instance: instance() },
+        Request::Forget { nodes: vec![valkeeper_model::NodeId::from_bytes([7; 20])] },
     ] {
         let mut object =
             serde_json::to_value(RedisClusterRequest::new("demo", "shop", &request).unwrap()).unwrap();

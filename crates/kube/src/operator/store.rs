@@ -212,3 +212,25 @@ fn named<K>(objects: &[PartialObjectMeta<K>], is_so: impl Fn(&ObjectMeta) -> boo
     let names: Vec<&str> = names.filter_map(|metadata| metadata.name.as_deref()).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+    use super::*;
+
+    fn carrying(piece: Option<&str>) -> PartialObjectMeta<PersistentVolumeClaim> {
+        let annotations = piece.map(|piece| json!({ names::ANNOTATION_LAYOUT: piece }));
+        serde_json::from_value(json!({
+            "metadata": { "name": "demo-data-1", "annotations": annotations },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_piece_that_cannot_be_read_is_not_as_good_as_none() {
+        assert_eq!(pieces(&[carrying(None)]), Ok(vec![]));
+        let error = pieces(&[carrying(None), carrying(Some("{\"cluster\": 7}"))]).unwrap_err();
+        assert!(error.contains("demo-data-1") && error.contains(names::ANNOTATION_LAYOUT), "{error}");
+    }
+}

@@ -247,6 +247,10 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::Unresponsive { .. }
             | Happened::SlowCommand { .. }
             | Happened::FailedOver { .. }
+            | Happened::RoseByItself { .. }
+            | Happened::Rewired { .. }
+            | Happened::IdentityReset { .. }
+            | Happened::SlotsTakenBack { .. }
             | Happened::TakenOver { .. }
             | Happened::SwitchoverAbandoned { .. }
             | Happened::NodesConfRebuilt { .. }

@@ -79,7 +79,9 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
             | Ask::Kill
             | Ask::AcceptLoss
             | Ask::Follow { .. }
-            | Ask::Meet { .. },
+            | Ask::Meet { .. }
+            | Ask::TakeSlots { .. }
+            | Ask::Forget { .. },
         ) => false,
     }
 }

@@ -256,7 +256,7 @@ impl Agent {
                 let done = neighbours.accusation.take();
                 let forced = done.filter(|done| done.promotion.as_ref().is_some_and(Promotion::has_asked));
                 if let (Some(done), Some(shard)) = (forced, shard) {
-                    let took_ms = now.since(done.heard);
+                    let took_ms = Some(now.since(done.heard));
                     self.out.record(Happened::FailedOver { shard, from: done.against, to, took_ms });
                 }
                 if let Phase::Watching(watch) = &mut self.phase {

@@ -58,6 +58,10 @@ impl Agent {
                 self.relay_to_server(token, Some(incarnation), ServerCommand::Follow(primary));
             }
             Ask::Meet { address } => self.relay_to_server(token, None, ServerCommand::Meet(address)),
+            Ask::TakeSlots { slots, incarnation } => {
+                self.relay_to_server(token, Some(incarnation), ServerCommand::TakeSlots(slots));
+            }
+            Ask::Forget { nodes } => self.relay_to_server(token, None, ServerCommand::Forget(nodes)),
             Ask::HandOver { to } => match &self.phase {
                 Phase::Watching(_) if self.owns_slots() => {
                     self.attending.push(token);

@@ -41,7 +41,7 @@ impl Agent {
             return;
         }
         let disk = match result {
-            Ok(disk) => *disk,
+            Ok(disk) => self.without_foreign_nodes_conf(*disk),
             // Its replica need not wait until the dead primary's disk can be read again.
             Err(_) if self.died_as_primary() => return self.promote_without_disk(now),
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
@@ -92,6 +92,7 @@ impl Agent {
             }
         }
         self.disk = Some(*disk);
+        self.restart_if_reset(now);
         if let Phase::Watching(watch) = &mut self.phase
             && wiped
         {

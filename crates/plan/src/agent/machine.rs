@@ -50,6 +50,8 @@ pub struct Agent {
     /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
     pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
+    /// Another node id than ours that our server answers with, while it holds nothing.
+    pub(super) stranger: Option<NodeId>,
     /// How its last run ended.
     pub(super) death: Death,
     pub(super) silence: Silence,
@@ -169,6 +171,7 @@ impl Agent {
             silence: Silence::default(),
             relapses: Relapses::default(),
             told_to_rise: None,
+            stranger: None,
             failures: Failures::default(),
             out: Outbox::default(),
             relayed: BTreeMap::new(),
@@ -439,6 +442,7 @@ impl Agent {
         self.last_view = None;
         self.look_refused = None;
         self.died_at = None;
+        self.stranger = None;
         self.disk_silent = false;
         self.death = Death::Ended;
         self.relapses.begin(now);

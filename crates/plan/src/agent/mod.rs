@@ -6,6 +6,7 @@
 //! | `machine.rs` | the state, which event goes where |
 //! | `running.rs` | what a running server's replies mean |
 //! | `role_change.rs` | what follows a promotion or a handover |
+//! | `by_hand.rs` | what others have changed: its role, its node id |
 //! | `launch.rs` | whether and as what a server starts |
 //! | `consultation.rs` | what others hold before a start |
 //! | `copy_choice.rs` | which of its files a server is started from |
@@ -26,6 +27,7 @@
 
 mod accusation;
 mod answer;
+mod by_hand;
 mod consultation;
 mod copy_choice;
 mod copy_record;
@@ -54,8 +56,8 @@ use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, StartFailure, Trial,
-    Unseen,
+    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, StartFailure,
+    Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -268,6 +270,10 @@ pub enum ServerCommand {
     Follow(NodeId),
     /// `CLUSTER MEET`.
     Meet(Address),
+    /// `CLUSTER ADDSLOTSRANGE`.
+    TakeSlots(SlotSet),
+    /// `CLUSTER FORGET`, of those that it knows.
+    Forget(Vec<NodeId>),
     /// `CONFIG SET`.
     Configure(Vec<Directive>),
     /// `CONFIG SET` of directives that are not ordered, to what the server program gives them.

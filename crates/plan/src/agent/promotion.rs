@@ -3,10 +3,10 @@
 
 use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, NodeId,
-    ReplicationId, ServerView,
+    ReplicationId, ServerView, Waiting,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -20,6 +20,12 @@ const VOTE_MS: u64 = 400;
 const UNSEEN_MS: u64 = 300;
 /// Between rounds after a vote that was not won, or with nobody to see.
 const AGAIN_MS: u64 = 250;
+
+/// Who was told to ask for votes and has not been seen for so long since has not won, unless a sibling has a primary again: votes are
+/// counted for twice `cluster-node-timeout`, and the others hear of it at once.
+const WON_MS: u64 = 60_000;
+/// So often the best replica may refuse before the next best is told: what it refuses for may be over in a moment, and it has most.
+const REFUSALS: u32 = 4;
 
 /// A primary with an older claim than the lost one's hears of that within seconds. One that does not is right: the lost one may
 /// have raised its epoch last without telling anybody.
@@ -48,12 +54,24 @@ pub struct Promotion {
     /// The replica that asked for votes and got none, if so.
     pub without_votes: Option<(InstanceName, Incarnation)>,
     /// Told to ask for votes, now or before: it may be primary by now although nobody can see it.
-    asked: BTreeSet<InstanceName>,
+    /// With the time of the last.
+    asked: BTreeMap<InstanceName, Millis>,
+    /// Who has refused, how often in a row, and why.
+    refusals: BTreeMap<InstanceName, Refused>,
+    /// Who may have won and cannot be seen.
+    may_have_won: Option<InstanceName>,
     /// How the primary ended.
     after: Death,
     /// FORCE may be sent until then only; `None`: the death is certain, for ever.
     permit: Option<Millis>,
     stage: Stage,
+}
+
+/// A replica's refusals.
+#[derive(Debug, Default)]
+struct Refused {
+    in_a_row: u32,
+    why: String,
 }
 
 #[derive(Debug)]
@@ -120,7 +138,9 @@ impl Promotion {
             died_at,
             began: now,
             without_votes: None,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            may_have_won: None,
             after: Death::Ended,
             permit: None,
             stage,
@@ -152,6 +172,20 @@ impl Promotion {
     /// Was somebody told to ask for votes?
     pub fn has_asked(&self) -> bool {
         !self.asked.is_empty()
+    }
+
+    /// Was this one told to?
+    pub fn was_asked(&self, instance: &InstanceName) -> bool {
+        self.asked.contains_key(instance)
+    }
+
+    /// What stands in the way.
+    pub fn waiting(&self) -> Option<Waiting> {
+        if let Some(instance) = &self.may_have_won {
+            return Some(Waiting::MayHaveWon { instance: instance.clone() });
+        }
+        let (instance, refused) = self.refusals.iter().max_by_key(|(_, refused)| refused.in_a_row)?;
+        Some(Waiting::PromotionRefused { instance: instance.clone(), why: refused.why.clone() })
     }
 
     /// As what it shows in a report.
@@ -190,7 +224,14 @@ impl Promotion {
             }
             Stage::Force { to, token: sent } if *sent == token => match result {
                 Ok(_) => self.stage = Stage::Confirm { to: to.clone(), since: now, poll: Poll::At(now) },
-                Err(_) => self.stage = Stage::Rest { until: now.plus(AGAIN_MS) },
+                Err(error) => {
+                    if let AskFailed::Refused(why) = error {
+                        let refused = self.refusals.entry(to.instance.clone()).or_default();
+                        refused.in_a_row += 1;
+                        refused.why = why;
+                    }
+                    self.stage = Stage::Rest { until: now.plus(AGAIN_MS) };
+                }
             },
             Stage::Confirm { to, since, poll } if *poll == Poll::Asked(token) => {
                 match candidate(to.instance.clone(), result) {
@@ -263,23 +304,36 @@ impl Promotion {
         }
         let unseen =
             seen.values().any(|seen| matches!(seen, Err(AskFailed::Unseen(_) | AskFailed::Refused(_))));
+        // A sibling that has a primary again may have the one that won.
+        let followed = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         // Law 1: who was told before and cannot be seen now may have won. Another one would take its writes away.
         let may_have_won = |(name, seen): (&InstanceName, &Result<Candidate, AskFailed>)| {
-            self.asked.contains(name) && matches!(seen, Err(AskFailed::Unseen(_)))
+            let recently = |at: &Millis| now.since(*at) < WON_MS;
+            let asked = self.asked.get(name).is_some_and(|at| recently(at) || followed);
+            asked && matches!(seen, Err(AskFailed::Unseen(_)))
         };
-        if seen.iter().any(may_have_won) {
+        if let Some((name, _)) = seen.iter().find(|one| may_have_won(*one)) {
+            self.may_have_won = Some(name.clone());
             self.stage = Stage::Rest { until: now.plus(10) };
             return Progress::Going;
         }
+        self.may_have_won = None;
+        let refuses = |candidate: &Candidate| {
+            self.refusals.get(&candidate.instance).is_some_and(|refused| refused.in_a_row >= REFUSALS)
+        };
+        let willing: Vec<&Candidate> = known.iter().copied().filter(|one| !refuses(one)).collect();
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
-        let best = best_after_death(known.iter().copied(), self.lost.history, &self.heirs).cloned();
+        let of = |candidates: &[&Candidate]| {
+            best_after_death(candidates.iter().copied(), self.lost.history, &self.heirs).cloned()
+        };
+        let best = of(&willing).or_else(|| of(&known));
         let waited = now.since(self.began);
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
-                self.asked.insert(to.instance.clone());
+                self.asked.insert(to.instance.clone(), now);
                 let ask = Ask::Force {
                     incarnation: to.incarnation,
                     replaces: self.lost.node_id,

@@ -36,13 +36,21 @@ impl Agent {
             activity: self.activity(),
             disk: if self.disk_silent { DiskAccess::Silent } else { DiskAccess::Answers },
             waiting: self
-                .waiting
-                .clone()
+                .promotion_waits()
+                .or_else(|| self.waiting.clone())
                 .or_else(|| self.neighbours_waiting())
                 .or_else(|| self.aof_waiting()),
             password: self.trials.password.clone(),
             look_refused: self.look_refused.clone(),
         })
+    }
+
+    /// What stands in the way of the successor of our server, or of the one that it follows.
+    fn promotion_waits(&self) -> Option<Waiting> {
+        match &self.phase {
+            Phase::Promoting(promotion) => promotion.waiting(),
+            _ => self.replacing()?.waiting(),
+        }
     }
 
     /// Under `persistence: aof` a server that serves must not be called well before its append-only file holds everything.

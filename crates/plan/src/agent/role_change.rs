@@ -34,14 +34,20 @@ impl Agent {
             promotion::Progress::Going => {}
             promotion::Progress::Promoted { to, view } => {
                 if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
-                    let took_ms = now.since(promotion.died_at);
-                    let (from, to) = (self.name.clone(), to);
-                    self.out.record(if promotion.for_its_copy() {
+                    // A death that nobody watched was at a time that nobody knows.
+                    let took_ms = self.died_at.map(|at| now.since(at));
+                    let from = self.name.clone();
+                    if !promotion.was_asked(&to) {
+                        // If somebody watched, its own agent saw it rise, and has told of it.
+                        if took_ms.is_none() {
+                            self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
+                        }
+                    } else if promotion.for_its_copy() {
                         let state = self.keeper.held().map_or(CopyState::Nothing, |held| held.state);
-                        Happened::BetterCopyPromoted { shard, from, to, state }
+                        self.out.record(Happened::BetterCopyPromoted { shard, from, to, state });
                     } else {
-                        Happened::FailedOver { shard, from, to, took_ms }
-                    });
+                        self.out.record(Happened::FailedOver { shard, from, to, took_ms });
+                    }
                 }
                 self.last_view = None;
                 self.was_succeeded(now);

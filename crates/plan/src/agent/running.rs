@@ -7,8 +7,7 @@ use crate::config::{self, Directive};
 use crate::safety::start::Loss;
 use std::collections::BTreeSet;
 use valkeeper_model::{
-    Answer, Happened, Link, Millis, Observed, Part, Persistence, Process, Role, ServerView, StartFailure,
-    Unseen, Waiting,
+    Answer, Happened, Link, Millis, Observed, Part, Persistence, Process, Role, ServerView, Unseen,
 };
 
 /// How long what was seen last is taken for what is.
@@ -101,10 +100,7 @@ impl Agent {
     pub(super) fn saw(&mut self, now: Millis, mut view: ServerView) {
         let first = self.last_view.is_none();
         if self.node_id().is_some_and(|id| id != view.node_id) {
-            // Law 10: whatever this is, it is not our server. Nothing is told to it, and nothing believed.
-            let failure = StartFailure::WrongIdentity { found: view.node_id };
-            self.waiting = Some(Waiting::StartFailed { instance: self.name.clone(), failure });
-            return;
+            return self.saw_another(&view);
         }
         if first {
             self.has_served = true;
@@ -117,6 +113,7 @@ impl Agent {
         self.waiting = None;
         self.look_refused = None;
         self.seen_at = now;
+        self.tell_role_by_hand(now, &view);
         self.neighbours_seen(now, &mut view);
         if let Some(slow) = view.slow.take() {
             self.out.record(Happened::SlowCommand { instance: self.name.clone(), slow });

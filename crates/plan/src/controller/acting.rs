@@ -6,7 +6,6 @@ use super::machine::{Controller, Pending};
 use super::requests::HAND_OVER_MS;
 use super::steps::Step;
 use crate::agent::Token;
-use std::collections::BTreeSet;
 use valkeeper_model::{AgentReport, Answer, Ask, AskFailed, Happened, Millis, Refusal};
 
 /// How long an agent may take for a step.
@@ -15,12 +14,8 @@ const STEP_MS: u64 = 2_000;
 impl Controller {
     /// Takes the steps whose cause has lasted and that were not taken just now.
     pub(super) fn take_due(&mut self, now: Millis, due: Vec<Step>) {
-        let keys: BTreeSet<String> = due.iter().map(Step::key).collect();
-        self.seen_since.retain(|key, _| keys.contains(key));
         for step in due {
-            let since = *self.seen_since.entry(step.key()).or_insert(now);
-            let settled = self.taken_at.get(&step.key()).is_none_or(|at| now.since(*at) >= step.settle_ms());
-            if now.since(since) < step.patience_ms() || !settled {
+            if !self.attempts.is_due(now, &step) {
                 continue;
             }
             if let Step::SwitchForZones { from, .. } = &step
@@ -28,7 +23,7 @@ impl Controller {
             {
                 continue;
             }
-            self.taken_at.insert(step.key(), now);
+            self.attempts.taken(now, &step);
             let (to, ask, within_ms) = match &step {
                 Step::TakeOver { to, incarnation, replaces, .. } => {
                     let ask = Ask::Takeover { incarnation: *incarnation, replaces: Some(*replaces) };
@@ -42,6 +37,10 @@ impl Controller {
                 }
                 Step::SwitchForZones { from, to, .. } => {
                     (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
+                }
+                Step::TakeSlots { instance, incarnation, slots, .. } => {
+                    let ask = Ask::TakeSlots { slots: slots.clone(), incarnation: *incarnation };
+                    (instance, ask, STEP_MS)
                 }
             };
             let sent = self.tell(to.clone(), ask, within_ms);
@@ -61,11 +60,8 @@ impl Controller {
                 self.request_told(by, (to, within_ms), result);
             }
             Some(Pending::Switchover(by, _, from)) => self.request_told(by, (from, HAND_OVER_MS), result),
-            Some(Pending::Step(step)) => {
-                if let (Step::TakeOver { shard, to, alive, needed, .. }, Ok(_)) = (*step, result) {
-                    self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
-                }
-            }
+            Some(Pending::Part(of, to)) => self.part_told(of, to, result),
+            Some(Pending::Step(step)) => self.step_told(now, *step, result),
             // Nothing was begun, or nobody knows: who asked is told so rather than left to wait.
             Some(Pending::Awaited(request)) => {
                 if let Err(error) = result
@@ -94,6 +90,31 @@ impl Controller {
             } else {
                 self.until_down.push((token, instance));
             }
+        }
+    }
+
+    fn step_told(&mut self, now: Millis, step: Step, result: Result<Answer, AskFailed>) {
+        match result {
+            Ok(_) => self.attempts.done(&step),
+            // Nobody has refused it: a server that is down or restarted is another one.
+            Err(AskFailed::Unseen(_) | AskFailed::NotRunning | AskFailed::Outdated) => return,
+            Err(error) => {
+                let why = match error {
+                    AskFailed::Refused(why) => why,
+                    other => other.to_string(),
+                };
+                self.attempts.refused(now, &step, why);
+                return self.nudged(now);
+            }
+        }
+        match step {
+            Step::TakeOver { shard, to, alive, needed, .. } => {
+                self.out.push(Command::Record(Happened::TakenOver { shard, to, alive, needed }));
+            }
+            Step::TakeSlots { shard, instance, slots, .. } => {
+                self.out.push(Command::Record(Happened::SlotsTakenBack { shard, instance, slots }));
+            }
+            Step::Follow { .. } | Step::Meet { .. } | Step::SwitchForZones { .. } => {}
         }
     }
 }

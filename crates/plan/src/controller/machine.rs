@@ -1,8 +1,10 @@
 //! The controller's state, and the order of things: load, found, commit, provision, order, observe, act.
 
+use super::attempts::Attempts;
 use super::awaited::Awaited;
+use super::forgetting::Parts;
 use super::places::Places;
-use super::steps::{self, Step};
+use super::steps::{self, Barred, Step};
 use super::telling::Told;
 use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
@@ -38,14 +40,14 @@ pub struct Controller {
     pub(super) changed_at: Millis,
     /// Instances have moved since the addresses were asked for.
     moved: bool,
-    stage: Stage,
+    pub(super) stage: Stage,
     pub(super) store_failed: Option<String>,
     pub(super) not_provisioned: Option<String>,
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when a shard has another primary.
     pub(super) awaited: Vec<Awaited>,
     /// Requests that are stored, and done when the status tells of them.
-    until_observed: Vec<Token>,
+    pub(super) until_observed: Vec<Token>,
     /// Fences that are stored, and done when the instance's server is down.
     pub(super) until_down: Vec<(Token, InstanceName)>,
     /// Primaries that were asked to hand over or to restart, and have not answered.
@@ -58,8 +60,11 @@ pub struct Controller {
     pub(super) queued: Vec<(Token, valkeeper_model::Request)>,
     /// How many of them the last observation was begun for.
     pub(super) ready: usize,
-    pub(super) seen_since: BTreeMap<String, Millis>,
-    pub(super) taken_at: BTreeMap<String, Millis>,
+    pub(super) attempts: Attempts,
+    /// Requests that several agents have a part in.
+    pub(super) parts: BTreeMap<Token, Parts>,
+    /// The highest generation that an agent obeys beyond the stored layout's: what stored it was lost.
+    pub(super) outrun_by: Option<Generation>,
     /// The configuration that was last tried and taken, or that nobody could try.
     pub(super) accepted: Option<ServerConfig>,
     last_token: u64,
@@ -75,6 +80,8 @@ pub(super) enum Pending {
     Switchover(Token, ShardName, InstanceName),
     /// A step; recorded if it was done.
     Step(Box<Step>),
+    /// That instance's part in a user's request.
+    Part(Token, InstanceName),
     /// A user's request that is done when a shard has another primary: it is over if this fails.
     Awaited(Token),
     /// A user's request for a configuration, which is being tried.
@@ -104,7 +111,7 @@ pub(super) enum DoneWhen {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// Nothing asked yet.
     New,
     /// The store is being read.
@@ -122,7 +129,7 @@ enum Stage {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+pub(super) enum Then {
     Load,
     Provision,
     Observe,
@@ -161,8 +168,9 @@ impl Controller {
             followed: false,
             queued: Vec::new(),
             ready: 0,
-            seen_since: BTreeMap::new(),
-            taken_at: BTreeMap::new(),
+            attempts: Attempts::default(),
+            parts: BTreeMap::new(),
+            outrun_by: None,
             accepted: None,
             last_token: 0,
             out: Vec::new(),
@@ -309,13 +317,18 @@ impl Controller {
         };
         self.store_failed = None;
         let Some(stored) = stored else {
+            // The store has lost it. A cluster is founded once only: what is in force is stored again.
+            if let Some(layout) = self.layout.clone() {
+                let layout = self.beyond_what_agents_obey(layout);
+                return self.commit_after(layout, None, None);
+            }
             return match placement::found(&self.spec, &self.zones, self.ids.as_mut()) {
                 Ok(layout) => self.commit(layout, None),
                 Err(impossible) => self.give_up(impossible.into()),
             };
         };
         let next = if self.followed { Ok(stored.clone()) } else { change::follow(&stored, &self.spec) };
-        match next {
+        match next.map(|next| self.beyond_what_agents_obey(next)) {
             Ok(next) if next == stored => {
                 self.followed = true;
                 self.layout = Some(stored);
@@ -338,12 +351,6 @@ impl Controller {
         self.store_failed = Some(why);
         self.stage = Stage::Resting { until: now.plus(FAILED_MS), then };
         self.publish_again(now);
-    }
-
-    pub(super) fn commit(&mut self, layout: Layout, request: Option<Wish>) {
-        let after = self.layout.as_ref().map(|layout| layout.generation);
-        self.out.push(Command::Commit { layout: Box::new(layout.clone()), after });
-        self.stage = Stage::Committing { layout: Box::new(layout), request };
     }
 
     fn committed(&mut self, now: Millis, result: Result<(), CommitError>) {
@@ -451,15 +458,20 @@ impl Controller {
         let Stage::Observing { nudged, requests } = self.stage else { return };
         let Some(layout) = self.layout.clone() else { return };
         let reports = observation.instances.values().filter_map(Observed::known);
-        if reports.map(|report| report.generation).any(|generation| generation > layout.generation) {
-            // Another controller has changed the layout: ours is the old one, and what follows from it is wrong.
+        let newest = reports.map(|report| report.generation).max();
+        if let Some(newest) = newest.filter(|newest| *newest > layout.generation) {
+            // Another controller has changed the layout, or the store has lost it: ours is the old one, and what follows from it
+            // is wrong.
+            self.outrun_by = Some(newest);
             return self.load();
         }
         self.order_late(now, &observation);
         let sight = Sight::new(&layout, &observation);
         let report = health::judge(&sight);
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
-        let due = steps::due(&sight, &report, &self.chosen.keys().cloned().collect());
+        let barred =
+            Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
+        let due = steps::due(&sight, &report, &barred);
         drop(sight);
         self.observation = Some(observation);
         self.ready = requests;
@@ -481,6 +493,7 @@ impl Controller {
         };
         self.stage = Stage::Resting { until: now.plus(pause), then };
         let formed = report.serves_all_slots() && !layout.formed;
+        self.attempts.wanted(now, &due);
         self.publish(now, report);
         for token in std::mem::take(&mut self.until_observed) {
             self.answer(token, Ok(()));

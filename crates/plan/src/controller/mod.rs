@@ -6,27 +6,33 @@
 //! | `mod.rs` | what is put in and out |
 //! | `machine.rs` | load, found, commit, order, observe, in this order |
 //! | `acting.rs` | steps that are due are taken |
+//! | `attempts.rs` | when a step is taken again, and what is told of one that is refused |
 //! | [`change`] | what a changed spec makes of a layout |
 //! | [`orders`] | what agents are told |
 //! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
 //! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
 //! | `pace.rs` | how often it looks |
 //! | `places.rs` | who is where, and when all are told again |
+//! | `storing.rs` | a layout is stored, with which generation |
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `trial.rs` | a changed configuration is tried before it is stored |
 //! | `requests.rs` | what users may ask, and why not |
+//! | `forgetting.rs` | nodes that are no members are removed from all servers |
 //! | `awaited.rs` | what ends a request that waits for another primary |
 
 mod acting;
+mod attempts;
 mod awaited;
 pub mod change;
 mod disturbing;
+mod forgetting;
 mod machine;
 pub mod orders;
 mod pace;
 mod places;
 mod requests;
 pub mod steps;
+mod storing;
 mod telling;
 mod trial;
 

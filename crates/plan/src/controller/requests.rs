@@ -1,16 +1,16 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
 use super::awaited::Awaited;
-use super::change;
 use super::machine::{Controller, DoneWhen, Pending, Wish};
+use super::{change, forgetting};
 use crate::agent::Token;
 use crate::health::{hindrance, in_sync, paused};
-use crate::safety::disruption::{busy, may_disturb};
+use crate::safety::disruption::{busy, may_disturb, may_succeed};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,
-    Millis, Observed, Refusal, Request, ServerConfig, ShardName, Unfit, Unseen, Waiting,
+    Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -25,6 +25,8 @@ pub(super) enum Decision {
     UntilPrimaryChanges(ShardName, Option<(InstanceName, Option<Incarnation>)>, Vec<(InstanceName, Ask)>),
     /// Commit this layout first.
     Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
+    /// Tell those to forget these nodes; done when all have.
+    Forget(Vec<NodeId>, Vec<InstanceName>),
     /// Let that agent try the configuration, and judge the request again.
     Try(InstanceName, Box<ServerConfig>, Request),
     /// Commit this layout first; done when that instance is down.
@@ -66,6 +68,7 @@ impl Controller {
                 let done = DoneWhen::Observed;
                 self.commit(*layout, Some(Wish { token, happened, spec, done }));
             }
+            Ok(Decision::Forget(nodes, members)) => self.forget(token, nodes, members),
             Ok(Decision::Try(by, config, request)) => self.try_first(by, *config, token, request),
             Ok(Decision::CommitUntilDown(layout, instance)) => {
                 let happened = Happened::Fenced { instance: instance.clone() };
@@ -116,6 +119,10 @@ impl Controller {
                 Ok(Decision::Commit(Box::new(layout), Happened::Unfenced { instance }, None))
             }
             Request::Restart { instance } => restart(&sight, &instance),
+            Request::Forget { nodes } => {
+                let members = forgetting::forget(&sight, &nodes)?;
+                Ok(Decision::Forget(nodes, members))
+            }
             Request::Check { spec } => {
                 let next = self.follow(layout, &spec)?;
                 Ok(match self.must_try(layout, &next.config) {
@@ -187,8 +194,7 @@ fn not_paused(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(),
 }
 
 fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
-    // One that is fenced may still be seen in sync: it is about to stop.
-    if shard.instances.iter().any(|replica| !replica.instance.fenced && in_sync(primary, replica)) {
+    if shard.instances.iter().any(|replica| may_succeed(primary, replica)) {
         return Ok(());
     }
     Err(Refusal::NoSuccessor { shard: shard.name.clone(), primary: primary.name.clone() })
@@ -226,6 +232,9 @@ fn switchover(
         }
         if !in_sync(&primary, &wanted) {
             return unfit(Unfit::NotInSync);
+        }
+        if !may_succeed(&primary, &wanted) {
+            return unfit(Unfit::Leaving);
         }
     }
     successor_exists(shard, &primary)?;
@@ -303,13 +312,12 @@ fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refus
 
 /// Laws 2 and 6 for one instance that is to be stopped.
 fn disturb(sight: &Sight<'_>, shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Result<(), Refusal> {
-    let primary = shard.primary();
-    if let Some(primary) = primary.filter(|primary| primary.name == instance.name) {
+    if let Some(primary) = shard.primary().filter(|primary| primary.name == instance.name) {
         // Without replicas there is nobody to hand over to, and the user knows.
         if sight.layout.replicas_per_shard > 0 {
             successor_exists(shard, &primary)?;
         }
-        return may_disturb(sight, shard);
+        may_disturb(sight, shard)?;
     }
     // One that is down already is not disturbed; that its shard is busy with it is no reason.
     match busy(shard) {

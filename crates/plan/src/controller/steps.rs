@@ -2,15 +2,21 @@
 //! checks again: it names the run it is meant for.
 
 use crate::belief::Beliefs;
-use crate::health::in_sync;
-use crate::safety::disruption::{busy, may_disturb};
+use crate::health::isolated;
+use crate::safety::disruption::{changing, may_disturb, may_succeed};
 use crate::safety::takeover::{may_take_over, votes};
 use crate::safety::zones::{majority_holder, quorum};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
-    Activity, Address, Incarnation, InstanceName, NodeId, Report, Role, ShardName, ZoneName,
+    Activity, Address, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role, ServerView,
+    ShardName, SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
 };
+
+/// A server meets so many at once, at most: with these it knows all others soon, as servers tell each other whom they know.
+const MEETS_AT_ONCE: usize = 16;
+/// How long a zone that holds too many primaries is borne while an instance is on its way up: mostly it comes back where it was.
+const RETURN_MS: u64 = 10_000;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +64,19 @@ pub enum Step {
         from: InstanceName,
         /// To whom.
         to: InstanceName,
+        /// How long the cause must have been seen, milliseconds.
+        patience_ms: u64,
+    },
+    /// Give a primary the slots of its shard that nobody owns any more.
+    TakeSlots {
+        /// Which shard.
+        shard: ShardName,
+        /// Its primary.
+        instance: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// Which slots.
+        slots: SlotSet,
     },
 }
 
@@ -66,41 +85,56 @@ impl Step {
     pub fn patience_ms(&self) -> u64 {
         match self {
             Self::TakeOver { .. } | Self::Meet { mutual: true, .. } => 0,
-            Self::Follow { .. } | Self::SwitchForZones { .. } => 1_000,
-            Self::Meet { .. } => 2_000,
+            Self::Follow { .. } => 1_000,
+            Self::SwitchForZones { patience_ms, .. } => *patience_ms,
+            // Who moves slots by hand takes them away here and gives them to another in the next moment.
+            Self::Meet { .. } | Self::TakeSlots { .. } => 2_000,
         }
     }
     /// How long the outcome is waited for before the step is taken again, milliseconds.
     pub fn settle_ms(&self) -> u64 {
         match self {
             Self::TakeOver { .. } => 1_000,
-            Self::Follow { .. } | Self::Meet { .. } | Self::SwitchForZones { .. } => 3_000,
+            Self::Follow { .. }
+            | Self::Meet { .. }
+            | Self::SwitchForZones { .. }
+            | Self::TakeSlots { .. } => 3_000,
         }
     }
     /// What it is done to, for patience and settling.
-    pub fn key(&self) -> String {
-        match self {
-            Self::TakeOver { .. } => "takeover".to_owned(),
-            Self::Follow { instance, primary, .. } => format!("{instance} follow {primary}"),
-            Self::Meet { instance, whom, .. } => format!("{instance} meet {whom}"),
-            Self::SwitchForZones { .. } => "switch for zones".to_owned(),
+    pub fn key(&self) -> StepKey {
+        match self.clone() {
+            Self::TakeOver { shard, to, .. } => StepKey::TakeOver { shard, to },
+            Self::Follow { instance, primary, .. } => StepKey::Follow { instance, primary },
+            Self::Meet { instance, whom, .. } => StepKey::Meet { instance, whom },
+            Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
+            Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
         }
     }
 }
 
+/// What is not done although what was seen asks for it.
+#[derive(Debug, Clone, Default)]
+pub struct Barred {
+    /// Shards whose roles a user has chosen lately: they are not switched back for their zones.
+    pub chosen: BTreeSet<ShardName>,
+    /// Steps that were refused a short time ago: another way is looked for.
+    pub refused: BTreeSet<StepKey>,
+}
+
 /// All steps that are due by what was seen.
-///
-/// `chosen` are shards whose roles a user has chosen lately: they are not switched back for their zones.
-pub fn due(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardName>) -> Vec<Step> {
+pub fn due(sight: &Sight<'_>, report: &Report, barred: &Barred) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(take_over(sight));
     for shard in sight.shards.values() {
         steps.extend(shard.instances.iter().filter_map(|instance| follow(shard, instance)));
     }
     if !report.healthy {
-        steps.extend(meet(sight));
+        let beliefs = Beliefs::of(sight);
+        steps.extend(meet(sight, &beliefs));
+        steps.extend(sight.shards.values().filter_map(|shard| take_slots(sight, shard, &beliefs)));
     }
-    steps.extend(switch_for_zones(sight, report, chosen));
+    steps.extend(switch_for_zones(sight, barred));
     steps
 }
 
@@ -134,7 +168,7 @@ fn follow(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Option<Step> 
         Role::Primary => view.slots().is_none(),
         Role::Replica => view.primary() != Some(primary.instance.node_id),
     };
-    if instance.name == primary.name || !astray || busy(shard).is_some() {
+    if instance.name == primary.name || !astray || changing(shard).is_some() {
         return None;
     }
     let incarnation = instance.report?.incarnation()?;
@@ -142,30 +176,33 @@ fn follow(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Option<Step> 
 }
 
 /// Members that run and do not see each other: addresses that changed while a server was down, or a table that was lost.
-fn meet(sight: &Sight<'_>) -> Vec<Step> {
+fn meet(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> Vec<Step> {
     let running: Vec<&InstanceSight<'_>> = sight
         .shards
         .values()
         .flat_map(|shard| &shard.instances)
         .filter(|instance| instance.view().is_some())
         .collect();
-    let beliefs = Beliefs::of(sight);
     let unknown = beliefs.each(|topology| {
-        let with_address = running.iter().filter_map(|other| Some((other, &other.report?.address)));
-        let unknown = with_address.filter(|(other, address)| {
-            let known = topology.get(&other.instance.node_id);
+        let with_address =
+            running.iter().enumerate().filter_map(|(at, other)| Some((at, &other.report?.address)));
+        let unknown = with_address.filter(|(at, address)| {
+            let known = running.get(*at).and_then(|other| topology.get(&other.instance.node_id));
             known.is_none_or(|node| node.address.as_ref() != Some(*address))
         });
         unknown.collect::<Vec<_>>()
     });
     let mut steps = Vec::new();
-    for one in &running {
-        for (other, address) in one.view().and_then(|view| unknown.of(view)).into_iter().flatten() {
-            if other.name != one.name {
-                let (instance, whom) = (one.name.clone(), other.name.clone());
-                let mutual = !knows_place(one, other) && !knows_place(other, one);
-                steps.push(Step::Meet { instance, whom, address: (*address).clone(), mutual });
-            }
+    for (at, one) in running.iter().enumerate() {
+        let Some(unknown) = one.view().and_then(|view| unknown.of(view)) else { continue };
+        // Each begins with who comes after it, so that all are met by somebody.
+        let next = unknown.partition_point(|(other, _)| *other <= at);
+        let in_turn = unknown.iter().skip(next).chain(unknown.iter().take(next));
+        for (other, address) in in_turn.filter(|(other, _)| *other != at).take(MEETS_AT_ONCE) {
+            let Some(other) = running.get(*other) else { continue };
+            let (instance, whom) = (one.name.clone(), other.name.clone());
+            let mutual = !knows_place(one, other) && !knows_place(other, one);
+            steps.push(Step::Meet { instance, whom, address: (*address).clone(), mutual });
         }
     }
     steps
@@ -177,11 +214,41 @@ fn knows_place(one: &InstanceSight<'_>, other: &InstanceSight<'_>) -> bool {
     known.is_some_and(|node| node.address.is_some())
 }
 
-/// After failovers primaries may have gathered in one zone. When that is all that is wrong, hand over towards zones that can
-/// take one more: the shortest chain of handovers from the full zone to one with room, its last link first, so that no zone
+/// Slots of a shard that nobody owns any more go back to its primary: they were taken away by hand. Only if it is certain who that is,
+/// and if no server that runs knows another owner.
+fn take_slots(sight: &Sight<'_>, shard: &ShardSight<'_>, beliefs: &Beliefs<'_>) -> Option<Step> {
+    if !sight.layout.formed || changing(shard).is_some() {
+        return None;
+    }
+    let is_primary = |view: &ServerView| view.replication.role() == Role::Primary;
+    let primary = shard.instances.iter().find(|one| one.view().is_some_and(is_primary))?;
+    let no_rival = |one: &InstanceSight<'_>| {
+        one.name == primary.name
+            || one.report.is_some_and(|report| match report.view() {
+                Some(view) => !is_primary(view),
+                None => report.is_down() && report.disk_role.claims().is_none(),
+            })
+    };
+    let own = primary.view()?.slots().cloned().unwrap_or_default();
+    let slots = shard.shard.slots.minus(&own);
+    if slots.is_empty() || isolated(primary) || !shard.instances.iter().all(no_rival) {
+        return None;
+    }
+    let owned = beliefs.each(|topology| {
+        topology.iter().any(|(id, node)| *id != primary.instance.node_id && node.slots.intersects(&slots))
+    });
+    if owned.all().any(|owned| *owned) {
+        return None;
+    }
+    let (shard, instance) = (shard.name.clone(), primary.name.clone());
+    Some(Step::TakeSlots { shard, instance, incarnation: primary.report?.incarnation()?, slots })
+}
+
+/// After failovers primaries may have gathered in one zone. Then hand over towards zones that can take one more: the shortest chain of handovers from the full zone to one with room, its last link first, so that no zone
 /// gets fuller than it may be in between.
-fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardName>) -> Option<Step> {
-    if !report.healthy || report.waiting.is_empty() {
+/// Whatever else is wrong: a handover needs a replica in sync, and a majority of the primaries that is left alone (law 6).
+fn switch_for_zones(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
+    if !sight.layout.formed || sight.layout.zones != ZonePolicy::Required {
         return None;
     }
     let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();
@@ -190,23 +257,25 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
     }
     let zones =
         || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
-    let Some((full, _)) = majority_holder(zones()) else { return leave_shared_zone(sight, chosen) };
+    let Some((full, _)) = majority_holder(zones()) else { return leave_shared_zone(sight, barred) };
     let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);
     while let Some(zone) = queue.pop_front() {
-        for shard in sight.shards.values().filter(|shard| !chosen.contains(shard.name)) {
+        for shard in sight.shards.values().filter(|shard| !barred.chosen.contains(shard.name)) {
             let Some(primary) = shard.primary().filter(|primary| primary.instance.zone == *zone) else {
                 continue;
             };
             for to in shard.instances.iter().filter(|replica| may_take_role(&primary, replica)) {
+                let step = switch(sight, shard, &primary, to);
+                if barred.refused.contains(&step.key()) || may_disturb(sight, shard).is_err() {
+                    continue;
+                }
                 if !reached.insert(&to.instance.zone) {
                     continue;
                 }
-                if held.get(&to.instance.zone).copied().unwrap_or(0) < room {
-                    may_disturb(sight, shard).ok()?;
-                    let (from, to) = (primary.name.clone(), to.name.clone());
-                    return Some(Step::SwitchForZones { shard: shard.name.clone(), from, to });
+                if held.get(&to.instance.zone).is_none_or(|held| *held < room) {
+                    return Some(step);
                 }
                 queue.push_back(&to.instance.zone);
             }
@@ -215,15 +284,49 @@ fn switch_for_zones(sight: &Sight<'_>, report: &Report, chosen: &BTreeSet<ShardN
     None
 }
 
-/// Clients that are sent on by name must find it: one that has just got another address is where it was for who asks for its name.
+/// Clients that are sent on by name must find it: one that has just got another address is where it was for who asks for its name. One
+/// that cannot write to its disk would refuse writes as a primary.
 fn may_take_role(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
-    in_sync(primary, replica) && !replica.name_leads_elsewhere
+    may_succeed(primary, replica)
+        && !replica.name_leads_elsewhere
+        && replica.view().is_some_and(|view| !view.persistence_failing)
+}
+
+fn switch(
+    sight: &Sight<'_>,
+    shard: &ShardSight<'_>,
+    from: &InstanceSight<'_>,
+    to: &InstanceSight<'_>,
+) -> Step {
+    let returning = sight.shards.values().flat_map(|shard| &shard.instances).any(on_its_way);
+    Step::SwitchForZones {
+        shard: shard.name.clone(),
+        from: from.name.clone(),
+        to: to.name.clone(),
+        patience_ms: if returning { RETURN_MS } else { 1_000 },
+    }
+}
+
+/// Is this instance about to be what it should be, or to be gone, by itself?
+fn on_its_way(instance: &InstanceSight<'_>) -> bool {
+    let Some(report) = instance.report else { return false };
+    let loads = report.server == Observed::Unknown(Unseen::Loading);
+    let syncs = matches!(report.link(), Some(Link::Syncing | Link::NeverUp));
+    match report.activity {
+        Activity::Starting => report.waiting.is_none(),
+        Activity::Watching => loads || syncs,
+        Activity::Resting => false,
+        Activity::FailingOver
+        | Activity::WithoutVotes { .. }
+        | Activity::HandingOver
+        | Activity::Stopping => true,
+    }
 }
 
 /// A primary that shares its zone with one of its replicas hands over to one that shares its own with nobody, if the
 /// majority of primaries then still survives any zone.
-fn leave_shared_zone(sight: &Sight<'_>, chosen: &BTreeSet<ShardName>) -> Option<Step> {
-    sight.shards.values().filter(|shard| !chosen.contains(shard.name)).find_map(|shard| {
+fn leave_shared_zone(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
+    sight.shards.values().filter(|shard| !barred.chosen.contains(shard.name)).find_map(|shard| {
         let primary = shard.primary()?;
         let alone = |one: &InstanceSight<'_>| {
             shard
@@ -238,13 +341,10 @@ fn leave_shared_zone(sight: &Sight<'_>, chosen: &BTreeSet<ShardName>) -> Option<
             let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
                 if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
             });
-            alone(replica) && may_take_role(&primary, replica) && majority_holder(moved).is_none()
+            let refused = barred.refused.contains(&switch(sight, shard, &primary, replica).key());
+            alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(moved).is_none()
         })?;
         may_disturb(sight, shard).ok()?;
-        Some(Step::SwitchForZones {
-            shard: shard.name.clone(),
-            from: primary.name.clone(),
-            to: to.name.clone(),
-        })
+        Some(switch(sight, shard, &primary, to))
     })
 }

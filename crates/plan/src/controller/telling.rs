@@ -26,13 +26,17 @@ impl Controller {
 
     pub(super) fn publish(&mut self, now: Millis, mut report: Report) {
         let ours = |waiting: &Waiting| {
-            matches!(waiting, Waiting::StoreFailed { .. } | Waiting::NotProvisioned { .. })
+            matches!(
+                waiting,
+                Waiting::StoreFailed { .. } | Waiting::NotProvisioned { .. } | Waiting::StepRefused { .. }
+            )
         };
         report.waiting.retain(|waiting| !ours(waiting));
         let failed = self.store_failed.iter().map(|why| Waiting::StoreFailed { why: why.clone() });
         let lacking = self.not_provisioned.iter().map(|why| Waiting::NotProvisioned { why: why.clone() });
         report.waiting.extend(failed.chain(lacking));
         report.healthy &= self.store_failed.is_none() && self.not_provisioned.is_none();
+        report.waiting.extend(self.attempts.reasons(now));
         // Whoever reads the first reason only reads a cause.
         report.waiting = causes::of(&report).into_iter().flat_map(Cause::into_all).collect();
         self.record_health(now, &report);

@@ -1,34 +1,54 @@
 //! Law 6: one disruption per shard, and a majority of slot-owning primaries undisturbed.
 
 use super::zones::quorum;
-use crate::health::isolated;
-use crate::sight::{ShardSight, Sight};
+use crate::health::{in_sync, isolated};
+use crate::sight::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{Activity, Refusal, Waiting};
 
-/// Is something going on in this shard already?
-pub fn busy(shard: &ShardSight<'_>) -> Option<Waiting> {
+/// Are this shard's roles changing, or is its primary about to stop? A replica that is down, starts or cannot start is no such thing:
+/// the primary serves, and another replica may follow it.
+pub fn changing(shard: &ShardSight<'_>) -> Option<Waiting> {
+    let primary = shard.primary().map(|primary| primary.name);
     shard.instances.iter().find_map(|sight| match &sight.report?.activity {
         Activity::FailingOver | Activity::WithoutVotes { .. } => {
             Some(Waiting::FailingOver { shard: shard.name.clone() })
         }
         Activity::HandingOver => Some(Waiting::SwitchingOver { shard: shard.name.clone() }),
-        Activity::Starting | Activity::Stopping => {
+        Activity::Stopping if primary == Some(sight.name) => {
             Some(Waiting::InstanceDown { instance: sight.name.clone() })
         }
-        Activity::Watching | Activity::Resting => None,
+        Activity::Starting | Activity::Stopping | Activity::Watching | Activity::Resting => None,
     })
 }
 
-/// May this shard's primary be disturbed on purpose now? The others that are well must be a majority without it, so that a
-/// failure in the middle still finds its votes.
+/// Is something going on in this shard already, or is one of its instances missing? Then none more of it is stopped.
+pub fn busy(shard: &ShardSight<'_>) -> Option<Waiting> {
+    changing(shard).or_else(|| {
+        shard.instances.iter().find_map(|sight| match &sight.report?.activity {
+            Activity::Starting | Activity::Stopping => {
+                Some(Waiting::InstanceDown { instance: sight.name.clone() })
+            }
+            _ => None,
+        })
+    })
+}
+
+/// Can this replica take over from that primary now? It is in sync, is not to stay down, and is not about to stop.
+pub fn may_succeed(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
+    let stays = replica.report.is_some_and(|report| report.activity == Activity::Watching);
+    !replica.instance.fenced && stays && in_sync(primary, replica)
+}
+
+/// May this shard's primary hand over now? The others that are well must be a majority without it, so that a failure in the middle
+/// still finds its votes.
 pub fn may_disturb(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Result<(), Refusal> {
-    if let Some(waiting) = busy(shard) {
+    if let Some(waiting) = changing(shard) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting });
     }
     let of = sight.shards.len();
     let well = |other: &&ShardSight<'_>| {
         other.name != shard.name
-            && busy(other).is_none()
+            && changing(other).is_none()
             && other.primary().is_some_and(|primary| !isolated(&primary))
     };
     let others = sight.shards.values().filter(well).count();

@@ -330,6 +330,9 @@ impl Fleet {
                 }
                 Ok(())
             }
+            ServerCommand::TakeSlots(slots) => target.take_slots(&slots, &mut fx),
+            // Nobody but members is ever known here.
+            ServerCommand::Forget(_) => Ok(()),
             ServerCommand::Configure(directives) => {
                 let mut begins = false;
                 for (directive, value) in directives {

@@ -28,10 +28,7 @@ impl Fleet {
         let Some(layout) = machine.and_then(valkeeper_plan::controller::Controller::layout) else { return };
         let sight = Sight::new(layout, observation);
         let report = health::judge(&sight);
-        if report.healthy {
-            return;
-        }
-        let violations: Vec<_> = steps::due(&sight, &report, &std::collections::BTreeSet::new())
+        let violations: Vec<_> = steps::due(&sight, &report, &steps::Barred::default())
             .iter()
             .flat_map(|step| lint::step(&sight, step))
             .collect();

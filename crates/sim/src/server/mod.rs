@@ -379,6 +379,23 @@ impl Server {
         self.mark();
     }
 
+    /// `CLUSTER ADDSLOTSRANGE`: refused if anybody owns one of them.
+    pub fn take_slots(&mut self, slots: &SlotSet, fx: &mut Effects) -> Result<(), String> {
+        let members = Arc::clone(&self.members);
+        let wanted = |shard: &usize| members.slots[*shard].intersects(slots);
+        let shards: Vec<usize> = (0..members.slots.len()).filter(wanted).collect();
+        if shards.iter().any(|shard| self.owners[*shard].is_some()) {
+            return Err("ERR Slot is already busy".to_owned());
+        }
+        for shard in shards {
+            self.owners[shard] = Some(self.me);
+        }
+        fx.released = true;
+        self.mark();
+        self.save();
+        Ok(())
+    }
+
     /// `CLUSTER REPLICATE`.
     pub fn replicate(&mut self, primary: NodeId, fx: &mut Effects) -> Result<(), String> {
         let index = self.members.index_of(primary).filter(|index| self.table[*index].known);

@@ -101,6 +101,12 @@ async fn calm(ground: &Ground) -> anyhow::Result<Status> {
         } else {
             healthy_since = None;
         }
+        let lasting = status.waiting.iter().find(|waiting| waiting.what.lasts());
+        if let Some(lasting) = lasting.filter(|_| !status.healthy) {
+            let what =
+                format!("the cluster is not healthy, and waiting does not mend it: {}", lasting.message);
+            return Err(Failure::new(Kind::Failed, what, "`valkeeper status` shows all reasons").into());
+        }
         if began.elapsed() >= HEALTHY_WITHIN {
             let what = format!("the cluster is not healthy: {}", status.causes_in_a_line());
             return Err(Failure::new(

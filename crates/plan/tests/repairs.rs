@@ -1,0 +1,244 @@
+//! What a controller does about one fault while another one stands.
+
+mod ordered;
+
+use ordered::{name, ordered, runs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use valkeeper_model::{
+    Activity, AgentReport, Incarnation, InstanceName, Layout, Millis, NodeId, Observation, Observed, Part,
+    Process, Role, ServerView, SlotSet, StartFailure, StepKey, Topology, Unseen, Waiting,
+};
+use valkeeper_plan::controller::steps::{self, Barred, Step};
+use valkeeper_plan::health;
+use valkeeper_plan::safety::disruption::{busy, may_disturb};
+use valkeeper_plan::sight::Sight;
+
+type Seen = BTreeMap<InstanceName, AgentReport>;
+
+/// A whole cluster of three shards in three zones: c-0 to c-2 are primaries, c-3 to c-5 their replicas.
+fn whole() -> (Layout, Seen) {
+    let (controller, given) = ordered(|_| ());
+    let layout = Layout { formed: true, ..controller.layout().expect("a layout").clone() };
+    let seen = given.iter().map(|(name, order)| match runs(order, |_| true) {
+        Observed::Known(report) => (name.clone(), report),
+        Observed::Unknown(unseen) => panic!("{unseen}"),
+    });
+    (layout, seen.collect())
+}
+
+fn with<T>(layout: &Layout, seen: &Seen, look: impl FnOnce(&Sight<'_>) -> T) -> T {
+    let instances = seen.iter().map(|(name, report)| (name.clone(), Observed::Known(report.clone())));
+    let observation =
+        Observation { at: Millis(1), instances: instances.collect(), names_elsewhere: BTreeSet::new() };
+    look(&Sight::new(layout, &observation))
+}
+
+fn due(layout: &Layout, seen: &Seen, barred: &Barred) -> Vec<Step> {
+    with(layout, seen, |sight| steps::due(sight, &health::judge(sight), barred))
+}
+
+fn waits(layout: &Layout, seen: &Seen) -> Vec<Waiting> {
+    with(layout, seen, |sight| health::judge(sight).waiting)
+}
+
+fn view<'a>(seen: &'a mut Seen, who: &InstanceName) -> &'a mut ServerView {
+    match &mut seen.get_mut(who).expect("an instance").server {
+        Observed::Known(view) => view,
+        Observed::Unknown(unseen) => panic!("{unseen}"),
+    }
+}
+
+fn everybody_believes(seen: &mut Seen, change: impl Fn(&mut Topology)) {
+    for name in seen.keys().cloned().collect::<Vec<_>>() {
+        if let Observed::Known(view) = &mut seen.get_mut(&name).expect("an instance").server {
+            change(Arc::make_mut(&mut view.topology));
+        }
+    }
+}
+
+fn cannot_start(seen: &mut Seen, who: &InstanceName) {
+    let failure = StartFailure::PortTaken { port: 1 };
+    let report = seen.get_mut(who).expect("an instance");
+    report.process = Process::Down;
+    report.server = Observed::Unknown(Unseen::NotRunning);
+    report.activity = Activity::Starting;
+    report.waiting = Some(Waiting::StartFailed { instance: who.clone(), failure });
+}
+
+/// Swaps the roles of a shard's two, as a failover does.
+fn swap(layout: &Layout, seen: &mut Seen, from: &InstanceName, to: &InstanceName) {
+    let (old, new) = (layout.instances[from].node_id, layout.instances[to].node_id);
+    everybody_believes(seen, |topology| {
+        let mut lost = topology.remove(&old).expect("a primary");
+        let mut won = topology.remove(&new).expect("a replica");
+        (won.role, won.primary, won.config_epoch) = (Role::Primary, None, lost.config_epoch.next());
+        won.slots = std::mem::take(&mut lost.slots);
+        (lost.role, lost.primary) = (Role::Replica, Some(new));
+        topology.extend([(old, lost), (new, won)]);
+    });
+    let part = view(seen, from).replication.part.clone();
+    view(seen, from).replication.part = view(seen, to).replication.part.clone();
+    view(seen, to).replication.part = part;
+}
+
+fn shard_of(layout: &Layout, who: &InstanceName) -> valkeeper_model::ShardName {
+    layout.instances[who].shard.clone()
+}
+
+#[test]
+fn a_replica_that_cannot_start_disturbs_no_shard() {
+    let (layout, mut seen) = whole();
+    assert_eq!(waits(&layout, &seen), []);
+    cannot_start(&mut seen, &name(3));
+    cannot_start(&mut seen, &name(4));
+    with(&layout, &seen, |sight| {
+        for shard in sight.shards.values() {
+            assert_eq!(may_disturb(sight, shard), Ok(()), "{}", shard.name);
+        }
+        // One more instance of its own shard is not stopped.
+        assert!(busy(&sight.shards[&shard_of(&layout, &name(3))]).is_some());
+    });
+    // A primary that is about to stop is another matter: with a second one the majority would be lost.
+    seen.get_mut(&name(1)).expect("an instance").activity = Activity::Stopping;
+    with(&layout, &seen, |sight| {
+        assert!(may_disturb(sight, &sight.shards[&shard_of(&layout, &name(0))]).is_err());
+    });
+}
+
+/// Two primaries in one zone, and something else that is not well.
+fn crowded() -> (Layout, Seen) {
+    let (layout, mut seen) = whole();
+    let zone = |who: &InstanceName| layout.instances[who].zone.clone();
+    let pairs: Vec<(InstanceName, InstanceName)> = (0..3).map(|n| (name(n), name(n + 3))).collect();
+    let (from, to) = pairs.iter().find(|(from, to)| zone(from) != zone(to)).expect("zones differ").clone();
+    swap(&layout, &mut seen, &from, &to);
+    (layout, seen)
+}
+
+fn switches(steps: &[Step]) -> Vec<StepKey> {
+    let switches = steps.iter().filter(|step| matches!(step, Step::SwitchForZones { .. }));
+    switches.map(Step::key).collect()
+}
+
+#[test]
+fn zones_are_put_right_whatever_else_is_wrong() {
+    let (layout, mut seen) = crowded();
+    assert!(waits(&layout, &seen).iter().any(|one| matches!(one, Waiting::ZoneMajority { .. })));
+    let first = switches(&due(&layout, &seen, &Barred::default()));
+    assert_eq!(first.len(), 1);
+    for n in 0..6 {
+        view(&mut seen, &name(n)).config_refused = vec!["databases".to_owned()];
+    }
+    assert_eq!(switches(&due(&layout, &seen, &Barred::default())), first);
+    // One that cannot write its data does not become primary for a zone's sake, and neither does one that is not in sync.
+    for n in 0..6 {
+        view(&mut seen, &name(n)).persistence_failing = true;
+    }
+    assert_eq!(switches(&due(&layout, &seen, &Barred::default())), []);
+}
+
+#[test]
+fn another_way_is_taken_when_a_switch_for_the_zones_was_refused() {
+    let (layout, seen) = crowded();
+    let first = switches(&due(&layout, &seen, &Barred::default()));
+    let barred = Barred { refused: first.iter().cloned().collect(), ..Barred::default() };
+    let second = switches(&due(&layout, &seen, &barred));
+    assert!(second.len() == 1 && second != first, "{first:?}, then {second:?}");
+}
+
+#[test]
+fn an_instance_on_its_way_up_is_waited_for_before_zones_are_switched_and_a_stuck_one_is_not() {
+    let (layout, mut seen) = crowded();
+    let patience = |seen: &Seen| due(&layout, seen, &Barred::default()).iter().map(Step::patience_ms).max();
+    assert_eq!(patience(&seen), Some(1_000));
+    let bystander = (0..6).map(name).find(|who| {
+        let mut without = seen.clone();
+        cannot_start(&mut without, who);
+        switches(&due(&layout, &without, &Barred::default())).len() == 1
+    });
+    let bystander = bystander.expect("one that no switch needs");
+    cannot_start(&mut seen, &bystander);
+    let meets = |steps: Vec<Step>| steps.into_iter().find(|step| matches!(step, Step::SwitchForZones { .. }));
+    let switch = |seen: &Seen| meets(due(&layout, seen, &Barred::default())).map(|step| step.patience_ms());
+    assert_eq!(switch(&seen), Some(1_000));
+    seen.get_mut(&bystander).expect("an instance").waiting = None;
+    assert_eq!(switch(&seen), Some(10_000));
+}
+
+#[test]
+fn slots_that_nobody_owns_go_back_to_their_primary_and_to_nobody_else() {
+    let (layout, mut seen) = whole();
+    let shard = shard_of(&layout, &name(0));
+    let (primary, replica) = (layout.instances[&name(0)].node_id, layout.instances[&name(3)].node_id);
+    let slots = layout.shards[&shard].slots.clone();
+    everybody_believes(&mut seen, |topology| {
+        topology.get_mut(&primary).expect("a primary").slots = SlotSet::empty();
+    });
+    let taken = |seen: &Seen| {
+        let steps = due(&layout, seen, &Barred::default());
+        steps.into_iter().find(|step| matches!(step, Step::TakeSlots { .. }))
+    };
+    let wanted = Step::TakeSlots {
+        shard: shard.clone(),
+        instance: name(0),
+        incarnation: Incarnation(1),
+        slots: slots.clone(),
+    };
+    assert_eq!(taken(&seen), Some(wanted));
+    assert!(
+        waits(&layout, &seen).contains(&Waiting::SlotsUnowned { shard: shard.clone(), slots: slots.clone() })
+    );
+    // One server still believes them to be another's, who may be right.
+    let mut disputed = seen.clone();
+    let other = layout.instances[&name(1)].node_id;
+    let topology = Arc::make_mut(&mut view(&mut disputed, &name(5)).topology);
+    topology.get_mut(&other).expect("a primary").slots = SlotSet::all();
+    assert_eq!(taken(&disputed), None);
+    // Two of the shard are primaries, or nothing is known of one: nobody knows whose they are.
+    let mut two = seen.clone();
+    let topology = Arc::make_mut(&mut view(&mut two, &name(3)).topology);
+    topology.get_mut(&replica).expect("a replica").role = Role::Primary;
+    view(&mut two, &name(3)).replication.part = Part::Primary { replicas: Vec::new() };
+    assert_eq!(taken(&two), None);
+    seen.get_mut(&name(3)).expect("an instance").server = Observed::Unknown(Unseen::Timeout);
+    assert_eq!(taken(&seen), None);
+}
+
+#[test]
+fn a_node_that_is_no_member_is_told_with_its_address_and_its_claim() {
+    let (layout, mut seen) = whole();
+    let foreign = NodeId::from_bytes([0xfe; 20]);
+    let shard = shard_of(&layout, &name(0));
+    let primary = layout.instances[&name(0)].node_id;
+    let part = SlotSet::part(0, 100);
+    everybody_believes(&mut seen, |topology| {
+        let owner = topology.get_mut(&primary).expect("a primary");
+        owner.slots = owner.slots.minus(&part);
+        let mut node = owner.clone();
+        (node.slots, node.address) = (part.clone(), Some(ordered::address(200)));
+        topology.insert(foreign, node);
+    });
+    let told = waits(&layout, &seen);
+    let address = Some(ordered::address(200));
+    assert!(told.contains(&Waiting::ForeignNode { node: foreign, address: address.clone(), known_by: 6 }));
+    let taken = Waiting::SlotsTaken { shard, slots: part, node: foreign, address };
+    assert!(told.contains(&taken), "{told:?}");
+    assert!(!told.iter().any(|one| matches!(one, Waiting::SlotsUnowned { .. })), "{told:?}");
+    let steps = due(&layout, &seen, &Barred::default());
+    assert!(!steps.iter().any(|step| matches!(step, Step::TakeSlots { .. })), "{steps:?}");
+}
+
+#[test]
+fn who_is_not_known_is_told_by_name_and_met() {
+    let (layout, mut seen) = whole();
+    let forgotten = layout.instances[&name(4)].node_id;
+    Arc::make_mut(&mut view(&mut seen, &name(2)).topology).remove(&forgotten);
+    let unknown = Waiting::MembersUnknown { instance: name(2), members: vec![name(4)], count: 1 };
+    assert!(waits(&layout, &seen).contains(&unknown));
+    let met = due(&layout, &seen, &Barred::default());
+    assert_eq!(
+        met.iter().map(Step::key).collect::<Vec<_>>(),
+        [StepKey::Meet { instance: name(2), whom: name(4) }]
+    );
+}
