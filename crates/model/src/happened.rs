@@ -304,6 +304,10 @@ impl Happened {
 }
 
 impl fmt::Display for Happened {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each event: split, a missing one would be no error"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Founded { instances } => {

@@ -133,7 +133,7 @@ pub enum Refusal {
         /// Which.
         shard: ShardName,
         /// What it waits for.
-        waiting: Waiting,
+        waiting: Box<Waiting>,
     },
     /// Too few primaries are well (law 6).
     #[error("only {alive} of {of} primaries are well: disturbing another could lose the majority")]

@@ -73,8 +73,13 @@ pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
                 .then(|| (2, format!("{instance} serves slots")))
         }
         Step::TakeSlots { shard, instance, slots, .. } => {
-            let others =
-                || sight.shards.values().flat_map(|shard| &shard.instances).filter_map(|one| one.view());
+            let others = || {
+                sight
+                    .shards
+                    .values()
+                    .flat_map(|shard| &shard.instances)
+                    .filter_map(crate::sight::InstanceSight::view)
+            };
             let own = sight.layout.instances.get(instance).map(|instance| instance.node_id);
             let rival = others().find_map(|view| {
                 view.topology.iter().find(|(id, node)| Some(**id) != own && node.slots.intersects(slots))

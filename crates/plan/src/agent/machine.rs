@@ -11,12 +11,12 @@ use super::snapshot::Snapshot;
 use super::stopping::Stop;
 use super::trial::Trials;
 use super::watch::Watch;
-use super::{Command, Event, ExitCause, Outbox, Token, sooner};
+use super::{Command, Event, Outbox, Token, sooner};
 use crate::safety::start::{Disk, Loss};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Happened, Incarnation,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Incarnation,
     InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
     StartFailure, Unseen, Waiting,
 };
@@ -55,7 +55,7 @@ pub struct Agent {
     /// How its last run ended.
     pub(super) death: Death,
     pub(super) silence: Silence,
-    relapses: Relapses,
+    pub(super) relapses: Relapses,
     /// When somebody last wanted our server to become primary.
     pub(super) told_to_rise: Option<Millis>,
     pub(super) failures: Failures,
@@ -456,69 +456,5 @@ impl Agent {
         if !self.wanted_up() {
             self.terminate(now, Then::Rest);
         }
-    }
-
-    fn exited(&mut self, now: Millis, incarnation: Incarnation, how: String, cause: ExitCause) {
-        if self.incarnation() != Some(incarnation) {
-            return;
-        }
-        let view = self.last_view.as_ref().filter(|view| view.owns_slots());
-        self.attached_at_death = view.and_then(|view| self.attached(view));
-        if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
-            self.keeper.load_refused();
-        }
-        self.keep_last(now, incarnation);
-        self.process = Process::Down;
-        self.pid = None;
-        self.server = Observed::Unknown(Unseen::NotRunning);
-        self.look_refused = None;
-        self.relayed_in_vain();
-        self.refuses_no_more();
-        self.died_at = Some(now);
-        let unasked = !matches!(self.phase, Phase::Stopping(_));
-        let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Stopping(stop) => stop.then,
-            Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
-                self.died(how, cause);
-                if then == Then::Rest { Then::Rest } else { Then::Restart }
-            }
-            _ => {
-                self.died(how, cause);
-                Then::Restart
-            }
-        };
-        // A fenced primary that died all the same still leaves a shard that needs its successor.
-        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
-        // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
-        if self.wanted_up() || orphaned && !self.siblings().is_empty() {
-            // A shard that needs a successor does not wait.
-            let later = if unasked && !orphaned { self.relapses.ended(now) } else { None };
-            match later {
-                Some(delay) => self.phase = Phase::Held { until: now.plus(delay) },
-                None if self.failures.in_a_row > 0 => self.try_later(now),
-                None => self.inspect(),
-            }
-        }
-        // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
-        if then == Then::Rest {
-            self.attend_all(&if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
-        } else if unasked {
-            self.attend_all(&Err(AskFailed::NotRunning));
-        }
-    }
-
-    fn died(&mut self, how: String, cause: ExitCause) {
-        let role = self.last_view.as_ref().map(|view| view.replication.role());
-        if role.is_none() {
-            // It never answered: a failed start, told with its own reason.
-            self.failures.in_a_row += 1;
-            self.tell_failure(match cause {
-                ExitCause::DataUnreadable => StartFailure::DataDamaged { detail: how },
-                ExitCause::Other => StartFailure::Exited { detail: how },
-            });
-            self.doubt_config();
-            return;
-        }
-        self.out.record(Happened::Died { instance: self.name.clone(), how, role });
     }
 }

@@ -14,6 +14,7 @@
 //! | `watch.rs` | whether a running server is well |
 //! | `silence.rs` | when silence is its end |
 //! | `relapse.rs` | when one that ends again and again is started |
+//! | `exit.rs` | what follows when its process has ended |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
 //! | `stopping.rs` | how a run ends on purpose, and when by force |
@@ -31,6 +32,7 @@ mod by_hand;
 mod consultation;
 mod copy_choice;
 mod copy_record;
+mod exit;
 pub mod handover;
 mod launch;
 mod machine;

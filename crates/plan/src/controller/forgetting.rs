@@ -34,7 +34,8 @@ pub(super) fn forget(sight: &Sight<'_>, nodes: &[NodeId]) -> Result<Vec<Instance
             return Err(Refusal::NoSuchNode { node });
         }
     }
-    let down = |one: &InstanceName| sight.observation.report(one).is_some_and(|report| report.is_down());
+    let down =
+        |one: &InstanceName| sight.observation.report(one).is_some_and(valkeeper_model::AgentReport::is_down);
     let unseen = all().filter(|one| one.view().is_none() && !down(one.name));
     let unseen: Vec<_> = unseen.map(|one| one.name.clone()).collect();
     if !unseen.is_empty() {

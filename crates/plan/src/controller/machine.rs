@@ -15,7 +15,7 @@ use crate::sight::Sight;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
-    Refusal, Report, ServerConfig, ShardName, Unseen, Whereabouts, ZoneName,
+    Refusal, Report, ServerConfig, ShardName, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -34,7 +34,7 @@ pub struct Controller {
     pub(super) observation: Option<Observation>,
     pub(super) report: Option<Report>,
     pub(super) told: Told,
-    places: Places,
+    pub(super) places: Places,
     pace: Pace,
     /// When the report last changed.
     pub(super) changed_at: Millis,
@@ -420,37 +420,6 @@ impl Controller {
                 self.not_provisioned = Some(why);
                 self.observe();
             }
-        }
-    }
-
-    /// Orders for those whose generation is behind and those who were told other addresses. Where nobody is, nobody takes an order: whoever
-    /// comes there is told after the look that finds it.
-    fn order_late(&mut self, now: Millis, seen: &Observation) {
-        let Some(layout) = &self.layout else { return };
-        let generation = layout.generation;
-        self.order_who(now, |name, settled, whereabouts| match seen.instances.get(name) {
-            Some(Observed::Known(report)) => {
-                report.generation < generation
-                    || settled && report.whereabouts.is_some_and(|told| told != whereabouts)
-            }
-            Some(Observed::Unknown(unseen)) => *unseen != Unseen::Unreachable,
-            None => true,
-        });
-    }
-
-    /// Orders for whom it says, which is asked with whether all are to know these addresses, and which they are.
-    fn order_who(&mut self, now: Millis, who: impl Fn(&InstanceName, bool, Whereabouts) -> bool) {
-        let Some(layout) = &self.layout else { return };
-        let settled = self.places.settled(layout, now);
-        let whereabouts = orders::whereabouts(layout, &self.places.addresses);
-        let names: Vec<_> = layout.instances.keys().filter(|name| who(name, settled, whereabouts)).collect();
-        if names.is_empty() {
-            return;
-        }
-        if let Some(members) = orders::members(layout, &self.places.addresses) {
-            let rendered =
-                names.into_iter().filter_map(|name| orders::order(layout, &members, whereabouts, name));
-            self.out.extend(rendered.map(|order| Command::Order(Box::new(order))));
         }
     }
 

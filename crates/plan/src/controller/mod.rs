@@ -27,6 +27,7 @@ pub mod change;
 mod disturbing;
 mod forgetting;
 mod machine;
+mod ordering;
 pub mod orders;
 mod pace;
 mod places;

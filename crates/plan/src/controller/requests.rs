@@ -174,7 +174,7 @@ fn shard_named<'a, 's>(sight: &'s Sight<'a>, shard: &ShardName) -> Result<&'s Sh
 
 fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> {
     shard.primary().ok_or_else(|| {
-        let refused = |waiting| Refusal::Disrupted { shard: shard.name.clone(), waiting };
+        let refused = |waiting| Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) };
         let reports = || shard.instances.iter().filter_map(|instance| instance.report);
         let replaced = reports().any(|report| report.activity == Activity::FailingOver);
         let waiting = reports().filter_map(|report| report.waiting.clone()).filter(|_| !replaced).collect();
@@ -188,7 +188,7 @@ fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> 
 /// A handover ends whatever pause there is: not without the word of who began it.
 fn not_paused(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
     match paused(primary) {
-        Some(waiting) => Err(Refusal::Disrupted { shard: shard.name.clone(), waiting }),
+        Some(waiting) => Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) }),
         None => Ok(()),
     }
 }
@@ -322,7 +322,7 @@ fn disturb(sight: &Sight<'_>, shard: &ShardSight<'_>, instance: &InstanceSight<'
     // One that is down already is not disturbed; that its shard is busy with it is no reason.
     match busy(shard) {
         Some(waiting) if instance.view().is_some() => {
-            Err(Refusal::Disrupted { shard: shard.name.clone(), waiting })
+            Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) })
         }
         _ => Ok(()),
     }

@@ -43,7 +43,7 @@ pub fn may_succeed(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> 
 /// still finds its votes.
 pub fn may_disturb(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Result<(), Refusal> {
     if let Some(waiting) = changing(shard) {
-        return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting });
+        return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
     }
     let of = sight.shards.len();
     let well = |other: &&ShardSight<'_>| {

@@ -46,6 +46,10 @@ pub(crate) struct Gathering {
 }
 
 impl Fleet {
+    pub(crate) fn index_of(&self, name: &InstanceName) -> usize {
+        self.members.names.iter().position(|known| known == name).unwrap_or_default()
+    }
+
     fn way_is_open(&self, asker: &Asker, to: usize) -> bool {
         match asker {
             Asker::Agent { agent, .. } => self.network.open(Way::Agents, *agent, to),

@@ -381,10 +381,6 @@ impl Fleet {
         &self.members.names[index]
     }
 
-    pub(crate) fn index_of(&self, name: &InstanceName) -> usize {
-        self.members.names.iter().position(|known| known == name).unwrap_or_default()
-    }
-
     /// The instances of a shard.
     pub(crate) fn shard_members(&self, shard: usize) -> impl Iterator<Item = usize> + '_ {
         self.members.shard_of.iter().enumerate().filter(move |(_, of)| **of == shard).map(|(index, _)| index)

@@ -309,7 +309,8 @@ impl Fleet {
             ServerCommand::FailoverForce { .. } => target.failover(true, now, &mut self.random, &mut fx),
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
             ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
-            ServerCommand::Flush | ServerCommand::PutBack(_) => Ok(()),
+            // No stranger comes here, so that there is nobody to forget.
+            ServerCommand::Flush | ServerCommand::PutBack(_) | ServerCommand::Forget(_) => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
                 return Ok(Reply::HoldsWrites(holds));
@@ -331,8 +332,6 @@ impl Fleet {
                 Ok(())
             }
             ServerCommand::TakeSlots(slots) => target.take_slots(&slots, &mut fx),
-            // Nobody but members is ever known here.
-            ServerCommand::Forget(_) => Ok(()),
             ServerCommand::Configure(directives) => {
                 let mut begins = false;
                 for (directive, value) in directives {
