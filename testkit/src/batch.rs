@@ -83,7 +83,9 @@ impl Cluster<'_> {
         let mut connection = self.connection_to(&self.primary(&batch.shard));
         for numbers in batch.parts() {
             let mut pipeline = redis::pipe();
-            numbers.iter().for_each(|n| add(&mut pipeline, *n));
+            for n in numbers {
+                add(&mut pipeline, n);
+            }
             if let Err(error) = pipeline.exec(&mut connection) {
                 self.fail(&format!("{:?} of {}: {error}", batch.name, batch.shard));
             }
@@ -96,9 +98,9 @@ impl Cluster<'_> {
         let mut found = 0;
         for numbers in batch.parts() {
             let mut get = redis::cmd("MGET");
-            numbers.iter().for_each(|n| {
+            for n in &numbers {
                 get.arg(batch.key(*n));
-            });
+            }
             let values: Vec<Option<Vec<u8>>> = match get.query(&mut connection) {
                 Ok(values) => values,
                 Err(error) => self.fail(&format!("MGET on the primary of {}: {error}", batch.shard)),

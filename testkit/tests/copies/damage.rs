@@ -94,8 +94,8 @@ fn do_damage(cluster: &Cluster<'_>, instance: &str, damage: Damage) -> Damaged {
             Some(whole)
         }
         D::RdbForeign => {
-            let status_of_old = |other: &String| !same_shard(instance, other);
-            let other = cluster.instance_names().into_iter().find(status_of_old).unwrap();
+            let anothers = |other: &String| !same_shard(instance, other);
+            let other = cluster.instance_names().into_iter().find(anothers).unwrap();
             Some(fs::read(cluster.data_dir(&other).join("dump.rdb")).unwrap())
         }
     };
@@ -111,12 +111,30 @@ fn same_shard(one: &str, other: &str) -> bool {
     number(one) % 3 == number(other) % 3
 }
 
-/// Is a file with this content still somewhere in the folder?
-fn lies_in(folder: &Path, content: &[u8]) -> bool {
-    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+/// A file with this content, anywhere in the folder.
+fn find(folder: &Path, content: &[u8]) -> Option<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().find_map(|entry| {
         let path = entry.path();
-        if path.is_dir() { lies_in(&path, content) } else { fs::read(&path).is_ok_and(|it| it == content) }
+        if path.is_dir() {
+            return find(&path, content);
+        }
+        fs::read(&path).is_ok_and(|it| it == content).then_some(path)
     })
+}
+
+/// What was damaged is kept, and an event says where.
+fn set_aside(cluster: &Cluster<'_>, whose: Whose, Damaged { instance, damage, left }: &Damaged) {
+    let Some(left) = left.as_ref().filter(|left| !left.is_empty()) else { return };
+    // The engine itself mends a cut end; nothing shows that a snapshot is another's before the full sync replaces it.
+    if *damage == Damage::IncrCut || (*damage == Damage::RdbForeign && whose == Whose::Replica) {
+        return;
+    }
+    let Some(path) = find(&cluster.instance_dir(instance), left) else {
+        cluster.fail(&format!("{damage:?}: what {instance} had is removed"));
+    };
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    let told = cluster.events().iter().any(|event| event.to_string().contains(&folder));
+    cluster.check(told, &format!("{damage:?}: no event tells of {}", path.display()));
 }
 
 /// Every shard has data in the base and in the increment of its AOF, and an older snapshot beside it.
@@ -127,16 +145,22 @@ fn fill(cluster: &Cluster<'_>) -> (Vec<Batch>, Vec<Batch>) {
     for instance in cluster.instance_names() {
         cluster.save(&instance);
     }
-    gone.iter().for_each(|batch| cluster.remove(batch));
+    for batch in &gone {
+        cluster.remove(batch);
+    }
     kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "middle", 300)));
-    SHARDS.iter().for_each(|shard| cluster.until_replicated(shard));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
     if cluster.info("damage-0", "persistence", "aof_enabled") == "1" {
         for instance in cluster.instance_names() {
             cluster.rewrite(&instance);
         }
     }
     kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "late", 300)));
-    SHARDS.iter().for_each(|shard| cluster.until_replicated(shard));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
     (kept, gone)
 }
 
@@ -194,12 +218,8 @@ fn damaged(mode: &'static str, whose: Whose, when: When, damages: &[Damage]) {
         cluster.all_there(&what, &kept.iter().collect::<Vec<_>>());
         cluster.none_there(&what, &gone.iter().collect::<Vec<_>>());
     }
-    for Damaged { instance, damage, left } in &done {
-        // The engine itself mends a cut end; it is no copy that somebody would want back.
-        let kept = left
-            .as_ref()
-            .is_none_or(|left| left.is_empty() || lies_in(&cluster.instance_dir(instance), left));
-        cluster.check(kept || *damage == Damage::IncrCut, &format!("{what}: what {instance} had is removed"));
+    for damaged in &done {
+        set_aside(&cluster, whose, damaged);
     }
     for shard in SHARDS {
         let after = cluster.write(shard, "after", 10);
@@ -217,7 +237,9 @@ fn killed(
     let supervisor = cluster.supervisor();
     let pids: Vec<_> = hit.iter().map(|(instance, _)| (instance, cluster.pid(instance))).collect();
     process::signal(supervisor, process::Signal::STOP);
-    pids.iter().for_each(|(_, pid)| process::kill(*pid));
+    for (_, pid) in &pids {
+        process::kill(*pid);
+    }
     for (_, pid) in &pids {
         valkeeper_testkit::waiting::until("it is dead", || (!process::alive(*pid)).then_some(()));
     }
@@ -251,7 +273,7 @@ fn a_replica_whose_aof_is_damaged_takes_its_primarys_copy() {
 /// L2.
 #[test]
 fn a_primary_whose_snapshot_is_damaged_takes_its_replicas_copy() {
-    damaged("rdb", Primary, Down, &[RdbCut, RdbGarbage, RdbForeign]);
+    damaged("rdb", Primary, Down, &[RdbForeign, RdbCut, RdbGarbage]);
 }
 
 /// One shard's is gone for good; the others serve.
@@ -276,7 +298,7 @@ mod matrix {
     const FIRST: [Damage; 3] = [ManifestMissing, ManifestEmpty, ManifestGarbage];
     const SECOND: [Damage; 3] = [BaseMissing, BaseZeros, BaseCut];
     const THIRD: [Damage; 3] = [IncrCut, IncrGarbage, AofMissing];
-    const RDB: [Damage; 3] = [RdbCut, RdbGarbage, RdbForeign];
+    const RDB: [Damage; 3] = [RdbForeign, RdbCut, RdbGarbage];
 
     matrix! {
         primarys_manifest: "aof" Primary Down FIRST;
@@ -293,7 +315,8 @@ mod matrix {
         replicas_incr: "aof" Replica Down THIRD;
         everybodys_manifest: "aof" Both Down FIRST;
         everybodys_base: "aof" Both Down SECOND;
-        everybodys_incr: "aof" Both Down THIRD;
+        everybodys_incr: "aof" Both Down [IncrGarbage, AofMissing];
+        everybodys_incr_is_cut: "aof" Both Down [IncrCut];
         everybodys_manifest_after_a_power_loss: "aof" Both PowerLoss FIRST;
         replicas_snapshot: "rdb" Replica Down RDB;
         killed_replicas_snapshot: "rdb" Replica Killed RDB;

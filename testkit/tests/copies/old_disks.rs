@@ -53,9 +53,13 @@ fn folders_of_before(mode: &'static str, server: Option<PathBuf>) {
     let saved: Vec<_> = (0..3).map(|n| place.path().join(format!("saved{n}"))).collect();
     folders.iter().zip(&saved).for_each(|(folder, saved)| copy(folder, saved));
     cluster.up();
-    gone.iter().for_each(|batch| cluster.remove(batch));
+    for batch in &gone {
+        cluster.remove(batch);
+    }
     kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "after", 1_000)));
-    SHARDS.iter().for_each(|shard| cluster.until_replicated(shard));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
     cluster.must(&["down"]);
     folders.iter().zip(&saved).for_each(|(folder, saved)| put_back(saved, folder));
     cluster.up();
@@ -91,7 +95,9 @@ fn little_data(server: Option<PathBuf>) {
         cluster.save(&instance);
     }
     let _: String = cluster.told(&cluster.primary("s2"), &["FLUSHALL"]);
-    SHARDS.iter().for_each(|shard| cluster.until_replicated(shard));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
     for instance in cluster.instance_names() {
         cluster.rewrite(&instance);
     }
@@ -152,10 +158,16 @@ fn aof_gone_or_foreign(server: Option<PathBuf>) {
     let gone: Vec<_> = SHARDS.iter().map(|shard| cluster.write(shard, "gone", 100)).collect();
     let mut kept: Vec<_> = SHARDS.iter().map(|shard| cluster.write(shard, "early", 500)).collect();
     let primaries = SHARDS.map(|shard| cluster.primary(shard));
-    primaries.iter().for_each(|primary| cluster.save(primary));
-    gone.iter().for_each(|batch| cluster.remove(batch));
+    for primary in &primaries {
+        cluster.save(primary);
+    }
+    for batch in &gone {
+        cluster.remove(batch);
+    }
     kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "late", 500)));
-    SHARDS.iter().for_each(|shard| cluster.until_replicated(shard));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
     cluster.lose_power();
     // An older snapshot beside an AOF that is gone, or that lost its manifest; another shard's AOF.
     fs::remove_dir_all(cluster.aof_dir(&primaries[0])).unwrap();
@@ -203,7 +215,9 @@ fn followed_by_hand(elected: bool) {
     let place = Place::new();
     let cluster = started(&place, "aof", None);
     let kept: Vec<Batch> = SHARDS.iter().map(|shard| cluster.write(shard, "kept", 1_000)).collect();
-    SHARDS.iter().for_each(|shard| cluster.until_replicated(shard));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
     let (other, primary, replica) = (cluster.primary("s0"), cluster.primary("s1"), cluster.replica("s1"));
     let other_id: String = cluster.told(&other, &["CLUSTER", "MYID"]);
     let pid = cluster.pid(&primary);
