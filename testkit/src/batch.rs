@@ -123,12 +123,15 @@ impl Cluster<'_> {
         (!all.is_empty()).then(|| all.join(", "))
     }
 
-    /// What of these batches, which were deleted, has come back; nothing may.
+    /// What of these batches, which were deleted or lost for good, has come back; nothing may.
     pub fn returned(&self, batches: &[&Batch]) -> Option<String> {
         let returned = |batch: &&Batch| {
             let there = self.readable(batch);
             (there > 0).then(|| {
-                format!("{there} of {} deleted keys {:?} of {} are back", batch.keys, batch.name, batch.shard)
+                format!(
+                    "{there} of {} keys {:?} of {}, which were gone, are back",
+                    batch.keys, batch.name, batch.shard
+                )
             })
         };
         let all: Vec<String> = batches.iter().filter_map(returned).collect();

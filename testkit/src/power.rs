@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
 /// Between two tries to slow a server that may just have been started.
-const AGAIN: Duration = Duration::from_millis(2);
+const AGAIN: Duration = Duration::from_millis(10);
 /// A server that is slow to load answers between so many bytes.
 const EVENTS_EACH: &str = "4096";
 

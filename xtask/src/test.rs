@@ -123,7 +123,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     println!("--- all done in {:.0} s", begun.elapsed().as_secs_f64());
     if tally.ignored > 0 {
-        println!("{} left out{}", tally.ignored, if args.all { "" } else { ": `make test-all` runs them" });
+        println!(
+            "{} left out{}",
+            tally.ignored,
+            if args.all { "" } else { ": `make test-all` and `make test-long` run them" }
+        );
     }
     for failure in &failures {
         println!("FAILED {failure}");

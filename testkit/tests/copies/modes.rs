@@ -4,6 +4,8 @@
 
 use crate::engine;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 use valkeeper_testkit::power::Slow;
 use valkeeper_testkit::{Batch, Cluster, Manifest, Place, power::Outcome};
 
@@ -317,4 +319,31 @@ fn a_stop_in_the_middle_of_the_first_rewrite_loses_nothing() {
     life.cluster.must(&["down"]);
     (life.promised, life.buried) = (life.now, life.now);
     life.start(Aof);
+}
+
+/// The power is lost in the middle of a change, sooner and later, to and fro. What the mode of before had on disk is kept.
+#[test]
+#[ignore = "long: ten power losses"]
+fn a_power_loss_in_the_middle_of_a_change_loses_nothing() {
+    let place = Place::new();
+    let mut life = Life::begin(&place, None, Aof);
+    for moment in 0..10_u32 {
+        let to = if life.mode == Aof { Rdb } else { Aof };
+        life.told = vec![format!("moment {moment} of 10, {:?} to {to:?}", life.mode)];
+        life.go_on();
+        if life.mode == Rdb {
+            for instance in life.cluster.instance_names() {
+                life.cluster.save(&instance);
+            }
+        }
+        (life.promised, life.buried) = (life.now, life.now);
+        life.cluster.change(to.manifest());
+        let file = life.cluster.file();
+        let mut apply = life.cluster.command(&["--cluster", life.cluster.name(), "apply", "--wait", "-f"]);
+        let mut apply = apply.arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(30) * moment);
+        life.cluster.lose_power();
+        let _ = apply.wait();
+        life.start(to);
+    }
 }

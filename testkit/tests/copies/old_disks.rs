@@ -79,6 +79,40 @@ fn a_folder_of_before_under_rdb() {
     folders_of_before("rdb", None);
 }
 
+/// The primary's disk is lost; of two replicas, one has a disk of before.
+#[test]
+#[ignore = "long: nine servers"]
+fn the_newest_of_two_replicas_serves() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("old").roles_stay().replicas(2));
+    cluster.until_whole();
+    let gone: Vec<_> = SHARDS.iter().map(|shard| cluster.write(shard, "gone", 100)).collect();
+    let mut kept: Vec<_> = SHARDS.iter().map(|shard| cluster.write(shard, "before", 500)).collect();
+    let shards = cluster.status().shards;
+    cluster.must(&["down"]);
+    // In one shard it is the first replica's, in another the second's, so that their order does not decide.
+    let old = [cluster.data_dir(&shards[0].replicas[0]), cluster.data_dir(&shards[1].replicas[1])];
+    let saved = ["first", "second"].map(|name| place.path().join(name));
+    old.iter().zip(&saved).for_each(|(folder, saved)| copy(folder, saved));
+    cluster.up();
+    for batch in &gone {
+        cluster.remove(batch);
+    }
+    kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "after", 1_000)));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
+    }
+    cluster.lose_power();
+    old.iter().zip(&saved).for_each(|(folder, saved)| put_back(saved, folder));
+    for shard in &shards[..2] {
+        wipe(&cluster.data_dir(shard.primary.as_deref().unwrap()));
+    }
+    cluster.up();
+    cluster.until_whole();
+    cluster.all_there("from the newer replica's disk", &kept.iter().collect::<Vec<_>>());
+    cluster.none_there("from the newer replica's disk", &gone.iter().collect::<Vec<_>>());
+}
+
 /// L1: a shard with next to nothing has an AOF all the same, and it is the truth: over the older snapshot beside it, too.
 fn little_data(server: Option<PathBuf>) {
     let place = Place::new();

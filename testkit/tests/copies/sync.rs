@@ -5,6 +5,7 @@ use crate::engine;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use valkeeper_testkit::cluster::wipe;
 use valkeeper_testkit::power::Slow;
 use valkeeper_testkit::{Batch, Cluster, Manifest, Place, Traffic, process};
 
@@ -222,6 +223,31 @@ pub(crate) fn restart_and_switchover(data: Data, server: Option<PathBuf>) {
 #[test]
 fn a_restarted_replica_has_everything_on_its_disk_before_it_is_primary() {
     restart_and_switchover(Data::Slow(3_000), None);
+}
+
+/// D1: healthy under aof, every member's disk is a copy, also that of a replica that has just come back.
+#[test]
+#[ignore = "long: a power loss that takes a disk with it"]
+fn a_replica_that_came_back_is_a_copy_once_all_is_healthy() {
+    let place = Place::new();
+    let cluster = started(&place, None);
+    let data = Data::Slow(3_000);
+    let mut kept = vec![data.write(&cluster, "s0")];
+    cluster.until_replicated("s0");
+    let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
+    cluster.save(&replica);
+    kept.push(cluster.write("s0", "unsaved", 1_000));
+    let slowed = cluster.keep_slow(&replica, Slow::Saving(data.delay()));
+    let pid = cluster.kill(&replica);
+    cluster.until_back(&replica, pid);
+    kept.push(cluster.write("s0", "after", 1_000));
+    cluster.until_replicated("s0");
+    cluster.lose_power();
+    drop(slowed);
+    wipe(&cluster.data_dir(&primary));
+    cluster.up();
+    cluster.until_whole();
+    cluster.all_there("the primary's disk is lost", &kept.iter().collect::<Vec<_>>());
 }
 
 engine::both! {
