@@ -272,11 +272,20 @@ fn followed_by_hand(elected: bool) {
     process::kill(pid);
     waiting::until("the primary is dead", || (!process::alive(pid)).then_some(()));
     cluster.try_up(&["--timeout", "20"]);
+    cluster.until("its shard has a primary again", || cluster.primary_now("s1"));
+    let own: Vec<_> = kept.iter().filter(|batch| batch.shard == "s1").collect();
+    cluster.all_there("moved by hand", &own);
     cluster.until("every shard has a primary", || {
         SHARDS.iter().all(|shard| cluster.primary_now(shard).is_some()).then_some(())
     });
-    cluster.until_whole();
+    cluster.until("it is healthy or says why not", || {
+        let status = cluster.status();
+        (status.healthy || !status.waiting.is_empty()).then_some(())
+    });
     cluster.all_there("moved by hand", &kept.iter().collect::<Vec<_>>());
+    if !elected {
+        cluster.until_whole();
+    }
 }
 
 #[test]
