@@ -125,8 +125,11 @@ fn find(folder: &Path, content: &[u8]) -> Option<PathBuf> {
 /// What was damaged is kept, and an event says where.
 fn set_aside(cluster: &Cluster<'_>, whose: Whose, Damaged { instance, damage, left }: &Damaged) {
     let Some(left) = left.as_ref().filter(|left| !left.is_empty()) else { return };
-    // The engine itself mends a cut end; nothing shows that a snapshot is another's before the full sync replaces it.
-    if *damage == Damage::IncrCut || (*damage == Damage::RdbForeign && whose == Whose::Replica) {
+    // The engine itself mends a cut end. A replica beside its primary may have a new AOF written by the engine, which removes the
+    // old one, and nothing shows that a snapshot is another's before the full sync replaces it; but what keeps it from starting
+    // is set aside.
+    let stops = matches!(damage, Damage::ManifestGarbage | Damage::RdbCut | Damage::RdbGarbage);
+    if *damage == Damage::IncrCut || (whose == Whose::Replica && !stops) {
         return;
     }
     let Some(path) = find(&cluster.instance_dir(instance), left) else {
