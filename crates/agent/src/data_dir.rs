@@ -1,17 +1,17 @@
 //! A server's data directory: whose it is, what it holds, and its nodes.conf, which is replaced whole or not at all.
 
+use crate::{copy_files, record_file};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use valkeeper_model::nodes_conf::{self, NodesConf};
-use valkeeper_model::{ClusterId, InstanceName};
+use valkeeper_model::{ClusterId, CopyRecord, InstanceName};
+use valkeeper_plan::agent::SetAside;
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
 const NODES_CONF: &str = "nodes.conf";
 const MARKER: &str = "valkeeper.json";
-const RDB: &str = "dump.rdb";
-const AOF_DIR: &str = "appendonlydir";
 /// A nodes.conf of 3,000 members is half a megabyte.
 const LONGEST_NODES_CONF: u64 = 64 << 20;
 
@@ -61,28 +61,17 @@ impl DataDir {
                 None => NodesFile::Damaged("it is not text".to_owned()),
             },
         };
-        let rdb = size(&self.path.join(RDB))?;
-        let has_aof = self.aof_holds_data()?;
-        Ok(Disk { owner, nodes_conf, has_data: rdb > EMPTY_RDB || has_aof, has_aof, has_rdb: rdb > 0 })
-    }
-
-    /// An AOF holds data if any of its files does: the base is an RDB of some 90 bytes when the server is empty.
-    fn aof_holds_data(&self) -> io::Result<bool> {
-        let dir = match fs::read_dir(self.path.join(AOF_DIR)) {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        for entry in dir {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let length = entry.metadata()?.len();
-            if name.ends_with(".incr.aof") && length > 0 || name.contains(".base.") && length > EMPTY_RDB {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let record = record_file::load(&self.path)?;
+        let tail =
+            record.as_ref().filter(|record| record.aof.complete).and_then(|record| record.aof.tail.as_ref());
+        Ok(Disk {
+            owner,
+            nodes_conf,
+            files: copy_files::inspect(&self.path, tail)?,
+            record,
+            beside: record_file::load_beside(home)?,
+        })
     }
 
     /// Makes the directory, for its owner only.
@@ -95,24 +84,24 @@ impl DataDir {
         replace(&self.path.join(NODES_CONF), nodes_conf::render(conf).as_bytes())
     }
 
+    /// Writes the record of the copy.
+    pub(crate) fn keep(&self, record: &CopyRecord) -> io::Result<()> {
+        let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        record_file::store(home, &self.path, record)
+    }
+
+    /// Moves files out of the engine's way.
+    pub(crate) fn set_aside(&self, aside: &SetAside) -> io::Result<()> {
+        copy_files::set_aside(&self.path, aside)
+    }
+
     /// Marks the directory as ours.
     pub(crate) fn mark(&self, ours: &Marker) -> io::Result<()> {
         replace(&self.path.join(MARKER), &serde_json::to_vec(ours).map_err(io::Error::other)?)
     }
 }
 
-/// An RDB without keys is under 200 bytes: header, a dozen aux fields, footer.
-const EMPTY_RDB: u64 = 200;
-
-fn size(path: &Path) -> io::Result<u64> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error),
-    }
-}
-
-fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -1,9 +1,12 @@
 //! The supervisor of one server. [`valkeeper_plan::agent::Agent`] decides; this crate carries out: it starts the process,
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
 
+mod copy_files;
 mod data_dir;
 mod os;
 mod program;
+mod rdb_header;
+mod record_file;
 mod rotation;
 mod runtime;
 mod server;

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use valkeeper_client::{AdminConnection, Password};
 use valkeeper_model::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis,
-    Process, Role, Unseen,
+    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, CopyRecord, Happened, Incarnation,
+    InstanceName, Millis, Process, Role, Unseen,
 };
-use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerError, StartPlan, Token};
+use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::safety::start::{Disk, Owner};
 
 /// A future in a box, for traits that are used as objects.
@@ -278,6 +278,7 @@ impl Runner {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Inspect => self.inspect(),
+            Command::Keep(record) => self.keep(*record),
             Command::Start(plan) => self.start(&plan),
             Command::Kill(incarnation) => {
                 self.running
@@ -339,7 +340,18 @@ impl Runner {
             self.running.is_some_and(|(_, process)| os::works_in(process.pid, data.path()) == Some(false));
         // Replaced under a running server, which keeps what it writes in the removed one: as good as wiped.
         let found = found.map(|disk| if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk });
-        self.send(Event::Inspected(found));
+        self.send(Event::Inspected(found.map(Box::new)));
+    }
+
+    fn keep(&self, record: CopyRecord) {
+        let (input, data) = (self.input.clone(), self.setup.home.data());
+        tokio::task::spawn_blocking(move || {
+            let result = data.keep(&record).map_err(|error| error.to_string());
+            if let Err(error) = &result {
+                tracing::warn!(%error, "cannot write the record of a copy");
+            }
+            let _ = input.send(Input::Event(Event::Kept { sequence: record.sequence, result }));
+        });
     }
 
     fn start(&mut self, plan: &StartPlan) {
@@ -366,8 +378,9 @@ impl Runner {
         let (input, home) = (self.input.clone(), self.setup.home.clone());
         tokio::spawn(async move {
             let end = os::ended(process, child).await;
+            let cause = if end.by_itself { home.exit_cause() } else { ExitCause::Other };
             let how = if end.by_itself { home.last_words(Ok(end.how)) } else { end.how };
-            let _ = input.send(Input::Event(Event::Exited { incarnation, how }));
+            let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause }));
         });
     }
 

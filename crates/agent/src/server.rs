@@ -15,8 +15,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use valkeeper_client::Password;
-use valkeeper_model::{Address, Incarnation, StartFailure};
-use valkeeper_plan::agent::StartPlan;
+use valkeeper_model::{Address, CopyRecord, Incarnation, StartFailure};
+use valkeeper_plan::agent::{ExitCause, StartPlan};
 use valkeeper_plan::config::Directive;
 
 /// What is known of a server's process, kept on disk.
@@ -35,6 +35,22 @@ pub struct ServerHome {
     root: PathBuf,
     own: Vec<Directive>,
 }
+
+/// What the engine writes before it ends because it cannot load its data (`rdb.c`, `aof.c`; Redis 7.0 to Valkey 9.1, tried).
+const DATA_UNREADABLE: [&str; 12] = [
+    "Bad file format reading the append only file",
+    "Unexpected end of file reading the append only file",
+    "Unrecoverable error reading the append only file",
+    "Error reading the RDB preamble",
+    "Invalid AOF manifest file format",
+    "AOF manifest",
+    "Fatal error loading the DB",
+    "Short read or OOM loading DB",
+    "Wrong signature trying to load DB",
+    "Can't handle RDB format version",
+    "Internal error in RDB reading",
+    "Terminating server after rdb file reading failure",
+];
 
 /// Lines of the log that tell why a server ended.
 const LAST_WORDS: usize = 3;
@@ -118,6 +134,11 @@ impl ServerHome {
         }
         make_private_dir(&self.root).map_err(unusable)?;
         data.make().map_err(unusable)?;
+        for aside in &plan.set_aside {
+            data.set_aside(aside).map_err(unusable)?;
+        }
+        let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
+        data.keep(&CopyRecord { run: incarnation, ..plan.record.clone() }).map_err(unusable)?;
         if let Some(conf) = &plan.nodes_conf {
             let mut conf = conf.clone();
             if !program.shard_ids {
@@ -134,7 +155,6 @@ impl ServerHome {
         let _ = writeln!(text, "pidfile {pid_file}");
         let file = self.root.join("server.conf");
         replace(&file, text.as_bytes()).map_err(unusable)?;
-        let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
         let _ = fs::remove_file(self.root.join("server.pid"));
         self.keep(ProcessRecord { incarnation, process: None }).map_err(unusable)?;
         let mut child = self.spawn(program, &file)?;
@@ -168,6 +188,19 @@ impl ServerHome {
             .map_err(unusable)
     }
 
+    /// Why the server of the last start ended, by what it said in that run.
+    pub(crate) fn exit_cause(&self) -> ExitCause {
+        let said =
+            [self.said_path(), self.log()].iter().filter_map(|path| tail(path).ok()).collect::<Vec<_>>();
+        let run = said.iter().flat_map(|text| text.lines());
+        // The log goes on from run to run: what counts is behind the last beginning of one.
+        let run: Vec<&str> = run.collect();
+        let begun = run.iter().rposition(|line| line.contains("Running mode=")).unwrap_or(0);
+        let refused =
+            run.iter().skip(begun).any(|line| DATA_UNREADABLE.iter().any(|sign| line.contains(sign)));
+        if refused { ExitCause::DataUnreadable } else { ExitCause::Other }
+    }
+
     /// How a server ended, with the last things it said.
     pub(crate) fn last_words(&self, how: io::Result<String>) -> String {
         let how = how.unwrap_or_else(|error| error.to_string());
@@ -192,7 +225,7 @@ fn free(address: &Address, port: u16) -> Result<(), StartFailure> {
 }
 
 fn tail(path: &Path) -> io::Result<String> {
-    const BYTES: u64 = 1_500;
+    const BYTES: u64 = 8_000;
     let mut file = fs::File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(io::SeekFrom::Start(length.saturating_sub(BYTES)))?;

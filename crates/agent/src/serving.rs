@@ -222,6 +222,8 @@ impl Serving {
             config_refused,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
+            aof: Some(info.aof_status()),
+            expiring_keys: info.expiring_keys,
             replication: Replication::from(info.replication),
             topology,
         })

@@ -1,8 +1,8 @@
 //! What passes between the controller and an agent, and between agents: orders, reports, requests.
 
 use crate::{
-    Address, ClusterId, Epoch, Generation, Incarnation, InstanceName, Link, NodeId, Observed, Replication,
-    Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, Link, NodeId, Observed,
+    Replication, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -136,6 +136,9 @@ pub struct AgentReport {
     pub disk_role: DiskRole,
     /// Is there persisted data?
     pub has_data: bool,
+    /// The copy of the shard's data on its disk; `None` by agents that keep no record of it, and before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Box<HeldCopy>>,
     /// The server's own words.
     pub server: Observed<ServerView>,
     /// What it is doing beyond watching.
@@ -272,6 +275,9 @@ pub enum Answer {
         incarnation: Incarnation,
         /// What it said.
         replication: Replication,
+        /// What its agent knows beyond that; `None` by older agents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        standing: Option<ReplicaStanding>,
     },
     /// A beat came.
     Beat {
@@ -289,6 +295,20 @@ pub enum Answer {
         /// Milliseconds.
         silent_ms: u64,
     },
+}
+
+/// What an agent knows of its server beyond `INFO replication`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStanding {
+    /// Whose replica it is, by its own belief.
+    pub follows: Option<NodeId>,
+    /// Has it caught up with its primary since it connected last?
+    pub caught_up: bool,
+    /// Would a crash of its host now lose what it holds, although `persistence` promises otherwise?
+    pub persistence_incomplete: bool,
+    /// The sequence of its agent's [`crate::CopyRecord`].
+    pub sequence: Option<u64>,
 }
 
 /// Why an agent did not do it.

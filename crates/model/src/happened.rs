@@ -1,6 +1,6 @@
 //! What has happened, for people and programs to read later.
 
-use crate::{InstanceName, Role, ShardName, StartFailure, Waiting};
+use crate::{CopySource, CopyState, InstanceName, Role, ShardName, StartFailure, Waiting};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,6 +51,17 @@ pub enum Happened {
         to: InstanceName,
         /// From the death to the confirmed promotion, milliseconds.
         took_ms: u64,
+    },
+    /// A replica became primary because its copy of the data is the best there is (law 13).
+    BetterCopyPromoted {
+        /// Of which shard.
+        shard: ShardName,
+        /// The last primary, which did not run.
+        from: InstanceName,
+        /// The new one.
+        to: InstanceName,
+        /// What was wrong with the last primary's copy; `Held`: it was older.
+        state: CopyState,
     },
     /// A replica was made primary without a vote: the majority was lost (law 4).
     TakenOver {
@@ -109,6 +120,26 @@ pub enum Happened {
         instance: InstanceName,
         /// Of which shard.
         shard: ShardName,
+    },
+    /// Two members of a shard hold different numbers of keys at the same offset: the replica takes its primary's copy anew.
+    CopiesDiffer {
+        /// The replica.
+        instance: InstanceName,
+        /// Its keys without a time to live.
+        keys: u64,
+        /// Its primary's.
+        primary_keys: u64,
+    },
+    /// Files that a server must not load were moved.
+    CopySetAside {
+        /// Whose.
+        instance: InstanceName,
+        /// What and why.
+        why: AsideCause,
+        /// Which file.
+        source: CopySource,
+        /// The folder, within its data directory.
+        folder: String,
     },
     /// The user accepted that a shard comes back empty.
     LossAccepted {
@@ -178,6 +209,9 @@ impl fmt::Display for Happened {
                     "{shard} failed over from {from} to {to} in {took_ms} ms; writes not replicated yet are lost"
                 )
             }
+            Self::BetterCopyPromoted { shard, from, to, state } => {
+                write!(f, "{shard}: {to} serves in the place of {from}: {state}")
+            }
             Self::TakenOver { shard, to, alive, needed } => {
                 write!(
                     f,
@@ -207,6 +241,21 @@ impl fmt::Display for Happened {
             Self::IsolationEnded { instance, shard } => {
                 write!(f, "{instance} ({shard}) is not isolated any more")
             }
+            Self::CopiesDiffer { instance, keys, primary_keys } => write!(
+                f,
+                "{instance} holds {keys} keys where its primary holds {primary_keys}: it takes its primary's copy anew"
+            ),
+            Self::CopySetAside { instance, why, source, folder } => {
+                let files = match source {
+                    CopySource::Aof => "append-only file",
+                    CopySource::Rdb => "snapshot",
+                    CopySource::Nothing => "no file",
+                };
+                write!(
+                    f,
+                    "{instance}: its {files} {why}; moved to {folder} in its data directory, not deleted"
+                )
+            }
             Self::LossAccepted { shard } => write!(f, "{shard}: the loss of its data was accepted"),
             Self::StartFailed { instance, failure } => write!(f, "{instance} could not start: {failure}"),
             Self::ConfigChanged { directives } => {
@@ -216,5 +265,36 @@ impl fmt::Display for Happened {
             Self::BecameUnhealthy { waiting } => write!(f, "cluster not healthy: {waiting}"),
             Self::Stopped => f.write_str("supervisor stopped"),
         }
+    }
+}
+
+/// Why a copy is not loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AsideCause {
+    /// The engine cannot load it.
+    Damaged,
+    /// Parts of it are missing.
+    Incomplete,
+    /// A newer copy serves, or is loaded.
+    Older,
+    /// Its writes are in no history of the copy that serves.
+    Diverged,
+    /// It holds another shard's keys.
+    Foreign,
+    /// `persistence: none` promises that nothing comes back.
+    NotPersisted,
+}
+
+impl fmt::Display for AsideCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "cannot be loaded",
+            Self::Incomplete => "is not complete",
+            Self::Older => "is older than the copy that is used",
+            Self::Diverged => "holds writes that the copy that serves does not have",
+            Self::Foreign => "belongs to another shard",
+            Self::NotPersisted => "is left from before `persistence: none`",
+        })
     }
 }

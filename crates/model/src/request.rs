@@ -207,6 +207,8 @@ pub enum Unfit {
     OtherHistory,
     /// Fenced.
     Fenced,
+    /// Its append-only file does not hold everything yet.
+    NotPersisted,
 }
 
 impl fmt::Display for Unfit {
@@ -218,6 +220,7 @@ impl fmt::Display for Unfit {
             Self::NotInSync => "it is not in sync",
             Self::OtherHistory => "its data comes from another history",
             Self::Fenced => "it is fenced",
+            Self::NotPersisted => "its append-only file does not hold all of its data yet",
         })
     }
 }

@@ -149,6 +149,25 @@ pub struct ServerView {
     pub config_refused: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
+    /// The append-only file, as INFO shows it; `None` by older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aof: Option<AofStatus>,
+    /// Keys that have a time to live; they count in `keys` too.
+    #[serde(default)]
+    pub expiring_keys: u64,
+}
+
+/// The append-only file of a running server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AofStatus {
+    /// `aof_enabled:0`.
+    Off,
+    /// On, and no rewrite runs, is scheduled, or failed last: the files in force are those that are written to.
+    Settled,
+    /// On, and a rewrite runs or is scheduled, or the last one failed. After `appendonly yes` at run time nothing is in force before
+    /// the first rewrite has ended.
+    Rewriting,
 }
 
 impl ServerView {
@@ -171,6 +190,8 @@ impl ServerView {
             config_drift: Vec::new(),
             config_refused: Vec::new(),
             persistence_failing: false,
+            aof: None,
+            expiring_keys: 0,
         }
     }
 

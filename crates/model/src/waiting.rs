@@ -1,6 +1,6 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
-use crate::{InstanceName, NodeId, ShardName, SlotSet, Unseen, ZoneName};
+use crate::{CopyState, InstanceName, NodeId, ShardName, SlotSet, Unseen, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -81,6 +81,20 @@ pub enum Waiting {
         instance: InstanceName,
         /// Who holds the copy.
         sibling: InstanceName,
+    },
+    /// What an instance has on its disk is less than what it had, and nobody has more.
+    CopyDoubtful {
+        /// Whose disk.
+        instance: InstanceName,
+        /// Of which shard.
+        shard: ShardName,
+        /// What is wrong with the copy.
+        state: CopyState,
+    },
+    /// Under `persistence: aof`: the append-only file does not hold everything yet; a loss of power would lose writes.
+    AofIncomplete {
+        /// Whose.
+        instance: InstanceName,
     },
     /// Every copy of a shard that had data is gone.
     AllCopiesMissing {
@@ -244,6 +258,11 @@ pub enum StartFailure {
         /// What happened.
         detail: String,
     },
+    /// The server could not load its data: the files are damaged, or of a format that it does not read.
+    DataDamaged {
+        /// The end of its log.
+        detail: String,
+    },
     /// The process ended before it answered.
     Exited {
         /// The end of its log.
@@ -263,6 +282,7 @@ impl fmt::Display for StartFailure {
             Self::ProgramUnusable { detail } => write!(f, "the server program cannot be run: {detail}"),
             Self::ForeignData { owner } => write!(f, "its data directory belongs to {owner}"),
             Self::DataUnusable { detail } => write!(f, "its data directory cannot be used: {detail}"),
+            Self::DataDamaged { detail } => write!(f, "the server cannot load its data: {detail}"),
             Self::Exited { detail } => write!(f, "the server ended at once: {detail}"),
             Self::WrongIdentity { found } => write!(f, "the server has another node id: {found}"),
         }
@@ -270,6 +290,11 @@ impl fmt::Display for StartFailure {
 }
 
 impl Waiting {
+    /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?
+    pub fn asks_for_loss(&self) -> bool {
+        matches!(self, Self::AllCopiesMissing { .. } | Self::CopyDoubtful { .. })
+    }
+
     /// Is some key not served while this lasts, or may soon not be, as nobody could be voted for?
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::SlotsUnserved { .. } | Self::NoPrimary { .. } | Self::NoQuorum { .. })
@@ -277,6 +302,10 @@ impl Waiting {
 }
 
 impl fmt::Display for Waiting {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each reason: split, a missing one would be no error"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
             |list: &[InstanceName]| list.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
@@ -309,8 +338,19 @@ impl fmt::Display for Waiting {
                 names(siblings)
             ),
             Self::CopyOnSibling { instance, sibling } => {
-                write!(f, "{instance}: its data is gone; waiting for {sibling}, which has a copy on disk")
+                write!(f, "{instance}: not started: {sibling} has the newer or only copy and is not up yet")
             }
+            Self::CopyDoubtful { instance, shard, state } => {
+                write!(
+                    f,
+                    "{instance}: not started: {state}, and no other copy of {shard} is known; put the right files back, or \
+                     accept the loss with `valkeeper failover {shard} --accept-data-loss`"
+                )
+            }
+            Self::AofIncomplete { instance } => write!(
+                f,
+                "{instance}: its append-only file does not hold all of its data yet; until then a loss of power loses writes"
+            ),
             Self::AllCopiesMissing { shard } => write!(
                 f,
                 "{shard}: every copy of its data is gone (a disk not mounted?); bring one back, or accept the loss with \

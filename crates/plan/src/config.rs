@@ -67,6 +67,13 @@ fn backlog_bytes(config: &ServerConfig) -> u64 {
     config.max_memory.map_or(64 * MIB, |limit| (limit / 16).clamp(MIB, 256 * MIB))
 }
 
+/// Gives a directive that is among them another value.
+pub fn set(directives: &mut [Directive], name: &str, value: &str) {
+    for directive in directives.iter_mut().filter(|(known, _)| known == name) {
+        value.clone_into(&mut directive.1);
+    }
+}
+
 /// Directives that a returning replica starts with another value of, until it is in sync: see [`crate::agent`].
 pub const APPENDONLY: &str = "appendonly";
 /// See [`APPENDONLY`].

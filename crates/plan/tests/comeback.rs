@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, Address, AgentReport, AskFailed, DiskRole, Epoch, Generation, Incarnation, InstanceName, Link,
-    NodeId, Observed, Offset, Part, Persistence, Process, Replication, ReplicationId, Role, ServerView,
-    SlotSet, TopologyNode, Unseen,
+    Activity, Address, AgentReport, AskFailed, DiskRole, Epoch, Generation, HeldCopy, Incarnation,
+    InstanceName, Link, NodeId, Observed, Offset, Part, Persistence, Process, Replication, ReplicationId,
+    Role, ServerView, SlotSet, TopologyNode, Unseen,
 };
-use valkeeper_plan::safety::start::{Comeback, Hold, Sibling, comeback, judge};
+use valkeeper_plan::safety::start::{
+    Claim, Comeback, Hold, Loss, Returning, ShardFacts, Sibling, comeback, judge,
+};
 
 fn name(n: u32) -> InstanceName {
     format!("c-{n}").parse().expect("a name")
@@ -36,6 +38,7 @@ fn report(
         process,
         disk_role,
         has_data,
+        copy: None,
         server,
         activity: Activity::Watching,
         waiting: None,
@@ -63,7 +66,20 @@ fn decide(
     persistence: Persistence,
     sibling: &Result<AgentReport, AskFailed>,
 ) -> Comeback {
-    comeback(Epoch(1), whole, has_data, persistence, false, &[(name(1), judge(&name(1), sibling))])
+    let claim = if whole { Claim::OwnFile } else { Claim::ToldByOthers };
+    decide_as(1, claim, has_data, persistence, &[(name(1), judge(&name(1), sibling, ShardFacts::default()))])
+}
+
+fn decide_as(
+    epoch: u64,
+    claim: Claim,
+    has_data: bool,
+    persistence: Persistence,
+    siblings: &[(InstanceName, Sibling)],
+) -> Comeback {
+    let copy = HeldCopy::unrecorded(has_data && persistence != Persistence::None);
+    let me = Returning { epoch: Epoch(epoch), claim, copy: &copy, persistence, loss: Loss::Refused };
+    comeback(&me, siblings)
 }
 
 #[test]
@@ -73,7 +89,7 @@ fn a_live_copy_is_promoted_whatever_the_old_primary_holds() {
             [(true, Persistence::Aof), (false, Persistence::None), (true, Persistence::Rdb)]
         {
             let verdict = decide(true, has_data, persistence, &running(replica(link, 0), false));
-            assert_eq!(verdict, Comeback::FailOver { cold: false });
+            assert_eq!(verdict, Comeback::FailOver);
         }
     }
 }
@@ -89,15 +105,15 @@ fn who_serves_already_is_followed() {
 #[test]
 fn who_was_replaced_by_us_is_not_followed() {
     let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
-    let serving = judge(&name(1), &running(Observed::Known(primary.clone()), true));
-    let back = |epoch, whole, has_data| {
+    let serving = judge(&name(1), &running(Observed::Known(primary.clone()), true), ShardFacts::default());
+    let back = |epoch, claim, has_data| {
         let siblings = [(name(1), serving.clone())];
-        comeback(Epoch(epoch), whole, has_data, Persistence::Aof, false, &siblings)
+        decide_as(epoch, claim, has_data, Persistence::Aof, &siblings)
     };
-    assert_eq!(back(8, true, true), Comeback::AsPrimary);
-    assert_eq!(back(8, true, false), Comeback::Wait(Hold::CopyOn(name(1))));
-    assert_eq!(back(8, false, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
-    assert_eq!(back(7, true, true), Comeback::AsReplicaOf(Box::new(primary)));
+    assert_eq!(back(8, Claim::OwnFile, true), Comeback::AsPrimary);
+    assert_eq!(back(8, Claim::OwnFile, false), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(8, Claim::ToldByOthers, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
+    assert_eq!(back(7, Claim::OwnFile, true), Comeback::AsReplicaOf(Box::new(primary)));
 }
 
 /// It follows somebody whose agent does not answer just now, and whose claim is newer than ours.
@@ -114,14 +130,15 @@ fn a_live_copy_of_an_unknown_successor_is_not_promoted() {
     let node = TopologyNode { role, primary: None, slots, config_epoch: Epoch(7), address: None };
     topology.insert(successor, node);
     seen.topology = Arc::new(topology);
-    let live = judge(&name(1), &running(Observed::Known(seen), true));
+    let live = judge(&name(1), &running(Observed::Known(seen), true), ShardFacts::default());
     let decide = |own_epoch, other: Sibling| {
         let siblings = [(name(1), live.clone()), (name(2), other)];
-        comeback(Epoch(own_epoch), true, true, Persistence::Rdb, false, &siblings)
+        decide_as(own_epoch, Claim::OwnFile, true, Persistence::Rdb, &siblings)
     };
     assert_eq!(decide(6, Sibling::Unknown), Comeback::Wait(Hold::Unknown(vec![name(2)])));
-    assert_eq!(decide(7, Sibling::Unknown), Comeback::FailOver { cold: false });
-    assert_eq!(decide(6, Sibling::DownWithData), Comeback::FailOver { cold: false });
+    assert_eq!(decide(7, Sibling::Unknown), Comeback::FailOver);
+    let down = Sibling::DownWithData(Box::new(HeldCopy::unrecorded(true)));
+    assert_eq!(decide(6, down), Comeback::FailOver);
 }
 
 #[test]
@@ -157,7 +174,7 @@ fn a_wiped_primary_lets_a_copy_on_disk_go_first() {
     let verdict = decide(false, false, Persistence::Aof, &down(DiskRole::Replica { of }, true));
     assert_eq!(verdict, Comeback::Wait(Hold::CopyOn(name(1))));
     let verdict = decide(false, false, Persistence::Aof, &running(replica(Link::NeverUp, 9), true));
-    assert_eq!(verdict, Comeback::FailOver { cold: true });
+    assert_eq!(verdict, Comeback::Promote(name(1)));
 }
 
 #[test]
@@ -168,6 +185,8 @@ fn a_shard_without_any_copy_comes_back_only_where_that_was_promised_or_accepted(
     assert_eq!(decide(false, false, Persistence::None, &nothing), Comeback::AsPrimary);
     // Its own files are whole: it was never written to.
     assert_eq!(decide(true, false, Persistence::Rdb, &nothing), Comeback::AsPrimary);
-    let accepted = comeback(Epoch(1), false, false, Persistence::Aof, true, &[(name(1), Sibling::Empty)]);
-    assert_eq!(accepted, Comeback::AsPrimary);
+    let copy = HeldCopy::unrecorded(false);
+    let (epoch, claim, persistence) = (Epoch(1), Claim::ToldByOthers, Persistence::Aof);
+    let me = Returning { epoch, claim, copy: &copy, persistence, loss: Loss::Accepted };
+    assert_eq!(comeback(&me, &[(name(1), Sibling::Empty)]), Comeback::AsPrimary);
 }

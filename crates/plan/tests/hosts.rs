@@ -10,6 +10,7 @@ use valkeeper_model::{
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::config::MIN_REPLICAS;
 use valkeeper_plan::nodes_conf;
+use valkeeper_plan::safety::copy::DataFiles;
 use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
@@ -415,11 +416,11 @@ fn a_wiped_replica_is_asked_what_it_is_before_it_is_stopped() {
         let wiped = Disk {
             owner: Owner::Nobody,
             nodes_conf: NodesFile::Missing,
-            has_data: false,
-            has_aof: false,
-            has_rdb: false,
+            files: DataFiles::default(),
+            record: None,
+            beside: None,
         };
-        host.happens(Event::Inspected(Ok(wiped)));
+        host.happens(Event::Inspected(Ok(Box::new(wiped))));
         host.until(4_600);
         host.log.iter().any(|(_, command)| matches!(command, Command::Terminate(_)))
     };

@@ -47,6 +47,7 @@ fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         process: Process::Down,
         disk_role: DiskRole::Lost,
         has_data: false,
+        copy: None,
         server: Observed::Unknown(Unseen::NotRunning),
         activity: Activity::Starting,
         waiting: None,

@@ -4,7 +4,7 @@ use super::error::AskError;
 use super::info::Info;
 use super::replication::ReplicationInfo;
 use std::time::Duration;
-use valkeeper_model::Epoch;
+use valkeeper_model::{AofStatus, Epoch};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub struct ServerInfo {
     pub aof_last_write_ok: bool,
     /// Is it being rewritten?
     pub aof_rewrite_in_progress: bool,
+    /// Does a rewrite wait for another child to end?
+    pub aof_rewrite_scheduled: bool,
+    /// The last rewrite succeeded.
+    pub aof_last_rewrite_ok: bool,
     /// Unix time of the last snapshot that succeeded.
     pub rdb_last_save: u64,
     /// The last snapshot succeeded.
@@ -57,6 +61,8 @@ pub struct ServerInfo {
     pub ops_per_second: u64,
     /// Keys in all databases.
     pub keys: u64,
+    /// Those of them that have a time to live.
+    pub expiring_keys: u64,
     /// Replication, from the same moment.
     pub replication: ReplicationInfo,
 }
@@ -81,6 +87,17 @@ pub struct ClusterInfo {
 }
 
 impl ServerInfo {
+    /// The append-only file in one word.
+    pub fn aof_status(&self) -> AofStatus {
+        let rewriting =
+            self.aof_rewrite_in_progress || self.aof_rewrite_scheduled || !self.aof_last_rewrite_ok;
+        match (self.aof_enabled, rewriting || self.loading) {
+            (false, _) => AofStatus::Off,
+            (true, true) => AofStatus::Rewriting,
+            (true, false) => AofStatus::Settled,
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, AskError> {
         let info = Info::new(text);
         let (engine, version) = match info.text("valkey_version") {
@@ -98,6 +115,8 @@ impl ServerInfo {
             aof_enabled: info.flag("aof_enabled"),
             aof_last_write_ok: info.is("aof_last_write_status", "ok"),
             aof_rewrite_in_progress: info.flag("aof_rewrite_in_progress"),
+            aof_rewrite_scheduled: info.flag("aof_rewrite_scheduled"),
+            aof_last_rewrite_ok: info.is("aof_last_bgrewrite_status", "ok"),
             rdb_last_save: info.needed("rdb_last_save_time")?,
             rdb_last_bgsave_ok: info.is("rdb_last_bgsave_status", "ok"),
             rdb_bgsave_in_progress: info.flag("rdb_bgsave_in_progress"),
@@ -106,18 +125,19 @@ impl ServerInfo {
             maxmemory: info.needed("maxmemory")?,
             clients: info.needed("connected_clients")?,
             ops_per_second: info.optional("instantaneous_ops_per_sec")?.unwrap_or(0),
-            keys: keys(text),
+            keys: keys(text, "keys"),
+            expiring_keys: keys(text, "expires"),
             replication: ReplicationInfo::from_info(&info)?,
         })
     }
 }
 
-/// The sum over `db0:keys=1,expires=0,…` lines.
-fn keys(text: &str) -> u64 {
-    text.lines()
-        .filter_map(|line| {
-            line.strip_prefix("db")?.split_once(":keys=")?.1.split(',').next()?.parse::<u64>().ok()
-        })
+/// The sum of a field over `db0:keys=1,expires=0,…` lines.
+fn keys(text: &str, field: &str) -> u64 {
+    let databases = text.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':'));
+    let fields = databases.flat_map(|(_, fields)| fields.split(','));
+    fields
+        .filter_map(|pair| pair.split_once('=')?.1.parse::<u64>().ok().filter(|_| pair.starts_with(field)))
         .sum()
 }
 

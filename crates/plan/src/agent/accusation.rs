@@ -5,6 +5,7 @@ use super::machine::{Agent, Phase};
 use super::promotion::{Progress, Promotion};
 use super::{Outbox, Token, sooner};
 use crate::safety::isolation::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS, may_force};
+use crate::safety::succession::{Heirs, Legacy};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{Answer, Ask, AskFailed, Epoch, Happened, InstanceName, Millis, Unseen};
 
@@ -223,9 +224,10 @@ impl Agent {
         candidates.retain(|name| *name != accusation.against);
         candidates.push(own);
         let (heard, out) = (accusation.heard, &mut self.out);
-        let promotion = accusation
-            .promotion
-            .get_or_insert_with(|| Promotion::begin(candidates, (history, claim), false, heard, now, out));
+        let promotion = accusation.promotion.get_or_insert_with(|| {
+            let heirs = Heirs::InSync { attached: None, legacy: Legacy::OutOfReach };
+            Promotion::begin(candidates, (history, claim), heirs, heard, now, out)
+        });
         promotion.permit(began.plus(PERMIT_MS));
     }
 

@@ -150,7 +150,7 @@ impl Agent {
         };
         let result = match (result, self.incarnation()) {
             (Ok(Reply::Replication(replication)), Some(incarnation)) => {
-                Ok(Answer::Replication { incarnation, replication })
+                Ok(Answer::Replication { incarnation, replication, standing: self.standing() })
             }
             (Ok(_), _) => Ok(Answer::Done),
             (Err(ServerError::Refused(why)), _) => Err(AskFailed::Refused(why)),

@@ -2,7 +2,9 @@
 
 use super::Token;
 use std::collections::BTreeMap;
-use valkeeper_model::{AgentOrder, AgentReport, Answer, AskFailed, InstanceName, Millis, ServerView, Unseen};
+use valkeeper_model::{
+    AgentOrder, AgentReport, Answer, AskFailed, InstanceName, Millis, NodeId, Position, ServerView, Unseen,
+};
 
 /// How long others are asked for.
 pub(super) const CONSULT_MS: u64 = 500;
@@ -39,6 +41,18 @@ impl Consultation {
     pub(super) fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
         self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
     }
+    /// The highest sequence that anybody who answers has seen of this instance's record.
+    pub(super) fn sequence_seen(&self, of: &InstanceName) -> Option<u64> {
+        let copies = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.copy.as_deref());
+        copies.filter_map(|copy| copy.seen.get(of)).max().copied()
+    }
+
+    /// The histories of that member's data, empty if they are not known.
+    pub(super) fn histories_of(&self, order: &AgentOrder, id: NodeId) -> Vec<Position> {
+        let answer = order.member_with(id).and_then(|(name, _)| self.answers.get(name)?.as_ref().ok());
+        answer.and_then(|report| report.copy.as_ref()).map(|copy| copy.histories.clone()).unwrap_or_default()
+    }
+
     /// What a member that answers believes; the newest of them, as far as our shard goes: one that has just come back may know the
     /// newest epoch and not who owns our slots since.
     pub(super) fn newest_view(&self, order: &AgentOrder) -> Option<&ServerView> {

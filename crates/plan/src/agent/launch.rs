@@ -1,21 +1,28 @@
 //! Whether and as what our server starts. The rule is [`crate::safety::start`]; here it is fed and obeyed.
 
 use super::consultation::{CONSULT_MS, Consultation};
+use super::copy_choice::Beside;
 use super::machine::{Agent, Phase};
 use super::promotion::Promotion;
 use super::{Command, StartPlan};
 use crate::config;
 use crate::nodes_conf::{self, Part};
-use crate::safety::start::{Comeback, Disk, Hold, NodesFile, Owner, Sibling, comeback, judge};
-use crate::safety::succession::has_online_replica;
-use std::collections::BTreeMap;
+use crate::safety::copy::AofFiles;
+use crate::safety::start::{
+    Claim, Comeback, Disk, Hold, Loss, NodesFile, Owner, Returning, ShardFacts, Sibling, comeback, judge,
+};
+use crate::safety::succession::{Heirs, Legacy, has_online_replica};
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Ask, DiskRole, Happened, InstanceName, Millis, Persistence, Role, ServerView, StartFailure, Waiting,
+    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
+    Role, ServerView, StartFailure, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
 const AGAIN_MS: u64 = 150;
+/// Before the next look whether the record of the run that ended has been written.
+const KEPT_MS: u64 = 5;
 /// Before the next try after a start that failed: doubled each time, up to the second.
 const FAILED_MS: u64 = 100;
 const FAILED_MAX_MS: u64 = 2_000;
@@ -26,7 +33,7 @@ impl Agent {
         self.out.push(Command::Inspect);
     }
 
-    pub(super) fn inspected(&mut self, now: Millis, result: Result<Disk, String>) {
+    pub(super) fn inspected(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
         if matches!(self.phase, Phase::Watching(_)) {
             return self.inspected_while_running(now, result);
         }
@@ -34,10 +41,12 @@ impl Agent {
             return;
         }
         let disk = match result {
-            Ok(disk) => disk,
+            Ok(disk) => *disk,
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
+        self.keeper.found(&disk);
+        self.examine(&disk, None);
         let Some(order) = self.order.clone() else { return self.phase = Phase::Idle };
         match (&disk.owner, &disk.nodes_conf) {
             (Owner::Other(owner), _) => {
@@ -45,17 +54,17 @@ impl Agent {
             }
             (Owner::Nobody, _) if !order.formed && !self.has_served => {
                 self.founds(now);
-                self.start(now, Some(nodes_conf::founding(&order)));
+                self.start(now, Some(nodes_conf::founding(&order)), Beside::Nobody);
             }
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
                 // A replica does no harm: it follows whoever serves the slots.
                 DiskRole::Replica { .. } if self.wanted_up() => {
-                    self.start(now, nodes_conf::readdressed(conf, &order));
+                    self.start(now, nodes_conf::readdressed(conf, &order), Beside::Nobody);
                 }
                 DiskRole::Primary { slots, .. } if slots.is_empty() && self.wanted_up() => {
-                    self.start(now, nodes_conf::readdressed(conf, &order));
+                    self.start(now, nodes_conf::readdressed(conf, &order), Beside::Nobody);
                 }
                 DiskRole::Primary { slots, .. } if !slots.is_empty() => self.bereaved(now),
                 _ => self.phase = Phase::Idle,
@@ -68,10 +77,18 @@ impl Agent {
 
     /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
     /// now on, so that the server is restarted, handing over first, while its data is still in memory somewhere.
-    fn inspected_while_running(&mut self, now: Millis, result: Result<Disk, String>) {
+    fn inspected_while_running(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
         let Ok(disk) = result else { return };
         let wiped = disk.owner == Owner::Nobody;
-        self.disk = Some(disk);
+        // A server that an earlier agent started: what its record says was not read yet.
+        if self.keeper.held().is_none() {
+            self.keeper.found(&disk);
+            self.examine(&disk, None);
+            if let Phase::Watching(watch) = &mut self.phase {
+                watch.look_now(now);
+            }
+        }
+        self.disk = Some(*disk);
         if let Phase::Watching(watch) = &mut self.phase
             && wiped
         {
@@ -93,13 +110,15 @@ impl Agent {
     fn bereaved(&mut self, now: Millis) {
         let died_here = self.died_at.is_some() && self.last_view.as_ref().is_some_and(ServerView::owns_slots);
         if died_here && !self.siblings().is_empty() {
-            self.promote(now, false);
+            let everything = self.keeper.held().is_some_and(|held| held.everything);
+            let legacy = if everything { Legacy::Everything } else { Legacy::Less };
+            self.promote(now, Heirs::InSync { attached: self.attached_at_death.clone(), legacy });
         } else {
             self.consult(now);
         }
     }
 
-    fn promote(&mut self, now: Millis, cold: bool) {
+    fn promote(&mut self, now: Millis, heirs: Heirs) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
         let seen = self.last_view.as_ref().and_then(ServerView::myself).map(|node| node.config_epoch);
         let kept = self.disk.as_ref().and_then(|disk| match disk.role() {
@@ -109,7 +128,7 @@ impl Agent {
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
         let promotion =
-            Promotion::begin(self.siblings(), (history, claim), cold, died_at, now, &mut self.out);
+            Promotion::begin(self.siblings(), (history, claim), heirs, died_at, now, &mut self.out);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 
@@ -132,14 +151,15 @@ impl Agent {
     pub(super) fn consulted(&mut self, now: Millis) {
         let Phase::Consulting(consultation) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
-        let Some(me) = order.myself() else { return };
+        let Some(member) = order.myself() else { return };
+        let me_shard = &member.shard;
         let newest = consultation.newest_view(&order);
         // Who we are: by our own file, or, if that is lost, by what the others know of us.
-        let (own_epoch, whole, slots) = match disk.role() {
-            DiskRole::Primary { config_epoch, slots } => (config_epoch, true, slots),
+        let (epoch, claim, slots) = match disk.role() {
+            DiskRole::Primary { config_epoch, slots } => (config_epoch, Claim::OwnFile, slots),
             DiskRole::Replica { .. } => return self.start_as_replica_of_whoever_serves(now, &consultation),
             DiskRole::Lost => match newest
-                .and_then(|view| view.topology.get(&me.node_id).map(|node| (view, node)))
+                .and_then(|view| view.topology.get(&member.node_id).map(|node| (view, node)))
             {
                 Some((view, node)) if node.role == Role::Replica => {
                     if !self.wanted_up() {
@@ -148,20 +168,21 @@ impl Agent {
                     let conf =
                         nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, Part::AsKnown);
                     self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
-                    return self.start(now, Some(conf));
+                    return self.start(now, Some(conf), Beside::Nobody);
                 }
-                Some((_, node)) => (node.config_epoch, false, node.slots.clone()),
+                Some((_, node)) => (node.config_epoch, Claim::ToldByOthers, node.slots.clone()),
                 None => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
             },
         };
-        let siblings: Vec<(InstanceName, Sibling)> = order
-            .siblings()
-            .map(|(name, _)| (name.clone(), judge(name, &consultation.answer(name))))
-            .collect();
-        let has_data = disk.counts(self.persistence(), &siblings);
-        let verdict = comeback(own_epoch, whole, has_data, self.persistence(), self.accept_loss, &siblings);
-        match verdict {
-            Comeback::AsReplicaOf(view) => self.start_as_replica_of(now, &view),
+        let copy = self.examine(&disk, consultation.sequence_seen(&self.name));
+        let siblings = self.judge_siblings(&consultation);
+        let loss = if self.accept_loss { Loss::Accepted } else { Loss::Refused };
+        let me = Returning { epoch, claim, copy: &copy, persistence: self.persistence(), loss };
+        match comeback(&me, &siblings) {
+            Comeback::AsReplicaOf(view) => {
+                let theirs = consultation.histories_of(&order, view.node_id);
+                self.start_as_replica_of(now, &view, &theirs);
+            }
             Comeback::BehindClaim(name) => {
                 let (Some(view), Some(claimant)) = (newest, order.members.get(&name)) else {
                     return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() });
@@ -169,11 +190,18 @@ impl Agent {
                 if self.wanted_up() {
                     let part = Part::ReplicaOf(claimant.node_id);
                     let conf = nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part);
-                    self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
-                    self.start(now, Some(conf));
+                    if claim == Claim::ToldByOthers {
+                        self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
+                    }
+                    self.start(now, Some(conf), Beside::Nobody);
                 }
             }
-            Comeback::FailOver { cold } => self.promote(now, cold),
+            Comeback::FailOver => {
+                let everything = copy.everything;
+                let legacy = if everything { Legacy::Everything } else { Legacy::Less };
+                self.promote(now, Heirs::InSync { attached: self.attached_at_death(&disk), legacy });
+            }
+            Comeback::Promote(name) => self.promote(now, Heirs::Only(name)),
             Comeback::AsPrimary => {
                 let conf = match (&disk.nodes_conf, newest) {
                     (NodesFile::Intact(conf), _) => nodes_conf::readdressed(conf, &order),
@@ -190,7 +218,10 @@ impl Agent {
                     _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
                 };
                 if self.wanted_up() {
-                    self.start(now, conf);
+                    if loss == Loss::Accepted && copy.state != CopyState::Held {
+                        self.out.record(Happened::LossAccepted { shard: me_shard.clone() });
+                    }
+                    self.start(now, conf, Beside::Nobody);
                 }
             }
             Comeback::Wait(hold) => {
@@ -198,16 +229,39 @@ impl Agent {
                 let waiting = match hold {
                     Hold::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
                     Hold::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
-                    Hold::NoCopy => Waiting::AllCopiesMissing { shard: me.shard.clone() },
+                    Hold::NoCopy => Waiting::AllCopiesMissing { shard: me_shard.clone() },
+                    Hold::Doubtful(state) => {
+                        Waiting::CopyDoubtful { instance, shard: me_shard.clone(), state }
+                    }
                 };
                 self.hold(now, waiting);
             }
         }
     }
 
+    fn judge_siblings(&self, consultation: &Consultation) -> Vec<(InstanceName, Sibling)> {
+        let Some(order) = &self.order else { return Vec::new() };
+        let attached = self.disk.as_ref().and_then(|disk| self.attached_at_death(disk));
+        let members = order.siblings().map(|(_, member)| member).chain(order.myself());
+        let members: BTreeSet<NodeId> = members.map(|member| member.node_id).collect();
+        let facts = ShardFacts { members: Some(&members), attached: attached.as_ref() };
+        let judged = |name: &InstanceName| judge(name, &consultation.answer(name), facts);
+        order.siblings().map(|(name, _)| (name.clone(), judged(name))).collect()
+    }
+
+    /// The replicas that our server saw attached last, when it was its shard's primary: in this agent's memory, or in the record that an
+    /// earlier agent left.
+    fn attached_at_death(&self, disk: &Disk) -> Option<BTreeSet<InstanceName>> {
+        let recorded = || {
+            let record = disk.record.as_ref().filter(|record| record.role == Role::Primary)?;
+            record.attached.clone()
+        };
+        self.attached_at_death.clone().or_else(recorded)
+    }
+
     /// Starts as a replica of the one that serves our shard: with a nodes.conf that says so, so that there is no moment in
-    /// which the server takes itself for a primary.
-    pub(super) fn start_as_replica_of(&mut self, now: Millis, primary: &ServerView) {
+    /// which the server takes itself for a primary. `theirs` are the histories of that one's data, if they are known.
+    pub(super) fn start_as_replica_of(&mut self, now: Millis, primary: &ServerView, theirs: &[Position]) {
         let Some(order) = self.order.clone() else { return };
         if !self.wanted_up() {
             self.phase = Phase::Idle;
@@ -222,69 +276,76 @@ impl Agent {
         }
         let part = Part::ReplicaOf(primary.node_id);
         let conf = nodes_conf::rebuilt(&order, &primary.topology, primary.current_epoch, own, part);
-        self.start_beside(now, Some(conf), true);
+        self.start(now, Some(conf), Beside::Primary(theirs));
     }
 
-    /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from?
+    /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from? Or a copy that is not to be loaded?
     fn chooses_its_copy(&self) -> bool {
-        self.persistence() == Persistence::Aof
-            && self.disk.as_ref().is_some_and(|disk| disk.has_aof && disk.has_rdb)
+        let both = self.persistence() == Persistence::Aof
+            && self
+                .disk
+                .as_ref()
+                .is_some_and(|disk| disk.files.aof == AofFiles::Whole && disk.files.rdb.is_some());
+        let sound =
+            self.keeper.held().is_some_and(|held| matches!(held.state, CopyState::Held | CopyState::Nothing));
+        both || !sound || self.keeper.resync
     }
 
     fn start_as_replica_of_whoever_serves(&mut self, now: Millis, consultation: &Consultation) {
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
-        let judged = order.siblings().map(|(name, _)| judge(name, &consultation.answer(name)));
-        let serving = judged.filter_map(|sibling| match sibling {
+        let seen = consultation.sequence_seen(&self.name);
+        self.examine(&disk, seen);
+        let judged = self.judge_siblings(consultation);
+        let serving = judged.into_iter().filter_map(|(_, sibling)| match sibling {
             Sibling::Primary(view) => Some(view),
             _ => None,
         });
         match (serving.max_by_key(|view| view.myself().map(|node| node.config_epoch)), &disk.nodes_conf) {
-            (Some(view), _) => self.start_as_replica_of(now, &view),
+            (Some(view), _) => {
+                let theirs = consultation.histories_of(&order, view.node_id);
+                self.start_as_replica_of(now, &view, &theirs);
+            }
+            // What cannot be loaded is set aside only beside a primary that serves.
+            (None, _) if self.keeper.refused().is_some() && self.wanted_up() => {
+                self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
+            }
             (None, NodesFile::Intact(conf)) if self.wanted_up() => {
-                self.start(now, nodes_conf::readdressed(conf, &order));
+                self.start(now, nodes_conf::readdressed(conf, &order), Beside::Nobody);
             }
             _ => self.phase = Phase::Idle,
         }
     }
 
-    fn start(&mut self, now: Millis, nodes_conf: Option<NodesConf>) {
-        self.start_beside(now, nodes_conf, false);
-    }
-
-    /// Starts our server; `served` if its shard's primary is known to serve.
-    fn start_beside(&mut self, now: Millis, nodes_conf: Option<NodesConf>, served: bool) {
+    fn start(&mut self, now: Millis, nodes_conf: Option<NodesConf>, beside: Beside<'_>) {
         let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
         if !self.wanted_up() {
             // Whatever led here: a fence holds.
             return self.phase = Phase::Idle;
         }
+        if self.keeper.is_writing() {
+            return self.phase = Phase::Held { until: now.plus(KEPT_MS) };
+        }
         let mut config = config::directives(&order.config);
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
-            (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf),
+            (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf.clone()),
             _ => None,
         };
-        let replica = conf.and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
-        // A replica that loads an AOF forgets where in the stream it was and needs a full sync; one that loads an RDB goes on
-        // from there. So it starts from the RDB, and AOF is switched on once it is in sync (docs/engine-facts.md). But only
-        // beside a primary that serves: without one its AOF may be the newest copy there is.
-        // With AOF on, the engine does not even look at an RDB: a primary that has nothing else starts from it likewise, or it
-        // would come up empty (persistence changed from rdb to aof while it was down, or the AOF lost).
-        let from_rdb =
-            self.disk.as_ref().is_some_and(|disk| disk.has_rdb && (replica && served || !disk.has_aof));
-        if from_rdb && self.persistence() == Persistence::Aof {
-            for directive in config.iter_mut().filter(|(name, _)| name == config::APPENDONLY) {
-                "no".clone_into(&mut directive.1);
-            }
+        let replica =
+            conf.as_ref().and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
+        let role = if replica { Role::Replica } else { Role::Primary };
+        let choice = self.choose_copy(role, beside);
+        match choice.load {
+            CopySource::Aof => config::set(&mut config, config::APPENDONLY, "yes"),
+            CopySource::Rdb => config::set(&mut config, config::APPENDONLY, "no"),
+            CopySource::Nothing => {}
         }
         // Until it is in sync, its copy is not one that the engine's own election may promote: the primary may just be slow to
         // load, and its newer data would be lost.
         if replica {
-            for directive in config.iter_mut().filter(|(name, _)| name == config::NO_FAILOVER) {
-                "yes".clone_into(&mut directive.1);
-            }
+            config::set(&mut config, config::NO_FAILOVER, "yes");
         }
         if self.neighbours.is_some()
-            && let Some(conf) = conf.cloned()
+            && let Some(conf) = conf
         {
             self.neighbours_read(now, &conf);
         }
@@ -293,7 +354,14 @@ impl Agent {
         }
         self.waiting = None;
         self.phase = Phase::Launching;
-        self.out.push(Command::Start(Box::new(StartPlan { nodes_conf, config, address })));
+        self.starting_record = Some(choice.record.clone());
+        self.out.push(Command::Start(Box::new(StartPlan {
+            set_aside: choice.set_aside,
+            record: choice.record,
+            nodes_conf,
+            config,
+            address,
+        })));
     }
 
     pub(super) fn start_failed(&mut self, now: Millis, failure: StartFailure) {

@@ -1,19 +1,20 @@
 //! The agent's state, and which event goes where.
 
 use super::consultation::Consultation;
+use super::copy_record::Keeper;
 use super::handover::Handover;
 use super::neighbours::Neighbours;
 use super::promotion::Promotion;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
-use super::{Command, Event, Outbox, Token, sooner};
+use super::{Command, Event, ExitCause, Outbox, Token, sooner};
 use crate::safety::start::Disk;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, Generation, Happened, Incarnation, InstanceName,
-    Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure, Unseen,
-    Waiting,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Generation, Happened, Incarnation,
+    InstanceName, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName, StartFailure,
+    Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -48,6 +49,11 @@ pub struct Agent {
     pub(super) attending: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
+    pub(super) keeper: Keeper,
+    /// The record that the start under way writes.
+    pub(super) starting_record: Option<CopyRecord>,
+    /// The replicas that our server, a primary, saw attached last in the run that ended.
+    pub(super) attached_at_death: Option<BTreeSet<InstanceName>>,
     /// The run that an earlier supervisor began.
     pub(super) adopted: Option<Incarnation>,
     /// Present on a host of its own only.
@@ -148,6 +154,9 @@ impl Agent {
             attending: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
+            keeper: Keeper::default(),
+            starting_record: None,
+            attached_at_death: None,
             adopted: running.map(|(incarnation, _)| incarnation),
             neighbours: None,
         }
@@ -161,7 +170,8 @@ impl Agent {
             Event::Inspected(result) => self.inspected(now, result),
             Event::Started { incarnation, pid } => self.started(now, incarnation, pid),
             Event::StartFailed(failure) => self.start_failed(now, failure),
-            Event::Exited { incarnation, how } => self.exited(now, incarnation, how),
+            Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
+            Event::Kept { sequence, result } => self.keeper.kept(sequence, result.is_ok()),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),
@@ -239,7 +249,7 @@ impl Agent {
 
     /// Is the server down, and nothing going on?
     pub fn at_rest(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && self.process == Process::Down
+        matches!(self.phase, Phase::Idle) && self.process == Process::Down && !self.keeper.is_writing()
     }
 
     /// Where our server listens.
@@ -248,7 +258,10 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        if self.beat_answered(now, token, &result) || self.accusation_told(now, token, &result) {
+        if self.beat_answered(now, token, &result)
+            || self.sync_told(now, token, &result)
+            || self.accusation_told(now, token, &result)
+        {
             return;
         }
         match &mut self.phase {
@@ -398,6 +411,9 @@ impl Agent {
         self.last_view = None;
         self.died_at = None;
         self.snapshot = Snapshot::default();
+        self.attached_at_death = None;
+        self.keeper
+            .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {
@@ -405,10 +421,16 @@ impl Agent {
         }
     }
 
-    fn exited(&mut self, now: Millis, incarnation: Incarnation, how: String) {
+    fn exited(&mut self, now: Millis, incarnation: Incarnation, how: String, cause: ExitCause) {
         if self.incarnation() != Some(incarnation) {
             return;
         }
+        let view = self.last_view.as_ref().filter(|view| view.owns_slots());
+        self.attached_at_death = view.and_then(|view| self.attached(view));
+        if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
+            self.keeper.load_refused();
+        }
+        self.keep_last(now, incarnation);
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
@@ -419,11 +441,11 @@ impl Agent {
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping { then, .. } => then,
             Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
-                self.died(how);
+                self.died(how, cause);
                 if then == Then::Rest { Then::Rest } else { Then::Restart }
             }
             _ => {
-                self.died(how);
+                self.died(how, cause);
                 Then::Restart
             }
         };
@@ -441,12 +463,15 @@ impl Agent {
         }
     }
 
-    pub(super) fn died(&mut self, how: String) {
+    fn died(&mut self, how: String, cause: ExitCause) {
         let role = self.last_view.as_ref().map(|view| view.replication.role());
         if role.is_none() {
             // It never answered: a failed start, told with its own reason.
             self.failures.in_a_row += 1;
-            self.tell_failure(StartFailure::Exited { detail: how });
+            self.tell_failure(match cause {
+                ExitCause::DataUnreadable => StartFailure::DataDamaged { detail: how },
+                ExitCause::Other => StartFailure::Exited { detail: how },
+            });
             return;
         }
         self.out.record(Happened::Died { instance: self.name.clone(), how, role });

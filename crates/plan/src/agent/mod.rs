@@ -8,6 +8,8 @@
 //! | `role_change.rs` | what follows a promotion or a handover |
 //! | `launch.rs` | whether and as what a server starts |
 //! | `consultation.rs` | what others hold before a start |
+//! | `copy_choice.rs` | which of its files a server is started from |
+//! | `copy_record.rs` | the durable record of our copy; whether a replica has caught up |
 //! | `watch.rs` | whether a running server is well |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
@@ -21,6 +23,8 @@
 mod accusation;
 mod answer;
 mod consultation;
+mod copy_choice;
+mod copy_record;
 pub mod handover;
 mod launch;
 mod machine;
@@ -40,8 +44,8 @@ use crate::config::Directive;
 use crate::safety::start::Disk;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, NodeId,
-    Replication, ServerView, StartFailure, Unseen,
+    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
+    Millis, NodeId, Replication, ServerView, StartFailure, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -54,7 +58,7 @@ pub enum Event {
     /// The controller's order. An older one than the last is ignored.
     Order(Box<AgentOrder>),
     /// What the data directory holds, or why it cannot be read.
-    Inspected(Result<Disk, String>),
+    Inspected(Result<Box<Disk>, String>),
     /// The server's process runs.
     Started {
         /// Which run.
@@ -70,6 +74,15 @@ pub enum Event {
         incarnation: Incarnation,
         /// How, for people.
         how: String,
+        /// Why, as far as it can be told from its log.
+        cause: ExitCause,
+    },
+    /// The record of our copy was written, or could not be.
+    Kept {
+        /// Which.
+        sequence: u64,
+        /// The error, for people.
+        result: Result<(), String>,
     },
     /// Our server's reply.
     Served {
@@ -100,11 +113,22 @@ pub enum Event {
     Tick,
 }
 
+/// Why a server's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCause {
+    /// It could not load its data: the files are damaged, or of a format that it does not read.
+    DataUnreadable,
+    /// Anything else.
+    Other,
+}
+
 /// What an agent wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Look into the data directory; `Inspected` follows.
     Inspect,
+    /// Write the record of the copy; `Kept` follows.
+    Keep(Box<CopyRecord>),
     /// Start the server; `Started` or `StartFailed` follows.
     Start(Box<StartPlan>),
     /// SIGKILL; `Exited` follows.
@@ -145,12 +169,25 @@ pub enum Command {
 /// How to start a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartPlan {
-    /// Write this nodes.conf first; `None` keeps the file as it is.
+    /// Move these files out of the way first.
+    pub set_aside: Vec<SetAside>,
+    /// Write this record then; its run is the one that begins.
+    pub record: CopyRecord,
+    /// Write this nodes.conf then; `None` keeps the file as it is.
     pub nodes_conf: Option<NodesConf>,
     /// Directives of the configuration file.
     pub config: Vec<Directive>,
     /// Where it is to listen.
     pub address: Address,
+}
+
+/// Files that a server must not load. They are moved, never deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Which.
+    pub what: CopySource,
+    /// Into this folder of the data directory.
+    pub folder: String,
 }
 
 /// What our server may be told.

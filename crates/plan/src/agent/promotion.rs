@@ -2,7 +2,7 @@
 //! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
 
 use super::{Outbox, Token};
-use crate::safety::succession::{Candidate, best_after_death, is_primary};
+use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Epoch, Incarnation, InstanceName, Link, Millis, ReplicationId,
@@ -32,7 +32,7 @@ pub struct Promotion {
     history: Option<ReplicationId>,
     /// The epoch of the lost primary's claim.
     claim: Option<Epoch>,
-    cold: bool,
+    heirs: Heirs,
     /// When the primary died.
     pub died_at: Millis,
     began: Millis,
@@ -92,12 +92,11 @@ pub enum Progress {
 }
 
 impl Promotion {
-    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim; `cold` as in
-    /// [`crate::safety::succession::may_follow_dead`].
+    /// Begins one. `history` is the replication id of the dead primary, `claim` the epoch of its claim.
     pub fn begin(
         siblings: Vec<InstanceName>,
         (history, claim): (Option<ReplicationId>, Option<Epoch>),
-        cold: bool,
+        heirs: Heirs,
         died_at: Millis,
         now: Millis,
         out: &mut Outbox,
@@ -107,7 +106,7 @@ impl Promotion {
             siblings,
             history,
             claim,
-            cold,
+            heirs,
             died_at,
             began: now,
             without_votes: None,
@@ -126,6 +125,11 @@ impl Promotion {
     /// Has the permit run out?
     pub fn lacks_permit(&self, now: Millis) -> bool {
         self.permit.is_some_and(|until| until < now)
+    }
+
+    /// Is it because the replica's copy is the best?
+    pub fn for_its_copy(&self) -> bool {
+        matches!(self.heirs, Heirs::Only(_))
     }
 
     /// Was somebody told to ask for votes?
@@ -251,7 +255,7 @@ impl Promotion {
             return Progress::Going;
         }
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
-        let best = best_after_death(known.iter().copied(), self.history, self.cold).cloned();
+        let best = best_after_death(known.iter().copied(), self.history, &self.heirs).cloned();
         let waited = now.since(self.began);
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
@@ -282,8 +286,8 @@ pub(super) fn candidate(
     result: Result<Answer, AskFailed>,
 ) -> Result<Candidate, AskFailed> {
     match result? {
-        Answer::Replication { incarnation, replication } => {
-            Ok(Candidate { instance, incarnation, replication })
+        Answer::Replication { incarnation, replication, standing } => {
+            Ok(Candidate { instance, incarnation, replication, standing })
         }
         Answer::Done | Answer::Report(_) | Answer::Beat { .. } | Answer::Testimony { .. } => {
             Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled))

@@ -16,7 +16,12 @@ impl Agent {
     /// What is wanted of our server's configuration now.
     pub(super) fn wanted_config(&self) -> Option<Vec<Directive>> {
         let order = self.order.as_ref()?;
-        let ordered = config::directives(&order.config);
+        let mut ordered = config::directives(&order.config);
+        // The engine's own election must not promote a replica that has not caught up (law 13).
+        let replica = self.server.known().is_some_and(|view| view.replication.role() == Role::Replica);
+        if replica && !self.keeper.caught_up() {
+            config::set(&mut ordered, config::NO_FAILOVER, "yes");
+        }
         let refuses = self.neighbours.as_ref().is_some_and(|neighbours| neighbours.refuses());
         Some(if refuses { config::refusing_writes(ordered) } else { ordered })
     }

@@ -2,7 +2,9 @@
 
 use super::machine::{Agent, Phase};
 use crate::safety::start::Disk;
-use valkeeper_model::{Activity, AgentReport, DiskRole, Generation, Observed, Process, Unseen};
+use valkeeper_model::{
+    Activity, AgentReport, CopySource, DiskRole, Generation, Observed, Process, Unseen, Waiting,
+};
 
 impl Agent {
     /// What we know. `None` before the first order: we do not even know where we are.
@@ -29,10 +31,21 @@ impl Agent {
             },
             process,
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
-            has_data: self.disk.as_ref().is_some_and(|disk| disk.has_data),
+            has_data: self.keeper.held().is_some_and(|held| held.source != CopySource::Nothing),
+            copy: self.copy_held().map(Box::new),
             activity: self.activity(),
-            waiting: self.waiting.clone().or_else(|| self.neighbours_waiting()),
+            waiting: self
+                .waiting
+                .clone()
+                .or_else(|| self.neighbours_waiting())
+                .or_else(|| self.aof_waiting()),
         })
+    }
+
+    /// Under `persistence: aof` a server that serves must not be called well before its append-only file holds everything.
+    fn aof_waiting(&self) -> Option<Waiting> {
+        let serves = self.server.known().is_some();
+        (serves && self.lacks_aof()).then(|| Waiting::AofIncomplete { instance: self.name.clone() })
     }
 
     fn activity(&self) -> Activity {

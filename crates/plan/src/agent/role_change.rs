@@ -3,7 +3,7 @@
 use super::machine::{Agent, Phase, Then};
 use super::{Command, handover, promotion};
 use crate::safety::succession::has_online_replica;
-use valkeeper_model::{Answer, AskFailed, Happened, Millis};
+use valkeeper_model::{Answer, AskFailed, CopyState, Happened, Millis};
 
 /// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
 /// redirects it sends: commands in flight and those of connections that are seldom used would otherwise meet a closed
@@ -18,11 +18,16 @@ impl Agent {
                 if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
                     let took_ms = now.since(promotion.died_at);
                     let (from, to) = (self.name.clone(), to);
-                    self.out.record(Happened::FailedOver { shard, from, to, took_ms });
+                    self.out.record(if promotion.for_its_copy() {
+                        let state = self.keeper.held().map_or(CopyState::Nothing, |held| held.state);
+                        Happened::BetterCopyPromoted { shard, from, to, state }
+                    } else {
+                        Happened::FailedOver { shard, from, to, took_ms }
+                    });
                 }
                 self.last_view = None;
                 self.was_succeeded(now);
-                self.start_as_replica_of(now, &view);
+                self.start_as_replica_of(now, &view, &[]);
             }
             promotion::Progress::Nobody => {
                 self.last_view = None;

@@ -75,9 +75,12 @@ impl Agent {
         }
         self.waiting = None;
         self.neighbours_seen(now, &mut view);
-        self.set_live(&view);
-        let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view);
-        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, quiet) {
+        self.keeper.loaded();
+        self.keep(now, &view);
+        self.set_live(now, &view);
+        let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view) && !self.lacks_aof();
+        if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet)
+        {
             self.out.serve(ServerCommand::Save, 2_000);
         }
         self.last_view = Some(view.clone());
@@ -89,15 +92,19 @@ impl Agent {
     }
 
     /// Sets what differs from the order and can be set while the server runs.
-    pub(super) fn set_live(&mut self, view: &ServerView) {
+    pub(super) fn set_live(&mut self, now: Millis, view: &ServerView) {
         let Some(wanted) = self.wanted_config() else { return };
         let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
-        let drifted: Vec<Directive> = wanted
+        let mut drifted: Vec<Directive> = wanted
             .into_iter()
             .filter(|(name, _)| view.config_drift.contains(name) && self.may_set(name))
-            // A returning replica runs without AOF and takes part in no election until it is in sync, see `launch`.
-            .filter(|(name, _)| !(syncing && (name == config::APPENDONLY || name == config::NO_FAILOVER)))
+            // A returning replica runs without AOF until it is in sync, see `launch`.
+            .filter(|(name, _)| !(syncing && name == config::APPENDONLY))
             .collect();
+        let stops_aof = |(name, value): &Directive| name == config::APPENDONLY && value == "no";
+        if drifted.iter().any(stops_aof) && !self.may_stop_aof(now) {
+            drifted.retain(|directive| !stops_aof(directive));
+        }
         if !drifted.is_empty() {
             self.out.serve(ServerCommand::Configure(drifted), 2_000);
         }
@@ -105,7 +112,9 @@ impl Agent {
 
     /// Is our server as it should be, as far as it can tell itself?
     pub(super) fn settled(&self) -> bool {
-        self.server.known().is_some_and(Self::settled_by)
+        let caught_up =
+            |view: &ServerView| view.replication.role() == Role::Primary || self.keeper.caught_up();
+        self.server.known().is_some_and(|view| Self::settled_by(view) && caught_up(view)) && !self.lacks_aof()
     }
 
     pub(super) fn settled_by(view: &ServerView) -> bool {

@@ -176,9 +176,7 @@ fn failover(
     let shard = shard_named(sight, shard)?;
     if accept_data_loss {
         let missing = |instance: &&InstanceSight<'_>| {
-            instance
-                .report
-                .is_some_and(|report| matches!(report.waiting, Some(Waiting::AllCopiesMissing { .. })))
+            instance.report.is_some_and(|report| report.waiting.as_ref().is_some_and(Waiting::asks_for_loss))
         };
         let asks: Vec<_> = shard
             .instances

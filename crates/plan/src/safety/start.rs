@@ -1,11 +1,14 @@
 //! Law 3: when a server may be started, and as what. A primary that was down may come back only if nobody else holds a
 //! newer copy: started empty or isolated it would erase its replicas or accept writes that are lost later.
 
+use super::copy::{self, DataFiles};
 use super::succession::Candidate;
+use std::collections::BTreeSet;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Activity, AgentReport, AskFailed, DiskRole, Epoch, InstanceName, Link, Observed, Persistence, Process,
-    Role, ServerView, StartFailure, Unseen, Waiting,
+    Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskRole, Epoch, HeldCopy,
+    InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView, StartFailure,
+    Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -15,12 +18,12 @@ pub struct Disk {
     pub owner: Owner,
     /// Its nodes.conf.
     pub nodes_conf: NodesFile,
-    /// Is there an RDB or AOF with data in it?
-    pub has_data: bool,
-    /// Is there an AOF with data in it?
-    pub has_aof: bool,
-    /// Is there an RDB file? It carries the replication offset, so that a replica started from it may continue the stream.
-    pub has_rdb: bool,
+    /// The files that an engine could load.
+    pub files: DataFiles,
+    /// The record of the copy, in the directory.
+    pub record: Option<CopyRecord>,
+    /// The sequence of the record that is kept beside the directory.
+    pub beside: Option<u64>,
 }
 
 /// Whose data directory it is (law 10).
@@ -60,18 +63,6 @@ impl Disk {
     }
 }
 
-impl Disk {
-    /// Does its data count? After the directory was emptied there is no AOF any more, and an RDB written later lacks what the
-    /// siblings' AOF has: not if one of them has a copy.
-    pub fn counts(&self, persistence: Persistence, siblings: &[(InstanceName, Sibling)]) -> bool {
-        let copy = |(_, sibling): &(InstanceName, Sibling)| {
-            matches!(sibling, Sibling::Cold(_) | Sibling::DownWithData)
-        };
-        let whole = self.owner == Owner::Ours || persistence != Persistence::Aof;
-        self.has_data && (whole || !siblings.iter().any(copy))
-    }
-}
-
 /// A sibling, judged by whether it may hold a newer copy than a server that is about to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sibling {
@@ -79,20 +70,42 @@ pub enum Sibling {
     Primary(Box<ServerView>),
     /// Was in sync in this run and runs: law 3 wants it promoted. With the epoch of the claim that it follows.
     Live(Candidate, Option<Epoch>),
+    /// Runs and followed the primary, but was never in sync since it connected last: it holds a part of the stream.
+    Stale(Candidate, Box<HeldCopy>),
     /// Its disk claims the slots with this epoch; it is not serving them now.
-    Claims(Epoch),
+    Claims(Epoch, Box<HeldCopy>),
     /// Runs with what its own disk gave it.
-    Cold(Candidate),
+    Cold(Candidate, Box<HeldCopy>),
     /// Does not run, has data on its disk.
-    DownWithData,
-    /// Holds nothing.
+    DownWithData(Box<HeldCopy>),
+    /// Holds nothing of this shard.
     Empty,
     /// Nothing is known: it may hold anything (law 1).
     Unknown,
 }
 
+impl Sibling {
+    fn copy(&self) -> Option<&HeldCopy> {
+        match self {
+            Self::Stale(_, copy) | Self::Claims(_, copy) | Self::Cold(_, copy) | Self::DownWithData(copy) => {
+                Some(copy)
+            }
+            Self::Primary(_) | Self::Live(..) | Self::Empty | Self::Unknown => None,
+        }
+    }
+}
+
+/// What is known of a shard beyond a sibling's own report.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ShardFacts<'a> {
+    /// The node ids of its members; `None` if they are not known.
+    pub members: Option<&'a BTreeSet<NodeId>>,
+    /// The replicas that the lost primary saw attached and online last; `None` if nobody knows.
+    pub attached: Option<&'a BTreeSet<InstanceName>>,
+}
+
 /// Judges a sibling by its agent's report.
-pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Sibling {
+pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts: ShardFacts<'_>) -> Sibling {
     let Ok(report) = answer else { return Sibling::Unknown };
     // Another's directory in the place of its own, or one that cannot be read, says nothing of what it holds.
     if let Some(Waiting::StartFailed {
@@ -102,9 +115,12 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Si
     {
         return Sibling::Unknown;
     }
+    let copy = || report.copy.clone().unwrap_or_else(|| Box::new(HeldCopy::unrecorded(report.has_data)));
     let at_rest = |report: &AgentReport| match &report.disk_role {
-        DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => Sibling::Claims(*config_epoch),
-        _ if report.has_data => Sibling::DownWithData,
+        DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => {
+            Sibling::Claims(*config_epoch, copy())
+        }
+        _ if copy().source != CopySource::Nothing => Sibling::DownWithData(copy()),
         _ => Sibling::Empty,
     };
     let incarnation = match &report.process {
@@ -114,15 +130,35 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Si
     match &report.server {
         Observed::Unknown(Unseen::Loading) => at_rest(report),
         Observed::Known(view) if view.owns_slots() => Sibling::Primary(Box::new(view.clone())),
+        // Moved to another shard by hand: what it holds is that shard's.
+        Observed::Known(view)
+            if facts
+                .members
+                .is_some_and(|members| view.primary().is_some_and(|of| !members.contains(&of))) =>
+        {
+            Sibling::Empty
+        }
         Observed::Known(view) => {
-            let candidate =
-                Candidate { instance: name.clone(), incarnation, replication: view.replication.clone() };
+            let candidate = Candidate {
+                instance: name.clone(),
+                incarnation,
+                replication: view.replication.clone(),
+                standing: None,
+            };
+            let in_sync = report.copy.as_ref().is_none_or(|copy| copy.caught_up)
+                && facts.attached.is_none_or(|attached| attached.contains(name));
             match view.replication.link() {
-                Some(Link::Up | Link::Lost) => {
+                Some(Link::Up | Link::Lost) if in_sync => {
                     let followed = view.primary().and_then(|primary| view.topology.get(&primary));
                     Sibling::Live(candidate, followed.map(|node| node.config_epoch))
                 }
-                Some(Link::NeverUp) if view.keys > 0 || report.has_data => Sibling::Cold(candidate),
+                Some(Link::Up | Link::Lost) => {
+                    let Replication { replid, offset, .. } = view.replication;
+                    Sibling::Stale(candidate, Box::new(copy::in_memory(replid, offset, &copy())))
+                }
+                Some(Link::NeverUp) if view.keys > 0 || copy().source != CopySource::Nothing => {
+                    Sibling::Cold(candidate, copy())
+                }
                 Some(Link::NeverUp) | None => Sibling::Empty,
                 Some(Link::Syncing) => Sibling::Unknown,
             }
@@ -142,14 +178,13 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>) -> Si
 pub enum Comeback {
     /// Start as the replica of the one that serves now.
     AsReplicaOf(Box<ServerView>),
-    /// Start as the replica of that one, whose disk says that it owns the slots: it will serve, or promote us if only we hold
-    /// data. A replica does no harm meanwhile.
+    /// Start as the replica of that one, whose disk says that it owns the slots: it will serve, or promote us if our copy is the
+    /// better one. A replica does no harm meanwhile.
     BehindClaim(InstanceName),
-    /// Stay down: promote a replica first.
-    FailOver {
-        /// Also replicas whose copy comes from their own disk: this server's data is gone.
-        cold: bool,
-    },
+    /// Stay down: promote a replica that was in sync.
+    FailOver,
+    /// Stay down: promote that one, which runs and whose copy is the best there is.
+    Promote(InstanceName),
     /// Start as primary again.
     AsPrimary,
     /// Stay down until these are known, or a copy comes up.
@@ -165,76 +200,145 @@ pub enum Hold {
     CopyOn(InstanceName),
     /// Nobody has a copy although there was data.
     NoCopy,
+    /// What is on our disk is less than what was there, and nobody has more.
+    Doubtful(CopyState),
 }
 
-/// May the last owner of a shard's slots start again, and as what?
+/// Whence the claim of a server on its shard's slots is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// From its own nodes.conf, which is whole.
+    OwnFile,
+    /// From the others: its own file is lost, and perhaps the data with it.
+    ToldByOthers,
+}
+
+/// Has the user accepted that acknowledged writes are lost?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// No.
+    Refused,
+    /// `valkeeper failover SHARD --accept-data-loss`.
+    Accepted,
+}
+
+/// The last owner of a shard's slots, about to start.
+#[derive(Debug, Clone, Copy)]
+pub struct Returning<'a> {
+    /// The epoch of its claim.
+    pub epoch: Epoch,
+    /// Whence that is known.
+    pub claim: Claim,
+    /// What its disk holds.
+    pub copy: &'a HeldCopy,
+    /// What is promised.
+    pub persistence: Persistence,
+    /// What the user has accepted.
+    pub loss: Loss,
+}
+
+/// May the last owner of a shard's slots start again, and as what? The first row that fits decides.
 ///
-/// `own_epoch` is the epoch of its own claim, `whole` whether its own data directory is (a lost nodes.conf means that the data
-/// may be lost with it), `has_data` whether it holds data, `accept_loss` whether the user lets the shard come back empty.
-pub fn comeback(
-    own_epoch: Epoch,
-    whole: bool,
-    has_data: bool,
-    persistence: Persistence,
-    accept_loss: bool,
-    siblings: &[(InstanceName, Sibling)],
-) -> Comeback {
-    let find = |wanted: fn(&Sibling) -> bool| siblings.iter().find(|(_, sibling)| wanted(sibling));
+/// | siblings | own copy | then |
+/// | --- | --- | --- |
+/// | one serves, with a claim that is not older | any | replica of that one |
+/// | one claims with a newer epoch, at rest | better than that one's, or own file lost | replica behind the claim |
+/// | one claims with a newer epoch, at rest | otherwise | wait for that one |
+/// | one follows a newer claim, another is unknown | any | wait for the unknown |
+/// | one runs and was in sync | any | promote it |
+/// | one is unknown | any | wait for it |
+/// | one holds a copy that is newer, or sound while ours is not | | promote it, or wait until it runs |
+/// | none does | held | primary |
+/// | none does | doubtful | primary if the newest that can be compared, or if the user accepts the loss; else wait |
+pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Comeback {
     let claim = |view: &ServerView| view.myself().map(|node| node.config_epoch);
+    let (own_file, held) = (me.claim == Claim::OwnFile, me.copy.state == CopyState::Held);
     let serving = siblings.iter().filter_map(|(name, sibling)| match sibling {
         Sibling::Primary(view) => Some((name, view)),
         _ => None,
     });
     // One whose claim is older than ours was replaced by us and has not heard of it: what we took since, it does not have.
     let newest = serving.max_by_key(|(_, view)| claim(view));
-    let replaced = newest.filter(|(_, view)| whole && claim(view).is_some_and(|epoch| epoch < own_epoch));
+    let replaced = newest.filter(|(_, view)| own_file && claim(view).is_some_and(|epoch| epoch < me.epoch));
     match (newest, replaced) {
         (Some((_, view)), None) => return Comeback::AsReplicaOf(view.clone()),
         // The others will tell it; then it is a replica that can be promoted.
-        (_, Some((name, _))) if !has_data => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        (_, Some((name, _))) if !held => return Comeback::Wait(Hold::CopyOn(name.clone())),
         _ => {}
     }
     // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers
     // that follow each other never serve.
-    let newer = |epoch: Epoch| epoch > own_epoch || !whole && epoch == own_epoch;
-    let newer_claim = siblings.iter().find(|(_, s)| matches!(s, Sibling::Claims(epoch) if newer(*epoch)));
-    if let Some((name, _)) = newer_claim {
-        // A server whose own file is whole waits for the newer one to serve. One that has lost it could wait for one that waits
-        // for it, because it holds the only data.
+    let newer = |epoch: Epoch| epoch > me.epoch || !own_file && epoch == me.epoch;
+    let newer_claim = siblings.iter().find_map(|(name, sibling)| match sibling {
+        Sibling::Claims(epoch, copy) if newer(*epoch) => Some((name, copy)),
+        _ => None,
+    });
+    if let Some((name, theirs)) = newer_claim {
+        // A server whose own file is whole waits for the newer one to serve. One that has lost it, or that has the better copy, could
+        // wait for one that waits for it.
+        let better = held && (theirs.state != CopyState::Held || copy::is_newer(me.copy, theirs));
         let name = name.clone();
-        return if whole { Comeback::Wait(Hold::CopyOn(name)) } else { Comeback::BehindClaim(name) };
+        return if own_file && !better {
+            Comeback::Wait(Hold::CopyOn(name))
+        } else {
+            Comeback::BehindClaim(name)
+        };
     }
     let unknown: Vec<_> =
         siblings.iter().filter(|(_, s)| *s == Sibling::Unknown).map(|(name, _)| name.clone()).collect();
     // A replica that follows a newer claim than ours: we have been succeeded, and who did may serve, although nothing is known of it.
-    let succeeded =
-        |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(own_epoch));
-    if whole && !unknown.is_empty() && siblings.iter().any(|(_, sibling)| succeeded(sibling)) {
+    let succeeded = |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(me.epoch));
+    if own_file && !unknown.is_empty() && siblings.iter().any(|(_, sibling)| succeeded(sibling)) {
         return Comeback::Wait(Hold::Unknown(unknown));
     }
-    if find(|s| matches!(s, Sibling::Live(..))).is_some() {
-        return Comeback::FailOver { cold: false };
+    if siblings.iter().any(|(_, sibling)| matches!(sibling, Sibling::Live(..))) {
+        return Comeback::FailOver;
     }
     if !unknown.is_empty() {
         return Comeback::Wait(Hold::Unknown(unknown));
     }
-    if has_data {
+    match better_copy(me, siblings) {
+        Some((name, Sibling::Cold(..) | Sibling::Stale(..))) => return Comeback::Promote(name.clone()),
+        Some((name, _)) => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        None => {}
+    }
+    // What nothing was promised of, or what was never written to, is no loss; a directory that was wiped is another matter.
+    let nothing_lost =
+        me.copy.state == CopyState::Nothing && (own_file || me.persistence == Persistence::None);
+    if held || nothing_lost || me.loss == Loss::Accepted || is_newest_of_known(me, siblings) {
         return Comeback::AsPrimary;
     }
-    if find(|s| matches!(s, Sibling::Cold(_))).is_some() {
-        return Comeback::FailOver { cold: true };
-    }
-    // Without persistence what lies on a disk is what some synchronisation left there: nobody waits for it.
-    if persistence != Persistence::None
-        && let Some((name, _)) = find(|s| matches!(s, Sibling::DownWithData))
-    {
-        return Comeback::Wait(Hold::CopyOn(name.clone()));
-    }
-    // Nobody holds anything. That is what a cluster without persistence promises, and what one looks like that was never
-    // written to; a directory that was wiped is another matter.
-    if whole || persistence == Persistence::None || accept_loss {
-        Comeback::AsPrimary
-    } else {
-        Comeback::Wait(Hold::NoCopy)
-    }
+    Comeback::Wait(match me.copy.state {
+        CopyState::Nothing => Hold::NoCopy,
+        doubtful => Hold::Doubtful(doubtful),
+    })
+}
+
+/// The sibling whose copy should serve in the place of ours.
+fn better_copy<'a>(
+    me: &Returning<'_>,
+    siblings: &'a [(InstanceName, Sibling)],
+) -> Option<&'a (InstanceName, Sibling)> {
+    let held = me.copy.state == CopyState::Held;
+    let rivals = siblings.iter().filter_map(|(name, sibling)| {
+        let theirs = sibling.copy()?;
+        let in_memory = matches!(sibling, Sibling::Stale(..));
+        let better = if me.persistence == Persistence::None {
+            // What lies on a disk is what some synchronisation left there; what runs is worth something.
+            in_memory
+        } else if held {
+            copy::is_newer(theirs, me.copy)
+        } else {
+            theirs.state == CopyState::Held && !copy::is_newer(me.copy, theirs)
+        };
+        better.then_some((name, theirs))
+    });
+    let best = copy::newest(rivals)?;
+    siblings.iter().find(|(name, _)| name == best)
+}
+
+/// Is our copy, doubtful though it is, newer than every other that has a position?
+fn is_newest_of_known(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> bool {
+    let mut others = siblings.iter().filter_map(|(_, sibling)| sibling.copy()).peekable();
+    others.peek().is_some() && others.all(|theirs| copy::is_newer(me.copy, theirs))
 }

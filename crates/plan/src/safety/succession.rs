@@ -1,6 +1,9 @@
 //! Laws 2 and 3: who may succeed a primary, and who is the best.
 
-use valkeeper_model::{Incarnation, InstanceName, Link, Part, Replication, ReplicationId, Role, Unfit};
+use std::collections::BTreeSet;
+use valkeeper_model::{
+    Incarnation, InstanceName, Link, Part, ReplicaStanding, Replication, ReplicationId, Role, Unfit,
+};
 
 /// A replica as a candidate for succession.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub struct Candidate {
     pub incarnation: Incarnation,
     /// What it said.
     pub replication: Replication,
+    /// What its agent knows beyond that; `None` by older agents.
+    pub standing: Option<ReplicaStanding>,
 }
 
 impl Candidate {
@@ -19,29 +24,75 @@ impl Candidate {
     }
 }
 
+/// Which replicas may succeed a dead primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heirs {
+    /// Those that were in sync with it: by their own agents' word, and by what the primary saw last (`None` if nobody knows). Others
+    /// only if the dead primary's disk lacks what they hold.
+    InSync {
+        /// The replicas that the primary saw attached and online.
+        attached: Option<BTreeSet<InstanceName>>,
+        /// What the primary left.
+        legacy: Legacy,
+    },
+    /// That one, whose copy was found to be the best: also if its copy comes from its own disk.
+    Only(InstanceName),
+}
+
+/// What a dead primary left on its disk (law 13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Legacy {
+    /// Everything that it acknowledged. A replica that was never in sync holds less.
+    Everything,
+    /// Less than a replica that runs.
+    Less,
+    /// Nobody can look: its host is lost.
+    OutOfReach,
+}
+
 /// May this replica succeed a primary that is dead?
-///
-/// `cold` admits a replica that was never in sync in this run: its copy comes from its own disk. That is right only when the
-/// dead primary's own data is gone, since it may be much older.
-pub fn may_follow_dead(candidate: &Candidate, cold: bool) -> Result<(), Unfit> {
+pub fn may_follow_dead(candidate: &Candidate, heirs: &Heirs) -> Result<(), Unfit> {
+    match heirs {
+        Heirs::Only(name) if *name != candidate.instance => return Err(Unfit::NotInSync),
+        Heirs::Only(_) => {
+            return match candidate.link() {
+                None => Err(Unfit::NotItsReplica),
+                Some(Link::Syncing) => Err(Unfit::NotInSync),
+                Some(Link::Up | Link::Lost | Link::NeverUp) => Ok(()),
+            };
+        }
+        Heirs::InSync { .. } => {}
+    }
     match candidate.link() {
         None => Err(Unfit::NotItsReplica),
-        Some(Link::Up | Link::Lost) => Ok(()),
-        Some(Link::NeverUp) if cold => Ok(()),
         Some(Link::NeverUp | Link::Syncing) => Err(Unfit::NotInSync),
+        Some(Link::Up | Link::Lost) if was_in_sync(candidate, heirs) => Ok(()),
+        Some(Link::Up | Link::Lost) => match heirs {
+            Heirs::InSync { legacy: Legacy::Less, .. } => Ok(()),
+            Heirs::InSync { .. } | Heirs::Only(_) => Err(Unfit::NotInSync),
+        },
     }
 }
 
-/// The best successor of a dead primary: of its history if that is known, then the highest offset, then the first name (so
-/// that two who ask choose the same). Offsets of different histories do not compare.
+fn was_in_sync(candidate: &Candidate, heirs: &Heirs) -> bool {
+    let attached = match heirs {
+        Heirs::InSync { attached, .. } => attached.as_ref(),
+        Heirs::Only(_) => None,
+    };
+    candidate.standing.is_none_or(|standing| standing.caught_up)
+        && attached.is_none_or(|attached| attached.contains(&candidate.instance))
+}
+
+/// The best successor of a dead primary: one that was in sync before one that was not, of its history if that is known, then the highest
+/// offset, then the first name (so that two who ask choose the same). Offsets of different histories do not compare.
 pub fn best_after_death<'a>(
     candidates: impl Iterator<Item = &'a Candidate>,
     history: Option<ReplicationId>,
-    cold: bool,
+    heirs: &Heirs,
 ) -> Option<&'a Candidate> {
-    candidates.filter(|candidate| may_follow_dead(candidate, cold).is_ok()).max_by(|a, b| {
+    candidates.filter(|candidate| may_follow_dead(candidate, heirs).is_ok()).max_by(|a, b| {
         let rank = |c: &Candidate| {
-            (c.link() != Some(Link::NeverUp), history == Some(c.replication.replid), c.replication.offset)
+            (was_in_sync(c, heirs), history == Some(c.replication.replid), c.replication.offset)
         };
         rank(a).cmp(&rank(b)).then_with(|| b.instance.cmp(&a.instance))
     })
@@ -54,6 +105,13 @@ pub fn may_take_over(candidate: &Candidate, primary: &Replication) -> Result<(),
         None => Err(Unfit::NotItsReplica),
         Some(Link::Syncing | Link::NeverUp | Link::Lost) => Err(Unfit::NotInSync),
         Some(Link::Up) if candidate.replication.replid != primary.replid => Err(Unfit::OtherHistory),
+        Some(Link::Up) if candidate.standing.is_some_and(|standing| !standing.caught_up) => {
+            Err(Unfit::NotInSync)
+        }
+        // A crash right after the handover would lose what was acknowledged before it (law 13).
+        Some(Link::Up) if candidate.standing.is_some_and(|standing| standing.persistence_incomplete) => {
+            Err(Unfit::NotPersisted)
+        }
         Some(Link::Up) => Ok(()),
     }
 }
@@ -100,6 +158,7 @@ mod tests {
                 replid: ReplicationId::from_bytes([replid; 20]),
                 offset: Offset(offset),
             },
+            standing: None,
         }
     }
 
@@ -113,17 +172,50 @@ mod tests {
             candidate("d", Link::NeverUp, 1, 999),
             candidate("e", Link::Syncing, 1, 999),
         ];
-        assert_eq!(best_after_death(all.iter(), Some(own), false).unwrap().instance.as_str(), "b");
-        assert_eq!(best_after_death(all.iter(), Some(own), true).unwrap().instance.as_str(), "b");
-        assert_eq!(best_after_death(all[3..].iter(), Some(own), false), None);
-        assert_eq!(best_after_death(all[3..].iter(), Some(own), true).unwrap().instance.as_str(), "d");
+        let best = |all: &[Candidate], heirs: &Heirs| {
+            best_after_death(all.iter(), Some(own), heirs).map(|best| best.instance.to_string())
+        };
+        assert_eq!(best(&all, &live(Legacy::Less)).as_deref(), Some("b"));
+        assert_eq!(best(&all[3..], &live(Legacy::Less)), None);
+        let only = |name: &str| Heirs::Only(name.parse().unwrap());
+        assert_eq!(best(&all, &only("d")).as_deref(), Some("d"));
+        assert_eq!(best(&all, &only("e")), None);
+    }
+
+    fn live(legacy: Legacy) -> Heirs {
+        Heirs::InSync { attached: None, legacy }
+    }
+
+    /// Law 13: its primary's disk has more than a replica that was never in sync.
+    #[test]
+    fn a_replica_that_was_never_in_sync_follows_only_a_primary_that_left_less() {
+        let standing = ReplicaStanding {
+            follows: None,
+            caught_up: false,
+            persistence_incomplete: false,
+            sequence: None,
+        };
+        let never = Candidate { standing: Some(standing), ..candidate("a", Link::Lost, 1, 90) };
+        assert_eq!(may_follow_dead(&never, &live(Legacy::Everything)), Err(Unfit::NotInSync));
+        assert_eq!(may_follow_dead(&never, &live(Legacy::OutOfReach)), Err(Unfit::NotInSync));
+        assert_eq!(may_follow_dead(&never, &live(Legacy::Less)), Ok(()));
+        // It was, by its own word, but the primary did not see it any more.
+        let gone = candidate("a", Link::Lost, 1, 90);
+        let unseen = Heirs::InSync { attached: Some(BTreeSet::new()), legacy: Legacy::Everything };
+        assert_eq!(may_follow_dead(&gone, &unseen), Err(Unfit::NotInSync));
+        assert_eq!(may_follow_dead(&gone, &live(Legacy::Everything)), Ok(()));
+        // One that was in sync goes first, however far the other has come.
+        let all = [never, candidate("b", Link::Lost, 1, 10)];
+        let best = best_after_death(all.iter(), None, &live(Legacy::Less));
+        assert_eq!(best.unwrap().instance.as_str(), "b");
     }
 
     #[test]
     fn equal_offsets_are_settled_by_name() {
         let all = [candidate("b", Link::Lost, 1, 10), candidate("a", Link::Lost, 1, 10)];
-        assert_eq!(best_after_death(all.iter(), None, false).unwrap().instance.as_str(), "a");
-        assert_eq!(best_after_death(all.iter().rev(), None, false).unwrap().instance.as_str(), "a");
+        let heirs = live(Legacy::Everything);
+        assert_eq!(best_after_death(all.iter(), None, &heirs).unwrap().instance.as_str(), "a");
+        assert_eq!(best_after_death(all.iter().rev(), None, &heirs).unwrap().instance.as_str(), "a");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::asks::Asker;
 use super::{Fleet, Happening};
 use crate::sabotage::Sabotage;
 use crate::transcript;
-use valkeeper_model::{AgentOrder, Generation, Incarnation, Millis};
+use valkeeper_model::{AgentOrder, CopyRecord, Generation, Incarnation, Millis};
 use valkeeper_plan::agent::{Agent, Command, Event, Token};
 use valkeeper_plan::safety::start;
 
@@ -54,7 +54,16 @@ impl Fleet {
         {
             disk.owner = start::Owner::Ours;
         }
-        self.tell_agent(agent, life, Event::Inspected(Ok(disk)));
+        self.tell_agent(agent, life, Event::Inspected(Ok(Box::new(disk))));
+    }
+
+    pub(super) fn keep(&mut self, agent: usize, life: u64, record: CopyRecord) {
+        if self.agents[agent].life != life {
+            return;
+        }
+        let sequence = record.sequence;
+        self.servers[agent].keep(record);
+        self.tell_agent(agent, life, Event::Kept { sequence, result: Ok(()) });
     }
 
     /// Something happens to an agent, if it still lives that life.
@@ -172,6 +181,10 @@ impl Fleet {
         let soon = self.random.within(0..=1);
         match command {
             Command::Inspect => self.clock.after(soon, Happening::Inspect { agent, life }),
+            Command::Keep(record) => {
+                let within = self.random.within(1..=20);
+                self.clock.after(within, Happening::Keep { agent, life, record });
+            }
             Command::Start(plan) => {
                 self.law_of_orders(agent, &plan.config);
                 self.clock.after(soon + 1, Happening::Start { agent, life, plan });

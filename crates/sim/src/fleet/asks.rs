@@ -147,6 +147,7 @@ impl Fleet {
                         server: Observed::Unknown(Unseen::NotRunning),
                         disk_role: valkeeper_model::DiskRole::Lost,
                         has_data: false,
+                        copy: None,
                         activity: Activity::Resting,
                         ..report
                     };

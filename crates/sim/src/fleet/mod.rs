@@ -32,7 +32,7 @@ use asks::{AskInFlight, ServeInFlight};
 use controllers::{ControllerHost, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, InstanceName, ShardId, SlotSet};
+use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, CopyRecord, InstanceName, ShardId, SlotSet};
 use valkeeper_plan::agent::{self, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::controller;
 
@@ -88,6 +88,11 @@ pub(crate) enum Happening {
     Inspect {
         agent: usize,
         life: u64,
+    },
+    Keep {
+        agent: usize,
+        life: u64,
+        record: Box<CopyRecord>,
     },
     Start {
         agent: usize,
@@ -409,6 +414,7 @@ impl Fleet {
             Happening::Saved { server, run } => self.saved(server, run),
             Happening::Thaw { server, run } => self.thaw(server, run),
             Happening::Inspect { agent, life } => self.inspect(agent, life),
+            Happening::Keep { agent, life, record } => self.keep(agent, life, *record),
             Happening::Start { agent, life, plan } => self.start(agent, life, &plan),
             Happening::Kill { agent, run } => self.kill_command(agent, run),
             Happening::Terminate { agent, run } => self.terminate(agent, run),

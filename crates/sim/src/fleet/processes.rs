@@ -2,10 +2,10 @@
 
 use super::{Fleet, Happening, Held};
 use crate::sabotage::Sabotage;
-use crate::server::{CRON_MS, Effects, NodesFileState, Process};
+use crate::server::{CRON_MS, Connection, Effects, NodesFileState, Process};
 use std::collections::BTreeMap;
 use valkeeper_model::{ReplicationId, StartFailure, Unseen};
-use valkeeper_plan::agent::{Event, Reply, ServerCommand, ServerError, StartPlan};
+use valkeeper_plan::agent::{Event, ExitCause, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::config::APPENDONLY;
 
 impl Fleet {
@@ -29,6 +29,11 @@ impl Fleet {
         let now = self.now();
         let random_replid = ReplicationId::from_bytes(self.random.id());
         let server = &mut self.servers[agent];
+        for aside in &plan.set_aside {
+            server.set_aside(aside.what);
+        }
+        let run = valkeeper_model::Incarnation(server.run + 1);
+        server.keep(valkeeper_model::CopyRecord { run, ..plan.record.clone() });
         if let Some(conf) = &plan.nodes_conf {
             server.disk.conf = NodesFileState::Written(conf.clone());
         }
@@ -77,9 +82,23 @@ impl Fleet {
         self.clock.after(delay, Happening::Cron { server, run });
     }
 
+    /// The first rewrite of an AOF begins. It takes as long as the data is large.
+    pub(super) fn begin_appending(&mut self, server: usize) {
+        if !self.servers[server].wants_aof() {
+            return;
+        }
+        let delay = match self.random.index(20) {
+            0 => self.random.within(1_000..=8_000),
+            _ => self.random.within(20..=150),
+        };
+        let run = self.servers[server].run;
+        self.clock.after(delay, Happening::Appending { server, run });
+    }
+
     pub(super) fn now_appending(&mut self, server: usize, run: u64) {
         let server = &mut self.servers[server];
-        if server.run == run && server.awake() && server.wants_aof() {
+        let copying = server.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
+        if server.run == run && server.awake() && server.wants_aof() && !copying {
             server.appending = true;
             server.disk.aof = Some(server.data.tip);
         }
@@ -118,6 +137,7 @@ impl Fleet {
             let event = Event::Exited {
                 incarnation: valkeeper_model::Incarnation(run),
                 how: "not killed: sabotage".to_owned(),
+                cause: ExitCause::Other,
             };
             let life = self.agents[agent].life;
             return self.tell_agent(agent, life, event);
@@ -168,7 +188,9 @@ impl Fleet {
         let shard = self.servers[server].shard();
         self.law_of_deaths(server, shard);
         let life = self.agents[server].life;
-        let event = Event::Exited { incarnation: valkeeper_model::Incarnation(run), how: how.to_owned() };
+        let cause = ExitCause::Other;
+        let event =
+            Event::Exited { incarnation: valkeeper_model::Incarnation(run), how: how.to_owned(), cause };
         if self.sabotage != Some(Sabotage::MissDeaths) {
             self.tell_agent(server, life, event);
         }
@@ -299,12 +321,16 @@ impl Fleet {
                 Ok(())
             }
             ServerCommand::Configure(directives) => {
+                let mut begins = false;
                 for (directive, value) in directives {
-                    if directive == APPENDONLY && value == "yes" && !target.appending {
-                        let (run, delay) = (target.run, self.random.within(20..=150));
-                        self.clock.after(delay, Happening::Appending { server, run });
+                    if directive == APPENDONLY {
+                        begins = value == "yes" && target.config.get(APPENDONLY) != Some(&value);
+                        target.appending &= value == "yes";
                     }
                     target.config.insert(directive, value);
+                }
+                if begins {
+                    self.begin_appending(server);
                 }
                 Ok(())
             }

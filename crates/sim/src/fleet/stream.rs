@@ -22,8 +22,14 @@ impl Fleet {
             return;
         };
         let connection = self.id();
-        self.servers[server].upstream =
-            Some(Upstream { to, run: 0, connection, state: Connection::Waiting, pipe: VecDeque::new() });
+        self.servers[server].upstream = Some(Upstream {
+            to,
+            run: 0,
+            connection,
+            state: Connection::Waiting,
+            fork: None,
+            pipe: VecDeque::new(),
+        });
         let delay = self.random.within(1..=30);
         self.clock.after(delay, Happening::Connect { server, connection });
     }
@@ -74,10 +80,13 @@ impl Fleet {
             let names = (self.name(server).clone(), self.name(to).clone());
             self.note(|| format!("{} begins a full synchronisation with {}", names.0, names.1));
             self.servers[server].data.resumable = false;
+            // The engine stops appending when it takes the copy; the AOF in force stays as it is until it has been rewritten.
+            self.servers[server].appending = false;
         }
         if let Some(upstream) = &mut self.servers[server].upstream {
             upstream.run = run;
             upstream.state = state;
+            upstream.fork = (state == Connection::Copying).then_some((theirs.tip, theirs.offset));
         }
         self.clock.after(delay, Happening::Synced { server, connection });
     }
@@ -109,20 +118,31 @@ impl Fleet {
         }
         let theirs = primary.data.clone();
         let before = self.servers[server].data.tip;
+        let catching_up = self.now() + self.random.within(1..=200);
         let replica = &mut self.servers[server];
         replica.ever_up = true;
+        replica.behind = None;
+        let (latest, until) = (theirs.tip, theirs.offset);
+        let fork = replica.upstream.as_ref().and_then(|upstream| upstream.fork);
         replica.data = Data { second: None, resumable: true, ..theirs };
+        if let Some((tip, offset)) = fork {
+            (replica.data.tip, replica.data.offset) = (tip, offset);
+        }
         let after = replica.data.tip;
         if let Some(upstream) = &mut replica.upstream {
             upstream.state = Connection::Up;
             upstream.pipe.clear();
+            // What was written since the fork waits in the primary's memory.
+            if replica.data.offset < until {
+                replica.behind = Some(until);
+                upstream.pipe.push_back((catching_up, latest, until));
+                self.clock.at(catching_up, Happening::Stream { server, connection });
+            }
         }
         if state == Connection::Copying {
-            // What came over the wire was written to dump.rdb first, and becomes the base of the AOF.
-            replica.write_rdb();
-            if replica.appending {
-                replica.disk.aof = Some(after);
-            }
+            // What came over the wire was written to dump.rdb first; the AOF is made anew from it.
+            self.servers[server].write_rdb();
+            self.begin_appending(server);
         } else {
             debug_assert!(self.history.holds(after, before), "a partial resynchronisation rewrote history");
             if self.servers[server].appending {
@@ -189,6 +209,9 @@ impl Fleet {
         if !moved {
             return;
         }
+        if replica.behind.is_some_and(|until| until <= replica.data.offset) {
+            replica.behind = None;
+        }
         if replica.appending {
             replica.disk.aof = Some(replica.data.tip);
         }
@@ -204,12 +227,15 @@ impl Fleet {
         for replica in self.shard_members(shard).collect::<Vec<_>>() {
             let torn = self.random.in_thousand(200);
             let keep = self.random.index(4);
+            let behind = self.servers[replica].behind.is_some();
             let Some(upstream) = &mut self.servers[replica].upstream else { continue };
             if upstream.to != primary || upstream.state == Connection::Waiting || replica == primary {
                 continue;
             }
-            // Not everything that was acknowledged had left the process.
-            if torn {
+            // Not everything that was acknowledged had left the process: of a full synchronisation hardly anything.
+            if behind {
+                upstream.pipe.clear();
+            } else if torn {
                 upstream.pipe.truncate(keep);
             }
             let last = upstream.pipe.back().map_or(now, |(at, ..)| *at);

@@ -28,12 +28,14 @@ impl Fleet {
                 }
             }
             Rise::Planned => self.hands_over_rightly(server, before),
-            Rise::Force | Rise::Takeover => self.excuse_all_but(shard, &[server]),
-            // Who was neither in sync nor the primary in this run has an old copy: what the dead primary's disk holds stays owed.
-            Rise::Natural if self.servers[server].ever_up || self.laws.reigned[server] == run => {
+            Rise::Force | Rise::Takeover if self.servers[server].had_caught_up() => {
                 self.excuse_all_but(shard, &[server]);
             }
-            Rise::Natural => {
+            // Who was neither in sync nor the primary in this run has an old copy: what the dead primary's disk holds stays owed.
+            Rise::Natural if self.servers[server].had_caught_up() || self.laws.reigned[server] == run => {
+                self.excuse_all_but(shard, &[server]);
+            }
+            Rise::Natural | Rise::Force | Rise::Takeover => {
                 let mut kept = vec![self.servers[server].data.tip];
                 if let Some(before) = before
                     && matches!(self.servers[before.primary].process, Process::Down | Process::Loading)

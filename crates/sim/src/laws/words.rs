@@ -178,7 +178,7 @@ impl Fleet {
         for waiting in waiting {
             match waiting {
                 Waiting::Fenced { instance } => return self.request(Request::Unfence { instance }),
-                Waiting::AllCopiesMissing { shard } => {
+                Waiting::AllCopiesMissing { shard } | Waiting::CopyDoubtful { shard, .. } => {
                     return self.request(Request::Failover { shard, force: false, accept_data_loss: true });
                 }
                 Waiting::RestartNeeded { instance, .. } => {

@@ -4,8 +4,9 @@ use super::{Data, Peer, Process, Server};
 use crate::history::{EMPTY, Tip};
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
-use valkeeper_model::{Epoch, ReplicationId, Role, SlotSet};
+use valkeeper_model::{CopyRecord, CopySource, Epoch, Offset, Position, ReplicationId, Role, SlotSet};
 use valkeeper_plan::config::APPENDONLY;
+use valkeeper_plan::safety::copy::{AofFiles, DataFiles, RdbFile};
 use valkeeper_plan::safety::start;
 
 /// An RDB file.
@@ -42,8 +43,10 @@ pub struct Disk {
     pub conf: NodesFileState,
     /// dump.rdb.
     pub rdb: Option<Snapshot>,
-    /// The AOF.
+    /// The AOF that is in force. It grows only while the server appends to it.
     pub aof: Option<Tip>,
+    /// The record of the copy.
+    pub record: Option<CopyRecord>,
 }
 
 impl Disk {
@@ -67,9 +70,28 @@ impl Server {
             NodesFileState::Written(conf) => start::NodesFile::Intact(conf.clone()),
             NodesFileState::Current => start::NodesFile::Intact(self.rendered()),
         };
-        let has_data = self.disk.tips().any(|tip| tip != EMPTY);
-        let has_aof = self.disk.aof.is_some_and(|tip| tip != EMPTY);
-        start::Disk { owner, nodes_conf, has_data, has_aof, has_rdb: self.disk.rdb.is_some() }
+        let rdb = self.disk.rdb.as_ref().map(|snapshot| {
+            let position = Position { history: snapshot.replid, offset: Offset(snapshot.offset) };
+            RdbFile { position: Some(position), slot: None }
+        });
+        let aof = if self.disk.aof.is_some() { AofFiles::Whole } else { AofFiles::Absent };
+        let (record, beside) = (self.disk.record.clone(), self.beside);
+        start::Disk { owner, nodes_conf, files: DataFiles { aof, rdb }, record, beside }
+    }
+
+    /// Moves a file out of the way.
+    pub fn set_aside(&mut self, what: CopySource) {
+        match what {
+            CopySource::Aof => self.disk.aof = None,
+            CopySource::Rdb => self.disk.rdb = None,
+            CopySource::Nothing => {}
+        }
+    }
+
+    /// Writes the record of the copy, in the directory and beside it.
+    pub fn keep(&mut self, record: CopyRecord) {
+        self.beside = Some(record.sequence);
+        self.disk.record = Some(record);
     }
 
     /// Keeps what it knows.
@@ -129,6 +151,7 @@ impl Server {
         self.minority_at = None;
         self.upstream = None;
         self.ever_up = false;
+        self.behind = None;
         self.paused_until = 0;
         self.manual = None;
         self.election = None;

@@ -113,6 +113,8 @@ pub struct Upstream {
     pub connection: u64,
     /// How far it is.
     pub state: Connection,
+    /// The primary's data when the full synchronisation was begun: this is what the replica gets.
+    pub fork: Option<(Tip, u64)>,
     /// What is under way: arrival time, position, offset.
     pub pipe: std::collections::VecDeque<(u64, Tip, u64)>,
 }
@@ -188,6 +190,10 @@ pub struct Server {
     pub data: Data,
     /// The connection to its primary.
     pub upstream: Option<Upstream>,
+    /// The offset up to which a replica that has synchronised must still carry out what its primary kept for it meanwhile.
+    pub behind: Option<u64>,
+    /// The sequence of the record beside the data directory.
+    pub beside: Option<u64>,
     /// Was that connection up once in this run?
     pub ever_up: bool,
     /// Writes are held until then (`CLIENT PAUSE`).
@@ -254,6 +260,8 @@ impl Server {
             minority_at: None,
             data: Data::empty(replid),
             upstream: None,
+            behind: None,
+            beside: None,
             ever_up: false,
             paused_until: 0,
             manual: None,
@@ -318,10 +326,15 @@ impl Server {
         self.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Up)
     }
 
-    /// A copy that was whole in this run: in the stream now or before, and no full sync has been begun since.
+    /// A copy that was whole in this run: in the stream now or before, caught up with it, and no full sync has been begun since.
     pub fn live_copy(&self) -> bool {
         let copying = self.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
-        self.awake() && !self.is_primary() && self.ever_up && !copying
+        self.awake() && !self.is_primary() && self.had_caught_up() && !copying
+    }
+
+    /// Had it carried out all of its primary's stream at some moment of this run, and not begun anew since?
+    pub fn had_caught_up(&self) -> bool {
+        self.ever_up && self.behind.is_none()
     }
 
     /// Votes needed, by its own belief.

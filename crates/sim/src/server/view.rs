@@ -5,7 +5,7 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use valkeeper_model::{
-    AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
+    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
 };
 use valkeeper_plan::config::Directive;
 
@@ -83,6 +83,12 @@ impl Server {
             config_drift: self.drift(wanted),
             config_refused: Vec::new(),
             persistence_failing: false,
+            aof: Some(match (self.wants_aof(), self.appending) {
+                (false, _) => AofStatus::Off,
+                (true, false) => AofStatus::Rewriting,
+                (true, true) => AofStatus::Settled,
+            }),
+            expiring_keys: 0,
         }
     }
 

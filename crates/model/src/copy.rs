@@ -1,0 +1,208 @@
+//! A copy of a shard's data on an instance's disk: how complete and how new it is (law 13).
+
+use crate::{Epoch, Incarnation, InstanceName, Offset, ReplicationId, Role};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A place in the stream of a shard's writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// The replication id (`master_replid`) under which the offset counts.
+    pub history: ReplicationId,
+    /// `master_repl_offset`, bytes.
+    pub offset: Offset,
+}
+
+/// The record that an agent keeps in its server's data directory, and whose sequence it keeps beside the directory too.
+///
+/// The record is true at every instant of a crash: what makes a copy worse is written before the server is told, what makes a copy
+/// better is written after the server has shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyRecord {
+    /// [`CopyRecord::FORMAT`] by this program. A reader passes over fields that it does not know.
+    pub format: u32,
+    /// Counts up with each write. A directory whose sequence is lower than the one beside it, or than one that a sibling has seen, was
+    /// put back from an older copy.
+    pub sequence: u64,
+    /// The server's run that the record speaks of.
+    pub run: Incarnation,
+    /// The role that the server had.
+    pub role: Role,
+    /// The configuration epoch of the shard's primary.
+    #[serde(default)]
+    pub epoch: Epoch,
+    /// The histories that the server's data went through, oldest first, each with the highest offset known in it.
+    #[serde(default)]
+    pub histories: Vec<Position>,
+    /// The append-only file.
+    #[serde(default)]
+    pub aof: AofRecord,
+    /// Of a replica: has it caught up with its primary since it connected last?
+    #[serde(default)]
+    pub caught_up: bool,
+    /// Of a primary: the replicas that were attached and online; `None` if they could not be told apart.
+    #[serde(default)]
+    pub attached: Option<BTreeSet<InstanceName>>,
+    /// Keys in memory.
+    #[serde(default)]
+    pub keys: u64,
+    /// The highest sequence seen of each sibling's record.
+    #[serde(default)]
+    pub seen: BTreeMap<InstanceName, u64>,
+}
+
+/// What is known of an append-only file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AofRecord {
+    /// Does every write that the server takes go into the files that the manifest names?
+    ///
+    /// After `appendonly yes` at run time that is so only once the first rewrite has ended (Redis 7.0 to Valkey 9.1): until then the
+    /// old files stay in force.
+    pub complete: bool,
+    /// The files are left from before `persistence: none`, under which nothing comes back.
+    #[serde(default)]
+    pub void: bool,
+    /// The increment that was written to, with its length when the record was written; it was synced before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<AofTail>,
+    /// The files hold everything up to here at least. `None` if there never was a complete file.
+    #[serde(default)]
+    pub position: Option<Position>,
+}
+
+/// The end of an append-only file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AofTail {
+    /// The file's name.
+    pub file: String,
+    /// Its length, bytes.
+    pub bytes: u64,
+}
+
+impl CopyRecord {
+    /// The format that this program writes.
+    pub const FORMAT: u32 = 1;
+    /// Histories that are kept.
+    pub const HISTORIES: usize = 32;
+
+    /// The first record of a directory.
+    pub fn first() -> Self {
+        Self {
+            format: Self::FORMAT,
+            sequence: 0,
+            run: Incarnation(0),
+            role: Role::Replica,
+            epoch: Epoch(0),
+            histories: Vec::new(),
+            aof: AofRecord::default(),
+            caught_up: false,
+            attached: None,
+            keys: 0,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Where the data is in the stream, as far as recorded.
+    pub fn position(&self) -> Option<Position> {
+        self.histories.last().copied()
+    }
+}
+
+/// What an instance holds of its shard's data, as its agent tells others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldCopy {
+    /// Whether the server may be started from it unasked.
+    pub state: CopyState,
+    /// The file that the server is started from.
+    pub source: CopySource,
+    /// The copy holds everything up to here at least; `None` if nothing is known.
+    pub position: Option<Position>,
+    /// The position is a lower bound: the file goes on, and nobody recorded how far. So with a complete append-only file; a snapshot
+    /// ends where its header says.
+    pub goes_on: bool,
+    /// Does it hold all that its server ever acknowledged in the last history? Only of a former primary with a complete append-only file.
+    pub everything: bool,
+    /// As [`CopyRecord::histories`].
+    pub histories: Vec<Position>,
+    /// As [`CopyRecord::caught_up`].
+    pub caught_up: bool,
+    /// The sequence of the record; `None` if there is no record.
+    pub sequence: Option<u64>,
+    /// As [`CopyRecord::seen`].
+    pub seen: BTreeMap<InstanceName, u64>,
+}
+
+/// Whether a copy is what its record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CopyState {
+    /// The files are those that the record speaks of.
+    Held,
+    /// There are no files, and none are expected.
+    Nothing,
+    /// Files that the record speaks of are gone, or not readable for the engine.
+    Missing,
+    /// The server refused to load the files.
+    Damaged,
+    /// The directory was put back from an older copy.
+    RolledBack,
+    /// The snapshot belongs to a history that this shard never had.
+    Foreign,
+    /// A state that a newer agent knows.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for CopyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Held => "its copy is older",
+            Self::Nothing => "it has no data",
+            Self::Missing => "files of its data are missing or damaged",
+            Self::Damaged => "the server cannot load its data",
+            Self::RolledBack => "its data directory was put back from an older copy",
+            Self::Foreign => "its snapshot belongs to another shard",
+            Self::Other => "its data is not what was recorded",
+        })
+    }
+}
+
+/// What a server is started from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CopySource {
+    /// The append-only file.
+    Aof,
+    /// The snapshot, `dump.rdb`.
+    Rdb,
+    /// No file.
+    Nothing,
+}
+
+impl HeldCopy {
+    /// Of an agent that keeps no record: only whether there is data is known.
+    pub fn unrecorded(has_data: bool) -> Self {
+        let (state, source) = if has_data {
+            (CopyState::Held, CopySource::Aof)
+        } else {
+            (CopyState::Nothing, CopySource::Nothing)
+        };
+        Self {
+            state,
+            source,
+            position: None,
+            goes_on: false,
+            everything: false,
+            histories: Vec::new(),
+            caught_up: false,
+            sequence: None,
+            seen: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The durable record of our server's copy (law 13): when it is written and what it says; and whether a replica has caught up with its
+//! primary, and holds the same.
+
+use super::machine::{Agent, Phase};
+use super::{Command, Token};
+use crate::safety::copy::{Evidence, examine, extend};
+use crate::safety::start::{Disk, Owner};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use valkeeper_model::{
+    Answer, AofStatus, Ask, AskFailed, CopyRecord, CopySource, Happened, HeldCopy, Incarnation, InstanceName,
+    Link, Member, Millis, Offset, Part, Persistence, Position, ReplicaStanding, Replication, ReplicationId,
+    Role, ServerView,
+};
+
+/// Between two records of an offset that moves. What changes in kind is recorded at once.
+const MOVED_MS: u64 = 5_000;
+/// Between two records of a server at rest, whose offset moves by the engine's pings only.
+const AT_REST_MS: u64 = 60_000;
+/// An offset that moves by less in [`MOVED_MS`] moves by pings.
+const PINGS: u64 = 256;
+/// How long a primary is given to answer how far its stream is, and between two questions.
+const ASK_MS: u64 = 250;
+/// Comparisons of a replica's keys with its primary's after a start. Under constant writes the two are never seen at one offset.
+const COMPARISONS: u32 = 20;
+
+/// What is kept about our server's copy.
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    /// The record as it is on the disk.
+    durable: Option<CopyRecord>,
+    /// The sequence of the record that is being written.
+    writing: Option<(u64, Box<CopyRecord>)>,
+    written_at: Millis,
+    /// The disk's copy as it was found before the last start.
+    held: Option<HeldCopy>,
+    /// The file that our server refused to load, and how often in a row.
+    refused: Option<(CopySource, u32)>,
+    /// The highest sequence of our record that a sibling has seen.
+    sequence_seen: u64,
+    sync: SyncCheck,
+    seen: BTreeMap<InstanceName, u64>,
+    /// The record of a server that an earlier agent started was read.
+    adopted: bool,
+    /// Our server is to drop what it has and take its primary's copy.
+    pub(super) resync: bool,
+}
+
+/// A replica's link, watched.
+#[derive(Debug, Default)]
+struct SyncCheck {
+    caught_up: bool,
+    link: Option<Link>,
+    asked: Option<(Token, Millis)>,
+    target: Option<Target>,
+    compared: u32,
+    comparing: Option<Token>,
+    primary_keys: Option<(Position, u64)>,
+}
+
+/// Where the primary's stream was after our server had connected.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    history: ReplicationId,
+    offset: Offset,
+    /// The primary shows our server as online.
+    online: bool,
+}
+
+/// Starts that must fail on a file before the file counts as damaged: one may be cut short by something else.
+const REFUSALS: u32 = 2;
+
+impl Keeper {
+    pub(super) fn found(&mut self, disk: &Disk) {
+        let known = self.durable.as_ref().map_or(0, |record| record.sequence);
+        // A record that was being written while the directory was looked at counts when it has been written.
+        if self.writing.is_none() || disk.record.as_ref().is_some_and(|record| record.sequence > known) {
+            self.durable.clone_from(&disk.record);
+        }
+    }
+
+    /// The record is on the disk, or could not be written.
+    pub(super) fn kept(&mut self, sequence: u64, written: bool) {
+        if let Some((_, record)) = self.writing.take_if(|(writing, _)| *writing == sequence)
+            && written
+            && self.durable.as_ref().is_none_or(|durable| durable.sequence < record.sequence)
+        {
+            self.durable = Some(*record);
+        }
+    }
+
+    /// Our server runs, started with that record.
+    pub(super) fn started(&mut self, record: Option<CopyRecord>) {
+        if record.is_some() {
+            self.durable = record;
+        }
+        self.writing = None;
+        self.sync = SyncCheck::default();
+        self.resync = false;
+    }
+
+    /// An adopted server goes on as what its record says.
+    fn adopt(&mut self, run: Incarnation) {
+        let known = self.durable.as_ref().filter(|record| record.run == run && record.role == Role::Replica);
+        if known.is_some_and(|record| record.caught_up) {
+            self.sync.caught_up = true;
+            self.sync.link = Some(Link::Up);
+        }
+    }
+
+    /// Is a record being written? A start would write another one.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    pub(super) fn caught_up(&self) -> bool {
+        self.sync.caught_up
+    }
+
+    pub(super) fn aof_complete(&self) -> bool {
+        self.durable.as_ref().is_some_and(|record| record.aof.complete)
+    }
+
+    pub(super) fn held(&self) -> Option<&HeldCopy> {
+        self.held.as_ref()
+    }
+
+    pub(super) fn durable(&self) -> Option<&CopyRecord> {
+        self.durable.as_ref()
+    }
+
+    pub(super) fn sequence_seen(&self) -> u64 {
+        self.sequence_seen
+    }
+
+    pub(super) fn refused(&self) -> Option<CopySource> {
+        self.refused.filter(|(_, times)| *times >= REFUSALS).map(|(source, _)| source)
+    }
+
+    /// Our server ended while it loaded that file, and named the file's content as the cause.
+    pub(super) fn load_refused(&mut self) {
+        let Some(source) = self.held.as_ref().map(|held| held.source).filter(|s| *s != CopySource::Nothing)
+        else {
+            return;
+        };
+        let times = self.refused.filter(|(last, _)| *last == source).map_or(0, |(_, times)| times);
+        self.refused = Some((source, times + 1));
+    }
+
+    pub(super) fn loaded(&mut self) {
+        self.refused = None;
+    }
+
+    pub(super) fn forget_refusals(&mut self) {
+        self.refused = None;
+    }
+}
+
+impl Agent {
+    /// Judges our disk; `seen` is the highest sequence that a sibling has seen of our record.
+    pub(super) fn examine(&mut self, disk: &Disk, seen: Option<u64>) -> HeldCopy {
+        self.keeper.sequence_seen = self.keeper.sequence_seen.max(seen.unwrap_or(0));
+        let slots = self.order.as_ref().and_then(|order| {
+            let founder = order.myself()?.founder;
+            Some(order.member_with(founder)?.1.founding_slots.clone())
+        });
+        let evidence = Evidence {
+            record: disk.record.as_ref(),
+            beside: disk.beside,
+            emptied: disk.owner == Owner::Nobody,
+            seen_by_siblings: seen,
+            refused: self.keeper.refused(),
+            slots: slots.as_ref(),
+        };
+        let held = examine(&disk.files, self.persistence(), evidence);
+        self.keeper.held = Some(held.clone());
+        held
+    }
+
+    /// What we tell others of our copy: the disk's, with what is known by now.
+    pub(super) fn copy_held(&self) -> Option<HeldCopy> {
+        let mut held = self.keeper.held.clone()?;
+        if let Some(record) = &self.keeper.durable {
+            held.histories.clone_from(&record.histories);
+            held.sequence = Some(record.sequence);
+            held.seen.clone_from(&record.seen);
+        }
+        if self.incarnation().is_some() {
+            let view = self.server.known().or(self.last_view.as_ref());
+            let replica = view.is_none_or(|view| view.replication.role() == Role::Replica);
+            held.caught_up = !replica || self.keeper.sync.caught_up;
+        }
+        Some(held)
+    }
+
+    /// `None` as long as nothing is known of our copy.
+    pub(super) fn standing(&self) -> Option<ReplicaStanding> {
+        self.keeper.held.as_ref()?;
+        let view = self.server.known().or(self.last_view.as_ref());
+        Some(ReplicaStanding {
+            follows: view.and_then(ServerView::primary),
+            caught_up: self.keeper.sync.caught_up,
+            persistence_incomplete: self.lacks_aof(),
+            sequence: self.keeper.durable.as_ref().map(|record| record.sequence),
+        })
+    }
+
+    /// Is an append-only file promised that does not hold everything yet?
+    pub(super) fn lacks_aof(&self) -> bool {
+        let shown = self.server.known().or(self.last_view.as_ref()).and_then(|view| view.aof);
+        self.persistence() == Persistence::Aof && shown.is_some() && !self.keeper.aof_complete()
+    }
+
+    /// A look at our server has come.
+    pub(super) fn keep(&mut self, now: Millis, view: &ServerView) {
+        let Some(run) = self.incarnation() else { return };
+        if self.keeper.held.is_none() {
+            // Without its record nothing is known of the copy of a server that an earlier agent started.
+            self.out.push(Command::Inspect);
+            return;
+        }
+        if self.adopted == Some(run) && !std::mem::replace(&mut self.keeper.adopted, true) {
+            self.keeper.adopt(run);
+        }
+        self.check_sync(now, view);
+        self.compare_keys(now, view);
+        if self.keeper.writing.is_some() {
+            return;
+        }
+        let next = self.next_record(run, view);
+        let durable = self.keeper.durable.as_ref();
+        let in_kind = durable.is_none_or(|last| differs_in_kind(last, &next));
+        let waited = now.since(self.keeper.written_at);
+        let moved = durable.is_some_and(|last| moved_by(last, &next) > PINGS || last.keys != next.keys);
+        let due = in_kind || waited >= MOVED_MS && moved || waited >= AT_REST_MS && durable != Some(&next);
+        if !due {
+            return;
+        }
+        if !in_kind && view.replication.role() == Role::Replica {
+            self.ask_primary(now, view);
+        }
+        self.write(now, next);
+    }
+
+    /// Our server has ended. What it had at last is recorded under a sequence of its own: a directory from before, put back while the
+    /// server is down, has another.
+    pub(super) fn keep_last(&mut self, now: Millis, run: Incarnation) {
+        if self.keeper.writing.is_none()
+            && let Some(view) = self.last_view.clone()
+        {
+            let last = self.next_record(run, &view);
+            self.write(now, last);
+        }
+    }
+
+    fn write(&mut self, now: Millis, record: CopyRecord) {
+        let record = CopyRecord { sequence: record.sequence + 1, ..record };
+        self.keeper.writing = Some((record.sequence, Box::new(record.clone())));
+        self.keeper.written_at = now;
+        self.out.push(Command::Keep(Box::new(record)));
+    }
+
+    /// May the append-only file be switched off now? Not before the record says that the file holds no longer everything.
+    pub(super) fn may_stop_aof(&mut self, now: Millis) -> bool {
+        if !self.keeper.aof_complete() {
+            return true;
+        }
+        if self.keeper.writing.is_none()
+            && let Some(mut record) = self.keeper.durable.clone()
+        {
+            record.aof.complete = false;
+            self.write(now, record);
+        }
+        false
+    }
+
+    fn next_record(&self, run: Incarnation, view: &ServerView) -> CopyRecord {
+        let mut next = self.keeper.durable.clone().unwrap_or_else(CopyRecord::first);
+        let role = view.replication.role();
+        let counts = match role {
+            Role::Primary => view.owns_slots(),
+            Role::Replica => self.keeper.sync.caught_up,
+        };
+        next.run = run;
+        next.role = role;
+        next.caught_up = role == Role::Replica && self.keeper.sync.caught_up;
+        next.attached = if role == Role::Primary { self.attached(view) } else { None };
+        next.seen.extend(self.keeper.seen.iter().map(|(name, sequence)| (name.clone(), *sequence)));
+        if counts {
+            let position = Position { history: view.replication.replid, offset: view.replication.offset };
+            extend(&mut next.histories, position);
+            next.keys = view.keys;
+            let claim = view.primary().unwrap_or(view.node_id);
+            if let Some(node) = view.topology.get(&claim) {
+                next.epoch = node.config_epoch;
+            }
+        }
+        match view.aof {
+            Some(AofStatus::Settled) if counts => next.aof.complete = true,
+            Some(AofStatus::Off) => next.aof.complete = false,
+            _ => {}
+        }
+        if next.aof.complete {
+            next.aof.void = false;
+        }
+        if self.persistence() == Persistence::None {
+            next.aof.void = true;
+        }
+        if next.aof.complete && counts {
+            next.aof.position = next.position();
+        }
+        next
+    }
+
+    /// The replicas that our server, a primary, shows as online; `None` if one of them cannot be told by its address.
+    pub(super) fn attached(&self, view: &ServerView) -> Option<BTreeSet<InstanceName>> {
+        attached(&self.order.as_ref()?.members, &view.replication)
+    }
+
+    fn check_sync(&mut self, now: Millis, view: &ServerView) {
+        let link = view.replication.link();
+        let sync = &mut self.keeper.sync;
+        let before = std::mem::replace(&mut sync.link, link);
+        match link {
+            Some(Link::Up) if before == Some(Link::Up) => {}
+            // A new connection: what the primary sent meanwhile is still to come.
+            Some(Link::Up) => {
+                sync.caught_up = false;
+                sync.target = None;
+            }
+            // Whether it had everything when the link broke is what counts for a succession.
+            Some(Link::Lost) => return,
+            Some(Link::Syncing | Link::NeverUp) | None => {
+                sync.caught_up = false;
+                sync.target = None;
+                return;
+            }
+        }
+        if sync.caught_up {
+            return;
+        }
+        sync.caught_up = sync.target.is_some_and(|target| {
+            target.online
+                && target.history == view.replication.replid
+                && target.offset <= view.replication.offset
+        });
+        if !sync.caught_up {
+            self.ask_primary(now, view);
+        }
+    }
+
+    fn ask_primary(&mut self, now: Millis, view: &ServerView) {
+        if self.keeper.sync.asked.is_some_and(|(_, at)| now.since(at) < ASK_MS) {
+            return;
+        }
+        let Some(primary) = self.member_named(view) else { return };
+        let token = self.out.tell(&primary, Ask::Replication, ASK_MS);
+        self.keeper.sync.asked = Some((token, now));
+    }
+
+    fn member_named(&self, view: &ServerView) -> Option<InstanceName> {
+        let (name, _) = self.order.as_ref()?.member_with(view.primary()?)?;
+        Some(name.clone())
+    }
+
+    /// An answer came. True if it was about our server's sync.
+    pub(super) fn sync_told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: &Result<Answer, AskFailed>,
+    ) -> bool {
+        let sync = &mut self.keeper.sync;
+        if sync.comparing.take_if(|asked| *asked == token).is_some() {
+            if let Ok(Answer::Report(report)) = result
+                && let Some(view) = report.view()
+                && view.replication.role() == Role::Primary
+            {
+                let at = Position { history: view.replication.replid, offset: view.replication.offset };
+                sync.primary_keys = Some((at, view.keys.saturating_sub(view.expiring_keys)));
+            }
+        } else if sync.asked.take_if(|(asked, _)| *asked == token).is_some() {
+            let Ok(Answer::Replication { replication, standing, .. }) = result else { return true };
+            if replication.role() != Role::Primary {
+                return true;
+            }
+            let order = self.order.as_ref();
+            let attached = order.and_then(|order| attached(&order.members, replication));
+            // Where the primary sees its replicas under other addresses than their own, the offset alone tells.
+            let online = attached.is_none_or(|attached| attached.contains(&self.name));
+            self.keeper.sync.target =
+                Some(Target { history: replication.replid, offset: replication.offset, online });
+            let view = self.server.known().or(self.last_view.as_ref());
+            if let Some(sequence) = standing.and_then(|standing| standing.sequence)
+                && let Some(primary) = view.and_then(|view| self.member_named(view))
+            {
+                self.keeper.seen.insert(primary, sequence);
+            }
+        } else {
+            return false;
+        }
+        if let Phase::Watching(watch) = &mut self.phase {
+            watch.look_within(now, 25);
+        }
+        true
+    }
+
+    /// Two members of a shard that come up from their disks may differ although their offsets are equal: the engine saves the snapshot
+    /// of a FLUSHALL under the offset before it (docs/engine-facts.md). Keys without a time to live are counted, since a replica keeps
+    /// expired ones that its primary dropped while loading.
+    fn compare_keys(&mut self, now: Millis, view: &ServerView) {
+        let sync = &mut self.keeper.sync;
+        if !sync.caught_up || sync.compared >= COMPARISONS || self.keeper.resync {
+            return;
+        }
+        let mine = Position { history: view.replication.replid, offset: view.replication.offset };
+        match sync.primary_keys.take() {
+            Some((at, keys)) if at == mine => {
+                sync.compared = COMPARISONS;
+                let own = view.keys.saturating_sub(view.expiring_keys);
+                if own != keys {
+                    self.out.record(Happened::CopiesDiffer {
+                        instance: self.name.clone(),
+                        keys: own,
+                        primary_keys: keys,
+                    });
+                    self.keeper.resync = true;
+                    self.restart(now);
+                }
+            }
+            _ if sync.comparing.is_none() => {
+                sync.compared += 1;
+                if let Some(primary) = self.member_named(view) {
+                    let token = self.out.tell(&primary, Ask::Report { fresh: true }, ASK_MS);
+                    self.keeper.sync.comparing = Some(token);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The members that a primary shows as online replicas; `None` if one of them cannot be told by its address.
+fn attached(
+    members: &BTreeMap<InstanceName, Member>,
+    replication: &Replication,
+) -> Option<BTreeSet<InstanceName>> {
+    let Part::Primary { replicas } = &replication.part else { return None };
+    let named = |address: SocketAddr| {
+        let known = |member: &Member| member.address.as_ref().is_some_and(|known| known.socket() == address);
+        members.iter().find(|(_, member)| known(member)).map(|(name, _)| name.clone())
+    };
+    replicas.iter().filter(|replica| replica.online).map(|replica| named(replica.address)).collect()
+}
+
+fn differs_in_kind(last: &CopyRecord, next: &CopyRecord) -> bool {
+    let ids = |record: &CopyRecord| record.histories.iter().map(|at| at.history).collect::<Vec<_>>();
+    last.run != next.run
+        || last.role != next.role
+        || last.epoch != next.epoch
+        || last.aof.complete != next.aof.complete
+        || last.caught_up != next.caught_up
+        || last.attached != next.attached
+        || ids(last) != ids(next)
+}
+
+fn moved_by(last: &CopyRecord, next: &CopyRecord) -> u64 {
+    let offset = |record: &CopyRecord| record.position().map_or(0, |at| at.offset.0);
+    offset(next).saturating_sub(offset(last))
+}
