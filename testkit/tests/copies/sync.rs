@@ -134,24 +134,26 @@ pub(crate) fn ten_moments(data: Data) {
         let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
         empty(&cluster, &replica);
         cluster.slow(&primary, Slow::Saving(data.delay()));
+        let slowed = cluster.keep_slow(&replica, Slow::Loading(data.delay()));
         cluster.must(&["unfence", &replica]);
-        (primary, replica)
+        (primary, replica, slowed)
     };
     let begun = Instant::now();
-    let (_, replica) = full_sync();
+    let (_, replica, slowed) = full_sync();
     cluster.until(&format!("{replica} is in sync"), || {
         let told: String = cluster.ask(&replica, &["INFO", "replication"]).ok()?;
         told.contains("master_link_status:up").then_some(())
     });
     let whole = begun.elapsed();
+    drop(slowed);
     for moment in 0..10 {
         cluster.until_whole();
         let traffic = Traffic::start(&cluster);
         let begun = Instant::now();
-        let (primary, _) = full_sync();
-        // Faults come at moments; what is waited for afterwards is a condition.
-        std::thread::sleep((whole * moment / 10).saturating_sub(begun.elapsed()));
+        let (primary, _, _slowed) = full_sync();
+        // A copy that is not whole is found out by the writes that came meanwhile. Faults come at moments; what is waited for afterwards is a condition.
         traffic.more(20);
+        std::thread::sleep((whole * moment / 10).saturating_sub(begun.elapsed()));
         let pid = cluster.kill(&primary);
         cluster.until_back(&primary, pid);
         // A replica that was in sync by then may lack the one write that was in flight.
