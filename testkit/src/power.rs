@@ -41,8 +41,21 @@ impl Cluster<'_> {
     /// Kills the supervisor and all servers at once, as a power loss ends them. What they have written is on the disk: losing
     /// the page cache too takes a machine.
     pub fn lose_power(&self) {
+        for instance in self.instance_names() {
+            self.until_written(&instance);
+        }
         let left = self.place.clear();
         self.check(left.is_empty(), &format!("still there after SIGKILL: {left:?}"));
+    }
+
+    /// Waits until an instance that answers has handed its AOF to the kernel. With `appendfsync everysec` that is so before it
+    /// acknowledges a write, but while an fsync is on, which a busy disk makes long: then up to two seconds later.
+    pub fn until_written(&self, instance: &str) {
+        self.until(&format!("{instance} has written its AOF"), || {
+            let Ok(told) = self.ask::<String>(instance, &["INFO", "persistence"]) else { return Some(()) };
+            let buffered = told.lines().find_map(|line| line.trim().strip_prefix("aof_buffer_length:"));
+            buffered.is_none_or(|bytes| bytes == "0").then_some(())
+        });
     }
 
     /// Sets a directive of one server by hand.

@@ -255,6 +255,7 @@ fn followed_by_hand(elected: bool) {
     let (other, primary, replica) = (cluster.primary("s0"), cluster.primary("s1"), cluster.replica("s1"));
     let other_id: String = cluster.told(&other, &["CLUSTER", "MYID"]);
     let pid = cluster.pid(&primary);
+    cluster.until_written(&primary);
     cluster.kill_supervisor();
     let _: String = cluster.told(&replica, &["CLUSTER", "REPLICATE", &other_id]);
     cluster.until("it follows the other shard's primary", || {

@@ -93,6 +93,7 @@ fn dies_in(cluster: &Cluster<'_>, shard: &str, stage: Stage, end: End) {
         .then_some(())
     });
     let meanwhile = cluster.write(shard, "meanwhile", 2_000);
+    cluster.until_written(&primary);
     match end {
         End::Killed => process::kill(pid),
         End::Silent => process::signal(pid, process::Signal::STOP),
