@@ -164,6 +164,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         process: Process::Running { incarnation: Incarnation(1), pid: Some(1) },
         disk_role: primary.map_or(DiskRole::Lost, |of| DiskRole::Replica { of }),
         has_data: true,
+        copy: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

@@ -1,6 +1,7 @@
 //! A server's data directory: whose it is, what it holds, and its nodes.conf, which is replaced whole or not at all.
 
-use crate::{copy_files, record_file};
+use crate::copy_files::{self, ServerIs};
+use crate::record_file;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -85,9 +86,15 @@ impl DataDir {
     }
 
     /// Writes the record of the copy.
-    pub(crate) fn keep(&self, record: &CopyRecord) -> io::Result<()> {
+    pub(crate) fn keep(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
         let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        record_file::store(home, &self.path, record)
+        record_file::store(home, &self.path, record, server)
+    }
+
+    /// Replaces the record of the copy, if the directory is the one that was recorded last.
+    pub(crate) fn update_record(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
+        let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        record_file::update(home, &self.path, record, server)
     }
 
     /// Moves files out of the engine's way.

@@ -1,6 +1,7 @@
 //! Carries out what [`Agent`] decides. One task per agent owns the state machine; everything that takes time runs in tasks of
 //! its own and comes back as an event.
 
+use crate::copy_files::ServerIs;
 use crate::data_dir::Marker;
 use crate::os::{self, ProcessId};
 use crate::program::Program;
@@ -345,8 +346,9 @@ impl Runner {
 
     fn keep(&self, record: CopyRecord) {
         let (input, data) = (self.input.clone(), self.setup.home.data());
+        let server = if self.running.is_some() { ServerIs::Running } else { ServerIs::Down };
         tokio::task::spawn_blocking(move || {
-            let result = data.keep(&record).map_err(|error| error.to_string());
+            let result = data.update_record(&record, server).map_err(|error| error.to_string());
             if let Err(error) = &result {
                 tracing::warn!(%error, "cannot write the record of a copy");
             }

@@ -1,6 +1,7 @@
 //! One server's process: started in a group of its own, so that a signal to the supervisor's terminal does not reach it;
 //! found again by a later supervisor; its end known at once.
 
+use crate::copy_files::ServerIs;
 use crate::data_dir::{DataDir, Marker, make_private_dir, replace};
 use crate::os::{self, ProcessId};
 use crate::program::Program;
@@ -138,7 +139,8 @@ impl ServerHome {
             data.set_aside(aside).map_err(unusable)?;
         }
         let incarnation = self.record().map_or(Incarnation(1), |record| record.incarnation.next());
-        data.keep(&CopyRecord { run: incarnation, ..plan.record.clone() }).map_err(unusable)?;
+        data.keep(&CopyRecord { run: incarnation, ..plan.record.clone() }, ServerIs::Down)
+            .map_err(unusable)?;
         if let Some(conf) = &plan.nodes_conf {
             let mut conf = conf.clone();
             if !program.shard_ids {

@@ -224,6 +224,7 @@ impl Serving {
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
             aof: Some(info.aof_status()),
             expiring_keys: info.expiring_keys,
+            branched_from: info.replication.branched_from(),
             replication: Replication::from(info.replication),
             topology,
         })

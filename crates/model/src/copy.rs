@@ -66,9 +66,12 @@ pub struct AofRecord {
     /// The files are left from before `persistence: none`, under which nothing comes back.
     #[serde(default)]
     pub void: bool,
-    /// The increment that was written to, with its length when the record was written; it was synced before.
+    /// The increment that is written to, and a length of it that has reached the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<AofTail>,
+    /// The same as it was when the record was written: the engine syncs the file each second, later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsynced_tail: Option<AofTail>,
     /// The files hold everything up to here at least. `None` if there never was a complete file.
     #[serde(default)]
     pub position: Option<Position>,
@@ -82,6 +85,8 @@ pub struct AofTail {
     pub file: String,
     /// Its length, bytes.
     pub bytes: u64,
+    /// When it had that length, milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 impl CopyRecord {

@@ -1,6 +1,6 @@
 //! What a server says of itself, as an agent sees it.
 
-use crate::{Address, Epoch, NodeId, Offset, ReplicationId, SlotSet};
+use crate::{Address, Epoch, NodeId, Offset, Position, ReplicationId, SlotSet};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -152,6 +152,10 @@ pub struct ServerView {
     /// The append-only file, as INFO shows it; `None` by older agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aof: Option<AofStatus>,
+    /// The history that the data went through before the present one, and where it branched off (`master_replid2`,
+    /// `second_repl_offset` − 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_from: Option<Position>,
     /// Keys that have a time to live; they count in `keys` too.
     #[serde(default)]
     pub expiring_keys: u64,
@@ -191,6 +195,7 @@ impl ServerView {
             config_refused: Vec::new(),
             persistence_failing: false,
             aof: None,
+            branched_from: None,
             expiring_keys: 0,
         }
     }

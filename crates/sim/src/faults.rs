@@ -49,6 +49,12 @@ pub enum Fault {
     Tear(Target),
     /// The server ends and finds the data directory of another cluster in its place.
     ForeignDisk(Target),
+    /// A copy of the data directory is made, as of a host's disk.
+    CopyDisk(Target),
+    /// All processes end at once, and that server's directory is put back from the copy that was made.
+    OldDisk(Target),
+    /// All processes end at once, and that server's append-only file is gone.
+    LoseAof(Target),
     /// All processes end at once.
     PowerLoss,
     /// All processes of a shard end at once.
@@ -232,6 +238,24 @@ impl Fleet {
                     let own = std::mem::replace(&mut self.servers[server].disk, foreign);
                     self.laws.stashed[server] = Some(own);
                 }
+            }
+            Fault::CopyDisk(whom) => {
+                let server = self.resolve(whom);
+                self.copied_disk = Some((server, self.servers[server].copy_of_disk()));
+            }
+            Fault::OldDisk(whom) => {
+                let server = self.resolve(whom);
+                (0..self.servers.len()).for_each(|server| self.crash(server));
+                if let Some((_, disk)) = self.copied_disk.take().filter(|(of, _)| *of == server) {
+                    self.servers[server].disk = disk;
+                    self.law_of_deaths(server, self.members.shard_of[server]);
+                }
+            }
+            Fault::LoseAof(whom) => {
+                let server = self.resolve(whom);
+                (0..self.servers.len()).for_each(|server| self.crash(server));
+                self.servers[server].disk.aof = None;
+                self.law_of_deaths(server, self.members.shard_of[server]);
             }
             Fault::PowerLoss => (0..self.servers.len()).for_each(|server| self.crash(server)),
             Fault::ShardLoss(shard) => {

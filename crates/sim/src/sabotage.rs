@@ -39,13 +39,22 @@ pub enum Sabotage {
     ForgetPromises,
     /// Every primary is said not to have been heard for long.
     ForceWithoutTestimony,
+    /// Records say that the append-only file is complete, whatever it is (law 13).
+    ClaimCompleteAof,
+    /// Replicas say that they have caught up, and primaries that they see everybody (law 13).
+    ClaimInSync,
+    /// Nobody knows the sequences of records (law 13).
+    ForgetSequences,
     /// Agents do not hear of deaths: nothing is done about them (liveness).
     MissDeaths,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
+        Self::ClaimCompleteAof,
+        Self::ClaimInSync,
+        Self::ForgetSequences,
         Self::RestartInPlace,
         Self::ChooseLowestOffset,
         Self::TakeOverWithQuorum,

@@ -159,3 +159,72 @@ fn a_lagging_replica_is_not_chosen() {
         assert_eq!(Fleet::new(lagging(seed)).run().broken, None, "seed {seed}");
     }
 }
+
+#[test]
+fn an_aof_taken_for_complete() {
+    caught_in(Sabotage::ClaimCompleteAof, &[3], two_deaths_and_a_power_loss);
+}
+
+#[test]
+fn a_replica_taken_for_in_sync() {
+    caught_in(Sabotage::ClaimInSync, &[3], dead_before_its_replica_is_in_sync);
+}
+
+#[test]
+fn a_disk_from_before_taken_for_todays() {
+    caught_in(Sabotage::ForgetSequences, &[3], old_disk);
+}
+
+/// A replica that has just come back is promoted before its AOF is complete; then everything ends.
+fn two_deaths_and_a_power_loss(seed: u64) -> Setup {
+    let mut setup = Setup::quiet(seed);
+    let planned = [
+        (5_000, Fault::Crash(Target::ReplicaOf(0))),
+        (5_150 + seed % 20 * 10, Fault::Crash(Target::PrimaryOf(0))),
+        (5_450 + seed % 7 * 30, Fault::PowerLoss),
+        (9_000, Fault::Calm),
+    ];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+/// A primary dies while its replica takes a full copy, or what was written since that copy was begun.
+fn dead_before_its_replica_is_in_sync(seed: u64) -> Setup {
+    let mut setup = Setup { backlog_gaps: 1_000, ..Setup::quiet(seed) };
+    let planned = [
+        (5_000, Fault::Crash(Target::ReplicaOf(0))),
+        (5_100 + seed % 40 * 10, Fault::Crash(Target::PrimaryOf(0))),
+        (9_000, Fault::Calm),
+    ];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+/// A host's disk is put back as it was seconds before.
+fn old_disk(seed: u64) -> Setup {
+    let mut setup = Setup::quiet(seed);
+    let planned = [
+        (4_000, Fault::CopyDisk(Target::PrimaryOf(0))),
+        (12_000, Fault::OldDisk(Target::PrimaryOf(0))),
+        (14_000, Fault::Calm),
+    ];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+/// The files that the primary's AOF consists of are gone.
+fn lost_aof(seed: u64) -> Setup {
+    let mut setup = Setup::quiet(seed);
+    let planned = [(8_000, Fault::LoseAof(Target::PrimaryOf(0))), (10_000, Fault::Calm)];
+    setup.faults = planned.map(|(at, fault)| Planned { at, fault }).to_vec();
+    setup
+}
+
+#[test]
+fn what_the_rule_which_copy_counts_is_broken_with_breaks_nothing_by_itself() {
+    for seed in 1..=60 {
+        for setup in [two_deaths_and_a_power_loss, dead_before_its_replica_is_in_sync, old_disk, lost_aof] {
+            assert_eq!(Fleet::new(setup(seed)).run().broken, None, "seed {seed}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use super::error::AskError;
 use super::info::Info;
 use crate::Endpoint;
 use std::time::Duration;
-use valkeeper_model::{AttachedReplica, Link, Offset, Part, Replication, ReplicationId};
+use valkeeper_model::{AttachedReplica, Link, Offset, Part, Position, Replication, ReplicationId};
 
 /// What a server says of its replication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,12 @@ impl ReplicationInfo {
             second_offset: signed(info, "second_repl_offset")?.map(Offset),
             offset: Offset(signed(info, offset)?.unwrap_or(0)),
         })
+    }
+
+    /// The history before this one, and the last offset that is part of both. The engine shows the first one that is not.
+    pub fn branched_from(&self) -> Option<Position> {
+        let offset = Offset(self.second_offset?.0.checked_sub(1)?);
+        Some(Position { history: self.replid2?, offset })
     }
 
     /// The link, on a replica.

@@ -199,6 +199,9 @@ fn what_only_the_servers_say_is_told_too() {
         config_drift: vec![],
         config_refused: vec![],
         persistence_failing: false,
+        aof: None,
+        expiring_keys: 0,
+        branched_from: None,
     };
     let agent = AgentReport {
         generation: Generation(1),
@@ -207,6 +210,7 @@ fn what_only_the_servers_say_is_told_too() {
         process: Process::Running { incarnation: Incarnation(1), pid: Some(7) },
         disk_role: DiskRole::Lost,
         has_data: true,
+        copy: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

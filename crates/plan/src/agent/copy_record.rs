@@ -3,7 +3,7 @@
 
 use super::machine::{Agent, Phase};
 use super::{Command, Token};
-use crate::safety::copy::{Evidence, examine, extend};
+use crate::safety::copy::{Evidence, branch, examine, extend};
 use crate::safety::start::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -288,6 +288,9 @@ impl Agent {
         next.seen.extend(self.keeper.seen.iter().map(|(name, sequence)| (name.clone(), *sequence)));
         if counts {
             let position = Position { history: view.replication.replid, offset: view.replication.offset };
+            if let Some(before) = view.branched_from {
+                branch(&mut next.histories, before);
+            }
             extend(&mut next.histories, position);
             next.keys = view.keys;
             let claim = view.primary().unwrap_or(view.node_id);

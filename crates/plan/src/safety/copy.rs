@@ -212,6 +212,14 @@ pub fn extend(histories: &mut Vec<Position>, at: Position) {
     histories.drain(..surplus);
 }
 
+/// The histories of data that left that one there: what was recorded beyond that point is not part of it.
+pub fn branch(histories: &mut Vec<Position>, at: Position) {
+    match histories.iter_mut().find(|known| known.history == at.history) {
+        Some(known) => known.offset = at.offset,
+        None => histories.push(at),
+    }
+}
+
 /// The best of copies that may serve: the newest, and of equals the first by name, so that all who ask choose the same.
 pub fn newest<'a>(
     copies: impl Iterator<Item = (&'a InstanceName, &'a HeldCopy)>,

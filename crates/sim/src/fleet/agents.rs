@@ -54,6 +54,15 @@ impl Fleet {
         {
             disk.owner = start::Owner::Ours;
         }
+        match (self.sabotage, &mut disk.record) {
+            (Some(Sabotage::ClaimCompleteAof), Some(record)) => record.aof.complete = true,
+            (Some(Sabotage::ClaimInSync), Some(record)) => record.attached = None,
+            (Some(Sabotage::ForgetSequences), Some(record)) => {
+                record.seen.clear();
+                disk.beside = None;
+            }
+            _ => {}
+        }
         self.tell_agent(agent, life, Event::Inspected(Ok(Box::new(disk))));
     }
 
@@ -62,8 +71,14 @@ impl Fleet {
             return;
         }
         let sequence = record.sequence;
-        self.servers[agent].keep(record);
-        self.tell_agent(agent, life, Event::Kept { sequence, result: Ok(()) });
+        let server = &mut self.servers[agent];
+        // As in `agent::record_file`: a directory that is another than the one recorded last gets no record of this one.
+        let same = server.disk.record.as_ref().map(|record| record.sequence) >= server.beside;
+        if same {
+            server.keep(record);
+        }
+        let result = if same { Ok(()) } else { Err("another directory".to_owned()) };
+        self.tell_agent(agent, life, Event::Kept { sequence, result });
     }
 
     /// Something happens to an agent, if it still lives that life.

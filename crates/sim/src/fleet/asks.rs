@@ -6,7 +6,7 @@ use crate::network::Way;
 use crate::sabotage::Sabotage;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Unseen,
+    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Role, Unseen,
 };
 use valkeeper_plan::agent::{Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::controller;
@@ -123,8 +123,22 @@ impl Fleet {
     fn spoil(&mut self, to: usize, ask: &Ask, result: &mut Result<Answer, AskFailed>) {
         match (self.sabotage, ask) {
             (Some(Sabotage::ChooseLowestOffset), Ask::Replication) => {
-                if let Ok(Answer::Replication { replication, .. }) = result {
+                if let Ok(Answer::Replication { replication, .. }) = result
+                    && replication.role() == Role::Replica
+                {
                     replication.offset.0 = u64::MAX / 2 - replication.offset.0;
+                }
+            }
+            (Some(Sabotage::ClaimInSync), Ask::Replication) => {
+                if let Ok(Answer::Replication { standing: Some(standing), .. }) = result {
+                    standing.caught_up = true;
+                }
+            }
+            (Some(Sabotage::ClaimInSync), Ask::Report { .. }) => {
+                if let Ok(Answer::Report(report)) = result
+                    && let Some(copy) = &mut report.copy
+                {
+                    copy.caught_up = true;
                 }
             }
             (Some(Sabotage::ForgetPromises), Ask::Beat { .. }) => {

@@ -23,7 +23,7 @@ use crate::laws::{Broken, Laws};
 use crate::network::{Network, Way};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
-use crate::server::{Effects, Members, Message, Server};
+use crate::server::{Disk, Effects, Members, Message, Server};
 use crate::setup::Setup;
 use crate::transcript::Transcript;
 use crate::writers::{Writer, Wrote};
@@ -219,6 +219,8 @@ pub struct Fleet {
     pub(crate) laws: Laws,
     pub(crate) transcript: Transcript,
     pub(crate) sabotage: Option<Sabotage>,
+    /// Whose data directory was copied, and what it held.
+    pub(crate) copied_disk: Option<(usize, Disk)>,
     pub(crate) next_id: u64,
     /// Faults are over since then.
     pub(crate) calm_since: Option<u64>,
@@ -283,6 +285,7 @@ impl Fleet {
             laws: Laws::new(shards, count),
             transcript: Transcript::new(setup.transcript),
             sabotage: setup.sabotage,
+            copied_disk: None,
             next_id: 0,
             calm_since: None,
             finished: false,

@@ -50,9 +50,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The positions it holds.
+    /// The positions it holds and that count: an AOF is promised from the moment on that its record calls it complete.
     pub fn tips(&self) -> impl Iterator<Item = Tip> {
-        self.rdb.as_ref().map(|snapshot| snapshot.tip).into_iter().chain(self.aof)
+        let complete = self.record.as_ref().is_none_or(|record| record.aof.complete);
+        self.rdb.as_ref().map(|snapshot| snapshot.tip).into_iter().chain(self.aof.filter(|_| complete))
     }
 }
 
@@ -92,6 +93,15 @@ impl Server {
     pub fn keep(&mut self, record: CopyRecord) {
         self.beside = Some(record.sequence);
         self.disk.record = Some(record);
+    }
+
+    /// What somebody gets who copies the data directory now.
+    pub fn copy_of_disk(&self) -> Disk {
+        let conf = match &self.disk.conf {
+            NodesFileState::Current => NodesFileState::Written(self.rendered()),
+            other => other.clone(),
+        };
+        Disk { conf, ..self.disk.clone() }
     }
 
     /// Keeps what it knows.

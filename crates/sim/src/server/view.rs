@@ -5,7 +5,8 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use valkeeper_model::{
-    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Replication, ServerView, SlotSet, TopologyNode,
+    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Position, Replication, ServerView, SlotSet,
+    TopologyNode,
 };
 use valkeeper_plan::config::Directive;
 
@@ -89,6 +90,10 @@ impl Server {
                 (true, true) => AofStatus::Settled,
             }),
             expiring_keys: 0,
+            branched_from: self
+                .data
+                .second
+                .map(|(history, offset)| Position { history, offset: Offset(offset) }),
         }
     }
 
