@@ -4,7 +4,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 VALKEEPER = $(RELEASE)/valkeeper
 STATE = --state-dir .demo
 
-.PHONY: bench-kubernetes demo demo-kubernetes test test-all bench fmt
+.PHONY: bench-kubernetes demo demo-kubernetes test test-all test-long bench fmt
 
 # One build for both: they share most crates, and a fresh clone should not build those twice.
 demo:
@@ -28,6 +28,9 @@ test:
 
 test-all:
 	cargo xtask test --all
+
+test-long:
+	cargo xtask test --long
 
 bench:
 	cargo xtask servers

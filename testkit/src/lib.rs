@@ -12,10 +12,13 @@
 //! | [`oracle`] | is the cluster whole, by its servers' own words? |
 //! | [`process`] | processes: which there are, and signals to them |
 //! | [`traffic`] | writers, and the reading back of what they wrote |
+//! | [`batch`] | keys that were written at once, and which of them are there |
+//! | [`power`] | power losses, and servers whose snapshots and loads take long |
 //! | [`waiting`] | conditions instead of times, and what is told when one does not come true |
 //! | [`kube`] | clusters on a real Kubernetes, and its faults |
 //! | [`mounts`] | full and read-only file systems |
 
+pub mod batch;
 pub mod cluster;
 pub mod kube;
 pub mod manifest;
@@ -23,11 +26,13 @@ pub mod mounts;
 pub mod oracle;
 pub mod place;
 pub mod ports;
+pub mod power;
 pub mod process;
 pub mod program;
 pub mod traffic;
 pub mod waiting;
 
+pub use batch::Batch;
 pub use cluster::{Cluster, Instance, Said, Status};
 pub use manifest::Manifest;
 pub use place::Place;

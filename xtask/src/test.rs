@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Also what takes long: ignored tests, and `VALKEEPER_LONG=1` for those that scale themselves
     #[arg(long)]
     all: bool,
+    /// Only what moves gigabytes or is repeated for minutes, which no other run has
+    #[arg(long, conflicts_with_all = ["all", "kubernetes"])]
+    long: bool,
     /// Only the scenarios on a real Kubernetes
     #[arg(long, conflicts_with = "all")]
     kubernetes: bool,
@@ -53,15 +56,25 @@ const CHECKS: &[Check] = &[
     ("servers", |_| servers::run(&servers::Args::default())),
 ];
 
+/// The module of the tests that only `--long` runs.
+const LONGEST: &str = "longest::";
+
 /// Needed by long scenarios only.
 const LONG_CHECKS: &[Check] = &[("clients", |_| clients::run(&clients::Args::default()))];
+
+/// What the longest tests need; everything else is judged by the other runs.
+const LONGEST_CHECKS: &[Check] = &[("servers", |_| servers::run(&servers::Args::default()))];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = command::checkout()?;
     let begun = Instant::now();
     let mut failures: Vec<String> = Vec::new();
     let long = if args.all { LONG_CHECKS } else { &[] };
-    let checks = if args.kubernetes { &[] } else { CHECKS };
+    let checks = match args {
+        Args { kubernetes: true, .. } => &[],
+        Args { long: true, .. } => LONGEST_CHECKS,
+        _ => CHECKS,
+    };
     let builds = args.all.then(|| std::thread::spawn(kubernetes::provide));
     for (name, check) in checks.iter().chain(long) {
         let started = Instant::now();
@@ -79,7 +92,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 
     let mut tally = Tally::default();
-    if !args.kubernetes {
+    if args.long {
+        println!("--- longest tests");
+        tally.add(longest_tests(&root)?);
+    } else if !args.kubernetes {
         println!("--- tests");
         tally.add(tests(&root, args.all)?);
     }
@@ -107,7 +123,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     println!("--- all done in {:.0} s", begun.elapsed().as_secs_f64());
     if tally.ignored > 0 {
-        println!("{} left out{}", tally.ignored, if args.all { "" } else { ": `make test-all` runs them" });
+        println!(
+            "{} left out{}",
+            tally.ignored,
+            if args.all { "" } else { ": `make test-all` and `make test-long` run them" }
+        );
     }
     for failure in &failures {
         println!("FAILED {failure}");
@@ -133,8 +153,16 @@ fn tests(root: &Path, all: bool) -> Result<Tally> {
     // A golden that differs is a failure here, never a new file.
     command.env("INSTA_UPDATE", "no");
     if all {
-        command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored"]);
+        command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored", "--skip", LONGEST]);
     }
+    tallied(command)
+}
+
+/// Runs those that only `--long` runs, one after the other: each fills memory and disk.
+fn longest_tests(root: &Path) -> Result<Tally> {
+    let mut command = Command::new("cargo");
+    command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    command.args(["--test", "copies", "--", "--ignored", LONGEST, "--test-threads=1"]);
     tallied(command)
 }
 
