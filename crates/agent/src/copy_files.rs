@@ -1,11 +1,11 @@
 //! The files of a data directory that an engine would load, judged by the engine's own rules; and moving them out of its way.
 
-use crate::rdb_header;
+use crate::{aof_head, rdb_header};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use valkeeper_model::{AofTail, CopySource};
+use valkeeper_model::{AofTail, CopySource, Slot};
 use valkeeper_plan::agent::SetAside;
 use valkeeper_plan::safety::copy::{AofFiles, DataFiles, RdbFile};
 
@@ -29,7 +29,20 @@ pub(crate) fn inspect(data: &Path, tail: Option<&AofTail>) -> io::Result<DataFil
     {
         aof = AofFiles::Broken(format!("{} has {} of its {} bytes", tail.file, now.len(), tail.bytes));
     }
-    Ok(DataFiles { aof, rdb: rdb(&data.join(RDB))? })
+    let aof_slot = if aof == AofFiles::Whole { first_slot(data) } else { None };
+    Ok(DataFiles { aof, aof_slot, rdb: rdb(&data.join(RDB))? })
+}
+
+/// The slot of the first key of the base or, if that has none, of the first increment that has one. What cannot be read tells nothing: whether
+/// it can be loaded is the engine's to say.
+fn first_slot(data: &Path) -> Option<Slot> {
+    let dir = data.join(AOF_DIR);
+    let names = files_named(&fs::read_to_string(dir.join(MANIFEST)).ok()?).ok()?;
+    names.iter().find_map(|name| {
+        let mut head = Vec::new();
+        File::open(dir.join(name)).ok()?.take(HEADER).read_to_end(&mut head).ok()?;
+        rdb_header::parse(&head).slot.or_else(|| aof_head::first_slot(&head))
+    })
 }
 
 /// The increment that the server writes to, with its length.

@@ -2,6 +2,7 @@
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
 
 mod adoption;
+mod aof_head;
 mod configured;
 mod copy_files;
 mod data_dir;

@@ -157,7 +157,7 @@ pub enum CopyState {
     Damaged,
     /// The directory was put back from an older copy.
     RolledBack,
-    /// The snapshot belongs to a history that this shard never had.
+    /// The files hold another shard's keys.
     Foreign,
     /// A state that a newer agent knows.
     #[serde(other)]
@@ -172,7 +172,7 @@ impl fmt::Display for CopyState {
             Self::Missing => "files of its data are missing or damaged",
             Self::Damaged => "the server cannot load its data",
             Self::RolledBack => "its data directory was put back from an older copy",
-            Self::Foreign => "its snapshot belongs to another shard",
+            Self::Foreign => "its data belongs to another shard",
             Self::Other => "its data is not what was recorded",
         })
     }

@@ -26,7 +26,11 @@ fn record(histories: &[Position], complete: bool, aof: Option<Position>) -> Copy
 }
 
 fn files(aof: AofFiles, rdb: Option<Position>) -> DataFiles {
-    DataFiles { aof, rdb: rdb.map(|position| RdbFile { position: Some(position), slot: None }) }
+    DataFiles {
+        aof,
+        aof_slot: None,
+        rdb: rdb.map(|position| RdbFile { position: Some(position), slot: None }),
+    }
 }
 
 fn judged(files: &DataFiles, persistence: Persistence, record: &CopyRecord) -> HeldCopy {
@@ -107,7 +111,7 @@ fn another_shards_snapshot_is_foreign() {
     let slots = SlotSet::part(0, 3);
     let state = |key: &[u8]| {
         let rdb = RdbFile { position: Some(at(1, 5)), slot: Some(Slot::of_key(key)) };
-        let files = DataFiles { aof: AofFiles::Absent, rdb: Some(rdb) };
+        let files = DataFiles { rdb: Some(rdb), ..DataFiles::default() };
         let evidence = Evidence { slots: Some(&slots), ..Evidence::default() };
         examine(&files, Persistence::Rdb, evidence).state
     };

@@ -115,7 +115,7 @@ fn set_aside(
     }
     match (held.state, beside) {
         (CopyState::Damaged, _) => add(held.source, AsideCause::Damaged),
-        (CopyState::Foreign, _) => add(CopySource::Rdb, AsideCause::Foreign),
+        (CopyState::Foreign, _) => add(held.source, AsideCause::Foreign),
         (_, Beside::Primary(theirs)) if persistence != Persistence::None && would_be_lost(held, theirs) => {
             add(held.source, AsideCause::Diverged);
         }

@@ -225,6 +225,8 @@ impl Promotion {
             Stage::Force { to, token: sent } if *sent == token => match result {
                 Ok(_) => self.stage = Stage::Confirm { to: to.clone(), since: now, poll: Poll::At(now) },
                 Err(error) => {
+                    // The votes that were not given were another's to get, or another run's: no takeover hangs on them any more.
+                    self.without_votes = None;
                     if let AskFailed::Refused(why) = error {
                         let refused = self.refusals.entry(to.instance.clone()).or_default();
                         refused.in_a_row += 1;
@@ -239,7 +241,10 @@ impl Promotion {
                         let name = to.instance.clone();
                         self.arrive(name, out);
                     }
-                    Ok(seen) if seen.incarnation != to.incarnation => self.stage = Stage::Rest { until: now },
+                    Ok(seen) if seen.incarnation != to.incarnation => {
+                        self.without_votes = None;
+                        self.stage = Stage::Rest { until: now };
+                    }
                     _ if now.since(*since) >= VOTE_MS => {
                         self.without_votes = Some((to.instance.clone(), to.incarnation));
                         self.stage = Stage::Rest { until: now.plus(AGAIN_MS) };

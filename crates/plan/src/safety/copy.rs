@@ -13,6 +13,8 @@ use valkeeper_model::{
 pub struct DataFiles {
     /// The append-only file.
     pub aof: AofFiles,
+    /// The slot of the first key in the append-only file; `None` if it has none, or it could not be read.
+    pub aof_slot: Option<Slot>,
     /// `dump.rdb`, if there is one.
     pub rdb: Option<RdbFile>,
 }
@@ -158,14 +160,16 @@ fn state(
     }
     match source {
         CopySource::Nothing => CopyState::Nothing,
-        CopySource::Rdb if is_foreign(files, evidence.slots) => CopyState::Foreign,
+        CopySource::Aof if is_foreign(files.aof_slot, evidence.slots) => CopyState::Foreign,
+        CopySource::Rdb if is_foreign(files.rdb.as_ref().and_then(|rdb| rdb.slot), evidence.slots) => {
+            CopyState::Foreign
+        }
         CopySource::Aof | CopySource::Rdb => CopyState::Held,
     }
 }
 
-/// Does the snapshot hold another shard's keys? The engine would delete them while it loads, and come up empty.
-fn is_foreign(files: &DataFiles, slots: Option<&SlotSet>) -> bool {
-    let first = files.rdb.as_ref().and_then(|rdb| rdb.slot);
+/// Does the file with this first key hold another shard's keys? The engine would delete them while it loads, and come up empty.
+fn is_foreign(first: Option<Slot>, slots: Option<&SlotSet>) -> bool {
     matches!((first, slots), (Some(slot), Some(slots)) if !slots.is_empty() && !slots.contains(slot))
 }
 

@@ -50,10 +50,13 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The positions it holds and that count: an AOF is promised from the moment on that its record calls it complete.
+    /// The positions it holds and that count: an AOF is promised from the moment on that its record calls it complete, and nothing of a
+    /// directory that was emptied.
     pub fn tips(&self) -> impl Iterator<Item = Tip> {
-        let complete = self.record.as_ref().is_none_or(|record| record.aof.complete);
-        self.rdb.as_ref().map(|snapshot| snapshot.tip).into_iter().chain(self.aof.filter(|_| complete))
+        let (ours, complete) =
+            (self.owner.is_some(), self.record.as_ref().is_none_or(|record| record.aof.complete));
+        let snapshot = self.rdb.as_ref().filter(|_| ours).map(|snapshot| snapshot.tip);
+        snapshot.into_iter().chain(self.aof.filter(|_| ours && complete))
     }
 }
 
@@ -77,7 +80,7 @@ impl Server {
         });
         let aof = if self.disk.aof.is_some() { AofFiles::Whole } else { AofFiles::Absent };
         let (record, beside) = (self.disk.record.clone(), self.beside);
-        start::Disk { owner, nodes_conf, files: DataFiles { aof, rdb }, record, beside }
+        start::Disk { owner, nodes_conf, files: DataFiles { aof, aof_slot: None, rdb }, record, beside }
     }
 
     /// Moves a file out of the way.
