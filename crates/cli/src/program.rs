@@ -10,10 +10,11 @@ use valkeeper_model::{ServerConfig, Trial};
 const FETCHED: &str = ".servers";
 const NAMES: [&str; 2] = ["valkey-server", "redis-server"];
 
-/// The program named, or the first that is found, probed.
+/// The program named, or the first that is found, probed. Commands without `--server` heed its variable too.
 pub(crate) fn find(state: &StateDir, named: Option<&Path>) -> anyhow::Result<Program> {
+    let named = named.map(Path::to_owned).or_else(|| std::env::var_os("VALKEEPER_SERVER").map(PathBuf::from));
     let path = match named {
-        Some(path) => path.to_owned(),
+        Some(path) => path,
         None => fetched().or_else(in_path).ok_or_else(|| {
             Failure::new(
                 Kind::Failed,

@@ -150,8 +150,11 @@ fn copies_compare_by_history_and_then_by_offset() {
 #[test]
 fn what_branched_off_is_lost_and_what_was_followed_is_not() {
     let ours = held(at(1, 50), true, false, &[]);
-    assert!(!would_be_lost(&ours, &[at(1, 60), at(2, 9)]));
-    assert!(would_be_lost(&ours, &[at(1, 40), at(2, 9)]));
+    let ours = HeldCopy { position: Some(at(1, 5_000)), ..ours };
+    assert!(!would_be_lost(&ours, &[at(1, 6_000), at(2, 9)]));
+    // Pings.
+    assert!(!would_be_lost(&ours, &[at(1, 4_972), at(2, 9)]));
+    assert!(would_be_lost(&ours, &[at(1, 4_000), at(2, 9)]));
     assert!(would_be_lost(&ours, &[at(3, 900)]));
     assert!(!would_be_lost(&ours, &[]));
 }

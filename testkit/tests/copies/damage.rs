@@ -174,12 +174,28 @@ fn fill(cluster: &Cluster<'_>) -> (Vec<Batch>, Vec<Batch>) {
     (kept, gone)
 }
 
+/// A file that was cut is noticed once its length was recorded, which is done when it has certainly reached the disk.
+fn until_its_length_is_recorded(cluster: &Cluster<'_>, instance: &str) {
+    cluster.until(&format!("the length of {instance}'s AOF is recorded"), || {
+        let text = fs::read(cluster.data_dir(instance).join("valkeeper-copy.json")).ok()?;
+        let record: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        let recorded = record["aof"]["tail"]["bytes"].as_u64()?;
+        let length = fs::metadata(aof_file(cluster, instance, ".incr.")).ok()?.len();
+        (recorded >= length).then_some(())
+    });
+}
+
 /// Damages one file in each shard.
 fn damaged(mode: &'static str, whose: Whose, when: When, damages: &[Damage]) {
     let place = Place::new();
     let cluster = Cluster::started(&place, Manifest::new("damage").roles_stay().persistence(mode));
     cluster.until_whole();
     let (kept, gone) = fill(&cluster);
+    if damages.contains(&Damage::IncrCut) && when != When::Down {
+        for instance in cluster.instance_names() {
+            until_its_length_is_recorded(&cluster, &instance);
+        }
+    }
     let members = |shard: &str| match whose {
         Whose::Primary => vec![cluster.primary(shard)],
         Whose::Replica => vec![cluster.replica(shard)],
@@ -295,14 +311,15 @@ fn a_shard_whose_every_aof_is_damaged_waits() {
 macro_rules! matrix {
     ($($name:ident: $mode:literal $whose:ident $when:ident $damages:expr;)*) => {
         $(#[test]
-        #[ignore = "long: the matrix of damages"]
+        #[ignore = "longest: the matrix of damages"]
         fn $name() {
             damaged($mode, $whose, $when, &$damages);
         })*
     };
 }
 
-mod matrix {
+/// Every damage of every file: repeated for minutes, so that only `make test-long` runs it.
+mod longest {
     use super::*;
 
     const FIRST: [Damage; 3] = [ManifestMissing, ManifestEmpty, ManifestGarbage];
@@ -335,7 +352,7 @@ mod matrix {
 
     /// One shard a time: a majority must be left to vote.
     #[test]
-    #[ignore = "long: the matrix of damages"]
+    #[ignore = "longest: the matrix of damages"]
     fn a_killed_primarys_aof() {
         for damage in FIRST.into_iter().chain(SECOND).chain(THIRD) {
             damaged("aof", Primary, Killed, &[damage]);

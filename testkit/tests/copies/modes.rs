@@ -255,35 +255,40 @@ macro_rules! pairs {
     ($($name:ident: $first:ident $second:ident;)*) => { $(mod $name {
         use super::*;
         #[test]
-        #[ignore = "long: the matrix of modes"]
+        #[ignore = "longest: the matrix of modes"]
         fn live_then_down() {
             life(None, $first, &[(Live, $second)], Down);
         }
         #[test]
-        #[ignore = "long: the matrix of modes"]
+        #[ignore = "longest: the matrix of modes"]
         fn live_then_power_loss() {
             life(None, $first, &[(Live, $second)], PowerLoss);
         }
         #[test]
-        #[ignore = "long: the matrix of modes"]
+        #[ignore = "longest: the matrix of modes"]
         fn while_down() {
             life(None, $first, &[(WhileDown, $second)], Down);
         }
         #[test]
-        #[ignore = "long: the matrix of modes"]
+        #[ignore = "longest: the matrix of modes"]
         fn after_a_power_loss() {
             life(None, $first, &[(WhileDown, $second)], PowerLoss);
         }
     })* };
 }
 
-pairs! {
-    aof_rdb: Aof Rdb;
-    aof_off: Aof Off;
-    rdb_aof: Rdb Aof;
-    rdb_off: Rdb Off;
-    off_aof: Off Aof;
-    off_rdb: Off Rdb;
+/// Every pair, in every way: repeated for minutes, so that only `make test-long` runs it.
+mod longest {
+    use super::*;
+
+    pairs! {
+        aof_rdb: Aof Rdb;
+        aof_off: Aof Off;
+        rdb_aof: Rdb Aof;
+        rdb_off: Rdb Off;
+        off_aof: Off Aof;
+        off_rdb: Off Rdb;
+    }
 }
 
 engine::both! {

@@ -238,7 +238,7 @@ fn data_is_deleted_only_when_told_to() {
     refused(&cluster, &["delete", "--purge"], 3, "runs");
     cluster.kill_supervisor();
     refused(&cluster, &["delete", "--purge"], 3, "runs");
-    refused(&cluster, &["down"], 1, "servers run");
+    refused(&cluster, &["down"], 1, "run, but no supervisor");
     cluster.up();
     cluster.must(&["down"]);
     cluster.must(&["down"]);

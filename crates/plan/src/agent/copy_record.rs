@@ -40,6 +40,8 @@ pub(super) struct Keeper {
     sequence_seen: u64,
     sync: SyncCheck,
     seen: BTreeMap<InstanceName, u64>,
+    /// Another record is due although nothing moves any more.
+    settles: bool,
     /// The record of a server that an earlier agent started was read.
     adopted: bool,
     /// Our server is to drop what it has and take its primary's copy.
@@ -186,6 +188,10 @@ impl Agent {
             held.sequence = Some(record.sequence);
             held.seen.clone_from(&record.seen);
         }
+        // A promotion that was seen and is not recorded yet: where its history branched off is known all the same.
+        if let (Some(run), Some(view)) = (self.incarnation(), self.server.known()) {
+            held.histories = self.next_record(run, view).histories;
+        }
         if self.incarnation().is_some() {
             let view = self.server.known().or(self.last_view.as_ref());
             let replica = view.is_none_or(|view| view.replication.role() == Role::Replica);
@@ -233,6 +239,9 @@ impl Agent {
         let in_kind = durable.is_none_or(|last| differs_in_kind(last, &next));
         let waited = now.since(self.keeper.written_at);
         let moved = durable.is_some_and(|last| moved_by(last, &next) > PINGS || last.keys != next.keys);
+        // One more after the last that moved: by then what the first one saw of the append-only file has reached the disk.
+        let durable_moved = moved;
+        let moved = moved || self.keeper.settles;
         let due = in_kind || waited >= MOVED_MS && moved || waited >= AT_REST_MS && durable != Some(&next);
         if !due {
             return;
@@ -240,6 +249,7 @@ impl Agent {
         if !in_kind && view.replication.role() == Role::Replica {
             self.ask_primary(now, view);
         }
+        self.keeper.settles = in_kind || durable_moved;
         self.write(now, next);
     }
 

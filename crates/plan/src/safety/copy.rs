@@ -198,6 +198,9 @@ pub fn is_newer(theirs: &HeldCopy, ours: &HeldCopy) -> bool {
     by_theirs.or_else(|| compare_positions(a, b, &ours.histories)) == Some(Ordering::Greater)
 }
 
+/// A primary that hands over sends its replicas a ping or two beyond what its successor branches off at.
+const PINGS: u64 = 256;
+
 /// Would our copy be lost by following somebody whose data went through these histories? That is so if our copy went on in a history
 /// beyond where theirs branched off, or belongs to none of theirs.
 pub fn would_be_lost(ours: &HeldCopy, theirs: &[Position]) -> bool {
@@ -206,7 +209,7 @@ pub fn would_be_lost(ours: &HeldCopy, theirs: &[Position]) -> bool {
         return ours.state == CopyState::Foreign;
     };
     let branched = theirs.iter().find(|known| known.history == position.history);
-    branched.is_none_or(|branched| position.offset > branched.offset)
+    branched.is_none_or(|branched| position.offset.0 > branched.offset.0.saturating_add(PINGS))
 }
 
 /// The histories with a position appended: a known history keeps its place and its highest offset.
