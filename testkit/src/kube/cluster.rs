@@ -258,8 +258,12 @@ impl<'a> KubeCluster<'a> {
         if !server {
             return agent;
         }
-        let children =
-            std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children")).expect("readable");
+        // A child belongs to the thread that started it.
+        let threads = std::fs::read_dir(format!("/proc/{agent}/task")).expect("readable").flatten();
+        let children: Vec<String> = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+            .collect();
+        let children = children.join(" ");
         let child = children.split_whitespace().find(|pid| {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|comm| comm.starts_with("valkey-server"))
