@@ -53,13 +53,7 @@ fn folders_of_before(mode: &'static str, server: Option<PathBuf>) {
     let saved: Vec<_> = (0..3).map(|n| place.path().join(format!("saved{n}"))).collect();
     folders.iter().zip(&saved).for_each(|(folder, saved)| copy(folder, saved));
     cluster.up();
-    for batch in &gone {
-        cluster.remove(batch);
-    }
-    kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "after", 1_000)));
-    for shard in SHARDS {
-        cluster.until_replicated(shard);
-    }
+    go_on(&cluster, &gone, &mut kept);
     cluster.must(&["down"]);
     folders.iter().zip(&saved).for_each(|(folder, saved)| put_back(saved, folder));
     cluster.up();
@@ -95,13 +89,7 @@ fn the_newest_of_two_replicas_serves() {
     let saved = ["first", "second"].map(|name| place.path().join(name));
     old.iter().zip(&saved).for_each(|(folder, saved)| copy(folder, saved));
     cluster.up();
-    for batch in &gone {
-        cluster.remove(batch);
-    }
-    kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "after", 1_000)));
-    for shard in SHARDS {
-        cluster.until_replicated(shard);
-    }
+    go_on(&cluster, &gone, &mut kept);
     cluster.lose_power();
     old.iter().zip(&saved).for_each(|(folder, saved)| put_back(saved, folder));
     for shard in &shards[..2] {
@@ -313,5 +301,16 @@ engine::both! {
     }
     the_aof_is_gone_or_foreign(server) {
         aof_gone_or_foreign(Some(server));
+    }
+}
+
+/// What happens after a folder was copied: some of what it has is deleted, and more is written.
+fn go_on(cluster: &Cluster<'_>, gone: &[Batch], kept: &mut Vec<Batch>) {
+    for batch in gone {
+        cluster.remove(batch);
+    }
+    kept.extend(SHARDS.iter().map(|shard| cluster.write(shard, "after", 1_000)));
+    for shard in SHARDS {
+        cluster.until_replicated(shard);
     }
 }

@@ -240,16 +240,16 @@ impl Agent {
         let waited = now.since(self.keeper.written_at);
         let moved = durable.is_some_and(|last| moved_by(last, &next) > PINGS || last.keys != next.keys);
         // One more after the last that moved: by then what the first one saw of the append-only file has reached the disk.
-        let durable_moved = moved;
-        let moved = moved || self.keeper.settles;
-        let due = in_kind || waited >= MOVED_MS && moved || waited >= AT_REST_MS && durable != Some(&next);
+        let unsettled = moved || self.keeper.settles;
+        let due =
+            in_kind || waited >= MOVED_MS && unsettled || waited >= AT_REST_MS && durable != Some(&next);
         if !due {
             return;
         }
         if !in_kind && view.replication.role() == Role::Replica {
             self.ask_primary(now, view);
         }
-        self.keeper.settles = in_kind || durable_moved;
+        self.keeper.settles = in_kind || moved;
         self.write(now, next);
     }
 
