@@ -159,6 +159,8 @@ pub enum CopyState {
     RolledBack,
     /// The files hold another shard's keys.
     Foreign,
+    /// The agent has not read the directory yet: it may hold anything.
+    Unread,
     /// A state that a newer agent knows.
     #[serde(other)]
     Other,
@@ -173,6 +175,7 @@ impl fmt::Display for CopyState {
             Self::Damaged => "the server cannot load its data",
             Self::RolledBack => "its data directory was put back from an older copy",
             Self::Foreign => "its data belongs to another shard",
+            Self::Unread => "its data directory is not read yet",
             Self::Other => "its data is not what was recorded",
         })
     }
@@ -193,11 +196,19 @@ pub enum CopySource {
 impl HeldCopy {
     /// Of an agent that keeps no record: only whether there is data is known.
     pub fn unrecorded(has_data: bool) -> Self {
-        let (state, source) = if has_data {
-            (CopyState::Held, CopySource::Aof)
+        if has_data {
+            Self::without_record(CopyState::Held, CopySource::Aof)
         } else {
-            (CopyState::Nothing, CopySource::Nothing)
-        };
+            Self::without_record(CopyState::Nothing, CopySource::Nothing)
+        }
+    }
+
+    /// Of an agent that has not read its server's data directory yet.
+    pub fn unread() -> Self {
+        Self::without_record(CopyState::Unread, CopySource::Nothing)
+    }
+
+    fn without_record(state: CopyState, source: CopySource) -> Self {
         Self {
             state,
             source,

@@ -135,6 +135,15 @@ pub enum Happened {
         /// How long writes were held back, milliseconds.
         paused_ms: u64,
     },
+    /// A replica was told to serve its shard in the place of another shard's member, which had been moved here by hand.
+    BroughtHome {
+        /// Of which shard.
+        shard: ShardName,
+        /// Whom was moved here.
+        from: InstanceName,
+        /// The shard's own.
+        to: InstanceName,
+    },
     /// A switchover was given up; the old primary goes on.
     SwitchoverAbandoned {
         /// Of which shard.
@@ -271,6 +280,7 @@ impl Happened {
             | Self::PasswordReplaced { instance } => vec![instance],
             Self::FailedOver { from, to, .. }
             | Self::SwitchedOver { from, to, .. }
+            | Self::BroughtHome { from, to, .. }
             | Self::BetterCopyPromoted { from, to, .. } => vec![from, to],
             Self::TakenOver { to, .. } => vec![to],
             Self::BecameUnhealthy { waiting } => waiting.instance().into_iter().collect(),
@@ -285,6 +295,7 @@ impl Happened {
             | Self::BetterCopyPromoted { shard, .. }
             | Self::TakenOver { shard, .. }
             | Self::SwitchedOver { shard, .. }
+            | Self::BroughtHome { shard, .. }
             | Self::SwitchoverAbandoned { shard, .. }
             | Self::Isolated { shard, .. }
             | Self::IsolationEnded { shard, .. }
@@ -376,6 +387,9 @@ impl fmt::Display for Happened {
                     f,
                     "{shard} taken over by {to} without a vote: {alive} primaries could vote, {needed} were needed"
                 )
+            }
+            Self::BroughtHome { shard, from, to } => {
+                write!(f, "{shard}: {to} takes over from {from}, which belongs to another shard")
             }
             Self::SwitchedOver { shard, from, to, paused_ms } => {
                 write!(

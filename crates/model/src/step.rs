@@ -45,6 +45,13 @@ pub enum StepKey {
         /// Its primary.
         instance: InstanceName,
     },
+    /// Make a replica primary of its shard in the place of another shard's member, which serves the slots.
+    BringHome {
+        /// Of which shard.
+        shard: ShardName,
+        /// Whom.
+        to: InstanceName,
+    },
 }
 
 impl fmt::Display for StepKey {
@@ -57,6 +64,9 @@ impl fmt::Display for StepKey {
             Self::Meet { instance, whom } => write!(f, "that {instance} meets {whom}"),
             Self::SwitchForZones { shard, from, to } => {
                 write!(f, "the switchover of {shard} from {from} to {to} for the zones")
+            }
+            Self::BringHome { shard, to } => {
+                write!(f, "that {to} serves {shard} in the place of another shard's member")
             }
             Self::TakeSlots { shard, instance } => {
                 write!(f, "that {instance} owns the slots of {shard} again")

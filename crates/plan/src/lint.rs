@@ -2,6 +2,7 @@
 //! violation is a programming error.
 
 use crate::controller::steps::Step;
+use crate::health::in_sync;
 use crate::safety::disruption::may_disturb;
 use crate::safety::takeover::{may_take_over, votes};
 use crate::safety::zones::majority_holder;
@@ -65,6 +66,13 @@ pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
         Step::SwitchForZones { shard, .. } => {
             let allowed = sight.shards.get(shard).is_some_and(|shard| may_disturb(sight, shard).is_ok());
             (!allowed).then(|| (6, format!("{shard} is disturbed although it or the majority is not well")))
+        }
+        Step::BringHome { shard, from, to, .. } => {
+            let of = |name| sight.shard_of(name).and_then(|shard| shard.get(name));
+            let well = matches!((of(from), of(to)), (Some(from), Some(to)) if in_sync(&from, &to));
+            let own = sight.layout.instances.get(to).is_some_and(|chosen| chosen.shard == *shard);
+            (!well || !own)
+                .then(|| (2, format!("{to} takes over from {from}, and is not in sync or not of {shard}")))
         }
         Step::Follow { instance, .. } => {
             let owner = sight.shard_of(instance).and_then(|shard| shard.get(instance)).and_then(|i| i.view());

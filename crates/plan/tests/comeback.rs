@@ -81,7 +81,14 @@ fn decide_as(
     siblings: &[(InstanceName, Sibling)],
 ) -> Comeback {
     let copy = HeldCopy::unrecorded(has_data && persistence != Persistence::None);
-    let me = Returning { epoch: Epoch(epoch), claim, copy: &copy, persistence, loss: Loss::Refused };
+    let me = Returning {
+        epoch: Epoch(epoch),
+        claim,
+        copy: &copy,
+        attached: None,
+        persistence,
+        loss: Loss::Refused,
+    };
     comeback(&me, siblings)
 }
 
@@ -146,6 +153,42 @@ fn a_live_copy_of_an_unknown_successor_is_not_promoted() {
     assert_eq!(decide(6, down), Comeback::FailOver);
 }
 
+/// An agent answers as soon as it has its order. It may not have read its disk by then, and then nothing is known of its copy.
+#[test]
+fn a_disk_that_is_not_read_yet_may_hold_anything() {
+    let unread = |answer: Result<AgentReport, AskFailed>| {
+        let copy = Some(Box::new(HeldCopy::unread()));
+        let activity = Activity::Starting;
+        judge(&name(1), &answer.map(|report| AgentReport { copy, activity, ..report }), ShardFacts::default())
+    };
+    assert_eq!(unread(down(DiskRole::Lost, false)), Sibling::Unknown);
+    assert_eq!(unread(running(Observed::Unknown(Unseen::NotAsked), false)), Sibling::Unknown);
+    // An agent that was restarted does not know whether the replica that it adopted was in sync.
+    assert_eq!(unread(running(replica(Link::Lost, 5), false)), Sibling::Unknown);
+    let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
+    let serving = unread(running(Observed::Known(primary.clone()), false));
+    assert_eq!(serving, Sibling::Primary(Box::new(primary)));
+}
+
+/// L17: promoted in another shard by hand, it holds that shard's data.
+#[test]
+fn who_serves_another_shard_holds_nothing_of_ours() {
+    let (ours, theirs) = (SlotSet::part(0, 3), SlotSet::part(1, 3));
+    let facts = ShardFacts { slots: Some(&ours), ..ShardFacts::default() };
+    let serving = |slots: &SlotSet| {
+        let primary = view(Part::Primary { replicas: Vec::new() }, 5, slots);
+        judge(&name(1), &running(Observed::Known(primary), true), facts)
+    };
+    assert!(matches!(serving(&ours), Sibling::Primary(_)));
+    assert_eq!(serving(&theirs), Sibling::Empty);
+    let claims = |slots: &SlotSet| {
+        let role = DiskRole::Primary { config_epoch: Epoch(3), slots: slots.clone() };
+        judge(&name(1), &down(role, true), facts)
+    };
+    assert!(matches!(claims(&ours), Sibling::Claims(..)));
+    assert_eq!(claims(&theirs), Sibling::Empty);
+}
+
 #[test]
 fn unknown_is_waited_for() {
     let silent = running(Observed::Unknown(Unseen::Timeout), true);
@@ -192,6 +235,6 @@ fn a_shard_without_any_copy_comes_back_only_where_that_was_promised_or_accepted(
     assert_eq!(decide(true, false, Persistence::Rdb, &nothing), Comeback::AsPrimary);
     let copy = HeldCopy::unrecorded(false);
     let (epoch, claim, persistence) = (Epoch(1), Claim::ToldByOthers, Persistence::Aof);
-    let me = Returning { epoch, claim, copy: &copy, persistence, loss: Loss::Accepted };
+    let me = Returning { epoch, claim, copy: &copy, attached: None, persistence, loss: Loss::Accepted };
     assert_eq!(comeback(&me, &[(name(1), Sibling::Empty)]), Comeback::AsPrimary);
 }

@@ -172,8 +172,33 @@ fn cold(copy: HeldCopy) -> Sibling {
 
 fn comes_back(copy: &HeldCopy, sibling: Sibling, loss: Loss) -> Comeback {
     let (epoch, claim, persistence) = (Epoch(3), Claim::OwnFile, Persistence::Aof);
-    let me = Returning { epoch, claim, copy, persistence, loss };
+    let me = Returning { epoch, claim, copy, attached: None, persistence, loss };
     comeback(&me, &[(name(1), sibling)])
+}
+
+/// The primary's file is another's, and its record of the offset is a little newer than the replica's: both went on after that.
+#[test]
+fn a_replica_that_was_in_sync_serves_for_a_primary_whose_files_are_lost() {
+    let ours = HeldCopy { state: CopyState::Foreign, ..held(at(1, 90), true, false, &[at(1, 90)]) };
+    let theirs = HeldCopy { caught_up: true, ..held(at(1, 50), true, false, &[at(1, 50)]) };
+    let comes_back = |attached: &[u32], theirs: &HeldCopy| {
+        let attached = attached.iter().map(|n| name(*n)).collect();
+        let me = Returning {
+            epoch: Epoch(3),
+            claim: Claim::OwnFile,
+            copy: &ours,
+            attached: Some(&attached),
+            persistence: Persistence::Aof,
+            loss: Loss::Refused,
+        };
+        comeback(&me, &[(name(1), cold(theirs.clone()))])
+    };
+    let waits = Comeback::Wait(Hold::Doubtful(CopyState::Foreign));
+    assert_eq!(comes_back(&[1], &theirs), Comeback::Promote(name(1)));
+    assert_eq!(comes_back(&[], &theirs), waits);
+    assert_eq!(comes_back(&[1], &HeldCopy { caught_up: false, ..theirs.clone() }), waits);
+    // A snapshot ends where its header says.
+    assert_eq!(comes_back(&[1], &HeldCopy { goes_on: false, ..theirs }), waits);
 }
 
 #[test]

@@ -205,6 +205,47 @@ fn slots_that_nobody_owns_go_back_to_their_primary_and_to_nobody_else() {
     assert_eq!(taken(&seen), None);
 }
 
+/// L17: a replica of `c-1`'s shard was made to follow `c-0` by hand, and was elected in its place.
+#[test]
+fn a_shard_that_anothers_member_serves_is_taken_back_by_its_own_replica() {
+    let (layout, mut seen) = whole();
+    let (owner, stray) = (layout.instances[&name(0)].node_id, layout.instances[&name(4)].node_id);
+    assert_eq!(
+        (shard_of(&layout, &name(0)), layout.instances[&name(4)].shard == shard_of(&layout, &name(0))),
+        (shard_of(&layout, &name(3)), false)
+    );
+    everybody_believes(&mut seen, |topology| {
+        let slots = std::mem::take(&mut topology.get_mut(&owner).expect("a primary").slots);
+        let moved = topology.get_mut(&stray).expect("a replica");
+        (moved.role, moved.primary, moved.slots) = (Role::Primary, None, slots);
+        for own in [owner, layout.instances[&name(3)].node_id] {
+            let own = topology.get_mut(&own).expect("a member");
+            (own.role, own.primary) = (Role::Replica, Some(stray));
+        }
+    });
+    let replication = view(&mut seen, &name(0)).replication.clone();
+    view(&mut seen, &name(4)).replication = replication.clone();
+    for own in [0, 3] {
+        let part = Part::Replica { link: valkeeper_model::Link::Up };
+        view(&mut seen, &name(own)).replication =
+            valkeeper_model::Replication { part, ..replication.clone() };
+    }
+    let homes = |seen: &Seen| {
+        let steps = due(&layout, seen, &Barred::default());
+        steps.into_iter().filter(|step| matches!(step, Step::BringHome { .. })).collect::<Vec<_>>()
+    };
+    let found = homes(&seen);
+    assert!(
+        matches!(&found[..], [Step::BringHome { from, to, .. }] if *from == name(4) && [name(0), name(3)].contains(to)),
+        "{found:?}"
+    );
+    for own in [0, 3] {
+        let part = Part::Replica { link: valkeeper_model::Link::Lost };
+        view(&mut seen, &name(own)).replication.part = part;
+    }
+    assert_eq!(homes(&seen), [], "nobody is in sync");
+}
+
 #[test]
 fn a_node_that_is_no_member_is_told_with_its_address_and_its_claim() {
     let (layout, mut seen) = whole();

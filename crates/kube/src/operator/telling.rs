@@ -251,6 +251,7 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::Rewired { .. }
             | Happened::IdentityReset { .. }
             | Happened::SlotsTakenBack { .. }
+            | Happened::BroughtHome { .. }
             | Happened::TakenOver { .. }
             | Happened::SwitchoverAbandoned { .. }
             | Happened::NodesConfRebuilt { .. }

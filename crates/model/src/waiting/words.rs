@@ -110,8 +110,8 @@ impl Waiting {
             Self::CopyDoubtful { instance, shard, state } => {
                 write!(
                     f,
-                    "{instance}: not started: {state}, and no other copy of {shard} is known; put the right files back, or \
-                     accept the loss with `{called} failover {shard} --accept-data-loss`"
+                    "{instance}: not started: {state}, and no other copy of {shard} is known to be as new; put the right files \
+                     back, or accept the loss with `{called} failover {shard} --accept-data-loss`"
                 )
             }
             Self::AofIncomplete { instance } => write!(

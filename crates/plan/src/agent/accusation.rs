@@ -224,7 +224,7 @@ impl Agent {
     /// A majority testified to questions that were put then.
     fn granted(&mut self, now: Millis, began: Millis) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
-        let claim = self.claim_of_followed();
+        let (claim, slots) = (self.claim_of_followed(), self.shard_slots());
         let members = self.order.as_ref().map(|order| Arc::clone(&order.members));
         let (mut candidates, own) = (self.siblings(), self.name.clone());
         let Some(accusation) = self.neighbours.as_mut().and_then(|n| n.accusation.as_mut()) else { return };
@@ -232,7 +232,7 @@ impl Agent {
         accusation.next_round = now.plus(AGAIN_MS);
         candidates.retain(|name| *name != accusation.against);
         let accused = members.and_then(|members| Some(members.get(&accusation.against)?.node_id));
-        let lost = Lost { node_id: accused, history, claim };
+        let lost = Lost { node_id: accused, history, claim, slots };
         candidates.push(own);
         let (heard, out) = (accusation.heard, &mut self.out);
         let promotion = accusation.promotion.get_or_insert_with(|| {

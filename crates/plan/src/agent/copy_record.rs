@@ -162,10 +162,7 @@ impl Agent {
     /// Judges our disk; `seen` is the highest sequence that a sibling has seen of our record.
     pub(super) fn examine(&mut self, disk: &Disk, seen: Option<u64>) -> HeldCopy {
         self.keeper.sequence_seen = self.keeper.sequence_seen.max(seen.unwrap_or(0));
-        let slots = self.order.as_ref().and_then(|order| {
-            let founder = order.myself()?.founder;
-            Some(order.member_with(founder)?.1.founding_slots.clone())
-        });
+        let slots = self.founding_slots();
         let evidence = Evidence {
             record: disk.record.as_ref(),
             beside: disk.beside,
@@ -181,8 +178,8 @@ impl Agent {
     }
 
     /// What we tell others of our copy: the disk's, with what is known by now.
-    pub(super) fn copy_held(&self) -> Option<HeldCopy> {
-        let mut held = self.keeper.held.clone()?;
+    pub(super) fn copy_held(&self) -> HeldCopy {
+        let Some(mut held) = self.keeper.held.clone() else { return HeldCopy::unread() };
         if let Some(record) = &self.keeper.durable {
             held.histories.clone_from(&record.histories);
             held.sequence = Some(record.sequence);
@@ -192,12 +189,15 @@ impl Agent {
         if let (Some(run), Some(view)) = (self.incarnation(), self.server.known()) {
             held.histories = self.next_record(run, view).histories;
         }
+        // A server that has not been connected in this run holds what it held when the last one ended.
         if self.incarnation().is_some() {
-            let view = self.server.known().or(self.last_view.as_ref());
-            let replica = view.is_none_or(|view| view.replication.role() == Role::Replica);
-            held.caught_up = !replica || self.keeper.sync.caught_up;
+            held.caught_up = match self.keeper.sync.link {
+                Some(Link::Up | Link::Lost | Link::Syncing) => self.keeper.sync.caught_up,
+                Some(Link::NeverUp) => held.caught_up,
+                None => held.caught_up || self.owns_slots(),
+            };
         }
-        Some(held)
+        held
     }
 
     /// `None` as long as nothing is known of our copy.

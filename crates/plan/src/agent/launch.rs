@@ -15,8 +15,8 @@ use crate::safety::succession::{Heirs, Legacy, has_online_replica};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    AgentOrder, Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence,
-    Position, Role, ServerView, StartFailure, Topology, Waiting,
+    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
+    Role, ServerView, SlotSet, StartFailure, Topology, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
@@ -36,6 +36,9 @@ impl Agent {
     pub(super) fn inspected(&mut self, now: Millis, result: Result<Box<Disk>, String>) {
         if matches!(self.phase, Phase::Watching(_)) {
             return self.inspected_while_running(now, result);
+        }
+        if matches!(self.phase, Phase::Idle) && self.keeper.held().is_none() {
+            return self.inspected_at_rest(result);
         }
         if !matches!(self.phase, Phase::Inspecting) {
             return;
@@ -75,6 +78,14 @@ impl Agent {
                 self.bereaved(now);
             }
         }
+    }
+
+    /// What an instance that stays down holds, for its siblings.
+    fn inspected_at_rest(&mut self, result: Result<Box<Disk>, String>) {
+        let Some(disk) = result.ok().filter(|disk| !matches!(disk.owner, Owner::Other(_))) else { return };
+        self.keeper.found(&disk);
+        self.examine(&disk, None);
+        self.disk = Some(*disk);
     }
 
     /// The data directory of a running server is looked at now and then: one that was wiped keeps nothing that is written from
@@ -155,7 +166,7 @@ impl Agent {
         });
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
-        let lost = Lost { node_id: self.node_id(), history, claim };
+        let lost = Lost { node_id: self.node_id(), history, claim, slots: self.shard_slots() };
         let promotion =
             Promotion::begin(self.siblings(), lost, heirs, died_at, now, &mut self.out).after(self.death);
         self.phase = Phase::Promoting(Box::new(promotion));
@@ -206,7 +217,9 @@ impl Agent {
         let copy = self.examine(&disk, consultation.sequence_seen(&self.name));
         let siblings = self.judge_siblings(&consultation);
         let loss = self.loss;
-        let me = Returning { epoch, claim, copy: &copy, persistence: self.persistence(), loss };
+        let attached = self.attached_at_death(&disk);
+        let (attached, persistence) = (attached.as_ref(), self.persistence());
+        let me = Returning { epoch, claim, copy: &copy, attached, persistence, loss };
         match comeback(&me, &siblings) {
             Comeback::AsReplicaOf(view) => {
                 let theirs = consultation.histories_of(&order, view.node_id);
@@ -253,10 +266,8 @@ impl Agent {
                     }
                     // The others know another owner of its slots, which does not serve: ours may be the better copy, and is there to be
                     // promoted.
-                    (_, Some(view))
-                        if owner_of_shard(&order, view).is_some_and(|id| id != member.node_id) =>
-                    {
-                        let part = owner_of_shard(&order, view).map_or(Part::AsKnown, Part::ReplicaOf);
+                    (_, Some(view)) if self.owner_of_shard(view).is_some_and(|id| id != member.node_id) => {
+                        let part = self.owner_of_shard(view).map_or(Part::AsKnown, Part::ReplicaOf);
                         Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part))
                     }
                     _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
@@ -288,9 +299,26 @@ impl Agent {
         let attached = self.disk.as_ref().and_then(|disk| self.attached_at_death(disk));
         let members = order.siblings().map(|(_, member)| member).chain(order.myself());
         let members: BTreeSet<NodeId> = members.map(|member| member.node_id).collect();
-        let facts = ShardFacts { members: Some(&members), attached: attached.as_ref() };
+        let slots = self.shard_slots();
+        let facts = ShardFacts { members: Some(&members), attached: attached.as_ref(), slots: Some(&slots) };
         let judged = |name: &InstanceName| judge(name, &consultation.answer(name), facts);
         order.siblings().map(|(name, _)| (name.clone(), judged(name))).collect()
+    }
+
+    pub(super) fn founding_slots(&self) -> Option<SlotSet> {
+        let order = self.order.as_ref()?;
+        Some(order.member_with(order.myself()?.founder)?.1.founding_slots.clone())
+    }
+
+    /// The slots of our shard: those that it was founded with, and those that our server owned last.
+    pub(super) fn shard_slots(&self) -> SlotSet {
+        let founding = self.founding_slots();
+        let seen = self.last_view.as_ref().and_then(ServerView::slots).cloned();
+        let kept = self.disk.as_ref().and_then(|disk| match disk.role() {
+            DiskRole::Primary { slots, .. } => Some(slots),
+            DiskRole::Replica { .. } | DiskRole::Lost => None,
+        });
+        [founding, seen, kept].into_iter().flatten().fold(SlotSet::empty(), |all, slots| all.union(&slots))
     }
 
     /// The replicas that our server saw attached last, when it was its shard's primary: in this agent's memory, or in the record that an
@@ -321,6 +349,17 @@ impl Agent {
         let part = Part::ReplicaOf(primary.node_id);
         let conf = nodes_conf::rebuilt(&order, &primary.topology, primary.current_epoch, own, part);
         self.start(now, Some(conf), Beside::Primary(theirs));
+    }
+
+    /// The member of our shard that owns its slots by that view.
+    fn owner_of_shard(&self, view: &ServerView) -> Option<NodeId> {
+        let order = self.order.as_ref()?;
+        let (ids, slots) =
+            (order.siblings().map(|(_, member)| member).chain(order.myself()), self.shard_slots());
+        let owns = |id: &NodeId| view.topology.get(id).is_some_and(|node| node.slots.intersects(&slots));
+        ids.map(|member| member.node_id)
+            .filter(owns)
+            .max_by_key(|id| view.topology.get(id).map(|node| node.config_epoch))
     }
 
     /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from? Or a copy that is not to be loaded?
@@ -437,11 +476,4 @@ impl Agent {
         self.waiting = Some(waiting);
         self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
     }
-}
-
-/// The member of our shard that owns slots by that view.
-fn owner_of_shard(order: &AgentOrder, view: &ServerView) -> Option<NodeId> {
-    let ids = order.siblings().map(|(_, member)| member).chain(order.myself()).map(|member| member.node_id);
-    let owns = |id: &NodeId| view.topology.get(id).is_some_and(|node| !node.slots.is_empty());
-    ids.filter(owns).max_by_key(|id| view.topology.get(id).map(|node| node.config_epoch))
 }

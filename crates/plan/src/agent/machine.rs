@@ -390,6 +390,10 @@ impl Agent {
             }
         } else {
             self.come_down(now);
+            // The siblings of an instance that stays down ask what its disk holds.
+            if matches!(self.phase, Phase::Idle) && self.keeper.held().is_none() {
+                self.out.push(Command::Inspect);
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 
 use super::{Outbox, Token};
 use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, NodeId,
-    ReplicationId, ServerView, Waiting,
+    ReplicationId, ServerView, SlotSet, Waiting,
 };
 
 /// A look at a replica must not take longer. Loopback needs under a millisecond.
@@ -32,7 +32,7 @@ const REFUSALS: u32 = 4;
 const STALE_MS: u64 = 10_000;
 
 /// The primary that is to be replaced, as far as anything is known of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// Which node.
     pub node_id: Option<NodeId>,
@@ -40,6 +40,16 @@ pub struct Lost {
     pub history: Option<ReplicationId>,
     /// The epoch of its claim.
     pub claim: Option<Epoch>,
+    /// The slots that somebody else is to serve.
+    pub slots: SlotSet,
+}
+
+impl Lost {
+    /// Does that one own the slots by now?
+    fn is_replaced_by(&self, view: &ServerView) -> bool {
+        view.owns_slots()
+            && view.slots().is_some_and(|own| self.slots.is_empty() || own.intersects(&self.slots))
+    }
 }
 
 /// A promotion under way.
@@ -58,6 +68,8 @@ pub struct Promotion {
     asked: BTreeMap<InstanceName, Millis>,
     /// Who has refused, how often in a row, and why.
     refusals: BTreeMap<InstanceName, Refused>,
+    /// Siblings that serve another shard: they were moved there by hand.
+    elsewhere: BTreeSet<InstanceName>,
     /// Who may have won and cannot be seen.
     may_have_won: Option<InstanceName>,
     /// How the primary ended.
@@ -140,6 +152,7 @@ impl Promotion {
             without_votes: None,
             asked: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
             may_have_won: None,
             after: Death::Ended,
             permit: None,
@@ -258,6 +271,11 @@ impl Promotion {
                     && let Some(view) = report.view()
                     && view.owns_slots()
                 {
+                    if !self.lost.is_replaced_by(view) {
+                        self.elsewhere.insert(to.clone());
+                        self.stage = Stage::Rest { until: now };
+                        return self.tick(now, out);
+                    }
                     // One that was replaced long before and has not heard of it is about to.
                     let newer = view.myself().map(|node| node.config_epoch) > self.lost.claim;
                     if newer || now.since(self.began) >= STALE_MS {
@@ -300,7 +318,8 @@ impl Promotion {
 
     fn choose(&mut self, now: Millis, out: &mut Outbox) -> Progress {
         let Stage::Look { seen, .. } = &self.stage else { return Progress::Going };
-        let known: Vec<&Candidate> = seen.values().filter_map(|seen| seen.as_ref().ok()).collect();
+        let known = seen.values().filter_map(|seen| seen.as_ref().ok());
+        let known: Vec<&Candidate> = known.filter(|one| !self.elsewhere.contains(&one.instance)).collect();
         if let Some(primary) = known.iter().find(|candidate| is_primary(&candidate.replication)) {
             // Somebody was faster: the engine's own election, or an earlier FORCE of ours whose answer was lost.
             let name = primary.instance.clone();

@@ -32,7 +32,7 @@ impl Agent {
             process,
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
             has_data: self.keeper.held().is_some_and(|held| held.source != CopySource::Nothing),
-            copy: self.copy_held().map(Box::new),
+            copy: Some(Box::new(self.copy_held())),
             activity: self.activity(),
             disk: if self.disk_silent { DiskAccess::Silent } else { DiskAccess::Answers },
             waiting: self

@@ -38,6 +38,9 @@ impl Controller {
                 Step::SwitchForZones { from, to, .. } => {
                     (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
                 }
+                Step::BringHome { to, incarnation, .. } => {
+                    (to, Ask::Succeed { incarnation: *incarnation }, STEP_MS)
+                }
                 Step::TakeSlots { instance, incarnation, slots, .. } => {
                     let ask = Ask::TakeSlots { slots: slots.clone(), incarnation: *incarnation };
                     (instance, ask, STEP_MS)
@@ -113,6 +116,9 @@ impl Controller {
             }
             Step::TakeSlots { shard, instance, slots, .. } => {
                 self.out.push(Command::Record(Happened::SlotsTakenBack { shard, instance, slots }));
+            }
+            Step::BringHome { shard, from, to, .. } => {
+                self.out.push(Command::Record(Happened::BroughtHome { shard, from, to }));
             }
             Step::Follow { .. } | Step::Meet { .. } | Step::SwitchForZones { .. } => {}
         }

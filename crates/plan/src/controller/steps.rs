@@ -2,7 +2,7 @@
 //! checks again: it names the run it is meant for.
 
 use crate::belief::Beliefs;
-use crate::health::isolated;
+use crate::health::{in_sync, isolated};
 use crate::safety::disruption::{changing, may_disturb, may_succeed};
 use crate::safety::takeover::{may_take_over, votes};
 use crate::safety::zones::{majority_holder, quorum};
@@ -78,6 +78,17 @@ pub enum Step {
         /// Which slots.
         slots: SlotSet,
     },
+    /// Make a replica primary in the place of another shard's member, which was moved here by hand and serves the slots.
+    BringHome {
+        /// Of which shard.
+        shard: ShardName,
+        /// From whom.
+        from: InstanceName,
+        /// To whom.
+        to: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+    },
 }
 
 impl Step {
@@ -88,7 +99,7 @@ impl Step {
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
             // Who moves slots by hand takes them away here and gives them to another in the next moment.
-            Self::Meet { .. } | Self::TakeSlots { .. } => 2_000,
+            Self::Meet { .. } | Self::TakeSlots { .. } | Self::BringHome { .. } => 2_000,
         }
     }
     /// How long the outcome is waited for before the step is taken again, milliseconds.
@@ -98,6 +109,7 @@ impl Step {
             Self::Follow { .. }
             | Self::Meet { .. }
             | Self::SwitchForZones { .. }
+            | Self::BringHome { .. }
             | Self::TakeSlots { .. } => 3_000,
         }
     }
@@ -109,6 +121,7 @@ impl Step {
             Self::Meet { instance, whom, .. } => StepKey::Meet { instance, whom },
             Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
+            Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
     }
 }
@@ -133,6 +146,7 @@ pub fn due(sight: &Sight<'_>, report: &Report, barred: &Barred) -> Vec<Step> {
         let beliefs = Beliefs::of(sight);
         steps.extend(meet(sight, &beliefs));
         steps.extend(sight.shards.values().filter_map(|shard| take_slots(sight, shard, &beliefs)));
+        steps.extend(sight.shards.values().filter_map(|shard| bring_home(sight, shard)));
     }
     steps.extend(switch_for_zones(sight, barred));
     steps
@@ -231,7 +245,9 @@ fn take_slots(sight: &Sight<'_>, shard: &ShardSight<'_>, beliefs: &Beliefs<'_>) 
     };
     let own = primary.view()?.slots().cloned().unwrap_or_default();
     let slots = shard.shard.slots.minus(&own);
-    if slots.is_empty() || isolated(primary) || !shard.instances.iter().all(no_rival) {
+    // One that serves another shard was moved there by hand, and holds that shard's data.
+    let elsewhere = !own.minus(&shard.shard.slots).is_empty();
+    if elsewhere || slots.is_empty() || isolated(primary) || !shard.instances.iter().all(no_rival) {
         return None;
     }
     let owned = beliefs.each(|topology| {
@@ -242,6 +258,30 @@ fn take_slots(sight: &Sight<'_>, shard: &ShardSight<'_>, beliefs: &Beliefs<'_>) 
     }
     let (shard, instance) = (shard.name.clone(), primary.name.clone());
     Some(Step::TakeSlots { shard, instance, incarnation: primary.report?.incarnation()?, slots })
+}
+
+/// The slots of a shard without a primary of its own are served by a member of another shard: it was moved by hand and promoted. The
+/// engine hands over to the shard's best replica without losing a write, and what was moved follows its own shard again.
+fn bring_home(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Option<Step> {
+    if shard.primary().is_some() || changing(shard).is_some() {
+        return None;
+    }
+    let caught_up = |one: &InstanceSight<'_>| {
+        one.report.is_some_and(|report| report.copy.as_ref().is_none_or(|copy| copy.caught_up))
+    };
+    let others = sight.shards.values().filter(|other| other.name != shard.name);
+    let serves = |view: &ServerView| {
+        view.owns_slots() && view.slots().is_some_and(|own| own.intersects(&shard.shard.slots))
+    };
+    let stray = others.flat_map(|other| &other.instances).find(|one| one.view().is_some_and(serves))?;
+    let in_sync = shard.instances.iter().filter(|one| in_sync(stray, one) && caught_up(one));
+    let to = in_sync.max_by_key(|one| one.view().map(|view| view.replication.offset))?;
+    Some(Step::BringHome {
+        shard: shard.name.clone(),
+        from: stray.name.clone(),
+        to: to.name.clone(),
+        incarnation: to.report?.incarnation()?,
+    })
 }
 
 /// After failovers primaries may have gathered in one zone. Then hand over towards zones that can take one more: the shortest chain of handovers from the full zone to one with room, its last link first, so that no zone

@@ -8,7 +8,7 @@ use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskAccess, DiskRole, Epoch,
     HeldCopy, InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView,
-    StartFailure, Unseen, Waiting,
+    SlotSet, StartFailure, Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -102,6 +102,15 @@ pub struct ShardFacts<'a> {
     pub members: Option<&'a BTreeSet<NodeId>>,
     /// The replicas that the lost primary saw attached and online last; `None` if nobody knows.
     pub attached: Option<&'a BTreeSet<InstanceName>>,
+    /// The shard's slots; `None` if they are not known.
+    pub slots: Option<&'a SlotSet>,
+}
+
+impl ShardFacts<'_> {
+    /// Does a server with these slots serve the shard? One that was moved to another shard by hand and promoted there does not.
+    fn are_served_by(&self, slots: &SlotSet) -> bool {
+        self.slots.is_none_or(|own| own.is_empty() || own.intersects(slots))
+    }
 }
 
 /// Judges a sibling by its agent's report.
@@ -118,8 +127,14 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
     {
         return Sibling::Unknown;
     }
+    // An agent that has just been started knows neither what its disk holds nor whether the server that it adopted was in sync.
+    let unread = report.copy.as_ref().is_some_and(|copy| copy.state == CopyState::Unread);
+    if unread && !report.view().is_some_and(ServerView::owns_slots) {
+        return Sibling::Unknown;
+    }
     let copy = || report.copy.clone().unwrap_or_else(|| Box::new(HeldCopy::unrecorded(report.has_data)));
     let at_rest = |report: &AgentReport| match &report.disk_role {
+        DiskRole::Primary { slots, .. } if !slots.is_empty() && !facts.are_served_by(slots) => Sibling::Empty,
         DiskRole::Primary { config_epoch, slots } if !slots.is_empty() => {
             Sibling::Claims(*config_epoch, copy())
         }
@@ -132,7 +147,13 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
     };
     match &report.server {
         Observed::Unknown(Unseen::Loading) => at_rest(report),
-        Observed::Known(view) if view.owns_slots() => Sibling::Primary(Box::new(view.clone())),
+        Observed::Known(view) if view.owns_slots() => {
+            if view.slots().is_some_and(|slots| facts.are_served_by(slots)) {
+                Sibling::Primary(Box::new(view.clone()))
+            } else {
+                Sibling::Empty
+            }
+        }
         // Moved to another shard by hand: what it holds is that shard's.
         Observed::Known(view)
             if facts
@@ -234,6 +255,8 @@ pub struct Returning<'a> {
     pub claim: Claim,
     /// What its disk holds.
     pub copy: &'a HeldCopy,
+    /// The replicas that it saw attached and online last; `None` if nobody knows.
+    pub attached: Option<&'a BTreeSet<InstanceName>>,
     /// What is promised.
     pub persistence: Persistence,
     /// What the user has accepted.
@@ -333,12 +356,19 @@ fn better_copy<'a>(
         } else if held {
             copy::is_newer(theirs, me.copy)
         } else {
-            theirs.state == CopyState::Held && !copy::is_newer(me.copy, theirs)
+            theirs.state == CopyState::Held
+                && (!copy::is_newer(me.copy, theirs) || was_in_sync(me, name, theirs))
         };
         better.then_some((name, theirs))
     });
     let best = copy::newest(rivals)?;
     siblings.iter().find(|(name, _)| name == best)
+}
+
+/// Was this sibling in sync when our server served last, by our own record and by the sibling's? The two recorded their offsets at
+/// different moments, and an append-only file goes on after the offset that is recorded of it.
+fn was_in_sync(me: &Returning<'_>, name: &InstanceName, theirs: &HeldCopy) -> bool {
+    theirs.goes_on && theirs.caught_up && me.attached.is_some_and(|attached| attached.contains(name))
 }
 
 /// Is our snapshot, in a directory that was emptied before it was written, newer than every other copy? Snapshots are all that was promised
