@@ -98,7 +98,7 @@ fn numbers(version: &str) -> (u32, u32) {
 
 /// Ends the probed server and removes its folder, whatever happens.
 pub(crate) struct Probed {
-    pub(crate) child: std::process::Child,
+    child: std::process::Child,
     pub(crate) dir: PathBuf,
 }
 
@@ -152,9 +152,7 @@ fn ask(path: &Path) -> Result<(BTreeSet<String>, bool), String> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    crate::os::ends_with_us(&mut command);
-    let child = command.spawn().map_err(|e| e.to_string())?;
-    let mut probed = Probed { child, dir };
+    let mut probed = Probed::start(command, dir).map_err(|e| e.to_string())?;
     let mut connection = probed.connect(&socket).map_err(|error| error.to_string())?;
     let all: Vec<String> =
         redis::cmd("CONFIG").arg("GET").arg("*").query(&mut connection).map_err(|e| e.to_string())?;
@@ -185,6 +183,18 @@ pub(crate) enum NotUp {
 }
 
 impl Probed {
+    /// Starts a server in that folder. It ends with this process, also if this process is killed.
+    pub(crate) fn start(mut command: Command, dir: PathBuf) -> std::io::Result<Self> {
+        crate::os::ends_with_us(&mut command);
+        match command.spawn() {
+            Ok(child) => Ok(Self { child, dir }),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&dir);
+                Err(error)
+            }
+        }
+    }
+
     /// Waits until it answers on its socket, or has ended.
     pub(crate) fn connect(&mut self, socket: &Path) -> Result<redis::Connection, NotUp> {
         let deadline = Instant::now() + WITHIN;

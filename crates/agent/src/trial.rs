@@ -159,26 +159,17 @@ fn try_once(program: &Program, directives: &[Directive]) -> Result<Shown, Refuse
     let dir = make_probe_dir().map_err(|error| failed(&error))?;
     let file = dir.join("server.conf");
     let said = dir.join("said");
-    let spawned = std::fs::write(&file, server_file::render_trial(directives.iter(), &dir))
+    let command = std::fs::write(&file, server_file::render_trial(directives.iter(), &dir))
         .and_then(|()| std::fs::File::create(&said))
         .and_then(|output| {
-            let complaints = output.try_clone()?;
-            Command::new(&program.path)
-                .arg(&file)
-                .current_dir(&dir)
-                .stdin(Stdio::null())
-                .stdout(output)
-                .stderr(complaints)
-                .spawn()
+            let mut command = Command::new(&program.path);
+            command.arg(&file).current_dir(&dir).stdin(Stdio::null());
+            command.stderr(output.try_clone()?).stdout(output);
+            Ok(command)
         });
-    let child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            let _ = std::fs::remove_dir_all(&dir);
-            return Err(failed(&error));
-        }
-    };
-    let mut probed = Probed { child, dir };
+    let command = command.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)));
+    let started = command.and_then(|command| Probed::start(command, dir));
+    let mut probed = started.map_err(|error| failed(&error))?;
     match probed.connect(&probed.dir.join("s")) {
         Ok(mut connection) => redis::cmd("CONFIG")
             .arg("GET")

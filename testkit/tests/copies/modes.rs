@@ -311,8 +311,8 @@ fn a_stop_in_the_middle_of_the_first_rewrite_loses_nothing() {
     let mut life = Life::begin(&place, None, Aof);
     life.change_live(Rdb);
     life.go_on();
-    // Ten seconds and more: longer than the time that a server has to stop.
-    life.slow(Slow::Saving(10_000));
+    // Some 4,000 keys: fifteen seconds and more, longer than a stop may take in which nothing is written.
+    life.slow(Slow::Saving(4_000));
     life.cluster.change(Aof.manifest());
     let file = life.cluster.file();
     life.cluster.must(&["apply", "-f", &file.to_string_lossy()]);
@@ -321,7 +321,7 @@ fn a_stop_in_the_middle_of_the_first_rewrite_loses_nothing() {
         (life.cluster.info(&primary, "persistence", "aof_enabled") == "1").then_some(())
     });
     life.told.push("Aof live and stopped at once".to_owned());
-    life.cluster.must(&["down"]);
+    life.cluster.must(&["down", "--timeout", "300"]);
     (life.promised, life.buried) = (life.now, life.now);
     life.start(Aof);
 }
