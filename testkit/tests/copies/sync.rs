@@ -129,7 +129,7 @@ fn a_primary_is_killed_as_silent_while_its_replica_synchronises() {
 pub(crate) fn ten_moments(data: Data) {
     let place = Place::new();
     let cluster = started(&place, None);
-    let all = data.write(&cluster, "s0");
+    let mut all = data.write(&cluster, "s0");
     cluster.until_replicated("s0");
     let full_sync = || {
         let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
@@ -148,17 +148,24 @@ pub(crate) fn ten_moments(data: Data) {
     let whole = begun.elapsed();
     drop(slowed);
     for moment in 0..10 {
+        // Each full sync copies as much: what the traffic wrote before would make the next one longer.
+        let _: String = cluster.told(&cluster.primary("s0"), &["FLUSHALL"]);
+        all = data.write(&cluster, "s0");
         cluster.until_whole();
         let traffic = Traffic::start(&cluster);
         let begun = Instant::now();
-        let (primary, _, _slowed) = full_sync();
+        let (primary, replica, slowed) = full_sync();
         // A copy that is not whole is found out by the writes that came meanwhile. Faults come at moments; what is waited for afterwards is a condition.
         traffic.more(20);
         std::thread::sleep((whole * moment / 10).saturating_sub(begun.elapsed()));
         let pid = cluster.kill(&primary);
+        traffic.flowing();
+        let written = traffic.stop();
+        drop(slowed);
+        cluster.slow(&replica, Slow::Loading(0));
         cluster.until_back(&primary, pid);
         // A replica that was in sync by then may lack the one write that was in flight.
-        traffic.finish(1);
+        written.read_back(&cluster, 1);
         cluster.all_there(&format!("moment {moment} of 10, {whole:?}"), &[&all]);
     }
 }
