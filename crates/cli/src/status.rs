@@ -118,7 +118,14 @@ impl Status {
 
     /// Asks the supervisor; without one, tells what the disk knows.
     pub(crate) async fn of(dir: &ClusterDir) -> anyhow::Result<Self> {
-        match Control::new(dir.clone()).ask(&ControlRequest::Status, Duration::from_secs(5)).await {
+        let control = Control::new(dir.clone());
+        let ask = || control.ask(&ControlRequest::Status, Duration::from_secs(5));
+        let mut answer = ask().await;
+        // A supervisor that dies while it answers is none any more, or has a successor by now.
+        if let Err(ControlError::Lost(_)) = answer {
+            answer = ask().await;
+        }
+        match answer {
             Ok(ControlAnswer::Status(seen)) => match seen.report {
                 Some(report) => Ok(Self::new(dir.name().clone(), report, Some(seen.supervisor_pid))),
                 None => Self::from_disk(dir, Some(seen.supervisor_pid)),
