@@ -129,7 +129,7 @@ fn a_primary_is_killed_as_silent_while_its_replica_synchronises() {
 pub(crate) fn ten_moments(data: Data) {
     let place = Place::new();
     let cluster = started(&place, None);
-    let mut all = data.write(&cluster, "s0");
+    data.write(&cluster, "s0");
     cluster.until_replicated("s0");
     let full_sync = || {
         let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
@@ -150,7 +150,7 @@ pub(crate) fn ten_moments(data: Data) {
     for moment in 0..10 {
         // Each full sync copies as much: what the traffic wrote before would make the next one longer.
         let _: String = cluster.told(&cluster.primary("s0"), &["FLUSHALL"]);
-        all = data.write(&cluster, "s0");
+        let all = data.write(&cluster, "s0");
         cluster.until_whole();
         let traffic = Traffic::start(&cluster);
         let begun = Instant::now();
