@@ -222,7 +222,7 @@ fn a_wiped_primary_lets_a_copy_on_disk_go_first() {
     let verdict = decide(false, false, Persistence::Aof, &down(DiskRole::Replica { of }, true));
     assert_eq!(verdict, Comeback::Wait(Hold::CopyOn(name(1))));
     let verdict = decide(false, false, Persistence::Aof, &running(replica(Link::NeverUp, 9), true));
-    assert_eq!(verdict, Comeback::Promote(name(1)));
+    assert_eq!(verdict, Comeback::Promote { instance: name(1), incarnation: Incarnation(3) });
 }
 
 #[test]

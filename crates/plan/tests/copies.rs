@@ -194,7 +194,10 @@ fn a_replica_that_was_in_sync_serves_for_a_primary_whose_files_are_lost() {
         comeback(&me, &[(name(1), cold(theirs.clone()))])
     };
     let waits = Comeback::Wait(Hold::Doubtful(CopyState::Foreign));
-    assert_eq!(comes_back(&[1], &theirs), Comeback::Promote(name(1)));
+    assert_eq!(
+        comes_back(&[1], &theirs),
+        Comeback::Promote { instance: name(1), incarnation: Incarnation(1) }
+    );
     assert_eq!(comes_back(&[], &theirs), waits);
     assert_eq!(comes_back(&[1], &HeldCopy { caught_up: false, ..theirs.clone() }), waits);
     // A snapshot ends where its header says.
@@ -210,7 +213,10 @@ fn the_better_copy_serves_whatever_its_role_was() {
     for state in [CopyState::Missing, CopyState::Damaged, CopyState::RolledBack, CopyState::Foreign] {
         let doubtful = HeldCopy { state, everything: false, ..ours.clone() };
         let down = Sibling::DownWithData(Box::new(theirs.clone()));
-        assert_eq!(comes_back(&doubtful, cold(theirs.clone()), refused), Comeback::Promote(name(1)));
+        assert_eq!(
+            comes_back(&doubtful, cold(theirs.clone()), refused),
+            Comeback::Promote { instance: name(1), incarnation: Incarnation(1) }
+        );
         assert_eq!(comes_back(&doubtful, down, refused), Comeback::Wait(Hold::CopyOn(name(1))));
         assert_eq!(
             comes_back(&doubtful, Sibling::Unknown, refused),
@@ -224,7 +230,10 @@ fn the_better_copy_serves_whatever_its_role_was() {
     }
     // Ours went on in a file that was not complete: theirs is newer by what is known.
     let incomplete = held(at(1, 50), false, false, &[at(1, 50)]);
-    assert_eq!(comes_back(&incomplete, cold(theirs), refused), Comeback::Promote(name(1)));
+    assert_eq!(
+        comes_back(&incomplete, cold(theirs), refused),
+        Comeback::Promote { instance: name(1), incarnation: Incarnation(1) }
+    );
 }
 
 /// Both are down, and the one with the newer claim has the older copy: neither may wait for the other.

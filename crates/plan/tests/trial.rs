@@ -122,6 +122,10 @@ impl Host {
             self.handle(Event::Tick);
         }
         self.handle(Event::Inspected(Ok(Box::new(disk))));
+        // What its siblings know is asked first, and nobody is there yet.
+        while !self.said.iter().any(|command| matches!(command, Command::Start(_))) {
+            self.handle(Event::Tick);
+        }
         let plan = self.said.iter().find_map(|command| match command {
             Command::Start(plan) => Some(plan.clone()),
             _ => None,

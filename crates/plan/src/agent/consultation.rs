@@ -3,7 +3,8 @@
 use super::Token;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, AskFailed, InstanceName, Millis, NodeId, Position, ServerView, Unseen,
+    AgentOrder, AgentReport, Answer, AskFailed, Generation, InstanceName, Millis, NodeId, Position,
+    ServerView, Unseen,
 };
 
 /// How long others are asked for.
@@ -43,6 +44,16 @@ impl Consultation {
     pub(super) fn answer(&self, name: &InstanceName) -> Result<AgentReport, AskFailed> {
         self.answers.get(name).cloned().unwrap_or(Err(AskFailed::Unseen(Unseen::Timeout)))
     }
+    /// Has anybody who answers an order that is newer than this one?
+    pub(super) fn knows_newer(&self, than: Generation) -> bool {
+        self.answers.values().flatten().any(|report| report.generation > than)
+    }
+
+    /// Has the server of anybody who answers keys?
+    pub(super) fn anybody_holds_keys(&self) -> bool {
+        self.answers.values().flatten().filter_map(AgentReport::view).any(|view| view.keys > 0)
+    }
+
     /// The highest sequence that anybody who answers has seen of this instance's record.
     pub(super) fn sequence_seen(&self, of: &InstanceName) -> Option<u64> {
         let copies = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.copy.as_deref());

@@ -57,10 +57,8 @@ impl Agent {
             (Owner::Other(owner), _) => {
                 self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() });
             }
-            (Owner::Nobody, _) if !order.formed && !self.has_served => {
-                self.founds(now);
-                self.start(now, Some(nodes_conf::founding(&order)), Beside::Nobody);
-            }
+            // An order may be late, and the cluster older than the order says: the siblings are asked first.
+            (Owner::Nobody, _) if self.may_found() => self.consult(now),
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
@@ -172,11 +170,13 @@ impl Agent {
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 
-    fn consult(&mut self, now: Millis) {
+    pub(super) fn consult(&mut self, now: Millis) {
         let Some(order) = self.order.clone() else { return };
         let lost = self.disk.as_ref().is_none_or(|disk| disk.role() == DiskRole::Lost);
+        // At the beginning there is nothing that members of other shards could tell, and all ask at once.
+        let all = lost && !self.may_found();
         let asked = order.members.iter().filter(|(name, member)| {
-            **name != self.name && (lost || order.myself().is_some_and(|me| me.shard == member.shard))
+            **name != self.name && (all || order.myself().is_some_and(|me| me.shard == member.shard))
         });
         let pending: BTreeMap<_, _> = asked
             .map(|(name, _)| (self.out.tell(name, Ask::Report { fresh: true }, CONSULT_MS), name.clone()))
@@ -193,6 +193,9 @@ impl Agent {
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
         let Some(member) = order.myself() else { return };
         let me_shard = &member.shard;
+        if disk.owner == Owner::Nobody && self.may_found() {
+            return self.found(now, &order, &consultation);
+        }
         let newest = consultation.newest_view(&order);
         // Who we are: by our own file, or, if that is lost, by what the others know of us.
         let (epoch, claim, slots) = match disk.role() {
@@ -250,7 +253,9 @@ impl Agent {
                 let legacy = if everything { Legacy::Everything } else { Legacy::Less };
                 self.promote(now, Heirs::InSync { attached: self.attached_at_death(&disk), legacy });
             }
-            Comeback::Promote(name) => self.promote(now, Heirs::Only(name)),
+            Comeback::Promote { instance, incarnation } => {
+                self.promote(now, Heirs::Only { instance, incarnation });
+            }
             Comeback::AsPrimary => {
                 let conf = match (&disk.nodes_conf, newest) {
                     (NodesFile::Intact(conf), _) => nodes_conf::readdressed(conf, &order),
@@ -399,7 +404,7 @@ impl Agent {
         }
     }
 
-    fn start(&mut self, now: Millis, nodes_conf: Option<NodesConf>, beside: Beside<'_>) {
+    pub(super) fn start(&mut self, now: Millis, nodes_conf: Option<NodesConf>, beside: Beside<'_>) {
         let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
         if !self.wanted_up() {
             // Whatever led here: a fence holds.
@@ -472,7 +477,7 @@ impl Agent {
         self.waiting = Some(Waiting::StartFailed { instance, failure });
     }
 
-    fn hold(&mut self, now: Millis, waiting: Waiting) {
+    pub(super) fn hold(&mut self, now: Millis, waiting: Waiting) {
         self.waiting = Some(waiting);
         self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
     }

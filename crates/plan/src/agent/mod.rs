@@ -33,6 +33,7 @@ mod consultation;
 mod copy_choice;
 mod copy_record;
 mod exit;
+mod founding;
 pub mod handover;
 mod launch;
 mod machine;

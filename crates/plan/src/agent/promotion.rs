@@ -179,7 +179,7 @@ impl Promotion {
 
     /// Is it because the replica's copy is the best?
     pub fn for_its_copy(&self) -> bool {
-        matches!(self.heirs, Heirs::Only(_))
+        matches!(self.heirs, Heirs::Only { .. })
     }
 
     /// Was somebody told to ask for votes?

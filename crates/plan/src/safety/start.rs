@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Activity, AgentReport, AskFailed, CopyRecord, CopySource, CopyState, DiskAccess, DiskRole, Epoch,
-    HeldCopy, InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role, ServerView,
-    SlotSet, StartFailure, Unseen, Waiting,
+    HeldCopy, Incarnation, InstanceName, Link, NodeId, Observed, Persistence, Process, Replication, Role,
+    ServerView, SlotSet, StartFailure, Unseen, Waiting,
 };
 
 /// What a data directory holds, as its agent finds it.
@@ -208,7 +208,12 @@ pub enum Comeback {
     /// Stay down: promote a replica that was in sync.
     FailOver,
     /// Stay down: promote that one, which runs and whose copy is the best there is.
-    Promote(InstanceName),
+    Promote {
+        /// Whom.
+        instance: InstanceName,
+        /// The run whose copy was compared.
+        incarnation: Incarnation,
+    },
     /// Start as primary again.
     AsPrimary,
     /// Stay down until these are known, or a copy comes up.
@@ -325,7 +330,9 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
         return Comeback::Wait(Hold::Unknown(unknown));
     }
     match better_copy(me, siblings) {
-        Some((name, Sibling::Cold(..) | Sibling::Stale(..))) => return Comeback::Promote(name.clone()),
+        Some((name, Sibling::Cold(candidate, _) | Sibling::Stale(candidate, _))) => {
+            return Comeback::Promote { instance: name.clone(), incarnation: candidate.incarnation };
+        }
         Some((name, _)) => return Comeback::Wait(Hold::CopyOn(name.clone())),
         None => {}
     }

@@ -35,8 +35,14 @@ pub enum Heirs {
         /// What the primary left.
         legacy: Legacy,
     },
-    /// That one, whose copy was found to be the best: also if its copy comes from its own disk.
-    Only(InstanceName),
+    /// That one, whose copy was found to be the best: also if its copy comes from its own disk. What another run of it holds was not
+    /// compared.
+    Only {
+        /// Whom.
+        instance: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+    },
 }
 
 /// What a dead primary left on its disk (law 13).
@@ -53,8 +59,12 @@ pub enum Legacy {
 /// May this replica succeed a primary that is dead?
 pub fn may_follow_dead(candidate: &Candidate, heirs: &Heirs) -> Result<(), Unfit> {
     match heirs {
-        Heirs::Only(name) if *name != candidate.instance => return Err(Unfit::NotInSync),
-        Heirs::Only(_) => {
+        Heirs::Only { instance, incarnation }
+            if *instance != candidate.instance || *incarnation != candidate.incarnation =>
+        {
+            return Err(Unfit::NotInSync);
+        }
+        Heirs::Only { .. } => {
             return match candidate.link() {
                 None => Err(Unfit::NotItsReplica),
                 Some(Link::Syncing) => Err(Unfit::NotInSync),
@@ -69,7 +79,7 @@ pub fn may_follow_dead(candidate: &Candidate, heirs: &Heirs) -> Result<(), Unfit
         Some(Link::Up | Link::Lost) if was_in_sync(candidate, heirs) => Ok(()),
         Some(Link::Up | Link::Lost) => match heirs {
             Heirs::InSync { legacy: Legacy::Less, .. } => Ok(()),
-            Heirs::InSync { .. } | Heirs::Only(_) => Err(Unfit::NotInSync),
+            Heirs::InSync { .. } | Heirs::Only { .. } => Err(Unfit::NotInSync),
         },
     }
 }
@@ -77,7 +87,7 @@ pub fn may_follow_dead(candidate: &Candidate, heirs: &Heirs) -> Result<(), Unfit
 fn was_in_sync(candidate: &Candidate, heirs: &Heirs) -> bool {
     let attached = match heirs {
         Heirs::InSync { attached, .. } => attached.as_ref(),
-        Heirs::Only(_) => None,
+        Heirs::Only { .. } => None,
     };
     candidate.standing.is_none_or(|standing| standing.caught_up)
         && attached.is_none_or(|attached| attached.contains(&candidate.instance))
@@ -186,9 +196,11 @@ mod tests {
         };
         assert_eq!(best(&all, &live(Legacy::Less)).as_deref(), Some("b"));
         assert_eq!(best(&all[3..], &live(Legacy::Less)), None);
-        let only = |name: &str| Heirs::Only(name.parse().unwrap());
-        assert_eq!(best(&all, &only("d")).as_deref(), Some("d"));
-        assert_eq!(best(&all, &only("e")), None);
+        let only =
+            |name: &str, run| Heirs::Only { instance: name.parse().unwrap(), incarnation: Incarnation(run) };
+        assert_eq!(best(&all, &only("d", 1)).as_deref(), Some("d"));
+        assert_eq!(best(&all, &only("d", 2)), None, "another run may hold less");
+        assert_eq!(best(&all, &only("e", 1)), None);
     }
 
     fn live(legacy: Legacy) -> Heirs {
