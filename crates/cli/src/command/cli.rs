@@ -12,11 +12,12 @@ use crate::args::{Args, Format, Recipients};
 use crate::called::called;
 use crate::failure::{Failure, Kind, ToldAlready};
 use crate::{output, target};
-use input::Input;
+use input::{Input, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_client::{AskError, ClusterClient, ClusterError, Endpoint, Value};
 use valkeeper_model::ClusterName;
@@ -51,6 +52,7 @@ pub(crate) async fn cli(
     }
     let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
     let client = ClusterClient::new(names.keys().cloned().collect(), Some(dir.password()?));
+    let history = target::state_dir(&args.common)?.path().join(".cli_history");
     let talk = Talk {
         cluster: dir.name().clone(),
         to: To::of(to, &client, &names, within).await?,
@@ -58,6 +60,7 @@ pub(crate) async fn cli(
         names,
         within,
         manner: Manner::here(format),
+        history: Some(history),
     };
     talk.converse(&words).await
 }
@@ -88,6 +91,8 @@ pub(super) struct Talk {
     pub(super) names: BTreeMap<Endpoint, String>,
     pub(super) within: Duration,
     pub(super) manner: Manner,
+    /// Where lines are kept that were given before.
+    pub(super) history: Option<PathBuf>,
 }
 
 impl Talk {
@@ -138,7 +143,8 @@ impl Talk {
     /// One command a line. An error does not end it, but fails it in the end, unless a person sits there and has seen it.
     async fn lines(&self, show: Show, said: &mut Said) -> anyhow::Result<()> {
         let person = self.manner.prompted;
-        let prompt = person.then(|| format!("{}> ", self.cluster));
+        let prompt =
+            person.then(|| Prompt { text: format!("{}> ", self.cluster), history: self.history.clone() });
         let (mut given, mut failed) = (0_u64, 0_u64);
         let mut input = Input::open(prompt);
         while let Some(line) = input.next().await {

@@ -107,5 +107,7 @@ async fn talk(
     let client = ClusterClient::new(here.seeds, Some(here.password));
     let within = Duration::from_millis(within_ms);
     // Names of instances are known outside; here an answer that stands alone is told by its address.
-    Talk { cluster: here.cluster, client, to, names: BTreeMap::new(), within, manner }.converse(&words).await
+    Talk { cluster: here.cluster, client, to, names: BTreeMap::new(), within, manner, history: None }
+        .converse(&words)
+        .await
 }
