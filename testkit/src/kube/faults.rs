@@ -5,6 +5,7 @@ use super::bed::{Bed, run};
 use crate::waiting::until;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Something that is wrong for as long as this lives.
@@ -134,10 +135,40 @@ impl Bed {
         }
     }
 
+    /// No node takes pods.
+    pub fn cordoned(&self) -> Fault<'_> {
+        let nodes = self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]);
+        let nodes: Vec<String> = nodes.split_whitespace().map(str::to_owned).collect();
+        for node in &nodes {
+            self.kubectl(&["cordon", node]);
+        }
+        Fault::until(move || nodes.iter().for_each(|node| drop(self.kubectl(&["uncordon", node]))))
+    }
+
+    fn volume_folder(&self, volume: &str) -> PathBuf {
+        let (node, number) = volume.rsplit_once('-').expect("a volume's name");
+        self.run.join(node).join("volumes").join(number)
+    }
+
+    /// Copies the folder of a volume beside it.
+    pub fn snapshot_volume(&self, volume: &str) -> PathBuf {
+        let (folder, copy) =
+            (self.volume_folder(volume), self.volume_folder(volume).with_extension("snapshot"));
+        let _ = std::fs::remove_dir_all(&copy);
+        run("cp", &["-a", text(&folder), text(&copy)]);
+        copy
+    }
+
+    /// Puts a volume back as it was when it was copied. Nobody may use it.
+    pub fn put_back_volume(&self, volume: &str, copy: &Path) {
+        self.wipe_volume(volume);
+        run("cp", &["-a", text(&copy.join(".")), text(&self.volume_folder(volume))]);
+        std::fs::remove_dir_all(copy).expect("the copy is ours");
+    }
+
     /// Empties the folder of a volume. Its server may still be at work in it: what has gone by itself is as good as removed.
     pub fn wipe_volume(&self, volume: &str) {
-        let (node, number) = volume.rsplit_once('-').expect("a volume's name");
-        let folder = self.run.join(node).join("volumes").join(number);
+        let folder = self.volume_folder(volume);
         let left =
             || std::fs::read_dir(&folder).expect("the volume is there").flatten().map(|entry| entry.path());
         until("the volume is empty", || {
@@ -152,6 +183,10 @@ impl Bed {
             left().next().is_none().then_some(())
         });
     }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of the bed is text")
 }
 
 /// The network of a node, for `nsenter`.
