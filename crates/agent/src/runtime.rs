@@ -221,7 +221,8 @@ impl Runner {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Inspect => self.inspect(),
-            Command::Keep(record) => self.keep(*record),
+            Command::Keep(record) => self.keep(*record, None),
+            Command::Reclaim(record) => self.keep(*record, self.marker()),
             Command::Start(plan) => self.start(*plan),
             Command::Kill(incarnation) => self.kill(incarnation),
             Command::Terminate(incarnation) => {
@@ -303,12 +304,17 @@ impl Runner {
         self.running.as_ref().filter(|run| run.incarnation == incarnation)
     }
 
-    fn keep(&self, record: CopyRecord) {
+    /// Writes the record of the copy. With a marker into a directory that is the server's own again, and is marked so then.
+    fn keep(&self, record: CopyRecord, reclaimed: Option<Marker>) {
         let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
         let server = if self.running.is_some() { ServerIs::Running } else { ServerIs::Down };
         tokio::spawn(async move {
             let sequence = record.sequence;
-            let kept = files.with(move || data.update_record(&record, server)).await.flatten();
+            let keep = move || match reclaimed {
+                Some(marker) => data.keep(&record, server).and_then(|()| data.mark(&marker)),
+                None => data.update_record(&record, server),
+            };
+            let kept = files.with(keep).await.flatten();
             if let Err(error) = &kept {
                 tracing::warn!(%error, "cannot write the record of a copy");
             }

@@ -85,6 +85,7 @@ impl Serving {
                 done(self.configure(&self.configured.back_to(&names), within).await)
             }
             ServerCommand::Save => done(server.bgsave(within).await),
+            ServerCommand::RewriteAof => done(server.bgrewriteaof(within).await),
         }
     }
 
@@ -308,6 +309,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::Forget(_) => "cluster|forget",
         ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
         ServerCommand::Save => "bgsave",
+        ServerCommand::RewriteAof => "bgrewriteaof",
     }
 }
 

@@ -144,6 +144,11 @@ pub enum Happened {
         /// The shard's own.
         to: InstanceName,
     },
+    /// The append-only file of a running server is gone from its data directory; the server writes it anew.
+    AofLost {
+        /// Whose.
+        instance: InstanceName,
+    },
     /// A switchover was given up; the old primary goes on.
     SwitchoverAbandoned {
         /// Of which shard.
@@ -277,6 +282,7 @@ impl Happened {
             | Self::PasswordAdded { instance, .. }
             | Self::CopiesDiffer { instance, .. }
             | Self::CopySetAside { instance, .. }
+            | Self::AofLost { instance }
             | Self::PasswordReplaced { instance } => vec![instance],
             Self::FailedOver { from, to, .. }
             | Self::SwitchedOver { from, to, .. }
@@ -386,6 +392,12 @@ impl fmt::Display for Happened {
                 write!(
                     f,
                     "{shard} taken over by {to} without a vote: {alive} primaries could vote, {needed} were needed"
+                )
+            }
+            Self::AofLost { instance } => {
+                write!(
+                    f,
+                    "{instance}: its append-only file is gone from its data directory; the server writes it anew"
                 )
             }
             Self::BroughtHome { shard, from, to } => {

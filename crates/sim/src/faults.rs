@@ -315,7 +315,7 @@ impl Fleet {
             return;
         }
         self.servers[server].disk = Disk::default();
-        self.servers[server].appending = false;
+        self.servers[server].aof_unlinked = true;
         let shard = self.members.shard_of[server];
         self.law_of_deaths(server, shard);
         self.law_of_young_clusters(shard);

@@ -95,9 +95,7 @@ impl Fleet {
         let target = &mut self.servers[server];
         target.data.tip = tip;
         target.data.offset += WRITE_BYTES;
-        if target.appending && target.disk.owner.is_some() {
-            target.disk.aof = Some(tip);
-        }
+        target.append();
         self.laws.note_served(shard);
         self.law_of_writes(server, shard, tip);
         self.replicate(server);

@@ -38,6 +38,55 @@ fn a_running_primarys_data_is_wiped() {
     cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
 }
 
+/// The server goes on as if nothing had happened, and says so: without a look at its disk all would be lost with the power.
+#[test]
+fn an_aof_that_is_lost_under_a_running_server_is_written_anew() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("unlinked").roles_stay());
+    cluster.until_whole();
+    let kept = cluster.write("s0", "kept", 500);
+    cluster.until_replicated("s0");
+    let seen = cluster.events().len();
+    let both = [cluster.primary("s0"), cluster.replica("s0")];
+    for instance in &both {
+        fs::remove_dir_all(cluster.aof_dir(instance)).unwrap();
+    }
+    for instance in &both {
+        cluster.until("its AOF is there again", || {
+            let files = cluster.aof_files(instance);
+            files.iter().any(|file| file.extension().is_some_and(|e| e == "manifest")).then_some(())
+        });
+    }
+    cluster.check(cluster.events_since(seen, "AofLost").len() == 2, "nobody was told");
+    cluster.until_whole();
+    let late = cluster.write("s0", "late", 500);
+    cluster.lose_power();
+    cluster.up();
+    cluster.until_whole();
+    cluster.all_there("after a power loss", &[&kept, &late]);
+}
+
+/// Nobody else has its data: it is not stopped, and writes everything again into the directory.
+#[test]
+fn a_running_server_without_a_replica_fills_its_emptied_directory_again() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("sole").replicas(0));
+    cluster.until_whole();
+    let kept = cluster.write("s0", "kept", 500);
+    let sole = cluster.primary("s0");
+    let pid = cluster.pid(&sole);
+    let marker = cluster.data_dir(&sole).join("valkeeper.json");
+    cluster.check(marker.exists(), "its directory has no mark to begin with");
+    wipe(&cluster.data_dir(&sole));
+    cluster.until("the directory is its own again", || marker.exists().then_some(()));
+    cluster.check(cluster.pid(&sole) == pid, "the only copy was stopped");
+    cluster.until_whole();
+    cluster.lose_power();
+    cluster.up();
+    cluster.until_whole();
+    cluster.all_there("after a power loss", &[&kept]);
+}
+
 #[test]
 fn killed_and_wiped_servers_come_back_with_the_others_data() {
     let place = Place::new();

@@ -175,6 +175,11 @@ impl AdminConnection {
         self.order(cmd("BGSAVE").arg("SCHEDULE"), within).await
     }
 
+    /// Begins to write the append-only file anew, or does so after the snapshot that is being written.
+    pub async fn bgrewriteaof(&self, within: Duration) -> Result<(), AskError> {
+        self.order(&cmd("BGREWRITEAOF"), within).await
+    }
+
     /// Stops the server. It hangs up instead of answering.
     pub async fn shutdown(&self, mode: ShutdownMode, within: Duration) -> Result<(), AskError> {
         let mode = match mode {

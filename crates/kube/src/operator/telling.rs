@@ -257,6 +257,7 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::NodesConfRebuilt { .. }
             | Happened::PodDisrupted { .. }
             | Happened::LossAccepted { .. }
+            | Happened::AofLost { .. }
             | Happened::StartFailed { .. }
             | Happened::BecameUnhealthy { .. }
     )

@@ -40,6 +40,8 @@ pub(super) struct Keeper {
     sequence_seen: u64,
     sync: SyncCheck,
     seen: BTreeMap<InstanceName, u64>,
+    /// The last record could not be written.
+    refused_record: bool,
     /// Another record is due although nothing moves any more.
     settles: bool,
     /// The record of a server that an earlier agent started was read.
@@ -83,6 +85,7 @@ impl Keeper {
 
     /// The record is on the disk, or could not be written.
     pub(super) fn kept(&mut self, sequence: u64, written: bool) {
+        self.refused_record = !written;
         if let Some((_, record)) = self.writing.take_if(|(writing, _)| *writing == sequence)
             && written
             && self.durable.as_ref().is_none_or(|durable| durable.sequence < record.sequence)
@@ -241,8 +244,11 @@ impl Agent {
         let moved = durable.is_some_and(|last| moved_by(last, &next) > PINGS || last.keys != next.keys);
         // One more after the last that moved: by then what the first one saw of the append-only file has reached the disk.
         let unsettled = moved || self.keeper.settles;
-        let due =
-            in_kind || waited >= MOVED_MS && unsettled || waited >= AT_REST_MS && durable != Some(&next);
+        let at_once = in_kind && !self.keeper.refused_record;
+        let due = at_once
+            || in_kind && waited >= MOVED_MS
+            || waited >= MOVED_MS && unsettled
+            || waited >= AT_REST_MS && durable != Some(&next);
         if !due {
             return;
         }
@@ -265,10 +271,19 @@ impl Agent {
     }
 
     fn write(&mut self, now: Millis, record: CopyRecord) {
+        self.write_by(now, record, Command::Keep);
+    }
+
+    pub(super) fn write_by(
+        &mut self,
+        now: Millis,
+        record: CopyRecord,
+        command: impl FnOnce(Box<CopyRecord>) -> Command,
+    ) {
         let record = CopyRecord { sequence: record.sequence + 1, ..record };
         self.keeper.writing = Some((record.sequence, Box::new(record.clone())));
         self.keeper.written_at = now;
-        self.out.push(Command::Keep(Box::new(record)));
+        self.out.push(command(Box::new(record)));
     }
 
     /// May the append-only file be switched off now? Not before the record says that the file holds no longer everything.
@@ -285,7 +300,7 @@ impl Agent {
         false
     }
 
-    fn next_record(&self, run: Incarnation, view: &ServerView) -> CopyRecord {
+    pub(super) fn next_record(&self, run: Incarnation, view: &ServerView) -> CopyRecord {
         let mut next = self.keeper.durable.clone().unwrap_or_else(CopyRecord::first);
         let role = view.replication.role();
         let counts = match role {
@@ -310,6 +325,7 @@ impl Agent {
             }
         }
         match view.aof {
+            _ if self.aof_loss.is_certain() => next.aof.complete = false,
             Some(AofStatus::Settled) if counts => next.aof.complete = true,
             Some(AofStatus::Off) => next.aof.complete = false,
             _ => {}

@@ -58,7 +58,7 @@ impl Agent {
                 self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() });
             }
             // An order may be late, and the cluster older than the order says: the siblings are asked first.
-            (Owner::Nobody, _) if self.may_found() => self.consult(now),
+            _ if self.may_found() => self.consult(now),
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
@@ -100,6 +100,7 @@ impl Agent {
                 watch.look_now(now);
             }
         }
+        self.compare_aof(now, &disk);
         self.disk = Some(*disk);
         self.restart_if_reset(now);
         if let Phase::Watching(watch) = &mut self.phase
@@ -193,7 +194,7 @@ impl Agent {
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
         let Some(member) = order.myself() else { return };
         let me_shard = &member.shard;
-        if disk.owner == Owner::Nobody && self.may_found() {
+        if self.may_found() {
             return self.found(now, &order, &consultation);
         }
         let newest = consultation.newest_view(&order);

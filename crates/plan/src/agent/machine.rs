@@ -1,5 +1,6 @@
 //! The agent's state, and which event goes where.
 
+use super::aof_loss::AofLoss;
 use super::consultation::Consultation;
 use super::copy_record::Keeper;
 use super::handover::Handover;
@@ -70,6 +71,7 @@ pub struct Agent {
     /// How many full copies our server, a primary, had sent when its replicas were all in the stream.
     pub(super) copies_at_rest: Option<u64>,
     pub(super) keeper: Keeper,
+    pub(super) aof_loss: AofLoss,
     /// The record that the start under way writes.
     pub(super) starting_record: Option<CopyRecord>,
     /// The replicas that our server, a primary, saw attached last in the run that ended.
@@ -181,6 +183,7 @@ impl Agent {
             trials: Trials::default(),
             copies_at_rest: None,
             keeper: Keeper::default(),
+            aof_loss: AofLoss::default(),
             starting_record: None,
             attached_at_death: None,
             adopted: running.map(|(incarnation, _)| incarnation),

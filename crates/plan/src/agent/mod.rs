@@ -28,6 +28,7 @@
 
 mod accusation;
 mod answer;
+mod aof_loss;
 mod by_hand;
 mod consultation;
 mod copy_choice;
@@ -171,6 +172,9 @@ pub enum Command {
     Inspect,
     /// Write the record of the copy; `Kept` follows.
     Keep(Box<CopyRecord>),
+    /// The running server has written everything anew into a data directory that somebody had emptied: mark the directory as its own
+    /// again, after the record is written; `Kept` follows.
+    Reclaim(Box<CopyRecord>),
     /// Start the server; `Started`, `Found` or `StartFailed` follows, after `DiskSilent` if that takes long.
     Start(Box<StartPlan>),
     /// SIGKILL; `Exited` follows.
@@ -283,6 +287,8 @@ pub enum ServerCommand {
     PutBack(Vec<String>),
     /// `BGSAVE`.
     Save,
+    /// `BGREWRITEAOF`.
+    RewriteAof,
 }
 
 /// What our server replied.

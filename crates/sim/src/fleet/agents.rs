@@ -200,6 +200,14 @@ impl Fleet {
                 let within = self.random.within(1..=20);
                 self.clock.after(within, Happening::Keep { agent, life, record });
             }
+            Command::Reclaim(record) => {
+                let owner = self.owner_mark(agent);
+                let server = &mut self.servers[agent];
+                server.disk.owner = Some(owner);
+                let sequence = record.sequence;
+                server.keep(*record);
+                self.tell_agent(agent, life, Event::Kept { sequence, result: Ok(()) });
+            }
             Command::Start(plan) => {
                 self.law_of_orders(agent, &plan.config);
                 self.clock.after(soon + 1, Happening::Start { agent, life, plan });

@@ -104,7 +104,8 @@ impl Fleet {
         let copying = server.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
         if server.run == run && server.awake() && server.wants_aof() && !copying {
             server.appending = true;
-            server.disk.aof = Some(server.data.tip);
+            server.aof_unlinked = false;
+            server.append();
         }
     }
 
@@ -344,6 +345,10 @@ impl Fleet {
                 if begins {
                     self.begin_appending(server);
                 }
+                Ok(())
+            }
+            ServerCommand::RewriteAof => {
+                self.begin_appending(server);
                 Ok(())
             }
             ServerCommand::Save => {

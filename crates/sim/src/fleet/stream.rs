@@ -145,9 +145,7 @@ impl Fleet {
             self.begin_appending(server);
         } else {
             debug_assert!(self.history.holds(after, before), "a partial resynchronisation rewrote history");
-            if self.servers[server].appending {
-                self.servers[server].disk.aof = Some(after);
-            }
+            self.servers[server].append();
         }
         let names = (self.name(server).clone(), self.name(to).clone());
         let (was, is) = (self.history.depth(before), self.history.depth(after));
@@ -212,9 +210,7 @@ impl Fleet {
         if replica.behind.is_some_and(|until| until <= replica.data.offset) {
             replica.behind = None;
         }
-        if replica.appending {
-            replica.disk.aof = Some(replica.data.tip);
-        }
+        replica.append();
         let mut fx = Effects::default();
         replica.advanced(now, &mut self.random, &mut fx);
         self.apply(server, fx);

@@ -83,6 +83,13 @@ impl Server {
         start::Disk { owner, nodes_conf, files: DataFiles { aof, aof_slot: None, rdb }, record, beside }
     }
 
+    /// Appends what it has to its AOF, if there is one that is found again.
+    pub fn append(&mut self) {
+        if self.appending && !self.aof_unlinked {
+            self.disk.aof = Some(self.data.tip);
+        }
+    }
+
     /// Moves a file out of the way.
     pub fn set_aside(&mut self, what: CopySource) {
         match what {
@@ -227,6 +234,7 @@ impl Server {
     /// With AOF on only the AOF is read: a dump.rdb beside it counts for nothing (`reference/valkey.md` §8).
     fn load(&mut self, replid: ReplicationId) {
         self.appending = self.wants_aof();
+        self.aof_unlinked = false;
         let mut data = Data::empty(replid);
         if self.appending {
             data.tip = *self.disk.aof.get_or_insert(EMPTY);

@@ -206,6 +206,8 @@ pub struct Server {
     pub config: BTreeMap<String, String>,
     /// Does every write go to the AOF?
     pub appending: bool,
+    /// The AOF that is written to is not in the data directory any more.
+    pub aof_unlinked: bool,
     /// Set when what it knows has to be saved.
     dirty: bool,
     topology: Option<Arc<Topology>>,
@@ -268,6 +270,7 @@ impl Server {
             election: None,
             config: BTreeMap::new(),
             appending: false,
+            aof_unlinked: false,
             dirty: false,
             topology: None,
         }
