@@ -11,7 +11,7 @@ use valkeeper_plan::safety::copy::DataFiles;
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
 /// The founder of the first shard finds its directory empty, and its replica answers that. Does it start, and else why not?
-fn founds(answer: Result<&Observed<AgentReport>, AskFailed>) -> Result<(), Option<Waiting>> {
+fn founds(answer: &Result<Observed<AgentReport>, AskFailed>) -> Result<(), Option<Waiting>> {
     let (_, given) = ordered(|_| ());
     let mut agent = Agent::new(name(0), None, Millis(0));
     agent.handle(Millis(0), Event::Order(Box::new(given[&name(0)].clone())));
@@ -41,9 +41,9 @@ fn sibling(change: impl FnOnce(&mut AgentOrder)) -> AgentOrder {
 
 #[test]
 fn a_founder_begins_when_its_siblings_know_nothing_newer() {
-    assert_eq!(founds(Err(AskFailed::Unseen(Unseen::Unreachable))), Ok(()));
-    assert_eq!(founds(Ok(&obeys(&sibling(|_| ())))), Ok(()));
-    assert_eq!(founds(Ok(&runs(&sibling(|_| ()), |_| true))), Ok(()), "its replica was quicker and is empty");
+    assert_eq!(founds(&Err(AskFailed::Unseen(Unseen::Unreachable))), Ok(()));
+    assert_eq!(founds(&Ok(obeys(&sibling(|_| ())))), Ok(()));
+    assert_eq!(founds(&Ok(runs(&sibling(|_| ()), |_| true))), Ok(()), "its replica was quicker and is empty");
 }
 
 /// An order of the first generation arrives late, at an agent whose disk was lost: the replica that still follows it has the only copy.
@@ -51,7 +51,7 @@ fn a_founder_begins_when_its_siblings_know_nothing_newer() {
 fn a_late_order_founds_nothing_over_a_cluster_that_lives() {
     let newer = sibling(|order| order.generation = Generation(order.generation.0 + 1));
     let waits = Waiting::OldOrder { instance: name(0) };
-    assert_eq!(founds(Ok(&runs(&newer, |_| true))), Err(Some(waits)));
+    assert_eq!(founds(&Ok(runs(&newer, |_| true))), Err(Some(waits)));
 }
 
 #[test]
@@ -59,5 +59,5 @@ fn a_founder_whose_replica_has_keys_was_one_before() {
     let Observed::Known(mut report) = runs(&sibling(|_| ()), |_| true) else { panic!("a report") };
     let Observed::Known(view) = &mut report.server else { panic!("a view") };
     view.keys = 1;
-    assert_eq!(founds(Ok(&Observed::Known(report))), Err(None));
+    assert_eq!(founds(&Ok(Observed::Known(report))), Err(None));
 }

@@ -1,16 +1,15 @@
-//! The durable record of our server's copy (law 13): when it is written and what it says; and whether a replica has caught up with its
-//! primary, and holds the same.
+//! The durable record of our server's copy (law 13): when it is written and what it says.
 
-use super::machine::{Agent, Phase};
-use super::{Command, Token};
+use super::Command;
+use super::machine::Agent;
+use super::sync_check::SyncCheck;
 use crate::safety::copy::{Evidence, branch, examine, extend};
 use crate::safety::start::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
-    Answer, AofStatus, Ask, AskFailed, CopyRecord, CopySource, DiskRole, Happened, HeldCopy, Incarnation,
-    InstanceName, Link, Member, Millis, Offset, Part, Persistence, Position, ReplicaStanding, Replication,
-    ReplicationId, Role, ServerView,
+    AofStatus, CopyRecord, CopySource, DiskRole, HeldCopy, Incarnation, InstanceName, Link, Member, Millis,
+    Part, Persistence, Position, ReplicaStanding, Replication, Role, ServerView,
 };
 
 /// Between two records of an offset that moves. What changes in kind is recorded at once.
@@ -19,10 +18,6 @@ const MOVED_MS: u64 = 5_000;
 const AT_REST_MS: u64 = 60_000;
 /// An offset that moves by less in [`MOVED_MS`] moves by pings.
 const PINGS: u64 = 256;
-/// How long a primary is given to answer how far its stream is, and between two questions.
-const ASK_MS: u64 = 250;
-/// Comparisons of a replica's keys with its primary's after a start. Under constant writes the two are never seen at one offset.
-const COMPARISONS: u32 = 20;
 
 /// What is kept about our server's copy.
 #[derive(Debug, Default)]
@@ -38,10 +33,9 @@ pub(super) struct Keeper {
     refused: Option<(CopySource, u32)>,
     /// The highest sequence of our record that a sibling has seen.
     sequence_seen: u64,
-    sync: SyncCheck,
-    seen: BTreeMap<InstanceName, u64>,
-    /// The last record could not be written.
-    refused_record: bool,
+    pub(super) sync: SyncCheck,
+    pub(super) seen: BTreeMap<InstanceName, u64>,
+    last_write: LastWrite,
     /// Another record is due although nothing moves any more.
     settles: bool,
     /// The record of a server that an earlier agent started was read.
@@ -50,25 +44,13 @@ pub(super) struct Keeper {
     pub(super) resync: bool,
 }
 
-/// A replica's link, watched.
-#[derive(Debug, Default)]
-struct SyncCheck {
-    caught_up: bool,
-    link: Option<Link>,
-    asked: Option<(Token, Millis)>,
-    target: Option<Target>,
-    compared: u32,
-    comparing: Option<Token>,
-    primary_keys: Option<(Position, u64)>,
-}
-
-/// Where the primary's stream was after our server had connected.
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    history: ReplicationId,
-    offset: Offset,
-    /// The primary shows our server as online.
-    online: bool,
+/// What became of the last record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum LastWrite {
+    #[default]
+    Done,
+    /// It could not be written.
+    Refused,
 }
 
 /// Starts that must fail on a file before the file counts as damaged: one may be cut short by something else.
@@ -85,7 +67,7 @@ impl Keeper {
 
     /// The record is on the disk, or could not be written.
     pub(super) fn kept(&mut self, sequence: u64, written: bool) {
-        self.refused_record = !written;
+        self.last_write = if written { LastWrite::Done } else { LastWrite::Refused };
         if let Some((_, record)) = self.writing.take_if(|(writing, _)| *writing == sequence)
             && written
             && self.durable.as_ref().is_none_or(|durable| durable.sequence < record.sequence)
@@ -244,7 +226,7 @@ impl Agent {
         let moved = durable.is_some_and(|last| moved_by(last, &next) > PINGS || last.keys != next.keys);
         // One more after the last that moved: by then what the first one saw of the append-only file has reached the disk.
         let unsettled = moved || self.keeper.settles;
-        let at_once = in_kind && !self.keeper.refused_record;
+        let at_once = in_kind && self.keeper.last_write == LastWrite::Done;
         let due = at_once
             || in_kind && waited >= MOVED_MS
             || waited >= MOVED_MS && unsettled
@@ -346,132 +328,10 @@ impl Agent {
     pub(super) fn attached(&self, view: &ServerView) -> Option<BTreeSet<InstanceName>> {
         attached(&self.order.as_ref()?.members, &view.replication)
     }
-
-    fn check_sync(&mut self, now: Millis, view: &ServerView) {
-        let link = view.replication.link();
-        let sync = &mut self.keeper.sync;
-        let before = std::mem::replace(&mut sync.link, link);
-        match link {
-            Some(Link::Up) if before == Some(Link::Up) => {}
-            // A new connection: what the primary sent meanwhile is still to come.
-            Some(Link::Up) => {
-                sync.caught_up = false;
-                sync.target = None;
-            }
-            // Whether it had everything when the link broke is what counts for a succession.
-            Some(Link::Lost) => return,
-            Some(Link::Syncing | Link::NeverUp) | None => {
-                sync.caught_up = false;
-                sync.target = None;
-                return;
-            }
-        }
-        if sync.caught_up {
-            return;
-        }
-        sync.caught_up = sync.target.is_some_and(|target| {
-            target.online
-                && target.history == view.replication.replid
-                && target.offset <= view.replication.offset
-        });
-        if !sync.caught_up {
-            self.ask_primary(now, view);
-        }
-    }
-
-    fn ask_primary(&mut self, now: Millis, view: &ServerView) {
-        if self.keeper.sync.asked.is_some_and(|(_, at)| now.since(at) < ASK_MS) {
-            return;
-        }
-        let Some(primary) = self.member_named(view) else { return };
-        let token = self.out.tell(&primary, Ask::Replication, ASK_MS);
-        self.keeper.sync.asked = Some((token, now));
-    }
-
-    fn member_named(&self, view: &ServerView) -> Option<InstanceName> {
-        let (name, _) = self.order.as_ref()?.member_with(view.primary()?)?;
-        Some(name.clone())
-    }
-
-    /// An answer came. True if it was about our server's sync.
-    pub(super) fn sync_told(
-        &mut self,
-        now: Millis,
-        token: Token,
-        result: &Result<Answer, AskFailed>,
-    ) -> bool {
-        let sync = &mut self.keeper.sync;
-        if sync.comparing.take_if(|asked| *asked == token).is_some() {
-            if let Ok(Answer::Report(report)) = result
-                && let Some(view) = report.view()
-                && view.replication.role() == Role::Primary
-            {
-                let at = Position { history: view.replication.replid, offset: view.replication.offset };
-                sync.primary_keys = Some((at, view.keys.saturating_sub(view.expiring_keys)));
-            }
-        } else if sync.asked.take_if(|(asked, _)| *asked == token).is_some() {
-            let Ok(Answer::Replication { replication, standing, .. }) = result else { return true };
-            if replication.role() != Role::Primary {
-                return true;
-            }
-            let order = self.order.as_ref();
-            let attached = order.and_then(|order| attached(&order.members, replication));
-            // Where the primary sees its replicas under other addresses than their own, the offset alone tells.
-            let online = attached.is_none_or(|attached| attached.contains(&self.name));
-            self.keeper.sync.target =
-                Some(Target { history: replication.replid, offset: replication.offset, online });
-            let view = self.server.known().or(self.last_view.as_ref());
-            if let Some(sequence) = standing.and_then(|standing| standing.sequence)
-                && let Some(primary) = view.and_then(|view| self.member_named(view))
-            {
-                self.keeper.seen.insert(primary, sequence);
-            }
-        } else {
-            return false;
-        }
-        if let Phase::Watching(watch) = &mut self.phase {
-            watch.look_within(now, 25);
-        }
-        true
-    }
-
-    /// Two members of a shard that come up from their disks may differ although their offsets are equal: the engine saves the snapshot
-    /// of a FLUSHALL under the offset before it (docs/engine-facts.md). Keys without a time to live are counted, since a replica keeps
-    /// expired ones that its primary dropped while loading.
-    fn compare_keys(&mut self, now: Millis, view: &ServerView) {
-        let sync = &mut self.keeper.sync;
-        if !sync.caught_up || sync.compared >= COMPARISONS || self.keeper.resync {
-            return;
-        }
-        let mine = Position { history: view.replication.replid, offset: view.replication.offset };
-        match sync.primary_keys.take() {
-            Some((at, keys)) if at == mine => {
-                sync.compared = COMPARISONS;
-                let own = view.keys.saturating_sub(view.expiring_keys);
-                if own != keys {
-                    self.out.record(Happened::CopiesDiffer {
-                        instance: self.name.clone(),
-                        keys: own,
-                        primary_keys: keys,
-                    });
-                    self.keeper.resync = true;
-                    self.restart(now);
-                }
-            }
-            _ if sync.comparing.is_none() => {
-                sync.compared += 1;
-                if let Some(primary) = self.member_named(view) {
-                    let token = self.out.tell(&primary, Ask::Report { fresh: true }, ASK_MS);
-                    self.keeper.sync.comparing = Some(token);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// The members that a primary shows as online replicas; `None` if one of them cannot be told by its address.
-fn attached(
+pub(super) fn attached(
     members: &BTreeMap<InstanceName, Member>,
     replication: &Replication,
 ) -> Option<BTreeSet<InstanceName>> {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
-    Role, ServerView, SlotSet, StartFailure, Topology, Waiting,
+    Role, ServerView, ShardName, SlotSet, StartFailure, Topology, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
@@ -285,19 +285,19 @@ impl Agent {
                     self.start(now, conf, Beside::Nobody);
                 }
             }
-            Comeback::Wait(hold) => {
-                let instance = self.name.clone();
-                let waiting = match hold {
-                    Hold::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
-                    Hold::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
-                    Hold::NoCopy => Waiting::AllCopiesMissing { shard: me_shard.clone() },
-                    Hold::Doubtful(state) => {
-                        Waiting::CopyDoubtful { instance, shard: me_shard.clone(), state }
-                    }
-                };
-                self.hold(now, waiting);
-            }
+            Comeback::Wait(hold) => self.hold_for(now, hold, me_shard),
         }
+    }
+
+    fn hold_for(&mut self, now: Millis, hold: Hold, shard: &ShardName) {
+        let (instance, shard) = (self.name.clone(), shard.clone());
+        let waiting = match hold {
+            Hold::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
+            Hold::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
+            Hold::NoCopy => Waiting::AllCopiesMissing { shard },
+            Hold::Doubtful(state) => Waiting::CopyDoubtful { instance, shard, state },
+        };
+        self.hold(now, waiting);
     }
 
     fn judge_siblings(&self, consultation: &Consultation) -> Vec<(InstanceName, Sibling)> {

@@ -49,6 +49,7 @@ mod running;
 mod silence;
 mod snapshot;
 mod stopping;
+mod sync_check;
 mod trial;
 mod watch;
 

@@ -42,6 +42,10 @@ impl Fleet {
         data.second = data.resumable.then_some((data.replid, data.offset));
         data.replid = replid;
         data.resumable = true;
+        // The engine had stopped appending if it was taking a copy (replicationUnsetPrimary starts it again).
+        if !self.servers[server].appending {
+            self.begin_appending(server);
+        }
         let name = self.name(server).clone();
         let epoch = self.servers[server].table[server].config_epoch;
         self.note(|| format!("{name} became primary ({how:?}), epoch {epoch}"));

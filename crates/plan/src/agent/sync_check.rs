@@ -1,0 +1,159 @@
+//! Whether a replica has caught up with its primary since it connected last, and holds the same (law 13).
+
+use super::Token;
+use super::copy_record::attached;
+use super::machine::{Agent, Phase};
+use valkeeper_model::{
+    Answer, Ask, AskFailed, Happened, InstanceName, Link, Millis, Offset, Position, ReplicationId, Role,
+    ServerView,
+};
+
+/// How long a primary is given to answer how far its stream is, and between two questions.
+const ASK_MS: u64 = 250;
+/// Comparisons of a replica's keys with its primary's after a start. Under constant writes the two are never seen at one offset.
+const COMPARISONS: u32 = 20;
+
+/// A replica's link, watched.
+#[derive(Debug, Default)]
+pub(super) struct SyncCheck {
+    pub(super) caught_up: bool,
+    pub(super) link: Option<Link>,
+    pub(super) asked: Option<(Token, Millis)>,
+    pub(super) target: Option<Target>,
+    pub(super) compared: u32,
+    pub(super) comparing: Option<Token>,
+    pub(super) primary_keys: Option<(Position, u64)>,
+}
+
+/// Where the primary's stream was after our server had connected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    history: ReplicationId,
+    offset: Offset,
+    /// The primary shows our server as online.
+    online: bool,
+}
+
+impl Agent {
+    pub(super) fn check_sync(&mut self, now: Millis, view: &ServerView) {
+        let link = view.replication.link();
+        let sync = &mut self.keeper.sync;
+        let before = std::mem::replace(&mut sync.link, link);
+        match link {
+            Some(Link::Up) if before == Some(Link::Up) => {}
+            // A new connection: what the primary sent meanwhile is still to come.
+            Some(Link::Up) => {
+                sync.caught_up = false;
+                sync.target = None;
+            }
+            // Whether it had everything when the link broke is what counts for a succession.
+            Some(Link::Lost) => return,
+            Some(Link::Syncing | Link::NeverUp) | None => {
+                sync.caught_up = false;
+                sync.target = None;
+                return;
+            }
+        }
+        if sync.caught_up {
+            return;
+        }
+        sync.caught_up = sync.target.is_some_and(|target| {
+            target.online
+                && target.history == view.replication.replid
+                && target.offset <= view.replication.offset
+        });
+        if !sync.caught_up {
+            self.ask_primary(now, view);
+        }
+    }
+
+    pub(super) fn ask_primary(&mut self, now: Millis, view: &ServerView) {
+        if self.keeper.sync.asked.is_some_and(|(_, at)| now.since(at) < ASK_MS) {
+            return;
+        }
+        let Some(primary) = self.member_named(view) else { return };
+        let token = self.out.tell(&primary, Ask::Replication, ASK_MS);
+        self.keeper.sync.asked = Some((token, now));
+    }
+
+    fn member_named(&self, view: &ServerView) -> Option<InstanceName> {
+        let (name, _) = self.order.as_ref()?.member_with(view.primary()?)?;
+        Some(name.clone())
+    }
+
+    /// An answer came. True if it was about our server's sync.
+    pub(super) fn sync_told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: &Result<Answer, AskFailed>,
+    ) -> bool {
+        let sync = &mut self.keeper.sync;
+        if sync.comparing.take_if(|asked| *asked == token).is_some() {
+            if let Ok(Answer::Report(report)) = result
+                && let Some(view) = report.view()
+                && view.replication.role() == Role::Primary
+            {
+                let at = Position { history: view.replication.replid, offset: view.replication.offset };
+                sync.primary_keys = Some((at, view.keys.saturating_sub(view.expiring_keys)));
+            }
+        } else if sync.asked.take_if(|(asked, _)| *asked == token).is_some() {
+            let Ok(Answer::Replication { replication, standing, .. }) = result else { return true };
+            if replication.role() != Role::Primary {
+                return true;
+            }
+            let order = self.order.as_ref();
+            let attached = order.and_then(|order| attached(&order.members, replication));
+            // Where the primary sees its replicas under other addresses than their own, the offset alone tells.
+            let online = attached.is_none_or(|attached| attached.contains(&self.name));
+            self.keeper.sync.target =
+                Some(Target { history: replication.replid, offset: replication.offset, online });
+            let view = self.server.known().or(self.last_view.as_ref());
+            if let Some(sequence) = standing.and_then(|standing| standing.sequence)
+                && let Some(primary) = view.and_then(|view| self.member_named(view))
+            {
+                self.keeper.seen.insert(primary, sequence);
+            }
+        } else {
+            return false;
+        }
+        if let Phase::Watching(watch) = &mut self.phase {
+            watch.look_within(now, 25);
+        }
+        true
+    }
+
+    /// Two members of a shard that come up from their disks may differ although their offsets are equal: the engine saves the snapshot
+    /// of a FLUSHALL under the offset before it (docs/engine-facts.md). Keys without a time to live are counted, since a replica keeps
+    /// expired ones that its primary dropped while loading.
+    pub(super) fn compare_keys(&mut self, now: Millis, view: &ServerView) {
+        let sync = &mut self.keeper.sync;
+        if !sync.caught_up || sync.compared >= COMPARISONS || self.keeper.resync {
+            return;
+        }
+        let mine = Position { history: view.replication.replid, offset: view.replication.offset };
+        match sync.primary_keys.take() {
+            Some((at, keys)) if at == mine => {
+                sync.compared = COMPARISONS;
+                let own = view.keys.saturating_sub(view.expiring_keys);
+                if own != keys {
+                    self.out.record(Happened::CopiesDiffer {
+                        instance: self.name.clone(),
+                        keys: own,
+                        primary_keys: keys,
+                    });
+                    self.keeper.resync = true;
+                    self.restart(now);
+                }
+            }
+            _ if sync.comparing.is_none() => {
+                sync.compared += 1;
+                if let Some(primary) = self.member_named(view) {
+                    let token = self.out.tell(&primary, Ask::Report { fresh: true }, ASK_MS);
+                    self.keeper.sync.comparing = Some(token);
+                }
+            }
+            _ => {}
+        }
+    }
+}
