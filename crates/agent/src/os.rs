@@ -171,11 +171,25 @@ mod system {
     /// `PF_EXITING`: the thread is past its last instruction in user space.
     const EXITING: u64 = 0x4;
 
+    /// SIGKILL among pending signals.
+    const KILLED: u64 = 1 << 8;
+
     /// What `/proc` says of a process or a thread.
     struct Stat {
         state: char,
         flags: u64,
         start_time: u64,
+        pending: u64,
+    }
+
+    impl Stat {
+        /// Does nothing of it run again? So it is with a thread that waits for a disk in the kernel and has SIGKILL pending: when the disk
+        /// answers, the thread ends before its next instruction in user space.
+        fn is_over(&self) -> bool {
+            matches!(self.state, 'Z' | 'X')
+                || self.flags & EXITING != 0
+                || self.state == 'D' && self.pending & KILLED != 0
+        }
     }
 
     /// `None` if there is no such process.
@@ -190,12 +204,15 @@ mod system {
             Err(error) => return Err(error),
         };
         // The name, in parentheses, may hold anything. The state is field 3, the flags are field 9, the start, in clock ticks
-        // since boot, is field 22.
+        // since boot, is field 22; the signals that wait for this thread are field 31.
         let fields: Vec<&str> =
             text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
         let number = |index: usize| fields.get(index).and_then(|field| field.parse().ok());
-        match (fields.first().and_then(|field| field.chars().next()), number(6), number(19)) {
-            (Some(state), Some(flags), Some(start_time)) => Ok(Some(Stat { state, flags, start_time })),
+        let state = fields.first().and_then(|field| field.chars().next());
+        match (state, number(6), number(19), number(28)) {
+            (Some(state), Some(flags), Some(start_time), Some(pending)) => {
+                Ok(Some(Stat { state, flags, start_time, pending }))
+            }
             _ => Err(io::Error::other(format!("{path} cannot be understood"))),
         }
     }
@@ -204,14 +221,13 @@ mod system {
     /// whose threads wait in the kernel for a disk that hangs. Nothing of that runs again.
     pub(super) fn start_time(pid: u32) -> io::Result<Option<u64>> {
         let Some(first) = stat(&format!("/proc/{pid}/stat"))? else { return Ok(None) };
-        let over = |thread: &Stat| matches!(thread.state, 'Z' | 'X') || thread.flags & EXITING != 0;
-        if !over(&first) {
+        if !first.is_over() {
             return Ok(Some(first.start_time));
         }
         for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
             let path = thread?.path().join("stat");
             if let Some(thread) = stat(&path.to_string_lossy())?
-                && !over(&thread)
+                && !thread.is_over()
             {
                 return Ok(Some(first.start_time));
             }

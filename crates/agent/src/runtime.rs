@@ -329,11 +329,13 @@ impl Runner {
         os::kill(process);
         // A process whose disk hangs is killed and not gone: what is left of it waits in the kernel, and nothing of it runs again.
         tokio::spawn(async move {
+            // Its threads come to their ends one by one.
             tokio::time::sleep(DIES_WITHIN).await;
-            if matches!(os::alive(process), Ok(false)) {
-                let how = "killed; what is left of it waits for its disk".to_owned();
-                let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause: ExitCause::Other }));
+            while !matches!(os::alive(process), Ok(false)) {
+                tokio::time::sleep(DIES_WITHIN).await;
             }
+            let how = "killed; what is left of it waits for its disk".to_owned();
+            let _ = input.send(Input::Event(Event::Exited { incarnation, how, cause: ExitCause::Other }));
         });
     }
 

@@ -347,3 +347,47 @@ fn a_testimony_is_against_the_primary_there_is() {
         ],
     );
 }
+
+/// Seed 730000000359: the replica whose copy was found to be the best, in memory, died before it was promoted, and its next run held less.
+#[test]
+fn another_run_of_the_best_copy_is_another_copy() {
+    holds(
+        &Setup { own_hosts: true, ..shape(1, Persistence::Rdb, 2_000) },
+        &[
+            (4_523, Fault::AgentDies(Target::PrimaryOf(1), 2)),
+            (6_684, Fault::Crash(Target::ReplicaOf(0))),
+            (10_813, Fault::CutBus(Target::PrimaryOf(1))),
+            (12_734, Fault::Mend),
+            (13_692, Fault::FreezeHost(Target::Instance(4), 8_276)),
+            (14_626, Fault::Slow(694)),
+            (17_377, Fault::Mend),
+            (18_170, Fault::PowerLoss),
+        ],
+    );
+}
+
+/// Seed 740000009883, on hosts of their own: a primary was cut off in the moment in which its server knew no owner of another shard's slots,
+/// and took two seats for all there are.
+#[test]
+fn a_seat_without_an_owner_is_a_seat() {
+    holds(
+        &Setup { own_hosts: true, ..shape(1, Persistence::None, 15_000) },
+        &[
+            (5_562, Fault::CutControl(0, Target::PrimaryOf(2))),
+            (6_259, Fault::MajorityLoss),
+            (8_086, Fault::AgentDies(Target::PrimaryOf(1), 1)),
+            (9_005, Fault::CutHost(Target::PrimaryOf(2))),
+            (12_816, Fault::Mend),
+            (13_963, Fault::CutHost(Target::PrimaryOf(2))),
+        ],
+    );
+}
+
+/// Seed 731000002403: the only copy of a shard was in memory, its directory emptied, and its supervisor another one.
+#[test]
+fn a_server_without_a_replica_fills_its_emptied_directory_again() {
+    holds(
+        &shape(0, Persistence::Aof, 2_000),
+        &[(4_588, Fault::Wipe(Target::PrimaryOf(1))), (6_897, Fault::SupervisorDies)],
+    );
+}

@@ -7,7 +7,7 @@ use super::machine::{Agent, Phase};
 use super::{Token, sooner};
 use crate::config;
 use crate::safety::isolation::{ADOPTED_MS, BEAT_MS, FENCE_AFTER_MS, Lease, SUSPECT_MS, Witness, Word};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, Process, Role, ServerView, ShardName,
@@ -204,7 +204,10 @@ impl Agent {
         let Some(order) = self.order.clone() else { return };
         let Some(neighbours) = &mut self.neighbours else { return };
         let own = order.myself().map(|member| &member.shard);
-        neighbours.seats = owners.len();
+        // A server may hear that a primary was deposed before it hears of the successor: the slots have no owner for a moment. The seat
+        // is there all the same, or of three seats two would be left, and nobody would need a lease.
+        let shards: BTreeSet<&ShardName> = order.members.values().map(|member| &member.shard).collect();
+        neighbours.seats = owners.len().max(shards.len());
         let named = owners.into_iter().filter_map(|(id, epoch)| Some((order.member_with(id)?, epoch)));
         let members: Vec<_> = named.map(|((name, member), epoch)| (name, member, epoch)).collect();
         let others = members.iter().filter(|(_, member, _)| Some(&member.shard) != own);

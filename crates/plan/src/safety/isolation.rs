@@ -52,8 +52,9 @@
 //!
 //! With fewer than three seats nobody is ever promoted by this rule, and nobody needs a lease: of two, one cannot tell which is cut off.
 //!
-//! *Majorities of what?* Each side counts the seats that its own server knows. Majorities of n and of n + 1 share a seat too; who was cut
-//! off while more than one seat was added may not.
+//! *Majorities of what?* Each side counts the seats that its own server knows, and not fewer than the shards of its order: a server may hear
+//! that a primary was deposed before it hears of the successor. Majorities of n and of n + 1 share a seat too; who was cut off while more
+//! than one seat was added may not.
 //!
 //! What the rule leaves to others: the engine's own election, which asks nobody's agent; and a host that is frozen as a whole cannot
 //! refuse anything while it is frozen: see docs/safety.md.
