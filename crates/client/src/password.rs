@@ -18,12 +18,11 @@ impl Password {
     }
 
     /// What a user has written into a file or a Secret. One rule for both, so that one manifest means one password everywhere: blanks
-    /// and line breaks around it are not part of it, and it is one line that the engine takes.
+    /// and line breaks around it are not part of it, and the rest is a text that the engine takes.
     pub fn written(bytes: &[u8]) -> Result<Self, PasswordFault> {
         let text = std::str::from_utf8(bytes).map_err(|_| PasswordFault::NotText)?.trim();
         match text.len() {
             0 => Err(PasswordFault::Empty),
-            _ if text.contains(char::is_control) => Err(PasswordFault::SeveralLines),
             1..=LONGEST => Ok(Self::new(text)),
             bytes => Err(PasswordFault::TooLong { bytes, longest: LONGEST }),
         }
@@ -64,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_one_line_without_the_blanks_around_it() {
+    fn what_is_written_is_a_text_without_the_blanks_around_it() {
         let written = |text: &str| Password::written(text.as_bytes()).map(|one| one.reveal().to_owned());
         for text in ["pw", " pw", "pw \n", "\t pw\r\n"] {
             assert_eq!(written(text).as_deref(), Ok("pw"), "{text:?}");
         }
         assert_eq!(written(" \n"), Err(PasswordFault::Empty));
         assert_eq!(written("two words").as_deref(), Ok("two words"));
-        assert_eq!(written("two\nlines"), Err(PasswordFault::SeveralLines));
+        assert_eq!(written("two\nlines\n").as_deref(), Ok("two\nlines"));
         assert!(written(&"x".repeat(512)).is_ok());
         assert_eq!(written(&"x".repeat(513)), Err(PasswordFault::TooLong { bytes: 513, longest: 512 }));
         assert_eq!(Password::written(&[0xff]), Err(PasswordFault::NotText));

@@ -62,9 +62,6 @@ pub enum PasswordFault {
     /// Bytes that are no text.
     #[error("it is not UTF-8 text")]
     NotText,
-    /// A line break or another control character within it: half of it would be taken for the password by whoever reads lines.
-    #[error("it holds a line break or another control character")]
-    SeveralLines,
     /// The engine would refuse it.
     #[error("it is {bytes} bytes long; at most {longest} are allowed")]
     TooLong {

@@ -86,7 +86,7 @@ fn an_operator_is_upgraded_and_no_server_is_restarted() {
     // One after the other, seconds apart, while older and newer ones look after the cluster together.
     cluster
         .until("the first agent goes on as the new program", || before.values().any(goes_on).then_some(()));
-    cluster.check(cluster.is_healthy(), "not healthy with older and newer agents");
+    cluster.until("it is healthy with older and newer agents", || cluster.is_healthy().then_some(()));
     cluster.until("all agents go on as the new program", || before.values().all(goes_on).then_some(()));
     cluster.check(before == processes(), &format!("processes were replaced: {before:?} {:?}", processes()));
     cluster.until_healthy();

@@ -149,12 +149,8 @@ fn a_password_that_cannot_be_used_stops_nothing() {
     let good = std::fs::read(cluster.password_file()).unwrap();
     let processes = cluster.status().processes();
     let long = vec![b'x'; 513];
-    let wrong: [(&[u8], &str); 4] = [
-        (b"two\nlines", "a line break"),
-        (&long, "513 bytes"),
-        (&[0xff, 0xfe], "not UTF-8"),
-        (b" \n", "is empty"),
-    ];
+    let wrong: [(&[u8], &str); 3] =
+        [(&long, "513 bytes"), (&[0xff, 0xfe], "not UTF-8"), (b" \n", "is empty")];
     for (bytes, why) in wrong {
         std::fs::write(cluster.password_file(), bytes).unwrap();
         let status = cluster.until_waits_for("PasswordUnusable");

@@ -310,6 +310,12 @@ impl Agent {
             _ if self.aof_loss.is_certain() => next.aof.complete = false,
             Some(AofStatus::Settled) if counts => next.aof.complete = true,
             Some(AofStatus::Off) => next.aof.complete = false,
+            // A rewrite that is under way when a replica has just connected follows a full copy: the files in force are those from before it.
+            Some(AofStatus::Rewriting)
+                if !counts && matches!(view.replication.link(), Some(Link::Up | Link::Syncing)) =>
+            {
+                next.aof.complete = false;
+            }
             _ => {}
         }
         if next.aof.complete {

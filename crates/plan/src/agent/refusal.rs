@@ -148,6 +148,7 @@ impl Agent {
             neighbours.becomes(Part::Primary, now);
         } else {
             neighbours.becomes(Part::Other, now);
+            neighbours.witness.follows();
             neighbours.replica_at = Some(now);
         }
         let refuses = primary && !neighbours.holds(now);

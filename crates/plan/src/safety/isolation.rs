@@ -37,7 +37,8 @@
 //! last time at which it was seen to be a replica.
 //!
 //! *Agents start anew.* One that does may have promised what it does not remember. For [`PROMISE_MS`] its answers prolong the leases
-//! of those who hold one, against whom there is no majority, and give none to those who do not.
+//! of those who hold one, against whom there is no majority, and give none to those who do not. So it is with the answers of V, who has taken
+//! the seat of W: what W promised, V does not know.
 //!
 //! One that replaces itself by another program (`exec`) leaves that one the end of its lease ([`crate::agent::Agent::lease_until`]): the lease
 //! is the same, whoever looks after it.
@@ -173,6 +174,8 @@ pub struct Witness {
     /// Who was one and is none any more, and the epoch of its last claim.
     former: BTreeMap<InstanceName, Epoch>,
     seat_since: Option<Millis>,
+    /// The first seat is one that nobody had before.
+    founds: bool,
     /// Since when we are let be primary by a majority ourselves.
     stands_since: Option<Millis>,
     remembers_from: Millis,
@@ -188,6 +191,7 @@ impl Witness {
             primaries: BTreeMap::new(),
             former: BTreeMap::new(),
             seat_since: None,
+            founds: false,
             stands_since: None,
         }
     }
@@ -195,6 +199,12 @@ impl Witness {
     /// The cluster is being founded: nobody can have promised anything.
     pub fn founded(&mut self, now: Millis) {
         self.remembers_from = now;
+        self.founds = true;
+    }
+
+    /// Our server begins as a replica: a seat that it takes later was another's.
+    pub fn follows(&mut self) {
+        self.founds = false;
     }
 
     /// Can no promise have been forgotten?
@@ -228,6 +238,9 @@ impl Witness {
 
     /// Is our own server a slot-owning primary, and going to stay one? Is it let be one by a majority?
     pub fn sits(&mut self, sits: bool, stands: bool, now: Millis) {
+        if sits && self.seat_since.is_none() && !std::mem::take(&mut self.founds) {
+            self.remembers_from = self.remembers_from.max(now.plus(PROMISE_MS));
+        }
         self.seat_since = sits.then(|| self.seat_since.unwrap_or(now));
         self.stands_since = (sits && stands).then(|| self.stands_since.unwrap_or(now));
     }
