@@ -2,7 +2,7 @@
 
 use super::zones::quorum;
 use crate::sight::{InstanceSight, ShardSight, Sight};
-use valkeeper_model::{Activity, InstanceName, Observed, Process, Role};
+use valkeeper_model::{Activity, InstanceName, Observed, Process, Role, Waiting};
 
 /// The count of those who could vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,5 +39,25 @@ pub fn may_take_over(votes: Votes, shard: &ShardSight<'_>, successor: &InstanceN
         report.is_down()
             && matches!(&report.activity, Activity::WithoutVotes { successor: wanted, .. } if wanted == successor)
     });
-    votes.alive < votes.needed && siblings_harmless && asked_in_vain
+    votes.alive < votes.needed && siblings_harmless && asked_in_vain && !another_has_more(shard, successor)
+}
+
+/// Does another replica hold more of the same history? The dead primary's agent could not see it when it chose, and chooses again. One that
+/// refuses to become primary is passed over there too.
+fn another_has_more(shard: &ShardSight<'_>, successor: &InstanceName) -> bool {
+    let replication = |one: &InstanceSight<'_>| one.view().map(|view| view.replication.clone());
+    let Some(own) = shard.get(successor).as_ref().and_then(replication) else { return false };
+    let refuses = |name: &InstanceName| {
+        let waits = shard.instances.iter().filter_map(|one| one.report?.waiting.as_ref());
+        waits
+            .into_iter()
+            .any(|waiting| matches!(waiting, Waiting::PromotionRefused { instance, .. } if instance == name))
+    };
+    let caught_up = |one: &InstanceSight<'_>| {
+        one.report.is_some_and(|report| report.copy.as_ref().is_none_or(|copy| copy.caught_up))
+    };
+    shard.instances.iter().any(|one| {
+        let more = replication(one).is_some_and(|it| it.replid == own.replid && it.offset > own.offset);
+        more && caught_up(one) && !refuses(one.name)
+    })
 }
