@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use valkeeper_model::{AofTail, CopySource, Slot};
+use valkeeper_model::{AofRecord, AofTail, CopySource, Slot};
 use valkeeper_plan::agent::SetAside;
 use valkeeper_plan::safety::copy::{AofFiles, DataFiles, RdbFile};
 
@@ -21,16 +21,21 @@ const HEADER: u64 = 256 << 10;
 
 /// What the engine would find. An increment that has become shorter than it was when it was recorded lost what was acknowledged, and the
 /// engine would load the rest without a word (`aof-load-truncated`).
-pub(crate) fn inspect(data: &Path, tail: Option<&AofTail>) -> io::Result<DataFiles> {
+pub(crate) fn inspect(data: &Path, record: Option<&AofRecord>) -> io::Result<DataFiles> {
     let mut aof = aof(data)?;
-    if let (AofFiles::Whole, Some(tail)) = (&aof, tail)
-        && let Ok(now) = fs::metadata(data.join(AOF_DIR).join(&tail.file))
-        && now.len() < tail.bytes
-    {
-        aof = AofFiles::Broken(format!("{} has {} of its {} bytes", tail.file, now.len(), tail.bytes));
+    let record = record.filter(|record| record.complete && aof == AofFiles::Whole);
+    let lack = |tail: Option<&AofTail>| {
+        let tail = tail?;
+        let now = fs::metadata(data.join(AOF_DIR).join(&tail.file)).ok()?;
+        (now.len() < tail.bytes)
+            .then(|| format!("{} has {} of its {} bytes", tail.file, now.len(), tail.bytes))
+    };
+    let end_lost = lack(record.and_then(|record| record.unsynced_tail.as_ref())).is_some();
+    if let Some(why) = lack(record.and_then(|record| record.tail.as_ref())) {
+        aof = AofFiles::Short(why);
     }
-    let aof_slot = if aof == AofFiles::Whole { first_slot(data) } else { None };
-    Ok(DataFiles { aof, aof_slot, rdb: rdb(&data.join(RDB))? })
+    let aof_slot = if aof.is_loadable() { first_slot(data) } else { None };
+    Ok(DataFiles { aof, end_lost, aof_slot, rdb: rdb(&data.join(RDB))? })
 }
 
 /// The slot of the first key of the base or, if that has none, of the first increment that has one. What cannot be read tells nothing: whether

@@ -64,12 +64,10 @@ impl DataDir {
         };
         let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let record = record_file::load(&self.path)?;
-        let tail =
-            record.as_ref().filter(|record| record.aof.complete).and_then(|record| record.aof.tail.as_ref());
         Ok(Disk {
             owner,
             nodes_conf,
-            files: copy_files::inspect(&self.path, tail)?,
+            files: copy_files::inspect(&self.path, record.as_ref().map(|record| &record.aof))?,
             record,
             beside: record_file::load_beside(home)?,
         })

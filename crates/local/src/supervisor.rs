@@ -213,6 +213,9 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
             }
         }
         ControlRequest::Down => {
+            if control::has_gone(&mut stream, Duration::ZERO).await {
+                return Ok(());
+            }
             let (reply, done) = oneshot::channel();
             let _ = desk.down.send(reply);
             let _ = done.await;

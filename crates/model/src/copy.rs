@@ -121,6 +121,10 @@ impl CopyRecord {
 /// What an instance holds of its shard's data, as its agent tells others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, which neighbours of other versions read by name"
+)]
 pub struct HeldCopy {
     /// Whether the server may be started from it unasked.
     pub state: CopyState,
@@ -133,6 +137,10 @@ pub struct HeldCopy {
     pub goes_on: bool,
     /// Does it hold all that its server ever acknowledged in the last history? Only of a former primary with a complete append-only file.
     pub everything: bool,
+    /// The end of the append-only file that the server had written is not there: a loss of power may have taken it, which a sibling on
+    /// another host has not suffered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_lost: bool,
     /// As [`CopyRecord::histories`].
     pub histories: Vec<Position>,
     /// As [`CopyRecord::caught_up`].
@@ -215,6 +223,7 @@ impl HeldCopy {
             position: None,
             goes_on: false,
             everything: false,
+            end_lost: false,
             histories: Vec::new(),
             caught_up: false,
             sequence: None,

@@ -212,7 +212,7 @@ pub enum Happened {
         /// The folder, within its data directory.
         folder: String,
     },
-    /// The user accepted that a shard comes back empty.
+    /// The user accepted that a shard comes back with less than it had, or empty.
     LossAccepted {
         /// Which.
         shard: ShardName,

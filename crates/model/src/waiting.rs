@@ -119,6 +119,11 @@ pub enum Waiting {
         /// Whose.
         instance: InstanceName,
     },
+    /// The data directory of a server that runs was emptied, or is gone: what the server holds is in memory only.
+    DirectoryLost {
+        /// Whose.
+        instance: InstanceName,
+    },
     /// Down by the user's wish.
     Fenced {
         /// Which.

@@ -72,6 +72,7 @@ fn trouble(waiting: &Waiting) -> Option<&InstanceName> {
         | Waiting::SiblingsUnknown { instance, .. }
         | Waiting::CopyOnSibling { instance, .. }
         | Waiting::CopyDoubtful { instance, .. }
+        | Waiting::DirectoryLost { instance }
         | Waiting::TopologyUnknown { instance } => Some(instance),
         _ => None,
     }

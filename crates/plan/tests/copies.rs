@@ -28,6 +28,7 @@ fn record(histories: &[Position], complete: bool, aof: Option<Position>) -> Copy
 fn files(aof: AofFiles, rdb: Option<Position>) -> DataFiles {
     DataFiles {
         aof,
+        end_lost: false,
         aof_slot: None,
         rdb: rdb.map(|position| RdbFile { position: Some(position), slot: None }),
     }
@@ -129,6 +130,16 @@ fn held(position: Position, goes_on: bool, everything: bool, histories: &[Positi
     }
 }
 
+/// The engine loads it but for its end: with the user's word it is better than an old snapshot.
+#[test]
+fn an_aof_whose_end_is_cut_off_is_doubtful_and_is_what_is_left() {
+    let complete = record(&[at(1, 90)], true, Some(at(1, 90)));
+    let short = files(AofFiles::Short("an end is missing".to_owned()), Some(at(1, 50)));
+    let held = judged(&short, Persistence::Aof, &complete);
+    assert_eq!((held.source, held.state), (CopySource::Aof, CopyState::Missing));
+    assert!(!held.goes_on && !held.everything);
+}
+
 #[test]
 fn copies_compare_by_history_and_then_by_offset() {
     let order = [at(1, 100), at(2, 40)];
@@ -202,6 +213,34 @@ fn a_replica_that_was_in_sync_serves_for_a_primary_whose_files_are_lost() {
     assert_eq!(comes_back(&[1], &HeldCopy { caught_up: false, ..theirs.clone() }), waits);
     // A snapshot ends where its header says.
     assert_eq!(comes_back(&[1], &HeldCopy { goes_on: false, ..theirs }), waits);
+}
+
+/// L21: a loss of power took the end of the primary's file, and not that of its replica on another host.
+#[test]
+fn a_replica_that_was_in_sync_serves_for_a_primary_whose_file_lost_its_end() {
+    let cut = DataFiles { end_lost: true, ..files(AofFiles::Whole, None) };
+    let ours = judged(
+        &cut,
+        Persistence::Aof,
+        &CopyRecord { role: Role::Primary, ..record(&[at(1, 90)], true, Some(at(1, 90))) },
+    );
+    assert!(ours.end_lost && !ours.everything && ours.state == CopyState::Held);
+    let theirs = HeldCopy { caught_up: true, ..held(at(1, 50), true, false, &[at(1, 50)]) };
+    let comes_back = |theirs: &HeldCopy| {
+        let attached = [name(1)].into();
+        let (epoch, claim, persistence) = (Epoch(3), Claim::OwnFile, Persistence::Aof);
+        let me = Returning {
+            epoch,
+            claim,
+            copy: &ours,
+            attached: Some(&attached),
+            persistence,
+            loss: Loss::Refused,
+        };
+        comeback(&me, &[(name(1), cold(theirs.clone()))])
+    };
+    assert_eq!(comes_back(&theirs), Comeback::Promote { instance: name(1), incarnation: Incarnation(1) });
+    assert_eq!(comes_back(&HeldCopy { end_lost: true, ..theirs }), Comeback::AsPrimary);
 }
 
 #[test]

@@ -360,7 +360,8 @@ fn a_wiped_replica_is_asked_what_it_is_before_it_is_stopped() {
         };
         host.happens(Event::Inspected(Ok(Box::new(wiped))));
         host.until(4_600);
-        host.log.iter().any(|(_, command)| matches!(command, Command::Terminate(_)))
+        // By force: a server does not end in an orderly way when it cannot save.
+        host.log.iter().any(|(_, command)| matches!(command, Command::Terminate(_) | Command::Kill(_)))
     };
     assert!(stopped(false) && !stopped(true));
 }

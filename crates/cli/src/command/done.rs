@@ -12,7 +12,7 @@ pub(super) fn told(request: &Request, before: &Status, after: &Status) -> String
             roles(shard.as_ref(), "switched over", before, after)
         }
         Request::Failover { shard, accept_data_loss: true, .. } => {
-            format!("the loss of {shard}'s data was accepted: it comes back empty")
+            format!("the loss of {shard}'s data was accepted: it comes back with what is left, or empty")
         }
         Request::Failover { shard, .. } => roles(Some(shard), "failed over", before, after),
         Request::Fence { instance, .. } => {

@@ -20,6 +20,7 @@ impl Waiting {
             | Self::SiblingsUnknown { instance, .. }
             | Self::CopyOnSibling { instance, .. }
             | Self::CopyDoubtful { instance, .. }
+            | Self::DirectoryLost { instance }
             | Self::AofIncomplete { instance }
             | Self::TopologyUnknown { instance }
             | Self::NameElsewhere { instance }

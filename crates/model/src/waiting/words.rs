@@ -114,6 +114,10 @@ impl Waiting {
                      back, or accept the loss with `{called} failover {shard} --accept-data-loss`"
                 )
             }
+            Self::DirectoryLost { instance } => write!(
+                f,
+                "{instance}: its data directory was emptied or is gone; what the server holds is in memory only"
+            ),
             Self::AofIncomplete { instance } => write!(
                 f,
                 "{instance}: its append-only file does not hold all of its data yet; until then a loss of power loses writes"

@@ -30,6 +30,12 @@ impl AofLoss {
 impl Agent {
     /// The data directory of our server, which runs, was looked at. The server writes a file that is gone anew.
     pub(super) fn compare_aof(&mut self, now: Millis, disk: &Disk) {
+        if disk.owner == Owner::Nobody && self.persistence() == Persistence::Rdb {
+            return match disk.files.rdb {
+                Some(_) => self.reclaim_directory(now, disk),
+                None => drop(self.out.serve(ServerCommand::Save, REWRITE_MS)),
+            };
+        }
         let shown = self.server.known().and_then(|view| view.aof);
         if self.persistence() != Persistence::Aof || disk.files.aof == AofFiles::Whole {
             self.aof_loss.looks = 0;
@@ -53,12 +59,14 @@ impl Agent {
     /// The only copy of a shard was in memory, in a server whose data directory somebody had emptied. By now the directory holds everything again.
     fn reclaim_directory(&mut self, now: Millis, disk: &Disk) {
         let (Some(run), Some(view)) = (self.incarnation(), self.server.known()) else { return };
-        let anew = self.aof_loss.rewritten_by == Some(run) && view.aof == Some(AofStatus::Settled);
+        let snapshot = self.persistence() == Persistence::Rdb;
+        let rewritten = self.aof_loss.rewritten_by == Some(run) && view.aof == Some(AofStatus::Settled);
+        let anew = snapshot || rewritten;
         if disk.owner != Owner::Nobody || !anew || self.keeper.is_writing() {
             return;
         }
         let record = self.next_record(run, view);
-        if record.aof.complete {
+        if snapshot || record.aof.complete {
             let sequence = record.sequence.max(disk.beside.unwrap_or(0)).max(self.keeper.sequence_seen());
             self.write_by(now, CopyRecord { sequence, ..record }, Command::Reclaim);
         }

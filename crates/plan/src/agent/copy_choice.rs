@@ -32,7 +32,7 @@ impl Agent {
         let (persistence, resync) = (self.persistence(), self.keeper.resync);
         let causes = set_aside(&held, &files, role, beside, persistence, resync);
         let gone = |source| causes.contains_key(&source);
-        let aof = files.aof == AofFiles::Whole && !gone(CopySource::Aof);
+        let aof = files.aof.is_loadable() && !gone(CopySource::Aof);
         let rdb = files.rdb.is_some() && !gone(CopySource::Rdb);
         // A replica that loads an AOF forgets where in the stream it was and needs a full sync; one that loads an RDB goes on
         // from there. So it starts from the RDB, and AOF is switched on once it is in sync (docs/engine-facts.md). But only
@@ -110,8 +110,11 @@ fn set_aside(
         causes.entry(what).or_insert(why);
     };
     // The engine reads the manifest at every start, and ends if it cannot.
-    if let AofFiles::Broken(_) = &files.aof {
-        add(CopySource::Aof, AsideCause::Incomplete);
+    match &files.aof {
+        AofFiles::Broken(_) => add(CopySource::Aof, AsideCause::Incomplete),
+        // A sibling that has more serves.
+        AofFiles::Short(_) if role == Role::Replica => add(CopySource::Aof, AsideCause::Incomplete),
+        AofFiles::Short(_) | AofFiles::Whole | AofFiles::Absent => {}
     }
     match (held.state, beside) {
         (CopyState::Damaged, _) => add(held.source, AsideCause::Damaged),

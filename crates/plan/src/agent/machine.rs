@@ -13,7 +13,7 @@ use super::stopping::Stop;
 use super::trial::Trials;
 use super::watch::Watch;
 use super::{Command, Event, Outbox, Token, sooner};
-use crate::safety::start::{Disk, Loss};
+use crate::safety::start::{Disk, Loss, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
@@ -193,7 +193,11 @@ impl Agent {
 
     /// Takes an event, gives what is to be done about it.
     pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
-        self.guard(now);
+        // The first order says whom to tell: without one there is only SIGKILL. It is taken first, and the lease looked at below.
+        let first_order = self.order.is_none() && matches!(event, Event::Order(_));
+        if !first_order {
+            self.guard(now);
+        }
         match event {
             Event::Order(order) => self.take_order(now, *order),
             Event::Inspected(result) => {
@@ -448,6 +452,10 @@ impl Agent {
         self.server = Observed::Unknown(Unseen::NotAsked);
         self.last_view = None;
         self.look_refused = None;
+        // A start marks the directory.
+        if let Some(disk) = &mut self.disk {
+            disk.owner = Owner::Ours;
+        }
         self.died_at = None;
         self.stranger = None;
         self.disk_silent = false;

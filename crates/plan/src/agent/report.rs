@@ -1,9 +1,10 @@
 //! What an agent tells of itself.
 
 use super::machine::{Agent, Phase};
-use crate::safety::start::Disk;
+use crate::safety::start::{Disk, Owner};
 use valkeeper_model::{
-    Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Process, Unseen, Waiting,
+    Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Persistence, Process,
+    Unseen, Waiting,
 };
 
 impl Agent {
@@ -39,6 +40,7 @@ impl Agent {
                 .promotion_waits()
                 .or_else(|| self.waiting.clone())
                 .or_else(|| self.neighbours_waiting())
+                .or_else(|| self.directory_waiting())
                 .or_else(|| self.aof_waiting()),
             password: self.trials.password.clone(),
             look_refused: self.look_refused.clone(),
@@ -51,6 +53,15 @@ impl Agent {
             Phase::Promoting(promotion) => promotion.waiting(),
             _ => self.replacing()?.waiting(),
         }
+    }
+
+    /// Whatever is promised but `none`, a server that serves must not be called well while nothing of it is on a disk.
+    fn directory_waiting(&self) -> Option<Waiting> {
+        let lost = self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody);
+        let serves =
+            self.has_served && self.server.known().is_some() && matches!(self.phase, Phase::Watching(_));
+        let promised = self.persistence() != Persistence::None;
+        (lost && serves && promised).then(|| Waiting::DirectoryLost { instance: self.name.clone() })
     }
 
     /// Under `persistence: aof` a server that serves must not be called well before its append-only file holds everything.

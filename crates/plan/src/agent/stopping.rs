@@ -4,12 +4,15 @@
 
 use super::machine::{Agent, Phase, Then};
 use super::{Command, Outbox};
+use crate::safety::start::Owner;
 use valkeeper_model::{Incarnation, Millis};
 
 /// Between two tellings.
 const AGAIN_MS: u64 = 1_000;
 /// A stop in which nothing was written for so long is ended by force. The engine itself waits up to 10 s for its replicas.
 const IDLE_MS: u64 = 15_000;
+/// The same of a replica that has nowhere to save.
+const LOST_IDLE_MS: u64 = 2_000;
 /// Less than this in [`IDLE_MS`] is no saving: each telling is a few lines in the server's log.
 const SAVES_BYTES: u64 = 32 << 10;
 /// And one that takes longer than this in any case: a server that refuses to end because it cannot save, but serves and so writes
@@ -22,6 +25,8 @@ pub(super) struct Stop {
     pub(super) incarnation: Incarnation,
     pub(super) then: Then,
     killed: bool,
+    /// Ended by force after so long without a byte written.
+    idle_ms: u64,
     begun: Millis,
     told_at: Millis,
     wrote_at: Millis,
@@ -30,7 +35,16 @@ pub(super) struct Stop {
 
 impl Stop {
     fn new(now: Millis, incarnation: Incarnation, then: Then, killed: bool) -> Self {
-        Self { incarnation, then, killed, begun: now, told_at: now, wrote_at: now, written: None }
+        Self {
+            incarnation,
+            then,
+            killed,
+            idle_ms: IDLE_MS,
+            begun: now,
+            told_at: now,
+            wrote_at: now,
+            written: None,
+        }
     }
 
     /// In an orderly way.
@@ -55,7 +69,7 @@ impl Stop {
             return;
         }
         self.told_at = now;
-        self.killed |= now.since(self.wrote_at) >= IDLE_MS || now.since(self.begun) >= LONGEST_MS;
+        self.killed |= now.since(self.wrote_at) >= self.idle_ms || now.since(self.begun) >= LONGEST_MS;
         out.push(if self.killed {
             Command::Kill(self.incarnation)
         } else {
@@ -77,7 +91,13 @@ impl Stop {
 impl Agent {
     pub(super) fn terminate(&mut self, now: Millis, then: Then) {
         let Some(incarnation) = self.incarnation() else { return };
-        self.phase = Phase::Stopping(Stop::begin(now, incarnation, then, &mut self.out));
+        let mut stop = Stop::begin(now, incarnation, then, &mut self.out);
+        // A server cannot save into a directory that is gone, and refuses to end for that. A replica has nothing that is needed.
+        let lost = self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody);
+        if lost && then == Then::Restart && !self.owns_slots() {
+            stop.idle_ms = LOST_IDLE_MS;
+        }
+        self.phase = Phase::Stopping(stop);
     }
 
     /// Ends the run by force and starts it again. What follows is its death like any other.

@@ -13,6 +13,8 @@ use valkeeper_model::{
 pub struct DataFiles {
     /// The append-only file.
     pub aof: AofFiles,
+    /// The append-only file is shorter than it was when it was recorded last, by what need not have reached the disk.
+    pub end_lost: bool,
     /// The slot of the first key in the append-only file; `None` if it has none, or it could not be read.
     pub aof_slot: Option<Slot>,
     /// `dump.rdb`, if there is one.
@@ -28,8 +30,18 @@ pub enum AofFiles {
     /// Something of one that an engine would not load, or would load as nothing: no manifest, a manifest that is not one, a file that
     /// the manifest names and that is not there.
     Broken(String),
+    /// The manifest and every file that it names; the last ends before a place that had reached the disk. The engine loads it up to there
+    /// (`aof-load-truncated`).
+    Short(String),
     /// The manifest and every file that it names.
     Whole,
+}
+
+impl AofFiles {
+    /// Would an engine load it?
+    pub fn is_loadable(&self) -> bool {
+        matches!(self, Self::Whole | Self::Short(_))
+    }
 }
 
 /// A snapshot.
@@ -69,6 +81,7 @@ pub struct Evidence<'a> {
 /// | whole | not complete | older or none | the AOF |
 /// | whole | none (an older Valkeeper) | any | what `persistence` says |
 /// | whole | left from before `persistence: none` | any | the snapshot, or nothing |
+/// | cut off | as if they were whole, but for the state | | |
 /// | broken or absent | any | present | the snapshot |
 /// | broken or absent | any | none | nothing |
 ///
@@ -92,8 +105,11 @@ pub fn examine(files: &DataFiles, persistence: Persistence, evidence: Evidence<'
         state,
         source,
         position,
-        goes_on: source == CopySource::Aof && record.is_some_and(|record| record.aof.complete),
-        everything: source == CopySource::Aof && state == CopyState::Held && led,
+        goes_on: source == CopySource::Aof
+            && files.aof == AofFiles::Whole
+            && record.is_some_and(|record| record.aof.complete),
+        everything: source == CopySource::Aof && state == CopyState::Held && led && !files.end_lost,
+        end_lost: source == CopySource::Aof && files.end_lost,
         histories: record.map(|record| record.histories.clone()).unwrap_or_default(),
         caught_up: record.is_some_and(|record| record.role == Role::Primary || record.caught_up),
         sequence: record.map(|record| record.sequence),
@@ -109,7 +125,7 @@ fn aof_position(record: &CopyRecord) -> Option<Position> {
 fn source(files: &DataFiles, persistence: Persistence, record: Option<&CopyRecord>) -> CopySource {
     let rdb = files.rdb.as_ref();
     let by_rdb = if rdb.is_some() { CopySource::Rdb } else { CopySource::Nothing };
-    if files.aof != AofFiles::Whole {
+    if !files.aof.is_loadable() {
         return by_rdb;
     }
     let Some(record) = record else {
@@ -264,6 +280,7 @@ pub fn in_memory(history: ReplicationId, offset: Offset, recorded: &HeldCopy) ->
         position: Some(position),
         goes_on: false,
         everything: false,
+        end_lost: false,
         histories,
         ..recorded.clone()
     }

@@ -362,6 +362,7 @@ fn better_copy<'a>(
             in_memory
         } else if held {
             copy::is_newer(theirs, me.copy)
+                || me.copy.end_lost && !theirs.end_lost && was_in_sync(me, name, theirs)
         } else {
             theirs.state == CopyState::Held
                 && (!copy::is_newer(me.copy, theirs) || was_in_sync(me, name, theirs))

@@ -80,7 +80,13 @@ impl Server {
         });
         let aof = if self.disk.aof.is_some() { AofFiles::Whole } else { AofFiles::Absent };
         let (record, beside) = (self.disk.record.clone(), self.beside);
-        start::Disk { owner, nodes_conf, files: DataFiles { aof, aof_slot: None, rdb }, record, beside }
+        start::Disk {
+            owner,
+            nodes_conf,
+            files: DataFiles { aof, end_lost: false, aof_slot: None, rdb },
+            record,
+            beside,
+        }
     }
 
     /// Appends what it has to its AOF, if there is one that is found again.
