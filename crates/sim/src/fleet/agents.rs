@@ -212,7 +212,15 @@ impl Fleet {
                 self.law_of_orders(agent, &plan.config);
                 self.clock.after(soon + 1, Happening::Start { agent, life, plan });
             }
-            Command::Kill(run) => self.clock.after(soon, Happening::Kill { agent, run: run.0 }),
+            Command::Kill(run) => {
+                // An agent on a host of its own that was restarted and has no order yet when the lease ends cannot hand over: it knows nobody
+                // (`safety::isolation`). Its first order may come while the signal is on its way.
+                let machine = self.agents[agent].agent.as_ref();
+                if self.setup.own_hosts && machine.is_some_and(|machine| machine.current_order().is_none()) {
+                    self.laws.may_stop[agent] = self.laws.may_stop[agent].max(self.now() + soon + 1);
+                }
+                self.clock.after(soon, Happening::Kill { agent, run: run.0 });
+            }
             Command::Terminate(run) => self.clock.after(soon, Happening::Terminate { agent, run: run.0 }),
             Command::Serve { token, command, within_ms } => {
                 if let valkeeper_plan::agent::ServerCommand::Look(wanted) = &command

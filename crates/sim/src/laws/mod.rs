@@ -69,7 +69,7 @@ pub(crate) struct Laws {
     /// When somebody last asked an instance to hand over or to restart.
     asked_at: Vec<Option<u64>>,
     /// Stopping that instance is what somebody wanted, until then.
-    may_stop: Vec<u64>,
+    pub(crate) may_stop: Vec<u64>,
     /// Shards of which a directory was emptied before the cluster had served all its slots.
     forfeit: Vec<bool>,
     down_since: Vec<Option<u64>>,
