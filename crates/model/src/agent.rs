@@ -222,6 +222,10 @@ impl AgentReport {
             Process::Down => None,
         }
     }
+    /// Of a replica: has it caught up with its primary since it connected last? Older agents do not say, and count as if they did.
+    pub fn is_caught_up(&self) -> bool {
+        self.copy.as_ref().is_none_or(|copy| copy.caught_up)
+    }
     /// The role by the server's own words.
     pub fn role(&self) -> Option<Role> {
         self.view().map(|view| view.replication.role())

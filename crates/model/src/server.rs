@@ -250,6 +250,10 @@ impl ServerView {
     pub fn owns_slots(&self) -> bool {
         self.replication.role() == Role::Primary && self.slots().is_some()
     }
+    /// A primary that owns slots of that shard. One that was moved to another shard by hand and promoted there serves that one.
+    pub fn serves(&self, shard: &SlotSet) -> bool {
+        self.owns_slots() && self.slots().is_some_and(|own| own.are_of(shard))
+    }
     /// Whose replica, by its own belief.
     pub fn primary(&self) -> Option<NodeId> {
         self.myself().filter(|node| node.role == Role::Replica).and_then(|node| node.primary)

@@ -175,6 +175,10 @@ impl SlotSet {
     pub fn intersects(&self, other: &Self) -> bool {
         self.0.iter().any(|a| other.0.iter().any(|b| a.first <= b.last && b.first <= a.last))
     }
+    /// Are some of these the shard's? Any are if the shard's are not known (empty).
+    pub fn are_of(&self, shard: &Self) -> bool {
+        shard.is_empty() || self.intersects(shard)
+    }
     /// The `index`-th of `parts` equal, contiguous parts of all slots; sizes differ by one at most.
     pub fn part(index: u32, parts: u32) -> Self {
         let bound = |i: u32| u16::try_from(u32::from(Slot::COUNT) * i / parts.max(1)).unwrap_or(Slot::COUNT);

@@ -80,12 +80,10 @@ impl<'a> Sight<'a> {
             }
         }
         for shard in shards.values_mut() {
-            // One that was moved to another shard by hand and promoted there serves that shard's slots.
             let slots = &shard.shard.slots;
             let claim = |sight: &InstanceSight<'_>| {
-                let view = sight.view().filter(|view| view.owns_slots())?;
-                let serves = slots.is_empty() || view.slots().is_some_and(|own| own.intersects(slots));
-                view.myself().filter(|_| serves).map(|node| node.config_epoch)
+                let view = sight.view().filter(|view| view.serves(slots))?;
+                view.myself().map(|node| node.config_epoch)
             };
             let claims =
                 shard.instances.iter().enumerate().filter_map(|(index, sight)| Some((claim(sight)?, index)));

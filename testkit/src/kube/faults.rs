@@ -129,20 +129,23 @@ impl Bed {
 
     /// Has all nodes refuse what is sent to these addresses, at once and each time. Of routes that lead nowhere they would tell once a second.
     pub fn nobody_listens_at(&self, network: &str) {
-        let nodes = self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]);
-        for node in nodes.split_whitespace() {
-            run("nsenter", &[&net_of(node), "ip", "route", "replace", "local", network, "dev", "lo"]);
+        for node in self.nodes() {
+            run("nsenter", &[&net_of(&node), "ip", "route", "replace", "local", network, "dev", "lo"]);
         }
     }
 
     /// No node takes pods.
     pub fn cordoned(&self) -> Fault<'_> {
-        let nodes = self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]);
-        let nodes: Vec<String> = nodes.split_whitespace().map(str::to_owned).collect();
+        let nodes = self.nodes();
         for node in &nodes {
             self.kubectl(&["cordon", node]);
         }
         Fault::until(move || nodes.iter().for_each(|node| drop(self.kubectl(&["uncordon", node]))))
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        let names = self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]);
+        names.split_whitespace().map(str::to_owned).collect()
     }
 
     fn volume_folder(&self, volume: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic};
+use valkeeper_testkit::process;
 
 #[test]
 fn a_primarys_volume_is_lost_with_its_pod() {
@@ -54,9 +55,8 @@ fn a_primarys_volume_is_put_back_from_an_old_copy() {
     for name in shard {
         cluster.kubectl(&["delete", "pod", name, "--grace-period=0", "--force", "--wait=false"]);
     }
-    cluster.until("nothing of the shard runs", || {
-        running.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-    });
+    cluster
+        .until("nothing of the shard runs", || running.iter().all(|pid| !process::alive(*pid)).then_some(()));
     bed.put_back_volume(&volume, &copy);
     cordoned.mend();
     cluster.until_healthy();

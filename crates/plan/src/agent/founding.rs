@@ -4,15 +4,15 @@ use super::consultation::Consultation;
 use super::copy_choice::Beside;
 use super::machine::Agent;
 use crate::nodes_conf;
-use crate::safety::start::Owner;
 use valkeeper_model::{AgentOrder, Millis, Waiting};
 
 impl Agent {
     /// Is the data directory an empty one that may never have been used? Once the cluster is formed, or our server has served, it is a
     /// lost one.
     pub(super) fn may_found(&self) -> bool {
-        let empty = self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody);
-        empty && !self.has_served && self.order.as_ref().is_some_and(|order| !order.formed)
+        self.has_unmarked_directory()
+            && !self.has_served
+            && self.order.as_ref().is_some_and(|order| !order.formed)
     }
 
     /// Our server begins with its part of the cluster, unless a sibling knows better: an order that came late may be older than a

@@ -252,7 +252,7 @@ impl Agent {
             Comeback::FailOver => {
                 let everything = copy.everything;
                 let legacy = if everything { Legacy::Everything } else { Legacy::Less };
-                self.promote(now, Heirs::InSync { attached: self.attached_at_death(&disk), legacy });
+                self.promote(now, Heirs::InSync { attached: attached.cloned(), legacy });
             }
             Comeback::Promote { instance, incarnation } => {
                 self.promote(now, Heirs::Only { instance, incarnation });

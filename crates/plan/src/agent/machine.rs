@@ -435,6 +435,11 @@ impl Agent {
         }
     }
 
+    /// Was the data directory nobody's at the last look: never used, emptied, or gone?
+    pub(super) fn has_unmarked_directory(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody)
+    }
+
     pub(super) fn owns_slots(&self) -> bool {
         self.server.known().is_some_and(ServerView::owns_slots)
     }

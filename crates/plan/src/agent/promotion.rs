@@ -44,14 +44,6 @@ pub struct Lost {
     pub slots: SlotSet,
 }
 
-impl Lost {
-    /// Does that one own the slots by now?
-    fn is_replaced_by(&self, view: &ServerView) -> bool {
-        view.owns_slots()
-            && view.slots().is_some_and(|own| self.slots.is_empty() || own.intersects(&self.slots))
-    }
-}
-
 /// A promotion under way.
 #[derive(Debug)]
 pub struct Promotion {
@@ -271,7 +263,7 @@ impl Promotion {
                     && let Some(view) = report.view()
                     && view.owns_slots()
                 {
-                    if !self.lost.is_replaced_by(view) {
+                    if !view.serves(&self.lost.slots) {
                         self.elsewhere.insert(to.clone());
                         self.stage = Stage::Rest { until: now };
                         return self.tick(now, out);

@@ -1,7 +1,7 @@
 //! What an agent tells of itself.
 
 use super::machine::{Agent, Phase};
-use crate::safety::start::{Disk, Owner};
+use crate::safety::start::Disk;
 use valkeeper_model::{
     Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Persistence, Process,
     Unseen, Waiting,
@@ -57,7 +57,7 @@ impl Agent {
 
     /// Whatever is promised but `none`, a server that serves must not be called well while nothing of it is on a disk.
     fn directory_waiting(&self) -> Option<Waiting> {
-        let lost = self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody);
+        let lost = self.has_unmarked_directory();
         let serves =
             self.has_served && self.server.known().is_some() && matches!(self.phase, Phase::Watching(_));
         let promised = self.persistence() != Persistence::None;

@@ -4,7 +4,6 @@
 
 use super::machine::{Agent, Phase, Then};
 use super::{Command, Outbox};
-use crate::safety::start::Owner;
 use valkeeper_model::{Incarnation, Millis};
 
 /// Between two tellings.
@@ -93,8 +92,7 @@ impl Agent {
         let Some(incarnation) = self.incarnation() else { return };
         let mut stop = Stop::begin(now, incarnation, then, &mut self.out);
         // A server cannot save into a directory that is gone, and refuses to end for that. A replica has nothing that is needed.
-        let lost = self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody);
-        if lost && then == Then::Restart && !self.owns_slots() {
+        if self.has_unmarked_directory() && then == Then::Restart && !self.owns_slots() {
             stop.idle_ms = LOST_IDLE_MS;
         }
         self.phase = Phase::Stopping(stop);

@@ -9,8 +9,8 @@ use crate::safety::zones::{majority_holder, quorum};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
-    Activity, Address, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role, ServerView,
-    ShardName, SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
+    Activity, Address, AgentReport, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role,
+    ServerView, ShardName, SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
 };
 
 /// A server meets so many at once, at most: with these it knows all others soon, as servers tell each other whom they know.
@@ -263,17 +263,14 @@ fn take_slots(sight: &Sight<'_>, shard: &ShardSight<'_>, beliefs: &Beliefs<'_>) 
 /// The slots of a shard without a primary of its own are served by a member of another shard: it was moved by hand and promoted. The
 /// engine hands over to the shard's best replica without losing a write, and what was moved follows its own shard again.
 fn bring_home(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Option<Step> {
-    if shard.primary().is_some() || changing(shard).is_some() {
+    let slots = &shard.shard.slots;
+    if slots.is_empty() || shard.primary().is_some() || changing(shard).is_some() {
         return None;
     }
-    let caught_up = |one: &InstanceSight<'_>| {
-        one.report.is_some_and(|report| report.copy.as_ref().is_none_or(|copy| copy.caught_up))
-    };
+    let caught_up = |one: &InstanceSight<'_>| one.report.is_some_and(AgentReport::is_caught_up);
     let others = sight.shards.values().filter(|other| other.name != shard.name);
-    let serves = |view: &ServerView| {
-        view.owns_slots() && view.slots().is_some_and(|own| own.intersects(&shard.shard.slots))
-    };
-    let stray = others.flat_map(|other| &other.instances).find(|one| one.view().is_some_and(serves))?;
+    let serves = |one: &&InstanceSight<'_>| one.view().is_some_and(|view| view.serves(slots));
+    let stray = others.flat_map(|other| &other.instances).find(serves)?;
     let in_sync = shard.instances.iter().filter(|one| in_sync(stray, one) && caught_up(one));
     let to = in_sync.max_by_key(|one| one.view().map(|view| view.replication.offset))?;
     Some(Step::BringHome {

@@ -107,9 +107,9 @@ pub struct ShardFacts<'a> {
 }
 
 impl ShardFacts<'_> {
-    /// Does a server with these slots serve the shard? One that was moved to another shard by hand and promoted there does not.
+    /// Does a server with these slots serve the shard?
     fn are_served_by(&self, slots: &SlotSet) -> bool {
-        self.slots.is_none_or(|own| own.is_empty() || own.intersects(slots))
+        self.slots.is_none_or(|own| slots.are_of(own))
     }
 }
 
@@ -169,8 +169,8 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
                 replication: view.replication.clone(),
                 standing: None,
             };
-            let in_sync = report.copy.as_ref().is_none_or(|copy| copy.caught_up)
-                && facts.attached.is_none_or(|attached| attached.contains(name));
+            let in_sync =
+                report.is_caught_up() && facts.attached.is_none_or(|attached| attached.contains(name));
             match view.replication.link() {
                 Some(Link::Up | Link::Lost) if in_sync => {
                     let followed = view.primary().and_then(|primary| view.topology.get(&primary));

@@ -2,7 +2,7 @@
 
 use super::zones::quorum;
 use crate::sight::{InstanceSight, ShardSight, Sight};
-use valkeeper_model::{Activity, InstanceName, Observed, Process, Role, Waiting};
+use valkeeper_model::{Activity, AgentReport, InstanceName, Observed, Process, Role, Waiting};
 
 /// The count of those who could vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +45,15 @@ pub fn may_take_over(votes: Votes, shard: &ShardSight<'_>, successor: &InstanceN
 /// Does another replica hold more of the same history? The dead primary's agent could not see it when it chose, and chooses again. One that
 /// refuses to become primary is passed over there too.
 fn another_has_more(shard: &ShardSight<'_>, successor: &InstanceName) -> bool {
-    let replication = |one: &InstanceSight<'_>| one.view().map(|view| view.replication.clone());
-    let Some(own) = shard.get(successor).as_ref().and_then(replication) else { return false };
+    let Some(successor) = shard.get(successor) else { return false };
+    let Some(own) = successor.view().map(|view| &view.replication) else { return false };
     let refuses = |name: &InstanceName| {
-        let waits = shard.instances.iter().filter_map(|one| one.report?.waiting.as_ref());
-        waits
-            .into_iter()
-            .any(|waiting| matches!(waiting, Waiting::PromotionRefused { instance, .. } if instance == name))
-    };
-    let caught_up = |one: &InstanceSight<'_>| {
-        one.report.is_some_and(|report| report.copy.as_ref().is_none_or(|copy| copy.caught_up))
+        let mut waits = shard.instances.iter().filter_map(|one| one.report?.waiting.as_ref());
+        waits.any(|one| matches!(one, Waiting::PromotionRefused { instance, .. } if instance == name))
     };
     shard.instances.iter().any(|one| {
-        let more = replication(one).is_some_and(|it| it.replid == own.replid && it.offset > own.offset);
-        more && caught_up(one) && !refuses(one.name)
+        let theirs = one.view().map(|view| &view.replication);
+        let more = theirs.is_some_and(|it| it.replid == own.replid && it.offset > own.offset);
+        more && one.report.is_some_and(AgentReport::is_caught_up) && !refuses(one.name)
     })
 }
