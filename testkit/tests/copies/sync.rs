@@ -79,7 +79,11 @@ fn dies_in(cluster: &Cluster<'_>, shard: &str, stage: Stage, end: End) {
             cluster.slow(&primary, Slow::Saving(3_000));
             None
         }
-        Stage::Load => Some(cluster.keep_slow(&replica, Slow::Loading(3_000))),
+        Stage::Load => {
+            // The transfer takes long enough for the loading to be slowed before it begins.
+            cluster.slow(&primary, Slow::Saving(300));
+            Some(cluster.keep_slow(&replica, Slow::Loading(3_000)))
+        }
     };
     let pid = cluster.pid(&primary);
     cluster.must(&["unfence", &replica]);

@@ -210,6 +210,8 @@ impl Fleet {
             }
             Command::Start(plan) => {
                 self.law_of_orders(agent, &plan.config);
+                // Judged when it is decided: an order that comes while the process is being started has it stopped again.
+                self.law_of_starts(agent);
                 self.clock.after(soon + 1, Happening::Start { agent, life, plan });
             }
             Command::Kill(run) => {

@@ -11,10 +11,6 @@ use valkeeper_plan::safety::succession::may_replace;
 
 impl Fleet {
     pub(super) fn start(&mut self, agent: usize, life: u64, plan: &StartPlan) {
-        self.law_of_starts(agent, plan);
-        if self.laws.broken.is_some() {
-            return;
-        }
         let refused = if self.servers[agent].alive() {
             Some(StartFailure::PortTaken { port: plan.address.port })
         } else if self.agents[agent].starts_fail > 0 {

@@ -6,7 +6,7 @@ use crate::network::Way;
 use crate::sabotage::Sabotage;
 use crate::server::Process;
 use valkeeper_model::{Activity, Ask, Happened, Run};
-use valkeeper_plan::agent::{ServerCommand, StartPlan};
+use valkeeper_plan::agent::ServerCommand;
 use valkeeper_plan::config::{self, APPENDONLY, Directive, MIN_REPLICAS, NO_FAILOVER};
 
 impl Fleet {
@@ -65,8 +65,8 @@ impl Fleet {
         }
     }
 
-    /// Laws 10 and the fence, when an agent decides to start its server.
-    pub(crate) fn law_of_starts(&mut self, agent: usize, _plan: &StartPlan) {
+    /// Laws 10 and the fence, at the moment when an agent decides to start its server.
+    pub(crate) fn law_of_starts(&mut self, agent: usize) {
         let mark = self.owner_mark(agent);
         if let Some(owner) = self.servers[agent].disk.owner.as_ref().filter(|owner| **owner != mark) {
             let what = format!("{} is started on the data of {owner}", self.name(agent));
