@@ -164,6 +164,9 @@ fn deployment(install: &Install) -> Value {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(install),
         "spec": {
             "replicas": install.replicas,
+            // A pod that is ready has an address in the Service only when each node's proxy has heard of it, a second or two later. Until then
+            // the webhook refuses connections, and `rollout status` is not to end before it answers.
+            "minReadySeconds": 5,
             "selector": { "matchLabels": { "app.kubernetes.io/name": NAME } },
             "template": {
                 "metadata": { "labels": labels() },

@@ -4,7 +4,7 @@ mod ordered;
 
 use ordered::{name, obeys, ordered, runs};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, AskFailed, Generation, Millis, Observed, Unseen, Waiting,
+    AgentOrder, AgentReport, Answer, Ask, AskFailed, Generation, HeldCopy, Millis, Observed, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event};
 use valkeeper_plan::safety::copy::DataFiles;
@@ -60,4 +60,32 @@ fn a_founder_whose_replica_has_keys_was_one_before() {
     let Observed::Known(view) = &mut report.server else { panic!("a view") };
     view.keys = 1;
     assert_eq!(founds(&Ok(Observed::Known(report))), Err(None));
+}
+
+/// A volume that was lost with its pod takes the sequence of its records with it. A sibling remembers it, whichever role the server had.
+#[test]
+fn a_directory_that_begins_anew_counts_on_from_where_the_lost_one_ended() {
+    let (_, given) = ordered(|_| ());
+    let mut order = given[&name(3)].clone();
+    order.formed = true;
+    let mut agent = Agent::new(name(3), None, Millis(0));
+    agent.handle(Millis(0), Event::Order(Box::new(order)));
+    let (owner, nodes_conf) = (Owner::Nobody, NodesFile::Missing);
+    let disk = Disk { owner, nodes_conf, files: DataFiles::default(), record: None, beside: None };
+    let asked = agent.handle(Millis(1), Event::Inspected(Ok(Box::new(disk))));
+    let mut said = Vec::new();
+    for command in asked {
+        let Command::Tell { token, to, ask: Ask::Report { .. }, .. } = command else { continue };
+        let Observed::Known(mut report) = runs(&given[&to], |_| true) else { panic!("a report") };
+        if to == name(0) {
+            report.copy = Some(Box::new(HeldCopy { seen: [(name(3), 40)].into(), ..HeldCopy::unread() }));
+        }
+        let result = Ok(Answer::Report(Box::new(report)));
+        said.extend(agent.handle(Millis(2), Event::Told { token, result }));
+    }
+    let started = said.iter().find_map(|command| match command {
+        Command::Start(plan) => Some(plan.record.sequence),
+        _ => None,
+    });
+    assert_eq!(started, Some(41));
 }

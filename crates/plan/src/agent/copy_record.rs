@@ -120,6 +120,11 @@ impl Keeper {
         self.sequence_seen
     }
 
+    /// Siblings have seen a record of ours with this sequence.
+    pub(super) fn learn_sequence(&mut self, seen: Option<u64>) {
+        self.sequence_seen = self.sequence_seen.max(seen.unwrap_or(0));
+    }
+
     pub(super) fn refused(&self) -> Option<CopySource> {
         self.refused.filter(|(_, times)| *times >= REFUSALS).map(|(source, _)| source)
     }
@@ -146,7 +151,6 @@ impl Keeper {
 impl Agent {
     /// Judges our disk; `seen` is the highest sequence that a sibling has seen of our record.
     pub(super) fn examine(&mut self, disk: &Disk, seen: Option<u64>) -> HeldCopy {
-        self.keeper.sequence_seen = self.keeper.sequence_seen.max(seen.unwrap_or(0));
         let slots = self.founding_slots();
         let evidence = Evidence {
             record: disk.record.as_ref(),

@@ -194,6 +194,9 @@ impl Agent {
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
         let Some(member) = order.myself() else { return };
         let me_shard = &member.shard;
+        // Whichever way the server is started: a directory that begins anew goes on counting where the lost one ended, or it would
+        // be taken for one that was put back.
+        self.keeper.learn_sequence(consultation.sequence_seen(&self.name));
         if self.may_found() {
             return self.found(now, &order, &consultation);
         }
