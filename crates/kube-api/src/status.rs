@@ -269,6 +269,12 @@ impl RedisClusterStatus {
         status
     }
 
+    /// Was the spec of that generation followed?
+    pub fn follows(&self, generation: Option<i64>) -> bool {
+        let valid = self.condition(ConditionType::SpecValid);
+        valid.is_some_and(|valid| valid.status == "True" && valid.observed_generation == generation)
+    }
+
     /// One of the conditions.
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.type_ == kind.as_str())

@@ -63,6 +63,23 @@ fn without_the_webhook_a_bad_change_becomes_a_condition_and_nothing_is_touched()
     cluster.until("it recovers by itself", || {
         cluster.condition("SpecValid").filter(|(status, _)| status == "True")
     });
+    // What only Kubernetes knows, too: no volume gets smaller.
+    let sized = |size: &str| {
+        let patch = format!(r#"{{"spec":{{"storage":{{"size":"{size}"}}}}}}"#);
+        cluster.kubectl(&["patch", "redisclusters", "cache", "--type=merge", "-p", &patch]);
+    };
+    sized("512Mi");
+    let refused = || cluster.condition("SpecValid").filter(|(_, reason)| reason == "ChangeRefused");
+    cluster.until("a smaller volume is refused", refused);
+    bed.kill_operator();
+    bed.operators(1);
+    cluster.until_healthy();
+    cluster.until("an operator that begins with it refuses it", refused);
+    sized("1Gi");
+    cluster.until("what is there is followed", || {
+        cluster.condition("SpecValid").filter(|(status, _)| status == "True")
+    });
+    cluster.check(before == pods(&cluster), "pods were replaced");
     bed.install();
     traffic.finish(0);
 }

@@ -2,6 +2,7 @@
 //! other cluster's task.
 
 mod status;
+mod volumes;
 
 use super::news::{Listener, Listeners};
 use super::platform::{PlatformSetup, PodPlatform};
@@ -27,7 +28,8 @@ use valkeeper_kube_api::names::{self, API_VERSION};
 use valkeeper_kube_api::{RedisCluster, RedisClusterRequest, RedisClusterStatus, Verdict};
 use valkeeper_model::manifest::Refused;
 use valkeeper_model::{
-    ClusterSpec, Happened, InstanceName, Layout, Observation, Refusal, Report, Request, Waiting, ZoneName,
+    ClusterSpec, Happened, InstanceName, KubernetesSpec, Layout, Observation, Refusal, Report, Request,
+    Waiting, ZoneName,
 };
 use valkeeper_plan::controller::{Controller, Pace};
 
@@ -71,7 +73,8 @@ impl ClusterHandle {
         let (sender, receiver) = watch::channel(Arc::new(object));
         let (requests, requested) = mpsc::unbounded_channel();
         let seen = context.world.of(&home);
-        let task = Task { context, home, seen, object: receiver, requests: requested, status };
+        let task =
+            Task { context, home, seen, object: receiver, requests: requested, status, followed: None };
         Self { object: sender, requests, task: tokio::spawn(task.run()) }
     }
 
@@ -124,6 +127,8 @@ struct Task {
     object: watch::Receiver<Arc<RedisCluster>>,
     requests: mpsc::UnboundedReceiver<Box<RedisClusterRequest>>,
     status: Option<Arc<RedisClusterStatus>>,
+    /// What only Kubernetes knows of the manifest that was followed last.
+    followed: Option<KubernetesSpec>,
 }
 
 /// What became of the spec.
@@ -191,7 +196,8 @@ impl Task {
             }
             let (spec, template, judged) = match (object.manifest(), refused.take()) {
                 (Ok(manifest), None) => {
-                    (manifest.spec.clone(), Some(Template::of(&manifest)), Judged::Followed)
+                    let (template, judged) = self.fit_volumes(&manifest).await;
+                    (manifest.spec, Some(template), judged)
                 }
                 (Ok(manifest), Some(refusal)) => {
                     (manifest.spec.clone(), Some(Template::of(&manifest)), Judged::Unfit(refusal))
@@ -361,15 +367,11 @@ impl Task {
                     }
                     match object.manifest() {
                         Err(problems) => judged = Judged::Invalid(problems),
-                        Ok(manifest) => {
-                            if platform.set_template(Template::of(&manifest)) {
-                                self.seen.moved.notify_one();
-                            }
-                            if manifest.spec == followed && matches!(judged, Judged::Followed) {
-                                continue;
-                            }
-                            apply(&wish, &answer, manifest.spec);
-                        }
+                        Ok(manifest) => match self.take_template(&platform, &manifest) {
+                            Err(refusal) => judged = Judged::Unfit(refusal),
+                            Ok(()) if manifest.spec == followed && matches!(judged, Judged::Followed) => {}
+                            Ok(()) => apply(&wish, &answer, manifest.spec),
+                        },
                     }
                     self.tell_latest(latest.as_deref(), &judged, tell);
                 }
