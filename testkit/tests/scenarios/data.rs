@@ -287,3 +287,24 @@ fn a_nodes_conf_that_is_damaged_while_all_is_down_is_rebuilt_from_the_others() {
     cluster.until_whole();
     written.read_back(&cluster, 0);
 }
+
+/// What a server has left on its disk is known although it stays down: nothing was read from that disk since before its first start.
+#[test]
+fn the_copy_of_a_fenced_replica_is_waited_for_when_the_primarys_is_lost() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("fenced").roles_stay());
+    let data = cluster.write("s0", "data", 1_000);
+    cluster.until_replicated("s0");
+    let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
+    cluster.must(&["fence", &replica]);
+    // With the directory's name the copy of the memory is lost at the moment of the death.
+    fs::rename(cluster.data_dir(&primary), cluster.instance_dir(&primary).join("elsewhere")).unwrap();
+    cluster.kill(&primary);
+    let status = cluster.until_waits_for("CopyOnSibling");
+    cluster.check(status.reasons().contains(&replica), "it does not say which instance has the data");
+    let accepted = cluster.run(&["failover", "s0", "--accept-data-loss", "--timeout", "5"]);
+    cluster.check(accepted.code != Some(0), &format!("data that is there was given up: {accepted:?}"));
+    cluster.must(&["unfence", &replica]);
+    cluster.until_whole();
+    cluster.all_there("the fenced replica had the data", &[&data]);
+}

@@ -27,8 +27,10 @@ pub(super) struct Keeper {
     /// The sequence of the record that is being written.
     writing: Option<(u64, Box<CopyRecord>)>,
     written_at: Millis,
-    /// The disk's copy as it was found before the last start.
+    /// The disk's copy as it was found last.
     held: Option<HeldCopy>,
+    /// A server has written to the disk since then, and has ended.
+    outdated: bool,
     /// The file that our server refused to load, and how often in a row.
     refused: Option<(CopySource, u32)>,
     /// The highest sequence of our record that a sibling has seen.
@@ -112,6 +114,16 @@ impl Keeper {
         self.held.as_ref()
     }
 
+    /// Our server has ended: what was found before its start says nothing of what it has left.
+    pub(super) fn ended(&mut self) {
+        self.outdated = true;
+    }
+
+    /// Has the disk to be looked at before anything can be told of what it holds?
+    pub(super) fn is_unread(&self) -> bool {
+        self.held.is_none() || self.outdated
+    }
+
     pub(super) fn durable(&self) -> Option<&CopyRecord> {
         self.durable.as_ref()
     }
@@ -163,12 +175,15 @@ impl Agent {
         };
         let held = examine(&disk.files, self.persistence(), evidence);
         self.keeper.held = Some(held.clone());
+        self.keeper.outdated = false;
         held
     }
 
     /// What we tell others of our copy: the disk's, with what is known by now.
     pub(super) fn copy_held(&self) -> HeldCopy {
-        let Some(mut held) = self.keeper.held.clone() else { return HeldCopy::unread() };
+        let Some(mut held) = self.keeper.held.clone().filter(|_| !self.keeper.is_unread()) else {
+            return HeldCopy::unread();
+        };
         if let Some(record) = &self.keeper.durable {
             held.histories.clone_from(&record.histories);
             held.sequence = Some(record.sequence);

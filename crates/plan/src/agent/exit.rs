@@ -1,7 +1,7 @@
 //! Our server's process has ended: what is told of it, and what follows.
 
-use super::ExitCause;
 use super::machine::{Agent, Phase, Then};
+use super::{Command, ExitCause};
 use valkeeper_model::{
     Answer, AskFailed, Happened, Incarnation, Millis, Observed, Process, ServerView, StartFailure, Unseen,
 };
@@ -17,6 +17,7 @@ impl Agent {
             self.keeper.load_refused();
         }
         self.keep_last(now, incarnation);
+        self.keeper.ended();
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
@@ -47,6 +48,10 @@ impl Agent {
                 None if self.failures.in_a_row > 0 => self.try_later(now),
                 None => self.inspect(),
             }
+        }
+        // Its siblings ask what it has left, also while it stays down.
+        if matches!(self.phase, Phase::Idle | Phase::Held { .. }) {
+            self.out.push(Command::Inspect);
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
         if then == Then::Rest {

@@ -37,7 +37,7 @@ impl Agent {
         if matches!(self.phase, Phase::Watching(_)) {
             return self.inspected_while_running(now, result);
         }
-        if matches!(self.phase, Phase::Idle) && self.keeper.held().is_none() {
+        if matches!(self.phase, Phase::Idle | Phase::Held { .. }) && self.keeper.is_unread() {
             return self.inspected_at_rest(result);
         }
         if !matches!(self.phase, Phase::Inspecting) {

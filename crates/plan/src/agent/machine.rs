@@ -398,7 +398,7 @@ impl Agent {
         } else {
             self.come_down(now);
             // The siblings of an instance that stays down ask what its disk holds.
-            if matches!(self.phase, Phase::Idle) && self.keeper.held().is_none() {
+            if matches!(self.phase, Phase::Idle) && self.keeper.is_unread() {
                 self.out.push(Command::Inspect);
             }
         }
