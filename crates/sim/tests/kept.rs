@@ -391,3 +391,17 @@ fn a_server_without_a_replica_fills_its_emptied_directory_again() {
         &[(4_588, Fault::Wipe(Target::PrimaryOf(1))), (6_897, Fault::SupervisorDies)],
     );
 }
+
+/// Seed 800000014826: a fenced replica told of its disk what had been found before its first start, nothing, so that a user was told to accept
+/// the loss of what it held.
+#[test]
+fn a_fenced_replica_tells_what_its_server_has_left() {
+    holds(
+        &shape(1, Persistence::Aof, 15_000),
+        &[
+            (4_117, Fault::User(Wish::Fence, Target::Instance(0))),
+            (7_131, Fault::Wipe(Target::PrimaryOf(0))),
+            (7_321, Fault::ShardLoss(0)),
+        ],
+    );
+}

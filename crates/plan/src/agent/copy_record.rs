@@ -29,8 +29,7 @@ pub(super) struct Keeper {
     written_at: Millis,
     /// The disk's copy as it was found last.
     held: Option<HeldCopy>,
-    /// A server has written to the disk since then, and has ended.
-    outdated: bool,
+    reading: Reading,
     /// The file that our server refused to load, and how often in a row.
     refused: Option<(CopySource, u32)>,
     /// The highest sequence of our record that a sibling has seen.
@@ -44,6 +43,15 @@ pub(super) struct Keeper {
     adopted: bool,
     /// Our server is to drop what it has and take its primary's copy.
     pub(super) resync: bool,
+}
+
+/// Whether what was found on the disk is still what it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    Current,
+    /// A server has written since then, and has ended.
+    Outdated,
 }
 
 /// What became of the last record.
@@ -116,12 +124,12 @@ impl Keeper {
 
     /// Our server has ended: what was found before its start says nothing of what it has left.
     pub(super) fn ended(&mut self) {
-        self.outdated = true;
+        self.reading = Reading::Outdated;
     }
 
     /// Has the disk to be looked at before anything can be told of what it holds?
     pub(super) fn is_unread(&self) -> bool {
-        self.held.is_none() || self.outdated
+        self.held.is_none() || self.reading == Reading::Outdated
     }
 
     pub(super) fn durable(&self) -> Option<&CopyRecord> {
@@ -175,7 +183,7 @@ impl Agent {
         };
         let held = examine(&disk.files, self.persistence(), evidence);
         self.keeper.held = Some(held.clone());
-        self.keeper.outdated = false;
+        self.keeper.reading = Reading::Current;
         held
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use valkeeper_model::{
-    Incarnation, InstanceName, Link, NodeId, Part, ReplicaStanding, Replication, ReplicationId, Role, Unfit,
+    Incarnation, InstanceName, Link, NodeId, Part, Position, ReplicaStanding, Replication, ReplicationId,
+    Role, Unfit,
 };
 
 /// A replica as a candidate for succession.
@@ -50,8 +51,9 @@ pub enum Heirs {
 pub enum Legacy {
     /// Everything that it acknowledged. A replica that was never in sync holds less.
     Everything,
-    /// Less than a replica that runs.
-    Less,
+    /// Less than everything: a snapshot that ends here, if that is known, or nothing. A replica that runs, though it was never in sync, may hold
+    /// more.
+    Less(Option<Position>),
     /// Nobody can look: its host is lost.
     OutOfReach,
 }
@@ -78,10 +80,16 @@ pub fn may_follow_dead(candidate: &Candidate, heirs: &Heirs) -> Result<(), Unfit
         Some(Link::NeverUp | Link::Syncing) => Err(Unfit::NotInSync),
         Some(Link::Up | Link::Lost) if was_in_sync(candidate, heirs) => Ok(()),
         Some(Link::Up | Link::Lost) => match heirs {
-            Heirs::InSync { legacy: Legacy::Less, .. } => Ok(()),
+            Heirs::InSync { legacy: Legacy::Less(kept), .. } if !goes_beyond(*kept, candidate) => Ok(()),
             Heirs::InSync { .. } | Heirs::Only { .. } => Err(Unfit::NotInSync),
         },
     }
+}
+
+/// Does what the dead primary's disk kept go beyond what the candidate holds?
+fn goes_beyond(kept: Option<Position>, candidate: &Candidate) -> bool {
+    let theirs = &candidate.replication;
+    kept.is_some_and(|kept| kept.history == theirs.replid && kept.offset > theirs.offset)
 }
 
 fn was_in_sync(candidate: &Candidate, heirs: &Heirs) -> bool {
@@ -194,8 +202,8 @@ mod tests {
         let best = |all: &[Candidate], heirs: &Heirs| {
             best_after_death(all.iter(), Some(own), heirs).map(|best| best.instance.to_string())
         };
-        assert_eq!(best(&all, &live(Legacy::Less)).as_deref(), Some("b"));
-        assert_eq!(best(&all[3..], &live(Legacy::Less)), None);
+        assert_eq!(best(&all, &live(Legacy::Less(None))).as_deref(), Some("b"));
+        assert_eq!(best(&all[3..], &live(Legacy::Less(None))), None);
         let only =
             |name: &str, run| Heirs::Only { instance: name.parse().unwrap(), incarnation: Incarnation(run) };
         assert_eq!(best(&all, &only("d", 1)).as_deref(), Some("d"));
@@ -219,7 +227,12 @@ mod tests {
         let never = Candidate { standing: Some(standing), ..candidate("a", Link::Lost, 1, 90) };
         assert_eq!(may_follow_dead(&never, &live(Legacy::Everything)), Err(Unfit::NotInSync));
         assert_eq!(may_follow_dead(&never, &live(Legacy::OutOfReach)), Err(Unfit::NotInSync));
-        assert_eq!(may_follow_dead(&never, &live(Legacy::Less)), Ok(()));
+        assert_eq!(may_follow_dead(&never, &live(Legacy::Less(None))), Ok(()));
+        let kept = |offset| Position { history: never.replication.replid, offset: Offset(offset) };
+        let offset = never.replication.offset.0;
+        assert_eq!(may_follow_dead(&never, &live(Legacy::Less(Some(kept(offset))))), Ok(()));
+        let more = Legacy::Less(Some(kept(offset + 1)));
+        assert_eq!(may_follow_dead(&never, &live(more)), Err(Unfit::NotInSync), "the snapshot has more");
         // It was, by its own word, but the primary did not see it any more.
         let gone = candidate("a", Link::Lost, 1, 90);
         let unseen = Heirs::InSync { attached: Some(BTreeSet::new()), legacy: Legacy::Everything };
@@ -227,7 +240,7 @@ mod tests {
         assert_eq!(may_follow_dead(&gone, &live(Legacy::Everything)), Ok(()));
         // One that was in sync goes first, however far the other has come.
         let all = [never, candidate("b", Link::Lost, 1, 10)];
-        let best = best_after_death(all.iter(), None, &live(Legacy::Less));
+        let best = best_after_death(all.iter(), None, &live(Legacy::Less(None)));
         assert_eq!(best.unwrap().instance.as_str(), "b");
     }
 
