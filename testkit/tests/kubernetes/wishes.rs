@@ -96,6 +96,9 @@ fn a_nodes_label_is_taken_away_and_given_back() {
         other.condition("SpecValid").filter(|(status, _)| status == "False")
     });
     other.check(other.pods().is_empty(), "pods were made");
+    cluster.until("the zone without a node is named", || {
+        cluster.condition("ZoneLossTolerated").filter(|(status, _)| status == "False")
+    });
     cluster.check(cluster.is_healthy(), "the one that runs is not healthy");
     bed.kubectl(&["label", "node", "node3", "topology.kubernetes.io/zone=z3"]);
     other.until_healthy();

@@ -330,7 +330,8 @@ impl Task {
                 let _ = events.try_send(happened);
             })
         };
-        let zones: Vec<ZoneName> = self.context.zones.borrow().iter().cloned().collect();
+        let mut zones_seen = self.context.zones.clone();
+        let zones: Vec<ZoneName> = zones_seen.borrow_and_update().iter().cloned().collect();
         let mut controller = Controller::new(followed.clone(), zones, Box::new(RandomIds)).at_pace(PACE);
         if !matches!(judged, Judged::Followed) {
             controller = controller.keeping_layout();
@@ -405,6 +406,7 @@ impl Task {
                     telling::disruptions(&self.seen, &mut disrupted).into_iter().for_each(&*record);
                     self.tell_latest(latest.as_deref(), &judged, tell);
                 }
+                Ok(()) = zones_seen.changed() => self.tell_latest(latest.as_deref(), &judged, tell),
                 _ = review.tick() => self.seen.moved.notify_one(),
             }
         };
