@@ -104,6 +104,10 @@ fn a_pod_that_never_ran_is_replaced(cluster: &KubeCluster<'_>) {
     let whole = ["redisclusters", "cache"];
     patch(cluster, &whole, r#"{"spec":{"priorityClassName":null,"imageName":"valkey/valkey:none"}}"#);
     says(cluster, "valkey/valkey:none");
+    let corrected = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    std::fs::write(corrected.path(), cluster.manifest()).expect("written");
+    let planned = cluster.said(&["plan", "-f", &corrected.path().to_string_lossy()]);
+    cluster.check(planned.contains("never started: cache-"), &format!("the plan forgets the pod: {planned}"));
     patch(cluster, &whole, r#"{"spec":{"imageName":null}}"#);
     cluster.until_healthy();
 }

@@ -50,6 +50,7 @@ mod zones;
 
 pub(crate) use lead::{LABEL_LEADING, LEASE};
 pub use watches::Scope;
+pub(crate) use world::has_started;
 
 use crate::authority::Lifetimes;
 use crate::objects::pod::OperatorFacts;

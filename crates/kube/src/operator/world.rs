@@ -365,7 +365,7 @@ fn disrupted(pod: &Pod) -> Option<String> {
 }
 
 /// Has its server's container run, now or before?
-fn has_started(pod: &Pod) -> bool {
+pub(crate) fn has_started(pod: &Pod) -> bool {
     let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
     containers.into_iter().any(|container| {
         let state = container.state.as_ref();

@@ -2,9 +2,10 @@
 
 use super::error::RemoteError;
 use super::reach::{Reach, Remote};
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use crate::operator::has_started;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -26,6 +27,13 @@ pub struct PodChange {
     pub applies_to: &'static str,
 }
 
+impl PodChange {
+    /// Would a pod be made otherwise by it?
+    pub fn is_of_pods(&self) -> bool {
+        self.applies_to == NEW_PODS
+    }
+}
+
 impl Remote {
     /// The layout in force; `None` if the cluster does not exist yet.
     pub async fn layout(&self) -> Result<Option<Layout>, RemoteError> {
@@ -35,6 +43,20 @@ impl Remote {
         let Some(text) = map.and_then(|map| map.data?.remove(LAYOUT_KEY)) else { return Ok(None) };
         let layout = serde_json::from_str(&text);
         layout.map(Some).map_err(|error| RemoteError::Other(format!("ConfigMap {name} is damaged: {error}")))
+    }
+
+    /// The cluster's pods whose server has never started: another manifest makes them anew. `None` if the user may not see pods.
+    pub async fn never_started(&self) -> Result<Option<Vec<String>>, RemoteError> {
+        let pods: Api<Pod> = Api::namespaced(self.reach.client.clone(), &self.reach.namespace);
+        let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_CLUSTER, self.name));
+        match pods.list(&ours).await.map_err(|error| self.failed(error)) {
+            Ok(pods) => {
+                let waiting = pods.items.iter().filter(|pod| !has_started(pod));
+                Ok(Some(waiting.map(ResourceExt::name_any).collect()))
+            }
+            Err(RemoteError::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The object, if there is one.
@@ -92,6 +114,8 @@ pub fn pod_changes(from: &KubernetesSpec, to: &KubernetesSpec) -> Vec<PodChange>
         .collect()
 }
 
+const NEW_PODS: &str = "new pods";
+
 /// The manifest's name of a field, and where a change of it shows.
 fn told_as(field: &str) -> (&str, &'static str) {
     match field {
@@ -99,10 +123,10 @@ fn told_as(field: &str) -> (&str, &'static str) {
         "maintenance" => ("nodeMaintenanceWindow", "the cluster, at once"),
         "deleteVolumes" => (field, "volumes"),
         "storage" => (field, "new volumes"),
-        "image" => ("imageName", "new pods"),
-        "priorityClass" => ("priorityClassName", "new pods"),
-        "topologySpread" => ("topologySpreadConstraints", "new pods"),
-        _ => (field, "new pods"),
+        "image" => ("imageName", NEW_PODS),
+        "priorityClass" => ("priorityClassName", NEW_PODS),
+        "topologySpread" => ("topologySpreadConstraints", NEW_PODS),
+        _ => (field, NEW_PODS),
     }
 }
 

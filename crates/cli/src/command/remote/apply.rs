@@ -28,6 +28,8 @@ struct RemotePlan {
     #[serde(flatten)]
     plan: Plan,
     pods: Vec<PodChange>,
+    /// Pods whose server has never started, and that this manifest makes anew.
+    made_anew: Vec<String>,
 }
 
 /// A manifest, and the cluster that it is about.
@@ -87,7 +89,7 @@ impl Wish {
             return Err(refused(refusal));
         }
         let pods = before.map(|before| pod_changes(&before.kubernetes, wanted)).unwrap_or_default();
-        Ok(RemotePlan { plan, pods })
+        Ok(RemotePlan { plan, pods, made_anew: Vec::new() })
     }
 }
 
@@ -99,7 +101,16 @@ pub(super) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: F
         let zones: Vec<&str> = zones.iter().map(ZoneName::as_str).collect();
         eprintln!("note: you may not see the nodes: as if their zones were {} (--zones)", zones.join(", "));
     }
-    let plan = wish.plan(file, layout.as_ref(), known.as_deref().unwrap_or(zones))?;
+    let mut plan = wish.plan(file, layout.as_ref(), known.as_deref().unwrap_or(zones))?;
+    if plan.pods.iter().any(PodChange::is_of_pods) {
+        let waiting = wish.remote.never_started().await.map_err(Failure::from)?;
+        if waiting.is_none() {
+            eprintln!(
+                "note: you may not see the pods: those whose server has never started are made anew by a change"
+            );
+        }
+        plan.made_anew = waiting.unwrap_or_default();
+    }
     output::value(format, &plan, || page(&plan))
 }
 
@@ -118,6 +129,11 @@ fn page(plan: &RemotePlan) -> String {
         vec![change.what.clone(), cell(&change.from), cell(&change.to), change.applies_to.to_owned()]
     }));
     page.push_str(&columns(&rows));
+    if !plan.made_anew.is_empty() {
+        page.push_str("\nmade anew at once, as their servers have never started: ");
+        page.push_str(&plan.made_anew.join(", "));
+        page.push('\n');
+    }
     page
 }
 
