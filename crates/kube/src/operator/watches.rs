@@ -298,10 +298,13 @@ fn follow<K, S, Id, Value>(
                     }
                 }
                 Err(error) => {
+                    let kind = K::kind(&());
                     if let Some(why) = denial(&error) {
                         denied(why.to_owned());
+                        tracing::warn!(why, %kind, "not allowed to watch; tried again");
+                    } else {
+                        tracing::warn!(%error, %kind, "a watch broke; it is taken up again");
                     }
-                    tracing::warn!(%error, kind = %K::kind(&()), "a watch broke; it is taken up again");
                 }
             }
         }

@@ -45,7 +45,7 @@ impl Reach {
         };
         let now = Timestamp::now();
         let all = leases.iter().map(|lease| judge(lease, now));
-        // Several installs may share a Kubernetes: which of them this namespace is of, only they know.
+        // Several installs may share a Kubernetes: which of them this namespace is of, only they know. The oldest that acts is named.
         Ok(all.fold(Lead::Nobody { since: None }, later))
     }
 
@@ -53,7 +53,11 @@ impl Reach {
         let everywhere: Api<Lease> = Api::all(self.client.clone());
         let ours = ListParams::default().fields(&format!("metadata.name={LEASE}"));
         match everywhere.list(&ours).await.map_err(|error| self.failed(error)) {
-            Ok(list) => Ok(list.items.into_iter().filter_map(|lease| lease.spec).collect()),
+            Ok(mut list) => {
+                // Of two installs that look after the same clusters the older one acts.
+                list.items.sort_by_key(|lease| lease.metadata.creation_timestamp.as_ref().map(|time| time.0));
+                Ok(list.items.into_iter().filter_map(|lease| lease.spec).collect())
+            }
             Err(RemoteError::Forbidden(_)) => {
                 let usual: Api<Lease> = Api::namespaced(self.client.clone(), USUAL_NAMESPACE);
                 let lease = usual.get_opt(LEASE).await.map_err(|error| self.failed(error))?;
