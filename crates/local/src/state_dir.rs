@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <state-dir>/<cluster>/
-//!   lock               held by the supervisor; its process id
+//!   lock               held by the supervisor, as the folder itself is; its process id
 //!   layout.json        the layout in force
 //!   addresses.json     the instances' ports
 //!   password           of all servers, for their owner's eyes only
@@ -12,10 +12,10 @@
 //!   instances/<name>/  server.conf, server.log, process.json, data/
 //! ```
 
-use rustix::fs::{FlockOperation, flock};
+use crate::lock::{self, Keeper, Lock};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{ServerHome, make_private_dir, replace};
 use valkeeper_client::Password;
@@ -51,10 +51,10 @@ pub enum StateError {
         path: PathBuf,
     },
     /// Somebody supervises the cluster already.
-    #[error("a supervisor{} runs this cluster already", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    #[error("{by} runs this cluster already")]
     Supervised {
-        /// Its process.
-        pid: Option<u32>,
+        /// Who.
+        by: Keeper,
     },
 }
 
@@ -104,12 +104,6 @@ impl StateDir {
     }
 }
 
-/// Holding it is supervising the cluster. Given back when the process ends, however it ends.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: fs::File,
-}
-
 /// The folder of one cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterDir {
@@ -151,7 +145,7 @@ impl ClusterDir {
 
     /// Where the supervisor listens: in the folder, or, if that path is too long for a socket, in a folder of the user's own
     /// under the system's one for temporary files, named after the path.
-    pub(crate) fn socket_path(&self) -> PathBuf {
+    pub fn socket_path(&self) -> PathBuf {
         let near = self.root.join("control.sock");
         if near.as_os_str().len() <= LONGEST_SOCKET {
             return near;
@@ -175,38 +169,12 @@ impl ClusterDir {
 
     /// Takes the lock, or says who has it.
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
-        let path = self.root.join("lock");
-        let error = |source| StateError::Io { path: path.clone(), source };
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(error)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(StateError::Supervised { pid: text.trim().parse().ok() });
-        }
-        let written = (|| {
-            file.set_len(0)?;
-            file.rewind()?;
-            write!(file, "{}", std::process::id())
-        })();
-        written.map_err(error)?;
-        Ok(Lock { _file: file })
+        Lock::take(&self.root)
     }
 
-    /// The supervisor's process, if one holds the lock.
-    pub fn supervisor(&self) -> Option<u32> {
-        let mut file = fs::File::open(self.root.join("lock")).ok()?;
-        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-            return None;
-        }
-        let mut text = String::new();
-        file.read_to_string(&mut text).ok()?;
-        text.trim().parse().ok()
+    /// The supervisor, if there is one.
+    pub fn supervisor(&self) -> Option<Keeper> {
+        lock::keeper(&self.root)
     }
 
     /// The stored layout.

@@ -19,10 +19,9 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
         Err(error) => return Err(target::control_failure(&error).into()),
     };
     // The lock is given back when the process has ended. One whose disk hangs cannot end.
-    while let Some(pid) = dir.supervisor() {
+    while let Some(keeper) = dir.supervisor() {
         if Instant::now() > deadline {
-            let what =
-                format!("the supervisor (pid {pid}) has stopped the cluster, but has not ended itself");
+            let what = format!("{keeper} has stopped the cluster, but has not ended itself");
             return Err(
                 Failure::new(Kind::TimedOut, what, "does the disk of its state directory answer?").into()
             );

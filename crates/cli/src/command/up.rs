@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
-use valkeeper_local::{ClusterDir, Supervisor, SupervisorError, SupervisorSetup, Watching};
+use valkeeper_local::{ClusterDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching};
 use valkeeper_model::{Address, ClusterSpec, Persistence};
 
 fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
@@ -56,20 +56,21 @@ fn refuse_too_few_ports(base_port: Option<u16>, spec: &ClusterSpec) -> Result<()
     Err(Failure::new(Kind::Usage, what, hint))
 }
 
-fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
-    Supervisor::claim(setup).map_err(failure)
+async fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
+    let dir = setup.state.cluster(&setup.spec.name);
+    match Supervisor::claim(setup) {
+        Ok(claimed) => Ok(claimed),
+        Err(SupervisorError::State(StateError::Supervised { by })) => {
+            Err(target::supervised(&dir, by).await.into())
+        }
+        Err(error) => Err(failure(error)),
+    }
 }
 
 fn failure(error: SupervisorError) -> anyhow::Error {
     match error {
         SupervisorError::Refused(refusal) => Failure::from(refusal).into(),
-        SupervisorError::State(valkeeper_local::StateError::Supervised { .. }) => Failure::new(
-            Kind::Unsafe,
-            error.to_string(),
-            format!("`{0} status` shows it, `{0} down` ends it", called()),
-        )
-        .into(),
-        SupervisorError::State(valkeeper_local::StateError::NotText { .. }) => {
+        SupervisorError::State(StateError::NotText { .. }) => {
             Failure::new(Kind::Usage, error.to_string(), "choose another folder with --state-dir").into()
         }
         SupervisorError::State(_) => Failure::new(
@@ -94,7 +95,7 @@ fn failure(error: SupervisorError) -> anyhow::Error {
 
 /// The supervisor itself: until SIGTERM, SIGINT, SIGHUP or `down`.
 pub(crate) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
-    let (supervisor, _) = claim(setup(args, supervise)?)?;
+    let (supervisor, _) = claim(setup(args, supervise)?).await?;
     supervisor.run(ending.told()?).await.map_err(failure)
 }
 
@@ -114,7 +115,7 @@ async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> 
         setup.program.version,
         setup.program.path.display()
     );
-    let (supervisor, mut watching) = claim(setup)?;
+    let (supervisor, mut watching) = claim(setup).await?;
     let begun = Instant::now();
     let talk = async {
         loop {
@@ -155,15 +156,16 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
     // Everything that can be refused is refused here, where somebody reads it.
     let setup = setup(args, &up.supervise)?;
     let dir = setup.state.cluster(&setup.spec.name);
-    if let Some(pid) = dir.supervisor() {
-        return Err(failure(valkeeper_local::StateError::Supervised { pid: Some(pid) }.into()));
+    if let Some(by) = dir.supervisor() {
+        return Err(target::supervised(&dir, by).await.into());
     }
     dir.make().map_err(|error| failure(error.into()))?;
     let path = dir.supervisor_log();
-    let log =
-        std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(|source| {
-            failure(valkeeper_local::StateError::Io { path: path.clone(), source }.into())
-        })?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|source| failure(StateError::Io { path: path.clone(), source }.into()))?;
     let said_before = log.metadata().map_or(0, |metadata| metadata.len());
     let file = up.supervise.manifest.path();
     let from_stdin = manifest_text::is_stdin(file);
