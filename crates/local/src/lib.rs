@@ -14,5 +14,5 @@ mod supervisor;
 pub use control::{Control, ControlAnswer, ControlError, ControlRequest, Seen};
 pub use event_log::{EventLine, EventLog};
 pub use lock::Keeper;
-pub use state_dir::{ClusterDir, StateDir, StateError};
+pub use state_dir::{ClusterDir, DataOf, LayoutFault, StateDir, StateError};
 pub use supervisor::{Supervisor, SupervisorError, SupervisorSetup, Watching};

@@ -83,7 +83,7 @@ fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
     let before = cluster.status();
     let seen = cluster.events().len();
     cluster.kill_supervisor();
-    for limit in ["12:12", "14:14", "17:17", "20:20"] {
+    for limit in ["13:13", "14:14", "17:17", "20:20"] {
         let mut supervisor = starved_up(&cluster, limit);
         // Longer than the limit after which a silent server is killed, and than a failover takes.
         std::thread::sleep(Duration::from_secs(3));
@@ -93,7 +93,7 @@ fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
         cluster.check(alive, &format!("with {limit} file descriptors the supervisor does not run"));
     }
     // One that may have more takes them.
-    let mut supervisor = starved_up(&cluster, "12:1024");
+    let mut supervisor = starved_up(&cluster, "13:1024");
     let after = cluster.until_whole();
     cluster.check(
         before.processes() == after.processes(),
@@ -107,7 +107,7 @@ fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
     }
     process::kill(supervisor.id());
     let _ = supervisor.wait();
-    let mut supervisor = starved_up(&cluster, "12:12");
+    let mut supervisor = starved_up(&cluster, "13:13");
     std::thread::sleep(Duration::from_secs(1));
     process::signal(supervisor.id(), process::Signal::TERM);
     waiting::until("the starved supervisor has ended", || supervisor.try_wait().unwrap());

@@ -73,12 +73,12 @@ fn failure(error: SupervisorError) -> anyhow::Error {
         SupervisorError::State(StateError::NotText { .. }) => {
             Failure::new(Kind::Usage, error.to_string(), "choose another folder with --state-dir").into()
         }
-        SupervisorError::State(_) => Failure::new(
-            Kind::Failed,
-            error.to_string(),
-            "is the state directory writable, and is there space left?",
-        )
-        .into(),
+        SupervisorError::State(ref state) => {
+            let hint = state.hint(called());
+            let hint = hint
+                .unwrap_or_else(|| "is the state directory writable, and is there space left?".to_owned());
+            Failure::new(Kind::Failed, error.to_string(), hint).into()
+        }
         SupervisorError::Socket { ref path, source: ref why } => {
             let hint = match why.kind() {
                 // A path that does not fit the kernel's structure.
