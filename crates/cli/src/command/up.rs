@@ -13,7 +13,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
-use valkeeper_local::{ClusterDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching};
+use valkeeper_local::{
+    ClusterDir, StateDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching,
+};
 use valkeeper_model::{Address, ClusterSpec, Persistence};
 
 fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
@@ -23,20 +25,30 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
     target::refuse_another(&args.common, &spec.name)?;
     let dir = state.cluster(&spec.name);
     manifest_file::check(file, &dir, &spec, &supervise.zones)?;
-    let base_port = supervise.base_port;
-    refuse_too_few_ports(base_port, &spec)?;
-    if base_port.is_some() && !dir.running_servers()?.is_empty() {
-        return Err(Failure::new(
-            Kind::Unsafe,
-            "ports cannot move while servers run",
-            format!("`{} down` first", called()),
-        )
-        .into());
-    }
+    let base_port = base_port(supervise, &spec, &state, &dir)?;
     let program = program::find(&state, supervise.server.as_deref())?;
     manifest_file::refuse_invalid_config(file, &spec, &state, &program)?;
     let password_overlap = supervise.password_overlap;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
+}
+
+/// Where ports are to move, if they would.
+fn base_port(
+    supervise: &Supervise,
+    spec: &ClusterSpec,
+    state: &StateDir,
+    dir: &ClusterDir,
+) -> anyhow::Result<Option<u16>> {
+    refuse_too_few_ports(supervise.base_port, spec)?;
+    let Some(from) = supervise.base_port else { return Ok(None) };
+    if dir.running_servers()?.is_empty() {
+        return Ok(Some(from));
+    }
+    if valkeeper_local::would_move(state, dir, from)? {
+        let hint = format!("`{} down` first, or leave --base-port out", called());
+        return Err(Failure::new(Kind::Unsafe, "ports cannot move while servers run", hint).into());
+    }
+    Ok(None)
 }
 
 /// All instances have ports from there on, and each its bus port above.
@@ -183,7 +195,7 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         .arg(&setup.program.path)
         .arg("--password-overlap")
         .arg(format!("{}ms", setup.password_overlap.as_millis()));
-    if let Some(port) = up.supervise.base_port {
+    if let Some(port) = setup.base_port {
         supervisor.arg("--base-port").arg(port.to_string());
     }
     let mut child = supervisor
