@@ -1,6 +1,7 @@
 //! What an agent is started with, and the way to a running one.
 
 use crate::os::ProcessId;
+use crate::rotation::Former;
 use crate::server::ServerHome;
 use crate::trial::Trials;
 use std::collections::BTreeMap;
@@ -97,6 +98,8 @@ pub(crate) struct Run {
     pub(crate) process: ProcessId,
     /// The directives it was started with.
     pub(crate) started_with: BTreeMap<String, String>,
+    /// A password that it was started to accept beside the wanted one.
+    pub(crate) former: Option<Former>,
 }
 
 /// The way to a running agent.

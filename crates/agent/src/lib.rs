@@ -9,6 +9,7 @@ mod data_dir;
 mod entrance;
 mod files;
 mod handle;
+mod launch;
 mod os;
 mod program;
 mod rdb_header;

@@ -13,6 +13,15 @@ use valkeeper_plan::agent::password::{Accepts, PasswordStep, PasswordsSet, due};
 /// Between two looks at where passwords come from.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// What a server was started with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StartedWith {
+    /// The password that it shows.
+    pub(crate) password: Option<Password>,
+    /// The same, if that is a former one, which it accepts beside the wanted one.
+    pub(crate) former: Option<Former>,
+}
+
 /// Of one run of a server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Rotation(Arc<Shared>);
@@ -26,6 +35,43 @@ struct Shared {
     state: Mutex<State>,
 }
 
+/// A password that a changed one has replaced, and that is accepted beside it for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub(crate) password: Password,
+    noticed: Instant,
+}
+
+/// What is known at the end of a run.
+#[derive(Clone)]
+pub(crate) struct Carried {
+    state: State,
+    overlap: Duration,
+}
+
+impl Carried {
+    /// From the last run of this agent's server, if there was one.
+    pub(crate) async fn over(last: Option<Rotation>) -> Option<Self> {
+        let shared = last?.0;
+        let state = shared.state.lock().await.clone();
+        Some(Self { state, overlap: shared.overlap })
+    }
+
+    /// What a server that is started now accepts beside the wanted one.
+    pub(crate) fn beside(&self, wanted: &Password) -> Option<Former> {
+        let State { used, former, noticed, .. } = &self.state;
+        let password = if used == wanted {
+            // One that the server was never seen to accept in this run may have been over long ago.
+            former.as_ref().filter(|_| noticed.is_some())?
+        } else {
+            used
+        };
+        let noticed = noticed.unwrap_or_else(Instant::now);
+        (noticed.elapsed() < self.overlap).then(|| Former { password: password.clone(), noticed })
+    }
+}
+
+#[derive(Clone)]
 struct State {
     /// The one we use: while the server answers, it accepts it.
     used: Password,
@@ -44,12 +90,13 @@ impl Rotation {
         connection: AdminConnection,
         instance: InstanceName,
         used: Password,
-        started_with: Option<Password>,
+        started_with: StartedWith,
         overlap: Duration,
         record: Arc<dyn Fn(Happened) + Send + Sync>,
     ) -> Self {
-        let former = started_with.filter(|one| *one != used);
-        let state = Mutex::new(State { used, former, settled: None, noticed: None, looked: None });
+        let noticed = started_with.former.map(|former| former.noticed);
+        let former = started_with.password.filter(|one| *one != used);
+        let state = Mutex::new(State { used, former, settled: None, noticed, looked: None });
         Self(Arc::new(Shared { connection, instance, overlap, record, state }))
     }
 
@@ -134,6 +181,8 @@ impl Shared {
             (state.settled, state.noticed, state.former) = (Some(wanted), None, None);
             return Ok(());
         }
+        // What is set from now on is our own doing.
+        state.settled = None;
         let since = *state.noticed.get_or_insert_with(Instant::now);
         let overlap_ms = millis(self.overlap).0;
         for step in due(set, millis(since.elapsed()).0, overlap_ms) {
@@ -177,5 +226,42 @@ impl Shared {
 impl fmt::Debug for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation").field("instance", &self.0.instance).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OVERLAP: Duration = Duration::from_secs(600);
+
+    /// What a run knows that uses the second password, and the first one before.
+    fn carried(noticed: Option<Instant>, settled: bool) -> Carried {
+        let [first, second] = ["first", "second"].map(Password::new);
+        let settled = settled.then(|| second.clone());
+        let state = State { used: second, former: Some(first), settled, noticed, looked: None };
+        Carried { state, overlap: OVERLAP }
+    }
+
+    fn beside(carried: &Carried, wanted: &str) -> Option<String> {
+        carried.beside(&Password::new(wanted)).map(|former| former.password.reveal().to_owned())
+    }
+
+    #[test]
+    fn the_former_password_is_accepted_over_a_restart_and_no_longer_than_without() {
+        let now = Instant::now();
+        assert_eq!(beside(&carried(Some(now), false), "second").as_deref(), Some("first"));
+        let over = now.checked_sub(OVERLAP);
+        assert!(over.is_some());
+        assert_eq!(beside(&carried(over, false), "second"), None);
+        // What stood in a file before this run was never seen to be accepted.
+        assert_eq!(beside(&carried(None, false), "second"), None);
+    }
+
+    #[test]
+    fn a_change_that_nobody_has_noticed_yet_is_one() {
+        assert_eq!(beside(&carried(None, true), "third").as_deref(), Some("second"));
+        assert_eq!(beside(&carried(None, false), "third").as_deref(), Some("second"));
+        assert_eq!(beside(&carried(None, true), "second"), None);
     }
 }

@@ -6,11 +6,10 @@ use crate::configured::Configured;
 use crate::copy_files::ServerIs;
 use crate::data_dir::Marker;
 use crate::files::{ANSWERS_WITHIN, Files};
-use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Passwords, Run};
+use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Run};
+use crate::launch::launch;
 use crate::os::{self, ProcessId};
-use crate::program::Program;
-use crate::rotation::Rotation;
-use crate::server::ServerHome;
+use crate::rotation::{Carried, Rotation, StartedWith};
 use crate::server_file;
 use crate::serving::Serving;
 use std::collections::BTreeMap;
@@ -56,6 +55,8 @@ struct Runner {
     input: mpsc::UnboundedSender<Input>,
     running: Option<Run>,
     serving: Option<Serving>,
+    /// Of the last run.
+    rotation: Option<Rotation>,
     look: Look,
     /// When it is told that the disk does not answer.
     silent_at: Option<Instant>,
@@ -114,6 +115,7 @@ impl Runner {
             input,
             running,
             serving: None,
+            rotation: None,
             look: Look::None,
             silent_at: None,
             questions: BTreeMap::new(),
@@ -377,8 +379,11 @@ impl Runner {
         let (home, trials) = (self.setup.home.clone(), Arc::clone(&self.setup.trials));
         let (passwords, files) = (Arc::clone(&self.setup.passwords), self.files.clone());
         let input = self.input.clone();
+        let last = self.rotation.clone();
         tokio::spawn(async move {
-            let launch = files.with(move || launch(&home, &plan, trials.program(), &passwords, &marker));
+            let carried = Carried::over(last).await;
+            let launch =
+                files.with(move || launch(&home, &plan, trials.program(), &passwords, carried, &marker));
             let launched = launch.await.unwrap_or_else(|error| {
                 Launched::Failed(StartFailure::ProgramUnusable { detail: error.to_string() })
             });
@@ -430,9 +435,10 @@ impl Runner {
         if self.serving.is_none() {
             let address = self.agent.address()?;
             let own = self.setup.home.own_directives(address);
-            let started_with = server_file::password(&run.started_with);
+            let shown = server_file::password(&run.started_with);
             // One that cannot be used must not keep us from the server, which has the one it was started with.
-            let password = (self.setup.passwords)().ok().or_else(|| started_with.clone())?;
+            let password = (self.setup.passwords)().ok().or_else(|| shown.clone())?;
+            let started_with = StartedWith { password: shown, former: run.former.clone() };
             let connection = AdminConnection::new(address.socket(), Some(password.clone()));
             let rotation = Rotation::new(
                 connection.clone(),
@@ -444,33 +450,10 @@ impl Runner {
             );
             let trials = Arc::clone(&self.setup.trials);
             let configured = Configured::new(trials, self.setup.home.clone(), own);
+            self.rotation = Some(rotation.clone());
             self.serving = Some(Serving::new(connection, rotation, configured));
         }
         self.serving.clone()
-    }
-}
-
-/// Starts the server, unless it runs: who listens on its port may be a run of it that could not be seen before.
-fn launch(
-    home: &ServerHome,
-    plan: &StartPlan,
-    program: &Program,
-    passwords: &Passwords,
-    marker: &Marker,
-) -> Launched {
-    let password = match passwords() {
-        Ok(password) => password,
-        Err(why) => return Launched::Failed(StartFailure::PasswordUnusable { why }),
-    };
-    match home.start(plan, program, &password, marker) {
-        Ok((incarnation, process, child)) => {
-            Launched::Started(Run { incarnation, process, started_with: home.started_with() }, child)
-        }
-        Err(failure @ StartFailure::PortTaken { .. }) => match adoption::running(home) {
-            Ok(Some(run)) => Launched::Found(run),
-            Ok(None) | Err(_) => Launched::Failed(failure),
-        },
-        Err(failure) => Launched::Failed(failure),
     }
 }
 

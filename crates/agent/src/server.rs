@@ -5,7 +5,7 @@ use crate::copy_files::ServerIs;
 use crate::data_dir::{DataDir, Marker, make_private_dir, read, replace};
 use crate::os::{self, ProcessId};
 use crate::program::Program;
-use crate::server_file::{self, Places};
+use crate::server_file::{self, LetsIn, Places};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,7 +15,6 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use valkeeper_client::Password;
 use valkeeper_model::{Address, CopyRecord, Incarnation, ServerConfig, StartFailure};
 use valkeeper_plan::agent::{ExitCause, StartPlan};
 use valkeeper_plan::config::Directive;
@@ -190,7 +189,7 @@ impl ServerHome {
         &self,
         plan: &StartPlan,
         program: &Program,
-        password: &Password,
+        lets_in: LetsIn<'_>,
         marker: &Marker,
     ) -> Result<(Incarnation, ProcessId, Child), StartFailure> {
         let unusable = |error: io::Error| StartFailure::DataUnusable { detail: error.to_string() };
@@ -222,7 +221,7 @@ impl ServerHome {
         let log = self.log();
         let places = Places { data: data.path(), log: &log };
         let knows = |name: &str| program.knows(name);
-        let mut text = server_file::render(&plan.config, &self.own, &plan.address, &places, password, knows);
+        let mut text = server_file::render(&plan.config, &self.own, &plan.address, &places, lets_in, knows);
         let pid_file = server_file::quoted(&self.root.join("server.pid").to_string_lossy());
         let _ = writeln!(text, "pidfile {pid_file}");
         let file = self.root.join("server.conf");

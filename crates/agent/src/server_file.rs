@@ -13,13 +13,22 @@ pub(crate) struct Places<'a> {
     pub(crate) log: &'a Path,
 }
 
+/// Whom the server lets in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LetsIn<'a> {
+    /// Who has this password.
+    pub(crate) wanted: &'a Password,
+    /// And who has this one, while a changed password is on its way to all.
+    pub(crate) former: Option<&'a Password>,
+}
+
 /// The text of the file. Directives of the cluster come first, then what is the instance's own and nobody may change.
 pub(crate) fn render(
     directives: &[Directive],
     own: &[Directive],
     address: &Address,
     places: &Places<'_>,
-    password: &Password,
+    lets_in: LetsIn<'_>,
     knows: impl Fn(&str) -> bool,
 ) -> String {
     let mut text = String::from("# Written by valkeeper at each start. Change the manifest instead.\n");
@@ -40,8 +49,14 @@ pub(crate) fn render(
     line("logfile", &quoted(&places.log.to_string_lossy()));
     line("cluster-config-file", "nodes.conf");
     line("dbfilename", "dump.rdb");
-    line("requirepass", &quoted(password.reveal()));
-    line("masterauth", &quoted(password.reveal()));
+    // A server that accepts both shows the former one, as one does to which the wanted one was added while it ran.
+    let shown = lets_in.former.unwrap_or(lets_in.wanted);
+    line("requirepass", &quoted(shown.reveal()));
+    line("masterauth", &quoted(shown.reveal()));
+    if let Some(former) = lets_in.former {
+        let rules = [former, lets_in.wanted].map(|one| quoted(&format!(">{}", one.reveal())));
+        line("user", &format!("default on {} ~* &* +@all", rules.join(" ")));
+    }
     text
 }
 
@@ -148,6 +163,19 @@ fn unquoted(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_started_while_a_password_changes_accepts_both() {
+        let [wanted, former] = ["new one", "old"].map(Password::new);
+        let address = Address { ip: std::net::Ipv4Addr::LOCALHOST.into(), port: 7101, bus_port: 17101 };
+        let places = Places { data: Path::new("/d"), log: Path::new("/l") };
+        let file = |lets_in| render(&[], &[], &address, &places, lets_in, |_| true);
+        let both = file(LetsIn { wanted: &wanted, former: Some(&former) });
+        assert!(both.contains("\nuser default on \">old\" \">new one\" ~* &* +@all\n"), "{both}");
+        assert_eq!(password(&parse(&both)).as_ref(), Some(&former));
+        let one = file(LetsIn { wanted: &wanted, former: None });
+        assert!(!one.contains("user ") && !one.contains("old"), "{one}");
+    }
 
     #[test]
     fn a_password_is_one_word_of_one_line_and_is_read_back() {

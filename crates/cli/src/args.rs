@@ -332,7 +332,7 @@ pub(crate) struct Supervise {
     /// The server program [default: .servers here, then valkey-server or redis-server in PATH]
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
-    /// Put the instances on free ports from here on; moves those of a cluster that exists and is down
+    /// Put the instances on free ports from here on; of a cluster that exists they move only while it is down
     #[arg(long, value_name = "PORT", value_parser = first_port())]
     pub(crate) base_port: Option<u16>,
     /// How long the former password is accepted after the file `password` has changed

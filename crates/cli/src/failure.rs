@@ -2,6 +2,7 @@
 
 use crate::called::called;
 use std::process::ExitCode;
+use valkeeper_local::StateError;
 
 /// The kinds that have an exit code of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +99,10 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("error: {text}");
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    if let Some(hint) = failure.and_then(|failure| failure.hint.as_ref()) {
+    let hint = failure
+        .and_then(|failure| failure.hint.clone())
+        .or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<StateError>()?.hint(called())));
+    if let Some(hint) = hint {
         eprintln!("  hint: {hint}");
     }
     let kind = failure.map_or(Kind::Failed, |failure| failure.kind);

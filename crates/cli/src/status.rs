@@ -3,9 +3,9 @@
 use crate::called::called;
 use crate::failure::ToldAlready;
 use crate::output::{columns_within, width};
+use crate::target;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::time::Duration;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
 use valkeeper_plan::causes::{self, Cause};
@@ -119,7 +119,7 @@ impl Status {
     /// Asks the supervisor; without one, tells what the disk knows.
     pub(crate) async fn of(dir: &ClusterDir) -> anyhow::Result<Self> {
         let control = Control::new(dir.clone());
-        let ask = || control.ask(&ControlRequest::Status, Duration::from_secs(5));
+        let ask = || control.ask(&ControlRequest::Status, target::LOOK_WITHIN);
         let mut answer = ask().await;
         // A supervisor that dies while it answers is none any more, or has a successor by now.
         if let Err(ControlError::Lost(_)) = answer {
@@ -132,7 +132,7 @@ impl Status {
             },
             Ok(_) => anyhow::bail!("the supervisor answered something else"),
             Err(ControlError::NoSupervisor) => Self::from_disk(dir, None),
-            Err(error) => Err(crate::target::control_failure(&error).into()),
+            Err(error) => Err(target::control_failure(&target::silent(dir, error)).into()),
         }
     }
 

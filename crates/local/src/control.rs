@@ -1,16 +1,27 @@
 //! How the program talks to a running supervisor: a line of JSON each way over a socket that only its owner can reach.
 
+use crate::file_id::FileId;
+use crate::lock::{Keeper, Lock};
 use crate::state_dir::ClusterDir;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use valkeeper_model::{Refusal, Report, Request};
 
 /// The longest line that is read, bytes. A report of 3,000 instances is under a megabyte.
 const LONGEST: u64 = 16 << 20;
+/// So often a supervisor looks whether it can be found.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+/// A living supervisor that cannot be found puts that right within this.
+const FOUND_WITHIN: Duration = Duration::from_millis(2_500);
+/// Between tries to find it.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// What can be asked of a supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,6 +63,14 @@ pub enum ControlError {
     /// There is none.
     #[error("no supervisor runs")]
     NoSupervisor,
+    /// There is one, and it does not listen.
+    #[error("{keeper} lives but does not answer at {path}")]
+    Silent {
+        /// Who.
+        keeper: Keeper,
+        /// Where it should listen.
+        path: PathBuf,
+    },
     /// It did not answer in time.
     #[error("the supervisor did not answer in time")]
     Timeout,
@@ -79,20 +98,33 @@ impl Control {
         within: Duration,
     ) -> Result<ControlAnswer, ControlError> {
         let exchange = async {
-            let stream = match UnixStream::connect(self.dir.socket_path()).await {
-                Ok(stream) => stream,
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
-                {
-                    return Err(ControlError::NoSupervisor);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let mut stream = BufReader::new(stream);
+            let mut stream = BufReader::new(self.connect().await?);
             write_line(stream.get_mut(), request).await?;
             Ok(read_line(&mut stream).await?)
         };
         tokio::time::timeout(within, exchange).await.unwrap_or(Err(ControlError::Timeout))
+    }
+
+    /// Somebody listens, or nobody supervises the cluster, or who does has not listened for a while.
+    async fn connect(&self) -> Result<UnixStream, ControlError> {
+        let begun = Instant::now();
+        let path = self.dir.socket_path();
+        loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => return Ok(stream),
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                }
+                Err(error) => return Err(error.into()),
+            }
+            match self.dir.supervisor() {
+                None => return Err(ControlError::NoSupervisor),
+                Some(keeper) if begun.elapsed() > FOUND_WITHIN => {
+                    return Err(ControlError::Silent { keeper, path });
+                }
+                Some(_) => tokio::time::sleep(BETWEEN_TRIES).await,
+            }
+        }
     }
 }
 
@@ -112,6 +144,46 @@ pub(crate) fn listen(dir: &ClusterDir) -> io::Result<UnixListener> {
         _ => {}
     }
     UnixListener::bind(&path)
+}
+
+/// Sees to it that the supervisor is found: by its lock's file and by its socket, whoever removes them. Each time that the socket
+/// is made anew it goes to who accepts.
+pub(crate) async fn tend(dir: ClusterDir, lock: Arc<Lock>, anew: mpsc::Sender<UnixListener>) {
+    let mut ours = FileId::at(&dir.socket_path()).ok().flatten();
+    let mut has_told = false;
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        let (dir, lock) = (dir.clone(), Arc::clone(&lock));
+        // The disk may hang: whatever else this process does goes on.
+        let tended = tokio::task::spawn_blocking(move || {
+            // A folder that was moved or removed is no place of ours any more.
+            if !lock.is_in_place()? {
+                return Ok(None);
+            }
+            lock.renew()?;
+            let path = dir.socket_path();
+            if ours.is_some() && FileId::at(&path)? == ours {
+                return Ok(None);
+            }
+            let listener = listen(&dir)?;
+            Ok::<_, io::Error>(Some((listener, FileId::at(&path)?)))
+        });
+        match tended.await {
+            Ok(Ok(Some((listener, id)))) => {
+                tracing::warn!("the socket for commands was gone: it is made anew");
+                ours = id;
+                if anew.send(listener).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) if !has_told => {
+                tracing::warn!(%error, "cannot see to the lock and the socket for commands");
+                has_told = true;
+            }
+            Ok(Ok(None)) => has_told = false,
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
 }
 
 /// Has the client closed its end, or does it within that time? It says nothing more after its request.

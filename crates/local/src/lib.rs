@@ -3,6 +3,8 @@
 
 mod control;
 mod event_log;
+mod file_id;
+mod lock;
 mod platform;
 mod ports;
 mod state_dir;
@@ -11,5 +13,7 @@ mod supervisor;
 
 pub use control::{Control, ControlAnswer, ControlError, ControlRequest, Seen};
 pub use event_log::{EventLine, EventLog};
-pub use state_dir::{ClusterDir, StateDir, StateError};
+pub use lock::Keeper;
+pub use ports::would_move;
+pub use state_dir::{ClusterDir, DataOf, LayoutFault, StateDir, StateError};
 pub use supervisor::{Supervisor, SupervisorError, SupervisorSetup, Watching};

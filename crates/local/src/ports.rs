@@ -19,8 +19,32 @@ pub(crate) fn assign<'a>(
     instances: impl Iterator<Item = &'a InstanceName>,
     from: Option<u16>,
 ) -> Result<BTreeMap<InstanceName, Address>, StateError> {
-    let mut addresses = if from.is_some() { BTreeMap::new() } else { dir.addresses()? };
     let before = dir.addresses()?;
+    let addresses = find(state, dir, instances, &before, from)?;
+    if addresses != before {
+        let path = dir.addresses_path();
+        let text =
+            serde_json::to_vec_pretty(&addresses).map_err(|error| StateError::io(&path)(error.into()))?;
+        replace(&path, &text).map_err(StateError::io(&path))?;
+    }
+    Ok(addresses)
+}
+
+/// Would an instance that has a port get another from there on?
+pub fn would_move(state: &StateDir, dir: &ClusterDir, from: u16) -> Result<bool, StateError> {
+    let Some(layout) = dir.layout()? else { return Ok(false) };
+    let before = dir.addresses()?;
+    Ok(find(state, dir, layout.instances.keys(), &before, Some(from))? != before)
+}
+
+fn find<'a>(
+    state: &StateDir,
+    dir: &ClusterDir,
+    instances: impl Iterator<Item = &'a InstanceName>,
+    before: &BTreeMap<InstanceName, Address>,
+    from: Option<u16>,
+) -> Result<BTreeMap<InstanceName, Address>, StateError> {
+    let mut addresses = if from.is_some() { BTreeMap::new() } else { before.clone() };
     let mut taken: BTreeSet<u16> = BTreeSet::new();
     let mut take = |address: &Address| taken.extend([address.port, address.bus_port]);
     addresses.values().for_each(&mut take);
@@ -44,12 +68,6 @@ pub(crate) fn assign<'a>(
             return Err(StateError::Io { path: dir.addresses_path(), source });
         };
         addresses.insert(name.clone(), Address { ip: LOOPBACK, port, bus_port: port + Address::BUS_OFFSET });
-    }
-    if addresses != before {
-        let path = dir.addresses_path();
-        let text =
-            serde_json::to_vec_pretty(&addresses).map_err(|error| StateError::io(&path)(error.into()))?;
-        replace(&path, &text).map_err(StateError::io(&path))?;
     }
     Ok(addresses)
 }

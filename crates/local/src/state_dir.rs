@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! <state-dir>/<cluster>/
-//!   lock               held by the supervisor; its process id
+//!   lock               held by the supervisor, as the folder itself is; its process id
 //!   layout.json        the layout in force
+//!   layout.json.copy   the same, for who loses that file
 //!   addresses.json     the instances' ports
 //!   password           of all servers, for their owner's eyes only
 //!   events.jsonl       what happened
@@ -12,15 +13,15 @@
 //!   instances/<name>/  server.conf, server.log, process.json, data/
 //! ```
 
-use rustix::fs::{FlockOperation, flock};
+use crate::lock::{self, Keeper, Lock};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{ServerHome, make_private_dir, replace};
 use valkeeper_client::Password;
 use valkeeper_model::PasswordFault;
-use valkeeper_model::{Address, ClusterName, InstanceName, Layout};
+use valkeeper_model::{Address, CalledAs, ClusterName, InstanceName, Layout};
 
 /// A socket's path must fit `sun_path`: 104 bytes on macOS, 108 on Linux.
 const LONGEST_SOCKET: usize = 100;
@@ -44,6 +45,18 @@ pub enum StateError {
         /// How.
         why: String,
     },
+    /// Nobody knows which cluster this is, and nothing is founded over it.
+    #[error("{} {fault}{}", .path.display(), .data.told())]
+    Layout {
+        /// The layout's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: LayoutFault,
+        /// What would be founded over.
+        data: DataOf,
+        /// The copy beside it, if that can be used.
+        copy: Option<PathBuf>,
+    },
     /// The servers' configuration files are text, and hold the folder's name.
     #[error("{}: its name is not UTF-8, so that no server can be told of it", .path.display())]
     NotText {
@@ -51,14 +64,58 @@ pub enum StateError {
         path: PathBuf,
     },
     /// Somebody supervises the cluster already.
-    #[error("a supervisor{} runs this cluster already", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    #[error("{by} runs this cluster already")]
     Supervised {
-        /// Its process.
-        pid: Option<u32>,
+        /// Who.
+        by: Keeper,
     },
 }
 
+/// What is wrong with the layout's file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutFault {
+    /// It is not there.
+    #[error("is gone")]
+    Gone,
+    /// It cannot be read.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+}
+
+/// The instances that have a data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataOf(pub Vec<InstanceName>);
+
+impl DataOf {
+    fn told(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let names: Vec<&str> = self.0.iter().map(InstanceName::as_str).collect();
+        format!("; beside it, in instances/, is the data of {}: nothing is founded over it", names.join(", "))
+    }
+}
+
 impl StateError {
+    /// What to do about it.
+    pub fn hint(&self, called: CalledAs) -> Option<String> {
+        let Self::Layout { path, copy, .. } = self else { return None };
+        if let Some(copy) = copy {
+            return Some(format!(
+                "`cp {} {}` puts back what was stored last",
+                copy.display(),
+                path.display()
+            ));
+        }
+        let folder = path.parent().unwrap_or(path);
+        let name = folder.file_name().unwrap_or_default().display();
+        Some(format!(
+            "put it back from a backup; or move {} elsewhere to begin anew; or `{called} --cluster {name} delete --purge` removes it \
+             with its data",
+            folder.display()
+        ))
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
     }
@@ -93,7 +150,8 @@ impl StateDir {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(StateError::io(&self.root))?;
-            if entry.path().join("layout.json").exists()
+            let has = |name: &str| entry.path().join(name).exists();
+            if (has("layout.json") || has("instances"))
                 && let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
             {
                 names.push(name);
@@ -102,12 +160,6 @@ impl StateDir {
         names.sort();
         Ok(names)
     }
-}
-
-/// Holding it is supervising the cluster. Given back when the process ends, however it ends.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: fs::File,
 }
 
 /// The folder of one cluster.
@@ -130,6 +182,10 @@ impl ClusterDir {
     pub fn layout_path(&self) -> PathBuf {
         self.root.join("layout.json")
     }
+    /// The copy of the layout's file.
+    pub(crate) fn layout_copy_path(&self) -> PathBuf {
+        self.root.join("layout.json.copy")
+    }
     /// The password's file.
     pub fn password_path(&self) -> PathBuf {
         self.root.join("password")
@@ -151,7 +207,7 @@ impl ClusterDir {
 
     /// Where the supervisor listens: in the folder, or, if that path is too long for a socket, in a folder of the user's own
     /// under the system's one for temporary files, named after the path.
-    pub(crate) fn socket_path(&self) -> PathBuf {
+    pub fn socket_path(&self) -> PathBuf {
         let near = self.root.join("control.sock");
         if near.as_os_str().len() <= LONGEST_SOCKET {
             return near;
@@ -175,60 +231,62 @@ impl ClusterDir {
 
     /// Takes the lock, or says who has it.
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
-        let path = self.root.join("lock");
-        let error = |source| StateError::Io { path: path.clone(), source };
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(error)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(StateError::Supervised { pid: text.trim().parse().ok() });
-        }
-        let written = (|| {
-            file.set_len(0)?;
-            file.rewind()?;
-            write!(file, "{}", std::process::id())
-        })();
-        written.map_err(error)?;
-        Ok(Lock { _file: file })
+        Lock::take(&self.root)
     }
 
-    /// The supervisor's process, if one holds the lock.
-    pub fn supervisor(&self) -> Option<u32> {
-        let mut file = fs::File::open(self.root.join("lock")).ok()?;
-        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-            return None;
-        }
-        let mut text = String::new();
-        file.read_to_string(&mut text).ok()?;
-        text.trim().parse().ok()
+    /// The supervisor, if there is one.
+    pub fn supervisor(&self) -> Option<Keeper> {
+        lock::keeper(&self.root)
     }
 
-    /// The stored layout.
+    /// The stored layout; none only where there is no data either.
     pub fn layout(&self) -> Result<Option<Layout>, StateError> {
         let path = self.layout_path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let fault = match read_layout(&path) {
+            Ok(Ok(layout)) => return Ok(Some(layout)),
+            Ok(Err(why)) => LayoutFault::Damaged(why),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => LayoutFault::Gone,
             Err(error) => return Err(StateError::io(&path)(error)),
         };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| StateError::Damaged { path, why: error.to_string() })
+        let data = DataOf(self.instances_with_data()?);
+        if fault == LayoutFault::Gone && data.0.is_empty() {
+            return Ok(None);
+        }
+        let copy = Some(self.layout_copy_path()).filter(|copy| matches!(read_layout(copy), Ok(Ok(_))));
+        Err(StateError::Layout { path, fault, data, copy })
+    }
+
+    /// The instances that have a folder, whatever the layout says.
+    fn instances(&self) -> Result<Vec<InstanceName>, StateError> {
+        let folder = self.root.join("instances");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StateError::io(&folder)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(StateError::io(&folder))?.file_name();
+            names.extend(name.to_str().and_then(|name| name.parse().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The instances that have a data directory.
+    pub fn instances_with_data(&self) -> Result<Vec<InstanceName>, StateError> {
+        let mut names = self.instances()?;
+        names.retain(|name| self.server(name).data().path().exists());
+        Ok(names)
     }
 
     /// The instances whose servers run, as the system tells. One that cannot be looked at is an error: it may run.
     pub fn running_servers(&self) -> Result<Vec<InstanceName>, StateError> {
         let mut running = Vec::new();
-        for name in self.layout()?.iter().flat_map(|layout| layout.instances.keys()) {
-            let home = self.server(name);
+        for name in self.instances()? {
+            let home = self.server(&name);
             if home.running().map_err(StateError::io(home.data().path()))?.is_some() {
-                running.push(name.clone());
+                running.push(name);
             }
         }
         Ok(running)
@@ -287,6 +345,11 @@ impl ClusterDir {
     }
 }
 
+/// The layout in a file, or why there is none in it.
+fn read_layout(path: &Path) -> io::Result<Result<Layout, String>> {
+    Ok(serde_json::from_slice(&fs::read(path)?).map_err(|error| error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +366,27 @@ mod tests {
         fs::write(dir.socket_path(), "").unwrap();
         dir.purge().unwrap();
         assert!(!dir.path().exists() && !folder.exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+    #[test]
+    fn a_layout_that_is_gone_is_no_new_cluster_where_data_is() {
+        let root = std::env::temp_dir().join(format!("lost-layout-{}", std::process::id()));
+        let state = StateDir::new(root.clone());
+        let dir = state.cluster(&"demo".parse().unwrap());
+        dir.make().unwrap();
+        assert!(dir.layout().unwrap().is_none() && state.clusters().unwrap().is_empty());
+        make_private_dir(&root.join("demo/instances/demo-1")).unwrap();
+        assert!(dir.layout().unwrap().is_none(), "a folder without data is in nobody's way");
+        make_private_dir(&root.join("demo/instances/demo-1/data")).unwrap();
+        let gone = dir.layout().unwrap_err();
+        assert!(
+            gone.to_string().contains("layout.json is gone; beside it, in instances/, is the data of demo-1")
+        );
+        assert!(gone.hint(CalledAs::Valkeeper).unwrap().contains("valkeeper --cluster demo delete --purge"));
+        assert_eq!(state.clusters().unwrap().len(), 1, "nobody could purge it");
+        fs::write(dir.layout_path(), "{").unwrap();
+        let damaged = dir.layout().unwrap_err();
+        assert!(damaged.to_string().contains("layout.json is damaged: EOF"), "{damaged}");
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -26,6 +26,8 @@ impl Store for FileStore {
                 CommitError::Failed(format!("{}: {error}", self.dir.layout_path().display()))
             };
             let text = serde_json::to_vec_pretty(&layout).map_err(|error| failed(error.into()))?;
+            // First the copy: the layout that is put back from it must not be an older one.
+            replace(&self.dir.layout_copy_path(), &text).map_err(failed)?;
             replace(&self.dir.layout_path(), &text).map_err(failed)
         };
         Box::pin(std::future::ready(commit()))

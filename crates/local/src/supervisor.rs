@@ -2,8 +2,9 @@
 
 use crate::control::{self, ControlAnswer, ControlRequest, Seen};
 use crate::event_log::{EventLine, EventLog};
+use crate::lock::Lock;
 use crate::platform::LocalPlatform;
-use crate::state_dir::{ClusterDir, Lock, StateDir, StateError};
+use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::store::FileStore;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -129,6 +130,9 @@ impl Supervisor {
         let (wishes, requests) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
         let desk = Arc::new(Desk { wishes, down, report: report.subscribe() });
+        let lock = Arc::new(lock);
+        let (anew, listeners) = mpsc::channel(1);
+        let tending = tokio::spawn(control::tend(dir.clone(), Arc::clone(&lock), anew));
         let driver = Driver {
             controller: Controller::new(setup.spec, setup.zones, Box::new(RandomIds)),
             platform: Arc::clone(&platform) as _,
@@ -141,7 +145,7 @@ impl Supervisor {
             clock: Clock(origin),
         };
         let mut driving = tokio::spawn(driver.run(requests));
-        let serving = tokio::spawn(serve(listener, desk));
+        let serving = tokio::spawn(serve(listener, listeners, desk));
         let mut told = None;
         let ended = tokio::select! {
             refusal = &mut driving => Err(refusal),
@@ -157,6 +161,8 @@ impl Supervisor {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         serving.abort();
+        tending.abort();
+        let _ = tending.await;
         drop(lock);
         match ended {
             Ok(()) => Ok(()),
@@ -166,9 +172,21 @@ impl Supervisor {
     }
 }
 
-async fn serve(listener: tokio::net::UnixListener, desk: Arc<Desk>) {
+/// Answers commands, at the newest socket.
+async fn serve(
+    mut listener: tokio::net::UnixListener,
+    mut anew: mpsc::Receiver<tokio::net::UnixListener>,
+    desk: Arc<Desk>,
+) {
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(fresh) = anew.recv() => {
+                listener = fresh;
+                continue;
+            }
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let desk = Arc::clone(&desk);
                 tokio::spawn(async move {

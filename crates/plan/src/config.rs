@@ -188,6 +188,7 @@ const OF_THE_RUN: &[&str] = &[
     "requirepass",
     "masterauth",
     "primaryauth",
+    "user",
     "save",
     "appendonly",
 ];

@@ -13,6 +13,12 @@ fn all_instances_come_back_on_other_ports() {
     let written = traffic.stop();
     let running = cluster.try_up(&["--base-port", "10100"]);
     cluster.check(running.code == Some(3), &format!("ports may move while servers run: {running:?}"));
+    // Where they are already nothing moves.
+    let running = cluster.status().processes();
+    cluster.kill_supervisor();
+    let same = cluster.try_up(&["--base-port", &place.first_port().to_string()]);
+    let stayed = before == cluster.addresses() && running == cluster.status().processes();
+    cluster.check(same.code == Some(0) && stayed, &format!("up on the same ports: {same:?}"));
     cluster.must(&["down"]);
     let elsewhere = (place.first_port() + 10).to_string();
     let said = cluster.try_up(&["--base-port", &elsewhere]);

@@ -83,7 +83,7 @@ fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
     let before = cluster.status();
     let seen = cluster.events().len();
     cluster.kill_supervisor();
-    for limit in ["12:12", "14:14", "17:17", "20:20"] {
+    for limit in ["13:13", "14:14", "17:17", "20:20"] {
         let mut supervisor = starved_up(&cluster, limit);
         // Longer than the limit after which a silent server is killed, and than a failover takes.
         std::thread::sleep(Duration::from_secs(3));
@@ -93,7 +93,7 @@ fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
         cluster.check(alive, &format!("with {limit} file descriptors the supervisor does not run"));
     }
     // One that may have more takes them.
-    let mut supervisor = starved_up(&cluster, "12:1024");
+    let mut supervisor = starved_up(&cluster, "13:1024");
     let after = cluster.until_whole();
     cluster.check(
         before.processes() == after.processes(),
@@ -107,7 +107,7 @@ fn a_supervisor_without_file_descriptors_takes_no_server_for_dead() {
     }
     process::kill(supervisor.id());
     let _ = supervisor.wait();
-    let mut supervisor = starved_up(&cluster, "12:12");
+    let mut supervisor = starved_up(&cluster, "13:13");
     std::thread::sleep(Duration::from_secs(1));
     process::signal(supervisor.id(), process::Signal::TERM);
     waiting::until("the starved supervisor has ended", || supervisor.try_wait().unwrap());
@@ -217,4 +217,43 @@ fn a_second_supervisor_is_refused() {
     let supervisors = process::of_folder(place.path());
     let supervisors = supervisors.iter().filter(|(_, arguments)| arguments.contains("supervise")).count();
     cluster.check(supervisors == 1, &format!("{supervisors} supervisors run"));
+}
+
+/// What a cleaner of old files does, or a user who takes them for leftovers.
+#[test]
+fn a_supervisor_whose_socket_and_lock_are_removed_is_found_again_and_stays_the_only_one() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("swept").roles_stay());
+    let (first, before) = (cluster.supervisor(), cluster.status().processes());
+    let (socket, lock) = (cluster.dir().join("control.sock"), cluster.dir().join("lock"));
+    std::fs::remove_file(&socket).unwrap();
+    cluster.check(cluster.status().supervisor_pid == Some(first), "it is not found again");
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::write(&socket, "").unwrap();
+    cluster
+        .check(cluster.status().supervisor_pid == Some(first), "it is not found behind a file in its place");
+    for replaced in [false, true] {
+        let _ = std::fs::remove_file(&lock);
+        if replaced {
+            std::fs::write(&lock, "1").unwrap();
+        }
+        let second = cluster.try_up(&[]);
+        cluster.check(second.code == Some(3), &format!("a second supervisor is not refused: {second:?}"));
+    }
+    cluster.until("the lock is there again", || {
+        (std::fs::read_to_string(&lock).is_ok_and(|pid| pid == first.to_string())).then_some(())
+    });
+    // One that cannot do anything about it: whatever is asked, the answer is the same.
+    process::signal(first, process::Signal::STOP);
+    std::fs::remove_file(&socket).unwrap();
+    for command in [cluster.run(&["status"]), cluster.try_up(&[]), cluster.run(&["down"])] {
+        let told =
+            command.err.contains(&format!("the supervisor (pid {first}) lives but does not answer at"))
+                && command.err.contains(&*socket.to_string_lossy())
+                && command.err.contains(&format!("hint: end it with `kill {first}`"));
+        cluster.check(command.code == Some(4) && told, &format!("it is not told: {command:?}"));
+    }
+    process::signal(first, process::Signal::CONT);
+    cluster.check(cluster.until_whole().processes() == before, "a server was restarted");
+    cluster.must(&["down"]);
 }

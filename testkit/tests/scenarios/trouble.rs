@@ -247,6 +247,36 @@ fn a_changed_password_reaches_servers_that_run() {
     traffic.finish(2);
 }
 
+/// Under a supervisor that lives: what it sets itself is not taken for somebody's hand, and who is started meanwhile turns no client away.
+#[test]
+fn a_server_restarted_while_the_password_changes_accepts_both() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("rotated").roles_stay());
+    let said = cluster.try_up(&["--password-overlap", "16s"]);
+    cluster.check(said.code == Some(0), &said.err);
+    let (former, seen) = (cluster.password(), cluster.events().len());
+    fs::write(cluster.password_file(), "another").unwrap();
+    let changed = std::time::Instant::now();
+    let ping = |password| {
+        valkeeper_testkit::cluster::ask::<String>(cluster.port("rotated-3"), Some(password), &["PING"])
+            .is_ok()
+    };
+    // Once before anybody has noticed, and once after.
+    for _ in 0..2 {
+        cluster.must(&["restart", "rotated-3"]);
+        let both = ping(&former) && ping("another");
+        cluster.check(both, &format!("after {:?} it accepts only one password", changed.elapsed()));
+        cluster.until("its agent has told of the change", || {
+            (cluster.events_since(seen, "PasswordAdded").len() >= 5).then_some(())
+        });
+    }
+    cluster.until("the former password is refused", || (!ping(&former)).then_some(()));
+    cluster.check(ping("another"), "the changed password is refused");
+    cluster.until_whole();
+    let put_back = cluster.events_since(seen, "ConfigPutBack");
+    cluster.check(put_back.is_empty(), &format!("it fights itself: {put_back:?}"));
+}
+
 #[test]
 fn the_password_file_was_lost_while_nobody_watched() {
     let place = Place::new();

@@ -10,19 +10,23 @@ use valkeeper_model::{InstanceName, Persistence};
 
 pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     let dir = target::cluster(&args.common)?;
-    let persistence = dir.layout()?.map(|layout| layout.config.persistence);
+    let layout = dir.layout();
     let deadline = Instant::now() + within.timeout;
     let told = Control::new(dir.clone()).ask(&ControlRequest::Down, within.timeout).await;
     let said = match told {
-        Ok(_) => format!("is down; {}", fate_of_data(persistence)),
+        Ok(_) => match layout {
+            Ok(layout) => {
+                format!("is down; {}", fate_of_data(layout.map(|layout| layout.config.persistence)))
+            }
+            Err(error) => format!("is down, but {error}"),
+        },
         Err(ControlError::NoSupervisor) => "is down already".to_owned(),
         Err(error) => return Err(target::control_failure(&error).into()),
     };
     // The lock is given back when the process has ended. One whose disk hangs cannot end.
-    while let Some(pid) = dir.supervisor() {
+    while let Some(keeper) = dir.supervisor() {
         if Instant::now() > deadline {
-            let what =
-                format!("the supervisor (pid {pid}) has stopped the cluster, but has not ended itself");
+            let what = format!("{keeper} has stopped the cluster, but has not ended itself");
             return Err(
                 Failure::new(Kind::TimedOut, what, "does the disk of its state directory answer?").into()
             );
@@ -49,8 +53,6 @@ fn fate_of_data(persistence: Option<Persistence>) -> &'static str {
 
 pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
     let dir = target::cluster(&args.common)?;
-    let layout = dir.layout()?;
-    let names = || layout.iter().flat_map(|layout| layout.instances.keys());
     if dir.supervisor().is_some() || !dir.running_servers()?.is_empty() {
         return Err(Failure::new(
             Kind::Unsafe,
@@ -59,7 +61,7 @@ pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
         )
         .into());
     }
-    if !purge && names().any(|name| dir.server(name).data().path().exists()) {
+    if !purge && !dir.instances_with_data()?.is_empty() {
         let what = format!("cluster {} has data", dir.name());
         return Err(Failure::new(
             Kind::Unsafe,

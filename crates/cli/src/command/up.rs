@@ -13,7 +13,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
-use valkeeper_local::{ClusterDir, Supervisor, SupervisorError, SupervisorSetup, Watching};
+use valkeeper_local::{
+    ClusterDir, StateDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching,
+};
 use valkeeper_model::{Address, ClusterSpec, Persistence};
 
 fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
@@ -23,20 +25,30 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
     target::refuse_another(&args.common, &spec.name)?;
     let dir = state.cluster(&spec.name);
     manifest_file::check(file, &dir, &spec, &supervise.zones)?;
-    let base_port = supervise.base_port;
-    refuse_too_few_ports(base_port, &spec)?;
-    if base_port.is_some() && !dir.running_servers()?.is_empty() {
-        return Err(Failure::new(
-            Kind::Unsafe,
-            "ports cannot move while servers run",
-            format!("`{} down` first", called()),
-        )
-        .into());
-    }
+    let base_port = base_port(supervise, &spec, &state, &dir)?;
     let program = program::find(&state, supervise.server.as_deref())?;
     manifest_file::refuse_invalid_config(file, &spec, &state, &program)?;
     let password_overlap = supervise.password_overlap;
     Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
+}
+
+/// Where ports are to move, if they would.
+fn base_port(
+    supervise: &Supervise,
+    spec: &ClusterSpec,
+    state: &StateDir,
+    dir: &ClusterDir,
+) -> anyhow::Result<Option<u16>> {
+    refuse_too_few_ports(supervise.base_port, spec)?;
+    let Some(from) = supervise.base_port else { return Ok(None) };
+    if dir.running_servers()?.is_empty() {
+        return Ok(Some(from));
+    }
+    if valkeeper_local::would_move(state, dir, from)? {
+        let hint = format!("`{} down` first, or leave --base-port out", called());
+        return Err(Failure::new(Kind::Unsafe, "ports cannot move while servers run", hint).into());
+    }
+    Ok(None)
 }
 
 /// All instances have ports from there on, and each its bus port above.
@@ -56,28 +68,29 @@ fn refuse_too_few_ports(base_port: Option<u16>, spec: &ClusterSpec) -> Result<()
     Err(Failure::new(Kind::Usage, what, hint))
 }
 
-fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
-    Supervisor::claim(setup).map_err(failure)
+async fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
+    let dir = setup.state.cluster(&setup.spec.name);
+    match Supervisor::claim(setup) {
+        Ok(claimed) => Ok(claimed),
+        Err(SupervisorError::State(StateError::Supervised { by })) => {
+            Err(target::supervised(&dir, by).await.into())
+        }
+        Err(error) => Err(failure(error)),
+    }
 }
 
 fn failure(error: SupervisorError) -> anyhow::Error {
     match error {
         SupervisorError::Refused(refusal) => Failure::from(refusal).into(),
-        SupervisorError::State(valkeeper_local::StateError::Supervised { .. }) => Failure::new(
-            Kind::Unsafe,
-            error.to_string(),
-            format!("`{0} status` shows it, `{0} down` ends it", called()),
-        )
-        .into(),
-        SupervisorError::State(valkeeper_local::StateError::NotText { .. }) => {
+        SupervisorError::State(StateError::NotText { .. }) => {
             Failure::new(Kind::Usage, error.to_string(), "choose another folder with --state-dir").into()
         }
-        SupervisorError::State(_) => Failure::new(
-            Kind::Failed,
-            error.to_string(),
-            "is the state directory writable, and is there space left?",
-        )
-        .into(),
+        SupervisorError::State(ref state) => {
+            let hint = state.hint(called());
+            let hint = hint
+                .unwrap_or_else(|| "is the state directory writable, and is there space left?".to_owned());
+            Failure::new(Kind::Failed, error.to_string(), hint).into()
+        }
         SupervisorError::Socket { ref path, source: ref why } => {
             let hint = match why.kind() {
                 // A path that does not fit the kernel's structure.
@@ -94,7 +107,7 @@ fn failure(error: SupervisorError) -> anyhow::Error {
 
 /// The supervisor itself: until SIGTERM, SIGINT, SIGHUP or `down`.
 pub(crate) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
-    let (supervisor, _) = claim(setup(args, supervise)?)?;
+    let (supervisor, _) = claim(setup(args, supervise)?).await?;
     supervisor.run(ending.told()?).await.map_err(failure)
 }
 
@@ -114,7 +127,7 @@ async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> 
         setup.program.version,
         setup.program.path.display()
     );
-    let (supervisor, mut watching) = claim(setup)?;
+    let (supervisor, mut watching) = claim(setup).await?;
     let begun = Instant::now();
     let talk = async {
         loop {
@@ -155,15 +168,16 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
     // Everything that can be refused is refused here, where somebody reads it.
     let setup = setup(args, &up.supervise)?;
     let dir = setup.state.cluster(&setup.spec.name);
-    if let Some(pid) = dir.supervisor() {
-        return Err(failure(valkeeper_local::StateError::Supervised { pid: Some(pid) }.into()));
+    if let Some(by) = dir.supervisor() {
+        return Err(target::supervised(&dir, by).await.into());
     }
     dir.make().map_err(|error| failure(error.into()))?;
     let path = dir.supervisor_log();
-    let log =
-        std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(|source| {
-            failure(valkeeper_local::StateError::Io { path: path.clone(), source }.into())
-        })?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|source| failure(StateError::Io { path: path.clone(), source }.into()))?;
     let said_before = log.metadata().map_or(0, |metadata| metadata.len());
     let file = up.supervise.manifest.path();
     let from_stdin = manifest_text::is_stdin(file);
@@ -181,7 +195,7 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         .arg(&setup.program.path)
         .arg("--password-overlap")
         .arg(format!("{}ms", setup.password_overlap.as_millis()));
-    if let Some(port) = up.supervise.base_port {
+    if let Some(port) = setup.base_port {
         supervisor.arg("--base-port").arg(port.to_string());
     }
     let mut child = supervisor

@@ -1,0 +1,186 @@
+//! Who supervises a cluster: whoever has locked its folder. The folder cannot be removed apart from what it guards, as a file in it
+//! can; the file `lock` is held too, for programs that know no other lock, and tells the process.
+
+use crate::file_id::FileId;
+use crate::state_dir::StateError;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Who only looks holds a lock for a moment: it is tried so often, so long apart.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
+
+/// The supervisor of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeper {
+    /// Its process; unknown while the file `lock` is not there.
+    pub pid: Option<u32>,
+}
+
+impl std::fmt::Display for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "the supervisor (pid {pid})"),
+            None => f.write_str("the supervisor"),
+        }
+    }
+}
+
+/// Holding it is supervising the cluster. Given back when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    root: PathBuf,
+    folder: File,
+    file: Mutex<File>,
+}
+
+impl Lock {
+    /// Takes the lock, or says who has it.
+    pub(crate) fn take(root: &Path) -> Result<Self, StateError> {
+        let folder = File::open(root).map_err(StateError::io(root))?;
+        // A file system that locks no folders leaves it to the file.
+        if is_held_by_another(&folder) {
+            return Err(StateError::Supervised { by: Keeper { pid: written_pid(root) } });
+        }
+        let path = path(root);
+        match lock_file(root).map_err(StateError::io(&path))? {
+            Some(file) => Ok(Self { root: root.to_owned(), folder, file: Mutex::new(file) }),
+            None => Err(StateError::Supervised { by: Keeper { pid: written_pid(root) } }),
+        }
+    }
+
+    /// Is the folder that is held still the one where the cluster is looked for?
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
+        Ok(FileId::at(&self.root)? == Some(FileId::of(&self.folder.metadata()?)))
+    }
+
+    /// Holds the file again if it was removed or another stands in its place.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if FileId::at(&path(&self.root))? != Some(FileId::of(&file.metadata()?))
+            && let Some(fresh) = lock_file(&self.root)?
+        {
+            *file = fresh;
+        }
+        Ok(())
+    }
+}
+
+/// Who holds the lock, if anybody does.
+pub(crate) fn keeper(root: &Path) -> Option<Keeper> {
+    let is_held = |path: &Path| File::open(path).is_ok_and(|file| is_shared_refused(&file));
+    (is_held(root) || is_held(&path(root))).then(|| Keeper { pid: written_pid(root) })
+}
+
+fn path(root: &Path) -> PathBuf {
+    root.join("lock")
+}
+
+/// The file, held, with our process in it; none if somebody else holds it.
+fn lock_file(root: &Path) -> io::Result<Option<File>> {
+    let mut file =
+        fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(root))?;
+    for _ in 0..TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                file.set_len(0)?;
+                file.rewind()?;
+                write!(file, "{}", std::process::id())?;
+                return Ok(Some(file));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN_TRIES),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Takes it, unless another has it.
+fn is_held_by_another(folder: &File) -> bool {
+    for _ in 0..TRIES {
+        if flock(folder, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK) {
+            return false;
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+    }
+    true
+}
+
+fn is_shared_refused(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+fn written_pid(root: &Path) -> Option<u32> {
+    let mut text = String::new();
+    File::open(path(root)).ok()?.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("lock-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_removed_or_replaced_is_held_all_the_same() {
+        let folder = Folder::new("kept");
+        let lock = Lock::take(&folder.0).unwrap();
+        let us = Some(Keeper { pid: Some(std::process::id()) });
+        assert_eq!(keeper(&folder.0), us);
+        let refused = || matches!(Lock::take(&folder.0), Err(StateError::Supervised { .. }));
+        assert!(refused());
+        fs::remove_file(path(&folder.0)).unwrap();
+        assert!(refused());
+        assert!(keeper(&folder.0).is_some());
+        fs::write(path(&folder.0), "1").unwrap();
+        assert!(refused());
+        fs::remove_file(path(&folder.0)).unwrap();
+        lock.renew().unwrap();
+        assert_eq!(keeper(&folder.0), us);
+        drop(lock);
+        assert_eq!(keeper(&folder.0), None);
+        assert!(Lock::take(&folder.0).is_ok());
+    }
+
+    #[test]
+    fn one_that_holds_only_the_file_is_a_supervisor() {
+        let folder = Folder::new("older");
+        let older = File::create(path(&folder.0)).unwrap();
+        flock(&older, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(keeper(&folder.0).is_some());
+        assert!(matches!(Lock::take(&folder.0), Err(StateError::Supervised { .. })));
+        drop(older);
+        assert!(Lock::take(&folder.0).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_is_another_by_now_is_told() {
+        let folder = Folder::new("moved");
+        let lock = Lock::take(&folder.0).unwrap();
+        assert!(lock.is_in_place().unwrap());
+        let away = Folder(folder.0.with_extension("away"));
+        fs::rename(&folder.0, &away.0).unwrap();
+        assert!(!lock.is_in_place().unwrap());
+        fs::create_dir_all(&folder.0).unwrap();
+        assert!(!lock.is_in_place().unwrap());
+    }
+}
