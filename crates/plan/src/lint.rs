@@ -50,7 +50,7 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
     claim(10, ids.len() == layout.instances.len(), &|| "two instances share a node id".to_owned());
     if layout.zones == ZonePolicy::Required {
         let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
-        let holder = majority_holder(founders.map(|instance| &instance.zone));
+        let holder = majority_holder(founders.map(|instance| Some(&instance.zone)));
         claim(7, holder.is_none(), &|| format!("losing zone {holder:?} loses the majority"));
     }
     found

@@ -292,9 +292,8 @@ fn switch_for_zones(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
     for primary in sight.shards.values().filter_map(ShardSight::primary) {
         *held.entry(&primary.instance.zone).or_default() += 1;
     }
-    let zones =
-        || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
-    let Some((full, _)) = majority_holder(zones()) else { return leave_shared_zone(sight, barred) };
+    let zones = sight.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone));
+    let Some((full, _)) = majority_holder(zones) else { return leave_shared_zone(sight, barred) };
     let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);
@@ -356,6 +355,7 @@ fn on_its_way(instance: &InstanceSight<'_>) -> bool {
         Activity::FailingOver
         | Activity::WithoutVotes { .. }
         | Activity::HandingOver
+        | Activity::Newer(_)
         | Activity::Stopping => true,
     }
 }
@@ -375,8 +375,9 @@ fn leave_shared_zone(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
             return None;
         }
         let to = shard.instances.iter().find(|replica| {
-            let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
-                if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
+            let moved = sight.shards.values().map(|shard| {
+                let other = shard.primary()?;
+                Some(if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone })
             });
             let refused = barred.refused.contains(&switch(sight, shard, &primary, replica).key());
             alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(moved).is_none()

@@ -347,6 +347,8 @@ impl Fleet {
                 }
                 Ok(())
             }
+            // No primary refuses its replicas `psync` here.
+            ServerCommand::Relink => Ok(()),
             ServerCommand::RewriteAof => {
                 self.begin_appending(server);
                 Ok(())
