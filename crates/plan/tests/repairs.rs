@@ -167,6 +167,22 @@ fn a_primary_that_is_not_seen_makes_no_zone_a_danger() {
     );
 }
 
+/// A primary that cannot write its data hands over to a replica that can: not to one that cannot either, nor against a user's word.
+#[test]
+fn a_primary_whose_disk_is_full_hands_over_to_one_whose_disk_is_not() {
+    let (layout, mut seen) = whole();
+    view(&mut seen, &name(0)).persistence_failing = true;
+    let steps = due(&layout, &seen, &Barred::default());
+    let shard = shard_of(&layout, &name(0));
+    assert_eq!(steps, [Step::SwitchForDisk { shard: shard.clone(), from: name(0), to: name(3) }]);
+    let chosen = Barred { chosen: [shard].into(), ..Barred::default() };
+    assert_eq!(due(&layout, &seen, &chosen), []);
+    let refused = Barred { refused: [steps[0].key()].into(), ..Barred::default() };
+    assert_eq!(due(&layout, &seen, &refused), []);
+    view(&mut seen, &name(3)).persistence_failing = true;
+    assert_eq!(due(&layout, &seen, &Barred::default()), []);
+}
+
 /// Another shard's primary without memory is no disruption, and nobody is replaced for it.
 #[test]
 fn a_primary_without_memory_holds_up_nobody() {
