@@ -86,7 +86,20 @@ impl Serving {
             }
             ServerCommand::Save => done(server.bgsave(within).await),
             ServerCommand::RewriteAof => done(server.bgrewriteaof(within).await),
+            ServerCommand::Relink => self.relink(within).await,
         }
+    }
+
+    /// Ends a replica's link, which it then makes anew. Only if it has no history at all: from a place in a former one the primary would let it go on, and what
+    /// it has carried out since would be carried out again (docs/engine-facts.md).
+    async fn relink(&self, within: Duration) -> Result<Reply, ServerError> {
+        let said = |refused| error(refused, "client|kill");
+        let info = self.connection.info("replication", within).await.map_err(said)?;
+        if !info.lines().any(|line| line.trim_end() == "master_replid:") {
+            return Err(ServerError::Refused("it holds a place in a former history".to_owned()));
+        }
+        self.connection.raw(&["CLIENT", "KILL", "TYPE", "master"], within).await.map_err(said)?;
+        Ok(Reply::Done)
     }
 
     /// A failover in the place of that primary.
@@ -271,6 +284,7 @@ impl Serving {
             config_by_hand: differences.by_hand,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
+            memory_full: info.memory_full(),
             clients,
             full_syncs: info.full_syncs,
             slow,
@@ -310,6 +324,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
         ServerCommand::Save => "bgsave",
         ServerCommand::RewriteAof => "bgrewriteaof",
+        ServerCommand::Relink => "client|kill",
     }
 }
 

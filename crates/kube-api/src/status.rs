@@ -243,7 +243,7 @@ impl RedisClusterStatus {
         Self { observed_generation: generation, conditions, ..status }
     }
 
-    /// The report it was made from; none if there was none, or one of another version of Valkeeper.
+    /// The report it was made from; none if there was none, or one that another version of Valkeeper wrote otherwise.
     pub fn report(&self) -> Option<Report> {
         Some(Report {
             phase: self.phase?,
@@ -366,11 +366,14 @@ impl From<&Waiting> for WaitingStatus {
 }
 
 impl WaitingStatus {
-    /// The reason it was made from; none if another version of Valkeeper wrote one that is not known here.
+    /// The reason it was made from. One that only a newer version of Valkeeper knows keeps that version's words.
     pub fn waiting(&self) -> Option<Waiting> {
         let mut whole = self.details.clone();
         whole.insert("reason".to_owned(), self.reason.clone().into());
-        serde_json::from_value(serde_json::Value::Object(whole)).ok()
+        match serde_json::from_value(serde_json::Value::Object(whole)).ok()? {
+            Waiting::Newer(newer) => Some(Waiting::Newer(newer.saying(&self.message))),
+            known => Some(known),
+        }
     }
 }
 

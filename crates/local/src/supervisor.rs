@@ -206,7 +206,17 @@ async fn serve(
 
 async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let request = tokio::time::timeout(ASK_WITHIN, control::read_line(&mut stream)).await??;
+    let request = match tokio::time::timeout(ASK_WITHIN, control::read_line(&mut stream)).await? {
+        Ok(request) => request,
+        // A newer version's request. It is told so, rather than left to guess from a connection that ends.
+        Err(error) if error.kind() == std::io::ErrorKind::Other => {
+            let why =
+                format!("the supervisor is of another version and does not know what is asked: {error}");
+            let answer = ControlAnswer::Refused(Refusal::Failed { why });
+            return control::write_line(stream.get_mut(), &answer).await;
+        }
+        Err(error) => return Err(error),
+    };
     let answer = match request {
         ControlRequest::Status => {
             let report = desk.report.borrow().clone();
@@ -241,4 +251,33 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
         }
     };
     control::write_line(stream.get_mut(), &answer).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[test]
+    fn a_request_of_the_future_is_refused_and_not_taken_for_done() {
+        let (wishes, mut wished) = mpsc::unbounded_channel();
+        let (down, mut downs) = mpsc::unbounded_channel();
+        let (_report, report) = watch::channel(None);
+        let desk = Desk { wishes, down, report };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for asked in [r#"{"do":{"request":"paint","colour":"red"}}"#, r#""paint""#] {
+            let said = runtime.block_on(async {
+                let (mut client, server) = UnixStream::pair().unwrap();
+                client.write_all(format!("{asked}\n").as_bytes()).await.unwrap();
+                answer(server, &desk).await.unwrap();
+                let mut said = String::new();
+                client.read_to_string(&mut said).await.unwrap();
+                said
+            });
+            assert!(said.contains("refused") && said.contains("paint"), "{said}");
+        }
+        assert!(wished.try_recv().is_err() && downs.try_recv().is_err(), "something was done");
+    }
 }

@@ -204,6 +204,9 @@ pub enum LookRefused {
         /// In its own words.
         said: String,
     },
+    /// What only a newer version knows.
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }
 
 impl AgentReport {
@@ -268,6 +271,9 @@ pub enum Activity {
     Stopping,
     /// Down on purpose.
     Resting,
+    /// What only a newer version knows.
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }
 
 /// What one agent, or the controller, may ask of an agent.
@@ -371,11 +377,12 @@ impl Ask {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Death {
-    /// By itself or by somebody else, or its host is lost.
-    #[default]
-    Ended,
     /// Its agent killed it because it was silent. What silenced it may silence its successor too: a command that a client repeats.
     KilledForSilence,
+    /// By itself or by somebody else, or its host is lost; or as only a newer agent knows.
+    #[default]
+    #[serde(other)]
+    Ended,
 }
 
 impl Death {
@@ -466,31 +473,4 @@ pub enum AskFailed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_passes_between_hosts_survives_the_way() {
-        let name: InstanceName = "c-0".parse().unwrap();
-        let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
-        let force = Ask::Force { incarnation, replaces, after: Death::KilledForSilence };
-        for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }, force] {
-            let json = serde_json::to_string(&ask).unwrap();
-            assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
-        }
-        let beat = Answer::Beat { counts: true, stands: false, remembers: true };
-        for answer in [beat, Answer::Testimony { silent_ms: 1_700 }] {
-            let json = serde_json::to_string(&answer).unwrap();
-            assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
-        }
-        let missing = Waiting::TestimonyMissing { instance: name.clone(), of: vec![name.clone()] };
-        for waiting in [
-            Waiting::Isolated { instance: name.clone() },
-            Waiting::PrimaryUnheard { instance: name },
-            missing,
-        ] {
-            let json = serde_json::to_string(&waiting).unwrap();
-            assert_eq!(serde_json::from_str::<Waiting>(&json).unwrap(), waiting);
-        }
-    }
-}
+mod tests;

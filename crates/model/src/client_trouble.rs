@@ -44,6 +44,9 @@ pub enum AccessFault {
         /// The first word of the reply: `DENIED`.
         code: String,
     },
+    /// What only a newer version knows.
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }
 
 /// What `CLIENT PAUSE` holds back.
@@ -77,6 +80,7 @@ impl fmt::Display for AccessFault {
             Self::TooManyClients { limit: None } => {
                 f.write_str("new clients are refused: as many are connected as `maxclients` allows")
             }
+            Self::Newer(newer) => write!(f, "{newer}"),
             Self::Refused { code } => write!(f, "clients that connect are refused: {code}"),
         }
     }

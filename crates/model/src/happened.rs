@@ -257,6 +257,9 @@ pub enum Happened {
     },
     /// The supervisor stops.
     Stopped,
+    /// What only a newer version knows.
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }
 
 impl Happened {
@@ -455,6 +458,7 @@ impl fmt::Display for Happened {
             Self::BecameHealthy => f.write_str("cluster healthy"),
             Self::BecameUnhealthy { .. } => f.write_str(&self.told(CalledAs::default())),
             Self::Stopped => f.write_str("supervisor stopped"),
+            Self::Newer(newer) => write!(f, "{newer}"),
         }
     }
 }

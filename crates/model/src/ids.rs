@@ -292,6 +292,9 @@ pub enum Unseen {
     DiskSilent,
     /// The one who asks has no file descriptor left to ask with: nothing is said of who is asked.
     NoDescriptors,
+    /// For a reason that only a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 impl fmt::Display for Unseen {
@@ -306,6 +309,7 @@ impl fmt::Display for Unseen {
             Self::Loading => "is loading its data",
             Self::DiskSilent => "is held up: its disk does not answer",
             Self::NoDescriptors => "was not seen: no file descriptor is left to ask with",
+            Self::Other => "was not seen, for a reason that only a newer version of Valkeeper knows",
         })
     }
 }

@@ -10,6 +10,7 @@ mod ids;
 mod kubernetes;
 mod layout;
 pub mod manifest;
+mod newer;
 pub mod nodes_conf;
 mod replica_fault;
 mod report;
@@ -36,11 +37,12 @@ pub use ids::{
 };
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, ServerConfig, Shard};
+pub use newer::Newer;
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{
-    AofStatus, AttachedReplica, Link, Part, Replication, Role, ServerView, SlowCommand, Topology,
+    AofStatus, AttachedReplica, Link, MemoryFull, Part, Replication, Role, ServerView, SlowCommand, Topology,
     TopologyNode,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};

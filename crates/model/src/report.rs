@@ -38,6 +38,9 @@ pub enum Phase {
     Unsupervised,
     /// Stopped, its data kept.
     Down,
+    /// A word that only a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// A shard as it is.

@@ -248,6 +248,10 @@ pub enum Refusal {
         /// What happened.
         why: String,
     },
+    /// What only a newer version knows.
+    #[error("{0}")]
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }
 
 fn list(names: &[InstanceName]) -> String {
@@ -309,6 +313,7 @@ impl Refusal {
             | Self::SamePrimary { .. }
             | Self::NotYet { .. }
             | Self::NothingToAccept { .. }
+            | Self::Newer(_)
             | Self::Failed { .. } => return None,
         })
     }

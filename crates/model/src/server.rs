@@ -160,6 +160,9 @@ pub struct ServerView {
     pub config_by_hand: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
+    /// Its memory is used up, so that it refuses writes; `None` also by older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_full: Option<MemoryFull>,
     /// What keeps clients from being served.
     #[serde(default, skip_serializing_if = "ClientTrouble::is_none")]
     pub clients: ClientTrouble,
@@ -179,6 +182,16 @@ pub struct ServerView {
     /// Keys that have a time to live; they count in `keys` too.
     #[serde(default)]
     pub expiring_keys: u64,
+}
+
+/// More memory in use than `maxmemory` allows, and nothing that may be evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryFull {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes allowed.
+    pub limit: u64,
 }
 
 /// A command that kept a server from answering.
@@ -229,6 +242,7 @@ impl ServerView {
             config_altered: Vec::new(),
             config_by_hand: Vec::new(),
             persistence_failing: false,
+            memory_full: None,
             clients: ClientTrouble::default(),
             full_syncs: None,
             slow: None,

@@ -38,6 +38,15 @@ pub enum StepKey {
         /// To whom.
         to: InstanceName,
     },
+    /// Hand over from a primary that cannot write its data to a replica that can.
+    SwitchForDisk {
+        /// Which shard.
+        shard: ShardName,
+        /// From whom.
+        from: InstanceName,
+        /// To whom.
+        to: InstanceName,
+    },
     /// Give a primary the slots of its shard that nobody owns any more.
     TakeSlots {
         /// Which shard.
@@ -64,6 +73,9 @@ impl fmt::Display for StepKey {
             Self::Meet { instance, whom } => write!(f, "that {instance} meets {whom}"),
             Self::SwitchForZones { shard, from, to } => {
                 write!(f, "the switchover of {shard} from {from} to {to} for the zones")
+            }
+            Self::SwitchForDisk { shard, from, to } => {
+                write!(f, "the switchover of {shard} from {from}, which cannot write its data, to {to}")
             }
             Self::BringHome { shard, to } => {
                 write!(f, "that {to} serves {shard} in the place of another shard's member")

@@ -70,4 +70,8 @@ pub enum PasswordFault {
         /// The engine's limit.
         longest: usize,
     },
+    /// What only a newer version knows.
+    #[error("{0}")]
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }

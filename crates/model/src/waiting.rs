@@ -392,6 +392,15 @@ pub enum Waiting {
         /// Where.
         instance: InstanceName,
     },
+    /// A primary holds more than `maxmemory` and may evict nothing: it refuses every write that needs memory (OOM).
+    MemoryFull {
+        /// Which.
+        instance: InstanceName,
+        /// Bytes in use.
+        used: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// A primary cannot write its data, and refuses writes or is about to; a replica of it can.
     SwitchoverHelps {
         /// The shard.
@@ -423,6 +432,9 @@ pub enum Waiting {
         /// What the store said.
         why: String,
     },
+    /// What only a newer version knows.
+    #[serde(untagged)]
+    Newer(crate::Newer),
 }
 
 /// [`Unseen`] as text that orders and compares, for reasons.

@@ -8,9 +8,9 @@ use crate::safety::takeover::votes;
 use crate::safety::zones::majority_holder;
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{
-    Activity, AgentReport, DiskAccess, InstanceName, InstanceReport, Link, LookRefused, NodeId, Observed,
-    Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport, SlotSet,
-    Topology, Waiting,
+    Activity, AgentReport, DiskAccess, InstanceName, InstanceReport, Link, LookRefused, MemoryFull, NodeId,
+    Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport,
+    SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -145,13 +145,14 @@ fn judge_instance(
 }
 
 /// Why a server that lives does not let itself be looked at.
-fn look_refused(name: &InstanceName, report: &AgentReport) -> Option<Waiting> {
+pub fn look_refused(name: &InstanceName, report: &AgentReport) -> Option<Waiting> {
     let instance = name.clone();
     Some(match report.look_refused.clone()? {
         LookRefused::Busy => Waiting::Busy { instance },
         LookRefused::HeldBack => Waiting::CommandsHeldBack { instance },
         LookRefused::RightMissing { command } => Waiting::RightMissing { instance, command },
         LookRefused::Other { said } => Waiting::LookRefused { instance, said },
+        LookRefused::Newer(newer) => Waiting::LookRefused { instance, said: newer.to_string() },
     })
 }
 
@@ -197,6 +198,9 @@ fn judge_view(
     }
     if view.persistence_failing {
         waiting.push(Waiting::PersistenceFailing { instance: name() });
+    }
+    if let Some(MemoryFull { used, limit }) = view.memory_full {
+        waiting.push(Waiting::MemoryFull { instance: name(), used, limit });
     }
     if let Some(why) = view.clients.access.clone() {
         waiting.push(Waiting::ClientsKeptOut { instance: name(), why });
@@ -324,7 +328,7 @@ fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {
     if sight.layout.zones != valkeeper_model::ZonePolicy::Required {
         return;
     }
-    let zones = sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
+    let zones = sight.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone));
     if let Some((zone, primaries)) = majority_holder(zones) {
         waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: sight.shards.len() });
     }

@@ -50,7 +50,7 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
     claim(10, ids.len() == layout.instances.len(), &|| "two instances share a node id".to_owned());
     if layout.zones == ZonePolicy::Required {
         let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
-        let holder = majority_holder(founders.map(|instance| &instance.zone));
+        let holder = majority_holder(founders.map(|instance| Some(&instance.zone)));
         claim(7, holder.is_none(), &|| format!("losing zone {holder:?} loses the majority"));
     }
     found
@@ -63,7 +63,7 @@ pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
             let allowed = sight.shards.get(shard).is_some_and(|shard| may_take_over(votes(sight), shard, to));
             (!allowed).then(|| (4, format!("takeover of {shard} by {to} although a vote could be had")))
         }
-        Step::SwitchForZones { shard, .. } => {
+        Step::SwitchForZones { shard, .. } | Step::SwitchForDisk { shard, .. } => {
             let allowed = sight.shards.get(shard).is_some_and(|shard| may_disturb(sight, shard).is_ok());
             (!allowed).then(|| (6, format!("{shard} is disturbed although it or the majority is not well")))
         }

@@ -83,7 +83,7 @@ fn refuse_unsafe_zones(spec: &ClusterSpec, zones: &[ZoneName], layout: &Layout) 
         return Err(Impossible::TooFewZones { given: zones.len(), needed });
     }
     let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
-    if let Some((_, worst)) = majority_holder(founders.map(|instance| &instance.zone)) {
+    if let Some((_, worst)) = majority_holder(founders.map(|instance| Some(&instance.zone))) {
         let worst = u32::try_from(worst).unwrap_or(u32::MAX);
         return Err(Impossible::MajorityInOneZone { zones: zones.len(), shards: spec.shards, worst });
     }

@@ -3,11 +3,13 @@
 mod ordered;
 
 use ordered::{name, ordered, runs};
+use serde::Deserialize as _;
+use serde::de::{IntoDeserializer as _, value::StrDeserializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, AgentReport, Incarnation, InstanceName, Layout, Millis, NodeId, Observation, Observed, Part,
-    Process, Role, ServerView, SlotSet, StartFailure, StepKey, Topology, Unseen, Waiting,
+    Activity, AgentReport, Incarnation, InstanceName, Layout, MemoryFull, Millis, NodeId, Observation,
+    Observed, Part, Process, Role, ServerView, SlotSet, StartFailure, StepKey, Topology, Unseen, Waiting,
 };
 use valkeeper_plan::controller::steps::{self, Barred, Step};
 use valkeeper_plan::health;
@@ -136,6 +138,75 @@ fn zones_are_put_right_whatever_else_is_wrong() {
         view(&mut seen, &name(n)).persistence_failing = true;
     }
     assert_eq!(switches(&due(&layout, &seen, &Barred::default())), []);
+}
+
+/// Where a primary is that is not seen is not known: one beside it does not become the holder of the majority for that.
+#[test]
+fn a_primary_that_is_not_seen_makes_no_zone_a_danger() {
+    let (layout, mut seen) = whole();
+    seen.remove(&name(0));
+    let waiting = waits(&layout, &seen);
+    assert!(!waiting.iter().any(|one| matches!(one, Waiting::ZoneMajority { .. })), "{waiting:?}");
+    assert_eq!(switches(&due(&layout, &seen, &Barred::default())), []);
+    // Two of three that are seen in one zone are the majority wherever the third is.
+    let (layout, mut seen) = crowded();
+    let zones = |seen: &Seen| {
+        with(&layout, seen, |sight| {
+            let primaries = sight.shards.values().filter_map(|shard| shard.primary());
+            primaries.map(|one| (one.instance.zone.clone(), one.name.clone())).collect::<Vec<_>>()
+        })
+    };
+    let primaries = zones(&seen);
+    let alone = |zone| primaries.iter().filter(|(other, _)| *other == zone).count() == 1;
+    let (_, third) = primaries.iter().find(|(zone, _)| alone(zone.clone())).expect("one is alone").clone();
+    seen.remove(&third);
+    assert!(
+        waits(&layout, &seen)
+            .iter()
+            .any(|one| matches!(one, Waiting::ZoneMajority { primaries: 2, of: 3, .. }))
+    );
+}
+
+/// A primary that cannot write its data hands over to a replica that can: not to one that cannot either, nor against a user's word.
+#[test]
+fn a_primary_whose_disk_is_full_hands_over_to_one_whose_disk_is_not() {
+    let (layout, mut seen) = whole();
+    view(&mut seen, &name(0)).persistence_failing = true;
+    let steps = due(&layout, &seen, &Barred::default());
+    let shard = shard_of(&layout, &name(0));
+    assert_eq!(steps, [Step::SwitchForDisk { shard: shard.clone(), from: name(0), to: name(3) }]);
+    let chosen = Barred { chosen: [shard].into(), ..Barred::default() };
+    assert_eq!(due(&layout, &seen, &chosen), []);
+    let refused = Barred { refused: [steps[0].key()].into(), ..Barred::default() };
+    assert_eq!(due(&layout, &seen, &refused), []);
+    view(&mut seen, &name(3)).persistence_failing = true;
+    assert_eq!(due(&layout, &seen, &Barred::default()), []);
+}
+
+/// Another shard's primary without memory is no disruption, and nobody is replaced for it.
+#[test]
+fn a_primary_without_memory_holds_up_nobody() {
+    let (layout, mut seen) = whole();
+    view(&mut seen, &name(0)).memory_full = Some(MemoryFull { used: 12, limit: 10 });
+    assert_eq!(waits(&layout, &seen), [Waiting::MemoryFull { instance: name(0), used: 12, limit: 10 }]);
+    assert_eq!(due(&layout, &seen, &Barred::default()), []);
+    with(&layout, &seen, |sight| {
+        for shard in sight.shards.values() {
+            assert_eq!(may_disturb(sight, shard), Ok(()), "{}", shard.name);
+        }
+    });
+}
+
+/// What an agent of a newer version does may be anything: its shard is left alone, with that as the reason.
+#[test]
+fn a_shard_in_which_something_unknown_goes_on_is_not_disturbed() {
+    let (layout, mut seen) = whole();
+    let word: StrDeserializer<'_, serde::de::value::Error> = "rebalancing".into_deserializer();
+    seen.get_mut(&name(3)).expect("an instance").activity = Activity::deserialize(word).expect("a word");
+    with(&layout, &seen, |sight| {
+        let refusal = may_disturb(sight, &sight.shards[&shard_of(&layout, &name(3))]).unwrap_err();
+        assert!(refusal.to_string().contains("rebalancing"), "{refusal}");
+    });
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn busy_and_paused_servers_are_told_and_never_killed() {
     let status = cluster.until_waits_for("Busy");
     cluster.check(status.reasons().contains("SCRIPT KILL"), &status.reasons());
     cluster.until("s1 has no primary", || cluster.primary_now("s1").is_none().then_some(()));
-    for command in [["switchover", "s1"], ["failover", "s1"]] {
+    for command in [["switchover", "s1"], ["failover", "s1"], ["restart", "slow-1"]] {
         let said = cluster.run(&command);
         cluster.check(said.code == Some(3) && said.err.contains("SCRIPT KILL"), &said.err);
     }
@@ -153,4 +153,50 @@ fn why_a_replica_is_missing_is_told() {
     cluster.until("the missing right is told", || {
         cluster.status().reasons().contains("lacks-3 may not use `psync`").then_some(())
     });
+}
+
+/// A replica that came up while its primary refused it `psync` connects anew by itself, and is in the stream once it may be.
+#[test]
+fn a_right_that_is_given_back_brings_the_replica_back() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("back").roles_stay());
+    let mut primary = insider(&cluster, "back-0");
+    done(&mut primary, &["ACL", "SETUSER", "default", "-psync"]);
+    // Without a history of before: its disk is new.
+    cluster.must(&["fence", "back-3"]);
+    valkeeper_testkit::cluster::wipe(&cluster.data_dir("back-3"));
+    cluster.must(&["unfence", "back-3"]);
+    cluster.until("the missing right is told", || {
+        cluster.status().reasons().contains("back-3 may not use `psync`").then_some(())
+    });
+    let processes = cluster.status().processes();
+    done(&mut primary, &["ACL", "SETUSER", "default", "+psync"]);
+    cluster.until_healthy();
+    cluster.check(cluster.status().processes() == processes, "a server was restarted");
+}
+
+/// Over `maxmemory` and with nothing to evict a primary refuses writes: that is told, replaces nobody, and holds up no other shard.
+#[test]
+fn a_primary_whose_memory_is_used_up_is_not_healthy() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("ram").roles_stay());
+    let (before, seen) = (cluster.status().processes(), cluster.events().len());
+    let mut primary = insider(&cluster, "ram-0");
+    done(&mut primary, &["CONFIG", "SET", "maxmemory", "1mb"]);
+    let refused = say::<String>(&mut primary, &["SET", "{06S}", "value"]).unwrap_err();
+    cluster.check(refused.code() == Some("OOM"), &refused.to_string());
+    let status = cluster.until_waits_for("MemoryFull");
+    cluster.check(!status.healthy, "it is healthy");
+    for word in ["ram-0: refuses writes", "of 1048576 bytes", "memory.maxMemory"] {
+        cluster.check(status.reasons().contains(word), &status.reasons());
+    }
+    cluster.must(&["switchover", "s1"]);
+    cluster.must(&["switchover", "s1"]);
+    cluster.check(cluster.primary("s1") == "ram-1", "no other shard can be switched");
+    done(&mut primary, &["CONFIG", "SET", "maxmemory", "0"]);
+    cluster.until_healthy();
+    cluster.check(cluster.status().processes() == before, "a server was restarted");
+    for kind in ["Unresponsive", "Died", "FailedOver", "TakenOver"] {
+        cluster.check(cluster.events_since(seen, kind).is_empty(), &format!("{kind} happened"));
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::error::AskError;
 use super::info::Info;
-use super::replication::ReplicationInfo;
-use valkeeper_model::{AofStatus, Epoch, Paused};
+use super::replication::{ReplicationInfo, ReplicationRole};
+use valkeeper_model::{AofStatus, Epoch, MemoryFull, Paused};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,10 @@ pub struct ServerInfo {
     pub used_memory: u64,
     /// The limit; 0 for none.
     pub maxmemory: u64,
+    /// `maxmemory-policy`.
+    pub maxmemory_policy: String,
+    /// Bytes of `used_memory` that do not count towards the limit: what waits for replicas and for the append-only file.
+    pub uncounted_memory: u64,
     /// Connected clients.
     pub clients: u64,
     /// Commands carried out per second, lately.
@@ -101,6 +105,20 @@ impl ServerInfo {
         }
     }
 
+    /// Is there more in memory than may be, and nothing that may be evicted? Then a primary answers OOM. A replica takes what its
+    /// primary sends, whatever the limit.
+    pub fn memory_full(&self) -> Option<MemoryFull> {
+        let used = self.used_memory.saturating_sub(self.uncounted_memory);
+        let evictable = match self.maxmemory_policy.split('-').next() {
+            Some("allkeys") => self.keys,
+            Some("volatile") => self.expiring_keys,
+            _ => 0,
+        };
+        let is_full = self.maxmemory > 0 && used > self.maxmemory && evictable == 0;
+        let refuses = is_full && matches!(self.replication.role, ReplicationRole::Primary { .. });
+        refuses.then_some(MemoryFull { used, limit: self.maxmemory })
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, AskError> {
         let info = Info::new(text);
         let (engine, version) = match info.text("valkey_version") {
@@ -125,6 +143,8 @@ impl ServerInfo {
             changes_since_last_save: info.needed("rdb_changes_since_last_save")?,
             used_memory: info.needed("used_memory")?,
             maxmemory: info.needed("maxmemory")?,
+            maxmemory_policy: info.needed("maxmemory_policy")?,
+            uncounted_memory: info.needed("mem_not_counted_for_evict")?,
             clients: info.needed("connected_clients")?,
             ops_per_second: info.optional("instantaneous_ops_per_sec")?.unwrap_or(0),
             max_clients: info.optional("maxclients")?,
@@ -182,12 +202,36 @@ impl ClusterInfo {
 mod tests {
     use super::*;
 
+    /// A primary is full where it is over its limit and may evict nothing; what waits for replicas does not count.
+    #[test]
+    fn memory_is_used_up_when_nothing_may_be_evicted() {
+        let full = |used: u64, uncounted: u64, policy: &str, keys: &str| {
+            let text = format!(
+                "valkey_version:9.1.2\r\nrun_id:a\r\nprocess_id:7\r\nrdb_last_save_time:1\r\nrdb_changes_since_last_save:0\r\n\
+                 used_memory:{used}\r\nmaxmemory:100\r\nmaxmemory_policy:{policy}\r\n\
+                 mem_not_counted_for_evict:{uncounted}\r\nconnected_clients:1\r\nrole:master\r\nconnected_slaves:0\r\n\
+                 master_replid:0000000000000000000000000000000000000001\r\nmaster_repl_offset:0\r\n\
+                 second_repl_offset:-1\r\n{keys}"
+            );
+            ServerInfo::parse(&text).unwrap().memory_full()
+        };
+        let (some, some_expire) = ("db0:keys=5,expires=0\r\n", "db0:keys=5,expires=2\r\n");
+        let is_full = Some(MemoryFull { used: 101, limit: 100 });
+        assert_eq!(full(101, 0, "noeviction", some), is_full);
+        assert_eq!(full(100, 0, "noeviction", some), None);
+        assert_eq!(full(111, 11, "noeviction", some), None);
+        assert_eq!(full(101, 0, "volatile-lru", some), is_full);
+        assert_eq!(full(101, 0, "volatile-lru", some_expire), None);
+        assert_eq!(full(101, 0, "allkeys-lfu", some), None);
+        assert_eq!(full(101, 0, "allkeys-lfu", ""), is_full);
+    }
+
     /// After the clock was set back a server says that it was started in the future; it serves all the same.
     #[test]
     fn a_clock_that_was_set_back_makes_no_server_unreadable() {
         let text = "valkey_version:9.1.2\r\nrun_id:a\r\nprocess_id:7\r\nuptime_in_seconds:-3599\r\nuptime_in_days:-1\r\n\
                     rdb_last_save_time:1795850163\r\nrdb_last_bgsave_time_sec:-1\r\nrdb_changes_since_last_save:0\r\n\
-                    used_memory:1\r\nmaxmemory:0\r\nconnected_clients:1\r\nrole:master\r\nconnected_slaves:0\r\n\
+                    used_memory:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\nmem_not_counted_for_evict:0\r\nconnected_clients:1\r\nrole:master\r\nconnected_slaves:0\r\n\
                     master_replid:0000000000000000000000000000000000000001\r\n\
                     master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:0\r\n\
                     second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:1048576\r\n\

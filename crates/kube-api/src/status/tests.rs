@@ -94,11 +94,15 @@ fn a_report_survives_the_status() {
 }
 
 #[test]
-fn an_unknown_reason_makes_no_half_report() {
+fn a_reason_of_a_newer_version_is_told_in_its_words() {
     let now = time(1_000);
     let mut status = RedisClusterStatus::from_report(&report(reasons()), &facts(None, &now));
     status.waiting[0].reason = "MoonPhase".to_owned();
-    assert_eq!(status.report(), None);
+    status.waiting[0].message = "the moon is full".to_owned();
+    let read = status.report().unwrap();
+    assert_eq!(read.waiting.len(), reasons().len());
+    assert_eq!(read.waiting[0].to_string(), "the moon is full");
+    assert!(read.waiting[0].is_flaw());
     assert_eq!(RedisClusterStatus::default().report(), None);
 }
 
@@ -211,6 +215,7 @@ fn what_only_the_servers_say_is_told_too() {
         config_by_hand: Vec::new(),
         config_refused: vec![],
         persistence_failing: false,
+        memory_full: None,
         aof: None,
         expiring_keys: 0,
         branched_from: None,

@@ -9,7 +9,7 @@ pub(super) fn at_risk(report: &Report) -> Vec<Waiting> {
     let zones: BTreeMap<&InstanceName, &ZoneName> =
         report.instances.iter().map(|one| (&one.name, &one.zone)).collect();
     let zone_of = |shard: &ShardReport| shard.primary.as_ref().and_then(|name| zones.get(name).copied());
-    let majority = majority_holder(report.shards.iter().filter_map(zone_of)).map(|(zone, primaries)| {
+    let majority = majority_holder(report.shards.iter().map(zone_of)).map(|(zone, primaries)| {
         Waiting::ZoneMajority { zone: zone.clone(), primaries, of: report.shards.len() }
     });
     let shared = report.shards.iter().filter_map(|shard| {

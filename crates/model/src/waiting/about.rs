@@ -31,6 +31,7 @@ impl Waiting {
             | Self::ConfigDiffers { instance, .. }
             | Self::RestartNeeded { instance, .. }
             | Self::PersistenceFailing { instance }
+            | Self::MemoryFull { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
             _ => None,
         }

@@ -180,9 +180,9 @@ impl Waiting {
             }
             Self::ForeignNode { node, address, known_by } => write!(
                 f,
-                "node {node} at {} is no member of this cluster, and {known_by} members know it; `valkeeper forget {node}` \
-                 removes it",
-                place(address.as_ref())
+                "node {node} at {} is no member of this cluster, and {known_by} {} it; `valkeeper forget {node}` removes it",
+                place(address.as_ref()),
+                if *known_by == 1 { "member knows" } else { "members know" }
             ),
             Self::SlotsTaken { shard, slots, node, address } => write!(
                 f,
@@ -234,6 +234,11 @@ impl Waiting {
             Self::PersistenceFailing { instance } => {
                 write!(f, "{instance}: cannot write its data to disk (full?): see `{called} logs {instance}`")
             }
+            Self::MemoryFull { instance, used, limit } => write!(
+                f,
+                "{instance}: refuses writes, its memory is used up: {used} of {limit} bytes (OOM); raise spec.memory.maxMemory, \
+                 or delete keys"
+            ),
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
             Self::NoSupervisor => write!(f, "no supervisor runs: `{called} up FILE` starts one"),
             Self::NotProvisioned { why } => write!(f, "instances cannot be given what they run on: {why}"),
@@ -243,6 +248,7 @@ impl Waiting {
                 fields.join(", ")
             ),
             Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
+            Self::Newer(newer) => write!(f, "{newer}"),
         }
     }
 }

@@ -33,6 +33,13 @@ const PAUSE_MS: u64 = 200;
 const PAUSES: u32 = 60;
 /// How long the engine may take from `CLUSTER FAILOVER` to the new primary; its own limit is 5 s.
 const SWITCH_MS: u64 = 6_000;
+/// What the engine says when a replica has no link to its primary over the cluster bus. The link is made anew by itself, within
+/// seconds (docs/engine-facts.md).
+const NO_BUS_LINK: &str = "is down or failed";
+/// How long that is waited for, without holding writes.
+const BUS_LINK_MS: u64 = 12_000;
+/// Between two tries then.
+const BUS_AGAIN_MS: u64 = 500;
 
 /// A handover under way.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub struct Handover {
     began: Millis,
     pauses: u32,
     paused_at: Option<Millis>,
+    /// Since when the chosen one has no link to us over the bus.
+    unlinked_since: Option<Millis>,
     stage: Stage,
 }
 
@@ -111,7 +120,7 @@ impl Handover {
         out: &mut Outbox,
     ) -> Self {
         let stage = Self::look(&siblings, out);
-        Self { siblings, wanted, began: now, pauses: 0, paused_at: None, stage }
+        Self { siblings, wanted, began: now, pauses: 0, paused_at: None, unlinked_since: None, stage }
     }
 
     fn look(siblings: &[InstanceName], out: &mut Outbox) -> Stage {
@@ -208,6 +217,18 @@ impl Handover {
             Stage::Switch { to, wait, .. } if *wait == Wait::Ordered(token) => match result {
                 Ok(_) => *wait = Wait::Asked(out.tell(&to.instance, Ask::Replication, LOOK_MS)),
                 Err(AskFailed::Unseen(_)) => *wait = Wait::At(now.plus(2)),
+                Err(AskFailed::Refused(said)) if said.contains(NO_BUS_LINK) => {
+                    let since = *self.unlinked_since.get_or_insert(now);
+                    if now.since(since) < BUS_LINK_MS {
+                        out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
+                        self.began = now;
+                        self.stage = Stage::Rest { until: now.plus(BUS_AGAIN_MS) };
+                        return Progress::Going;
+                    }
+                    let why =
+                        format!("{} has no link to the primary over the cluster bus: {said}", to.instance);
+                    return self.release(Progress::Abandoned { why }, out);
+                }
                 Err(error) => {
                     let why = format!("{} {error}", to.instance);
                     return self.release(Progress::Abandoned { why }, out);
@@ -321,5 +342,83 @@ impl Handover {
         let token = out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
         self.stage = Stage::Release { token, outcome: Box::new(outcome) };
         Progress::Going
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Command;
+    use valkeeper_model::{Incarnation, Link, Offset, Part, ReplicationId};
+
+    /// Everybody is in step; what the replica answers to `Succeed` is given. How it ended, and what was done.
+    fn hands_over(mut succeed: impl FnMut(u64) -> Result<Answer, AskFailed>) -> (Progress, u64, usize) {
+        let replid = ReplicationId::from_bytes([9; 20]);
+        let of = |part| Replication { part, replid, offset: Offset(7) };
+        let primary = || Part::Primary { replicas: Vec::new() };
+        let name: InstanceName = "c-3".parse().expect("a name");
+        let mut out = Outbox::default();
+        let mut handover = Handover::begin(vec![name], None, Millis(0), &mut out);
+        let (mut now, mut risen, mut held, mut pauses) = (0, false, false, 0);
+        loop {
+            let commands = out.take();
+            let waits = commands.is_empty();
+            for command in commands {
+                let progress = match command {
+                    Command::Serve { token, command, .. } => {
+                        match command {
+                            ServerCommand::PauseWrites(_) => (held, pauses) = (true, pauses + 1),
+                            ServerCommand::UnpauseWrites => held = false,
+                            _ => {}
+                        }
+                        let reply = match command {
+                            ServerCommand::Replication => Reply::Replication(of(primary())),
+                            _ => Reply::Done,
+                        };
+                        handover.served(Millis(now), token, Ok(reply), &mut out)
+                    }
+                    Command::Tell { token, ask, .. } => {
+                        let part = if risen { primary() } else { Part::Replica { link: Link::Up } };
+                        let (incarnation, replication) = (Incarnation(1), of(part));
+                        let answer = match ask {
+                            Ask::Succeed { .. } => {
+                                let said = succeed(now);
+                                risen = said.is_ok();
+                                said
+                            }
+                            _ => Ok(Answer::Replication { incarnation, replication, standing: None }),
+                        };
+                        handover.told(Millis(now), token, answer, &mut out)
+                    }
+                    _ => Progress::Going,
+                };
+                if !matches!(progress, Progress::Going) {
+                    assert!(!held, "writes are held for good");
+                    return (progress, now, pauses);
+                }
+            }
+            if let Some(at) = handover.wake_at().filter(|_| waits) {
+                assert!(!held || at.0 - now < PAUSE_MS, "writes are held while nothing is done");
+                now = at.0.max(now);
+                handover.tick(Millis(now), &mut out);
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_over_the_bus_that_is_being_made_is_waited_for() {
+        let down = || {
+            AskFailed::Refused("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE".to_owned())
+        };
+        let (progress, at, pauses) =
+            hands_over(|now| if now < 5_000 { Err(down()) } else { Ok(Answer::Done) });
+        assert!(matches!(progress, Progress::Done { .. }), "{progress:?}");
+        assert!((5_000..6_000).contains(&at) && pauses < 15, "at {at}, {pauses} pauses");
+        let (progress, at, _) = hands_over(|_| Err(down()));
+        assert!(matches!(&progress, Progress::Abandoned { why } if why.contains("bus")), "{progress:?}");
+        assert!(at < 13_000);
+        // Any other word of the engine's is final.
+        let (progress, at, _) = hands_over(|_| Err(AskFailed::Refused("NOPERM".to_owned())));
+        assert!(matches!(&progress, Progress::Abandoned { .. }) && at < 1_000, "{progress:?}");
     }
 }

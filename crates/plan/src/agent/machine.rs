@@ -4,9 +4,11 @@ use super::aof_loss::AofLoss;
 use super::consultation::Consultation;
 use super::copy_record::Keeper;
 use super::handover::Handover;
+use super::memory::Fullness;
 use super::neighbours::Neighbours;
 use super::promotion::Promotion;
 use super::relapse::Relapses;
+use super::relink::Relink;
 use super::silence::Silence;
 use super::snapshot::Snapshot;
 use super::stopping::Stop;
@@ -70,6 +72,8 @@ pub struct Agent {
     pub(super) trials: Trials,
     /// How many full copies our server, a primary, had sent when its replicas were all in the stream.
     pub(super) copies_at_rest: Option<u64>,
+    pub(super) fullness: Fullness,
+    pub(super) relink: Relink,
     pub(super) keeper: Keeper,
     pub(super) aof_loss: AofLoss,
     /// The record that the start under way writes.
@@ -182,6 +186,8 @@ impl Agent {
             snapshot: Snapshot::default(),
             trials: Trials::default(),
             copies_at_rest: None,
+            fullness: Fullness::default(),
+            relink: Relink::default(),
             keeper: Keeper::default(),
             aof_loss: AofLoss::default(),
             starting_record: None,
@@ -468,6 +474,7 @@ impl Agent {
         self.relapses.begin(now);
         self.snapshot = Snapshot::default();
         self.copies_at_rest = None;
+        self.fullness = Fullness::default();
         self.attached_at_death = None;
         self.keeper
             .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));

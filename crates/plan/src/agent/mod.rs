@@ -14,11 +14,13 @@
 //! | `watch.rs` | whether a running server is well |
 //! | `silence.rs` | when silence is its end |
 //! | `relapse.rs` | when one that ends again and again is started |
+//! | `relink.rs` | when a replica without a place in the stream connects anew |
 //! | `exit.rs` | what follows when its process has ended |
 //! | [`promotion`] | which replica succeeds a dead primary, and whether it did |
 //! | [`handover`] | a switchover that loses no write |
 //! | `stopping.rs` | how a run ends on purpose, and when by force |
 //! | `snapshot.rs` | when a server writes a snapshot of its data |
+//! | `memory.rs` | whether its memory is used up, rather than only for a moment |
 //! | `neighbours.rs` | on hosts of their own: beats, and what they say of others |
 //! | `refusal.rs` | on hosts of their own: a primary without a lease refuses writes |
 //! | `accusation.rs` | on hosts of their own: a primary that nobody hears is replaced |
@@ -38,11 +40,13 @@ mod founding;
 pub mod handover;
 mod launch;
 mod machine;
+mod memory;
 mod neighbours;
 pub mod password;
 pub mod promotion;
 mod refusal;
 mod relapse;
+mod relink;
 mod report;
 mod role_change;
 mod running;
@@ -290,6 +294,9 @@ pub enum ServerCommand {
     Save,
     /// `BGREWRITEAOF`.
     RewriteAof,
+    /// Make the link to its primary anew, if what the server holds has no place in any history. One that is still taken for a place in the former history would be
+    /// continued from there.
+    Relink,
 }
 
 /// What our server replied.

@@ -119,11 +119,15 @@ impl Agent {
             self.out.record(Happened::SlowCommand { instance: self.name.clone(), slow });
         }
         view.full_syncs = self.copies_in_vain(&view);
+        view.memory_full = self.fullness.seen(now, view.memory_full);
         self.keeper.loaded();
         self.keep(now, &view);
         self.set_live(now, &view);
         self.follow_the_owner(&view);
         self.judge_config(&mut view);
+        if self.relink.due(now, &view) {
+            self.out.serve(ServerCommand::Relink, 2_000);
+        }
         let quiet = matches!(self.phase, Phase::Watching(_)) && Self::settled_by(&view) && !self.lacks_aof();
         if self.persistence() != Persistence::None && self.snapshot.due(now, &view, self.persistence(), quiet)
         {

@@ -18,7 +18,7 @@ impl Controller {
             if !self.attempts.is_due(now, &step) {
                 continue;
             }
-            if let Step::SwitchForZones { from, .. } = &step
+            if let Step::SwitchForZones { from, .. } | Step::SwitchForDisk { from, .. } = &step
                 && self.may_disturb_also(from).is_err()
             {
                 continue;
@@ -37,6 +37,9 @@ impl Controller {
                 }
                 Step::SwitchForZones { from, to, .. } => {
                     (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
+                }
+                Step::SwitchForDisk { from, to, .. } => {
+                    (from, Ask::HandOver { to: Some(to.clone()) }, HAND_OVER_MS)
                 }
                 Step::BringHome { to, incarnation, .. } => {
                     (to, Ask::Succeed { incarnation: *incarnation }, STEP_MS)
@@ -120,7 +123,10 @@ impl Controller {
             Step::BringHome { shard, from, to, .. } => {
                 self.out.push(Command::Record(Happened::BroughtHome { shard, from, to }));
             }
-            Step::Follow { .. } | Step::Meet { .. } | Step::SwitchForZones { .. } => {}
+            Step::Follow { .. }
+            | Step::Meet { .. }
+            | Step::SwitchForZones { .. }
+            | Step::SwitchForDisk { .. } => {}
         }
     }
 }

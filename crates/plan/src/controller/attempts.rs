@@ -32,7 +32,8 @@ impl Attempts {
         for (key, attempt) in self.0.iter_mut().filter(|(key, _)| !keys.contains(key)) {
             attempt.since = None;
             // One that is barred is not wanted either, which says nothing of its cause.
-            if attempt.until <= now && !matches!(key, StepKey::SwitchForZones { .. }) {
+            let may_be_barred = matches!(key, StepKey::SwitchForZones { .. } | StepKey::SwitchForDisk { .. });
+            if attempt.until <= now && !may_be_barred {
                 attempt.refusals = 0;
                 attempt.why = None;
             }
@@ -53,9 +54,11 @@ impl Attempts {
         let Some(attempt) = self.0.get(&key) else { return false };
         let lasted = attempt.since.is_some_and(|since| now.since(since) >= step.patience_ms());
         // The outcome of these makes others of their kind needless.
-        let one_at_a_time = matches!(step, Step::TakeOver { .. } | Step::SwitchForZones { .. });
+        let one_at_a_time =
+            matches!(step, Step::TakeOver { .. } | Step::SwitchForZones { .. } | Step::SwitchForDisk { .. });
         let settling = |(other, attempt): (&StepKey, &Attempt)| {
             discriminant(other) == discriminant(&key)
+                && concerns(other, step)
                 && attempt.why.is_none()
                 && attempt.taken.is_some_and(|at| now.since(at) < step.settle_ms())
         };
@@ -99,6 +102,14 @@ impl Attempts {
             Some(Waiting::StepRefused { refused: key.clone(), why: attempt.why.clone()? })
         })
         .collect()
+    }
+}
+
+/// Does the outcome of that one matter for this step of the same kind? What one shard does for its disks is no other's concern.
+fn concerns(other: &StepKey, step: &Step) -> bool {
+    match (other, step) {
+        (StepKey::SwitchForDisk { shard: other, .. }, Step::SwitchForDisk { shard, .. }) => other == shard,
+        _ => true,
     }
 }
 
@@ -159,6 +170,23 @@ mod tests {
         attempts.refused(Millis(1_100), &both[0], "no".to_owned());
         assert!(attempts.is_due(Millis(1_100), &both[1]));
         assert!(!attempts.is_due(Millis(2_000), &both[0]));
+    }
+
+    #[test]
+    fn a_shard_is_not_switched_to_and_fro_for_its_disks() {
+        let switch = |shard: &str, from: &str, to: &str| Step::SwitchForDisk {
+            shard: shard.parse().unwrap(),
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+        };
+        let mut attempts = Attempts::default();
+        let (there, back) = (switch("s0", "c-0", "c-3"), switch("s0", "c-3", "c-0"));
+        let other = switch("s1", "c-1", "c-4");
+        assert_eq!(taken_at(&mut attempts, &there, 3_000, false), [3_000]);
+        attempts.wanted(Millis(4_000), &[back.clone(), other.clone()]);
+        assert!(!attempts.is_due(Millis(30_000), &back));
+        assert!(attempts.is_due(Millis(30_000), &other));
+        assert!(attempts.is_due(Millis(63_000), &back));
     }
 
     #[test]

@@ -17,6 +17,10 @@ use valkeeper_model::{
 const MEETS_AT_ONCE: usize = 16;
 /// How long a zone that holds too many primaries is borne while an instance is on its way up: mostly it comes back where it was.
 const RETURN_MS: u64 = 10_000;
+/// How long a primary that cannot write its data is borne: one write that failed may be followed by one that does not.
+const DISK_MS: u64 = 3_000;
+/// A shard is not switched for its disks again before that: where both fill up in turn, clients are not sent to and fro.
+const DISK_AGAIN_MS: u64 = 60_000;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +71,15 @@ pub enum Step {
         /// How long the cause must have been seen, milliseconds.
         patience_ms: u64,
     },
+    /// Hand over from a primary that cannot write its data to disk, and refuses writes or is about to, to a replica that can.
+    SwitchForDisk {
+        /// Which shard.
+        shard: ShardName,
+        /// From whom.
+        from: InstanceName,
+        /// To whom.
+        to: InstanceName,
+    },
     /// Give a primary the slots of its shard that nobody owns any more.
     TakeSlots {
         /// Which shard.
@@ -98,6 +111,7 @@ impl Step {
             Self::TakeOver { .. } | Self::Meet { mutual: true, .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
+            Self::SwitchForDisk { .. } => DISK_MS,
             // Who moves slots by hand takes them away here and gives them to another in the next moment.
             Self::Meet { .. } | Self::TakeSlots { .. } | Self::BringHome { .. } => 2_000,
         }
@@ -106,6 +120,7 @@ impl Step {
     pub fn settle_ms(&self) -> u64 {
         match self {
             Self::TakeOver { .. } => 1_000,
+            Self::SwitchForDisk { .. } => DISK_AGAIN_MS,
             Self::Follow { .. }
             | Self::Meet { .. }
             | Self::SwitchForZones { .. }
@@ -120,6 +135,7 @@ impl Step {
             Self::Follow { instance, primary, .. } => StepKey::Follow { instance, primary },
             Self::Meet { instance, whom, .. } => StepKey::Meet { instance, whom },
             Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
+            Self::SwitchForDisk { shard, from, to } => StepKey::SwitchForDisk { shard, from, to },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
@@ -148,8 +164,28 @@ pub fn due(sight: &Sight<'_>, report: &Report, barred: &Barred) -> Vec<Step> {
         steps.extend(sight.shards.values().filter_map(|shard| take_slots(sight, shard, &beliefs)));
         steps.extend(sight.shards.values().filter_map(|shard| bring_home(sight, shard)));
     }
+    steps.extend(sight.shards.values().filter_map(|shard| switch_for_disk(sight, shard, barred)));
     steps.extend(switch_for_zones(sight, barred));
     steps
+}
+
+/// A primary whose disk is full refuses writes that a replica could take. Where a user has chosen the roles lately, and where nobody is sound,
+/// nothing is done: the reason is told.
+fn switch_for_disk(sight: &Sight<'_>, shard: &ShardSight<'_>, barred: &Barred) -> Option<Step> {
+    if !sight.layout.formed || barred.chosen.contains(shard.name) {
+        return None;
+    }
+    let primary = shard.primary().filter(|one| one.view().is_some_and(|view| view.persistence_failing))?;
+    let switch = |to: &InstanceSight<'_>| Step::SwitchForDisk {
+        shard: shard.name.clone(),
+        from: primary.name.clone(),
+        to: to.name.clone(),
+    };
+    let may =
+        |to: &&InstanceSight<'_>| may_take_role(&primary, to) && !barred.refused.contains(&switch(to).key());
+    let to = shard.instances.iter().find(may)?;
+    may_disturb(sight, shard).ok()?;
+    Some(switch(to))
 }
 
 /// One shard at a time: the first takeover may bring the quorum back, and then the others are voted for.
@@ -292,9 +328,8 @@ fn switch_for_zones(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
     for primary in sight.shards.values().filter_map(ShardSight::primary) {
         *held.entry(&primary.instance.zone).or_default() += 1;
     }
-    let zones =
-        || sight.shards.values().filter_map(ShardSight::primary).map(|primary| &primary.instance.zone);
-    let Some((full, _)) = majority_holder(zones()) else { return leave_shared_zone(sight, barred) };
+    let zones = sight.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone));
+    let Some((full, _)) = majority_holder(zones) else { return leave_shared_zone(sight, barred) };
     let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);
@@ -356,6 +391,7 @@ fn on_its_way(instance: &InstanceSight<'_>) -> bool {
         Activity::FailingOver
         | Activity::WithoutVotes { .. }
         | Activity::HandingOver
+        | Activity::Newer(_)
         | Activity::Stopping => true,
     }
 }
@@ -375,8 +411,9 @@ fn leave_shared_zone(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
             return None;
         }
         let to = shard.instances.iter().find(|replica| {
-            let moved = sight.shards.values().filter_map(ShardSight::primary).map(|other| {
-                if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone }
+            let moved = sight.shards.values().map(|shard| {
+                let other = shard.primary()?;
+                Some(if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone })
             });
             let refused = barred.refused.contains(&switch(sight, shard, &primary, replica).key());
             alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(moved).is_none()

@@ -17,6 +17,8 @@ pub fn changing(shard: &ShardSight<'_>) -> Option<Waiting> {
         Activity::Stopping if primary == Some(sight.name) => {
             Some(Waiting::InstanceDown { instance: sight.name.clone() })
         }
+        // It may be anything: the shard is left alone.
+        Activity::Newer(newer) => Some(Waiting::Newer(newer.clone())),
         Activity::Starting | Activity::Stopping | Activity::Watching | Activity::Resting => None,
     })
 }

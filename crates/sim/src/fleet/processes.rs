@@ -307,7 +307,11 @@ impl Fleet {
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
             ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
             // No stranger comes here, so that there is nobody to forget.
-            ServerCommand::Flush | ServerCommand::PutBack(_) | ServerCommand::Forget(_) => Ok(()),
+            // No primary refuses its replicas `psync` here, so that no link is made anew for that.
+            ServerCommand::Flush
+            | ServerCommand::PutBack(_)
+            | ServerCommand::Forget(_)
+            | ServerCommand::Relink => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
                 return Ok(Reply::HoldsWrites(holds));

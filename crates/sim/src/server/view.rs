@@ -87,6 +87,7 @@ impl Server {
             config_altered: Vec::new(),
             config_by_hand: Vec::new(),
             persistence_failing: false,
+            memory_full: None,
             clients: valkeeper_model::ClientTrouble::default(),
             full_syncs: None,
             slow: None,

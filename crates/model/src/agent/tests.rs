@@ -1,0 +1,24 @@
+use super::*;
+
+#[test]
+fn what_passes_between_hosts_survives_the_way() {
+    let name: InstanceName = "c-0".parse().unwrap();
+    let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
+    let force = Ask::Force { incarnation, replaces, after: Death::KilledForSilence };
+    for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }, force] {
+        let json = serde_json::to_string(&ask).unwrap();
+        assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
+    }
+    let beat = Answer::Beat { counts: true, stands: false, remembers: true };
+    for answer in [beat, Answer::Testimony { silent_ms: 1_700 }] {
+        let json = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
+    }
+    let missing = Waiting::TestimonyMissing { instance: name.clone(), of: vec![name.clone()] };
+    for waiting in
+        [Waiting::Isolated { instance: name.clone() }, Waiting::PrimaryUnheard { instance: name }, missing]
+    {
+        let json = serde_json::to_string(&waiting).unwrap();
+        assert_eq!(serde_json::from_str::<Waiting>(&json).unwrap(), waiting);
+    }
+}
