@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_request_of_the_future_is_refused_and_not_taken_for_done() {
-        let (wishes, mut wished) = mpsc::unbounded_channel();
+        let (wishes, mut requested) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
         let (_report, report) = watch::channel(None);
         let desk = Desk { wishes, down, report };
@@ -278,6 +278,6 @@ mod tests {
             });
             assert!(said.contains("refused") && said.contains("paint"), "{said}");
         }
-        assert!(wished.try_recv().is_err() && downs.try_recv().is_err(), "something was done");
+        assert!(requested.try_recv().is_err() && downs.try_recv().is_err(), "something was done");
     }
 }

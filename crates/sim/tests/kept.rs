@@ -405,3 +405,17 @@ fn a_fenced_replica_tells_what_its_server_has_left() {
         ],
     );
 }
+
+/// Seed 810000006093: the agent that had the file of an emptied directory written anew died before it saw the end, and the next one gave
+/// the directory no mark.
+#[test]
+fn the_next_agent_claims_an_emptied_directory_whose_file_is_whole_again() {
+    holds(
+        &shape(0, Persistence::Aof, 2_000),
+        &[
+            (2_537, Fault::Wipe(Target::Instance(2))),
+            (8_254, Fault::Lose(120)),
+            (9_610, Fault::AgentDies(Target::PrimaryOf(2), 9)),
+        ],
+    );
+}

@@ -39,20 +39,30 @@ impl Agent {
         let shown = self.server.known().and_then(|view| view.aof);
         if self.persistence() != Persistence::Aof || disk.files.aof == AofFiles::Whole {
             self.aof_loss.looks = 0;
-            self.reclaim_directory(now, disk);
+            // The agent before this one may have had the file written anew, and what it saw is not known.
+            let unclaimed = disk.owner == Owner::Nobody && self.persistence() == Persistence::Aof;
+            if unclaimed && self.aof_loss.rewritten_by != self.incarnation() {
+                self.rewrite_aof(now);
+            } else {
+                self.reclaim_directory(now, disk);
+            }
         } else if shown == Some(AofStatus::Settled) {
             self.aof_loss.looks += 1;
             if self.aof_loss.looks == LOOKS {
                 self.out.record(Happened::AofLost { instance: self.name.clone() });
             }
             if self.aof_loss.is_certain() {
-                self.aof_loss.rewritten_by = self.incarnation();
-                self.out.serve(ServerCommand::RewriteAof, REWRITE_MS);
-                // What is true of the file from now on is recorded with the next look at the server.
-                if let Some(watch) = self.phase.watch_mut() {
-                    watch.look_now(now);
-                }
+                self.rewrite_aof(now);
             }
+        }
+    }
+
+    fn rewrite_aof(&mut self, now: Millis) {
+        self.aof_loss.rewritten_by = self.incarnation();
+        self.out.serve(ServerCommand::RewriteAof, REWRITE_MS);
+        // What is true of the file from now on is recorded with the next look at the server.
+        if let Some(watch) = self.phase.watch_mut() {
+            watch.look_now(now);
         }
     }
 

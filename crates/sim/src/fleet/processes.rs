@@ -260,6 +260,9 @@ impl Fleet {
             Process::Down => Err(ServerError::Silent(Unseen::Unreachable)),
             Process::Loading => Err(ServerError::Loading),
             Process::Hung => {
+                if matches!(command, ServerCommand::FailoverTakeover { .. }) {
+                    self.laws.takeover_came_at[server] = Some(self.now());
+                }
                 self.waiting[server].push(Held::Command { id, command });
                 return;
             }

@@ -20,8 +20,9 @@ impl Fleet {
             ServerCommand::FailoverTakeover { .. } => {
                 // Law 4. What was seen may be some seconds old, so that a quorum lost in these counts as lost.
                 self.note_quorum();
-                let now = self.now();
-                if self.laws.no_quorum_at.is_none_or(|at| now > at + 3_000) {
+                // One that lay in the socket of a stopped server was right when it came (docs/safety.md).
+                let came = self.laws.takeover_came_at[server].take().unwrap_or_else(|| self.now());
+                if self.laws.no_quorum_at.is_none_or(|at| came > at + 3_000) {
                     let (voters, of) = (self.voters(), self.laws.reigns.len());
                     let what = format!("{} takes over although {voters} of {of} can vote", self.name(server));
                     return self.break_law(4, what);

@@ -66,6 +66,10 @@ pub(crate) struct Laws {
     pub(crate) stashed: Vec<Option<Disk>>,
     /// When the votes of a majority could last not be had.
     no_quorum_at: Option<u64>,
+    /// When a takeover came to a server that is stopped: it lies in its socket.
+    pub(crate) takeover_came_at: Vec<Option<u64>>,
+    /// When a controller last said that not all is well.
+    told_unwell_at: u64,
     /// When somebody last asked an instance to hand over or to restart.
     asked_at: Vec<Option<u64>>,
     /// Stopping that instance is what somebody wanted, until then.
@@ -89,6 +93,8 @@ impl Laws {
             moved_by: 0,
             stashed: vec![None; instances],
             no_quorum_at: None,
+            takeover_came_at: vec![None; instances],
+            told_unwell_at: 0,
             asked_at: vec![None; instances],
             may_stop: vec![0; instances],
             forfeit: vec![false; shards],

@@ -14,6 +14,9 @@ const CHECK_MS: u64 = 250;
 /// A user looks at the status so often once the faults are over.
 const USER_MS: u64 = 3_000;
 
+/// What is new is seen at the next look.
+const UNTOLD_MS: u64 = 4_000;
+
 impl Fleet {
     /// Laws 5 to 8 and 10, of what is stored.
     pub(crate) fn law_of_layouts(&mut self, layout: &Layout) {
@@ -65,6 +68,10 @@ impl Fleet {
             let since = &mut self.laws.down_since[index];
             *since = down.then(|| since.unwrap_or(now));
         }
+        let mut reports = self.controllers.iter().filter_map(|host| host.report.as_ref());
+        if reports.any(|report| !report.healthy) {
+            self.laws.told_unwell_at = now;
+        }
         for shard in 0..self.laws.reigns.len() {
             let primary = self.laws.primary_of(shard);
             let served = primary.is_some_and(|primary| self.servers[primary].serves());
@@ -86,6 +93,10 @@ impl Fleet {
     fn law_of_silence(&mut self, shard: usize) {
         let now = self.now();
         if self.network.is_cut(Way::Control) || self.network.lost_in_thousand > 0 {
+            return;
+        }
+        // It was told until just now; what followed on the one cause may not have been looked at yet.
+        if now < self.laws.told_unwell_at + UNTOLD_MS {
             return;
         }
         let wrong = self.controllers.iter().any(|host| {
