@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use valkeeper_model::{Refusal, Report, Request};
+use valkeeper_model::{InstanceName, Refusal, Report, Request};
 
 /// The longest line that is read, bytes. A report of 3,000 instances is under a megabyte.
 const LONGEST: u64 = 16 << 20;
@@ -32,6 +32,8 @@ pub enum ControlAnswer {
     Status(Box<Seen>),
     /// Done.
     Done,
+    /// All servers are stopped, and these could not save their data.
+    DownUnsaved(Vec<InstanceName>),
     /// Not done.
     Refused(Refusal),
 }
