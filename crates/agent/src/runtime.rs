@@ -233,6 +233,14 @@ impl Runner {
                     if let Some(bytes) = os::written(run.process) {
                         self.send(Event::Wrote { incarnation, bytes });
                     }
+                    // What it made of the tellings until now. Its disk may hang.
+                    let (input, home, files) =
+                        (self.input.clone(), self.setup.home.clone(), self.files.clone());
+                    tokio::spawn(async move {
+                        if files.with(move || home.could_not_save()).await.is_ok_and(|refused| refused) {
+                            let _ = input.send(Input::Event(Event::SaveRefused { incarnation }));
+                        }
+                    });
                 }
             }
             Command::Serve { token, command, within_ms } => {

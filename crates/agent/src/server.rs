@@ -42,6 +42,10 @@ pub struct ServerHome {
 /// A pid file holds a number.
 const LONGEST_PID_FILE: u64 = 64;
 
+/// What the engine writes when it is told to end.
+const SAVES_AT_END: &str = "Saving the final RDB snapshot before exiting";
+/// And when that fails, so that it goes on (Redis 6.2 to Valkey 9.1).
+const CANNOT_SAVE: &str = "Error trying to save the DB, can't exit";
 /// What the engine writes before it ends because it cannot load its data (`rdb.c`, `aof.c`; Redis 7.0 to Valkey 9.1, tried).
 const DATA_UNREADABLE: [&str; 12] = [
     "Bad file format reading the append only file",
@@ -282,6 +286,14 @@ impl ServerHome {
         let refused =
             run.iter().skip(begun).any(|line| DATA_UNREADABLE.iter().any(|sign| line.contains(sign)));
         if refused { ExitCause::DataUnreadable } else { ExitCause::Other }
+    }
+
+    /// Did it refuse to end when it was told to last, because it cannot save its data?
+    pub(crate) fn could_not_save(&self) -> bool {
+        let said = self.said_in_this_run();
+        let lines: Vec<&str> = said.iter().flat_map(|text| text.lines()).collect();
+        let tried = lines.iter().rposition(|line| line.contains(SAVES_AT_END));
+        tried.is_some_and(|tried| lines.iter().skip(tried).any(|line| line.contains(CANNOT_SAVE)))
     }
 
     /// The end of what it said. What a former run said last would be taken for the cause.

@@ -22,9 +22,12 @@ struct Begun {
 
 /// The shell gives the line after `--`. Only options that say which cluster are looked at, wherever they stand.
 fn common() -> Option<Common> {
-    let mut line = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    begun(std::env::args_os().skip_while(|word| word != "--").skip(1), &["--state-dir", "--cluster"])
+}
+
+/// These options of a line.
+fn begun(mut line: impl Iterator<Item = OsString>, known: &[&str]) -> Option<Common> {
     let mut kept: Vec<OsString> = line.next().into_iter().collect();
-    let known = ["--state-dir", "--cluster"];
     let words: Vec<OsString> = line.collect();
     for (index, word) in words.iter().enumerate() {
         let text = word.to_string_lossy();
@@ -46,9 +49,10 @@ fn offered(names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> 
     names.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The clusters of the state directory.
+/// The clusters of the state directory. What stands behind `--cluster` is not finished.
 pub(crate) fn clusters() -> Vec<CompletionCandidate> {
-    let names = || target::state_dir(&common()?).ok()?.clusters().ok();
+    let line = || std::env::args_os().skip_while(|word| word != "--").skip(1);
+    let names = || target::state_dir(&begun(line(), &["--state-dir"])?).ok()?.clusters().ok();
     offered(names().unwrap_or_default().iter().map(ToString::to_string))
 }
 
@@ -74,4 +78,23 @@ pub(crate) fn events() -> Vec<CompletionCandidate> {
     let types: BTreeSet<String> =
         seen().iter().flatten().filter_map(|line| line.happened.type_name()).collect();
     offered(types)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+    use super::*;
+
+    #[test]
+    fn what_is_being_completed_hides_nothing() {
+        for unfinished in
+            [["--cluster", ""].as_slice(), &["--cluster", "De"], &["--cluster="], &["--cluster"]]
+        {
+            let line = ["valkeeper", "--state-dir", "/here", "status"].iter().chain(unfinished);
+            let common = begun(line.map(OsString::from), &["--state-dir"]).unwrap();
+            assert_eq!(common.state_dir.as_deref(), Some(std::path::Path::new("/here")), "{unfinished:?}");
+            assert_eq!(common.cluster, None);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use valkeeper_model::{Refusal, Report, Request};
+use valkeeper_model::{InstanceName, Refusal, Report, Request};
 
 /// The longest line that is read, bytes. A report of 3,000 instances is under a megabyte.
 const LONGEST: u64 = 16 << 20;
@@ -43,6 +43,8 @@ pub enum ControlAnswer {
     Status(Box<Seen>),
     /// Done.
     Done,
+    /// All servers are stopped, and these could not save their data.
+    DownUnsaved(Vec<InstanceName>),
     /// Not done.
     Refused(Refusal),
 }

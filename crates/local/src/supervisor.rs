@@ -6,14 +6,14 @@ use crate::lock::Lock;
 use crate::platform::LocalPlatform;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::store::FileStore;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use valkeeper_agent::{Program, Trials};
 use valkeeper_engine::{Clock, Driver, RandomIds};
-use valkeeper_model::{ClusterSpec, Happened, Refusal, Report, Request, ZoneName};
+use valkeeper_model::{ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
 
 /// A client of the socket must have said what it wants by then.
@@ -82,7 +82,7 @@ pub struct Supervisor {
 /// What every connection of the socket shares.
 struct Desk {
     wishes: mpsc::UnboundedSender<Wish>,
-    down: mpsc::UnboundedSender<oneshot::Sender<()>>,
+    down: mpsc::UnboundedSender<oneshot::Sender<Vec<InstanceName>>>,
     report: watch::Receiver<Option<Report>>,
 }
 
@@ -106,9 +106,14 @@ impl Supervisor {
         let Self { setup, dir, lock, listener, report, event } = self;
         let origin = Instant::now();
         let log = Arc::new(EventLog::new(dir.clone()));
+        let unsaved: Arc<Mutex<Vec<InstanceName>>> = Arc::default();
         let record: Arc<dyn Fn(Happened) + Send + Sync> = {
-            let log = Arc::clone(&log);
+            let (log, unsaved) = (Arc::clone(&log), Arc::clone(&unsaved));
             Arc::new(move |happened| {
+                // A log on the same full disk may not take it.
+                if let Happened::EndedUnsaved { instance } = &happened {
+                    unsaved.lock().unwrap_or_else(PoisonError::into_inner).push(instance.clone());
+                }
                 let line = log.add(happened);
                 tracing::info!("{}", line.message);
                 // Nobody may be listening.
@@ -156,7 +161,7 @@ impl Supervisor {
         platform.stop().await;
         record(Happened::Stopped);
         if let Some(told) = told {
-            let _ = told.send(());
+            let _ = told.send(std::mem::take(&mut *unsaved.lock().unwrap_or_else(PoisonError::into_inner)));
             // The answer has to leave before the process does.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -246,8 +251,10 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
             }
             let (reply, done) = oneshot::channel();
             let _ = desk.down.send(reply);
-            let _ = done.await;
-            ControlAnswer::Done
+            match done.await {
+                Ok(unsaved) if !unsaved.is_empty() => ControlAnswer::DownUnsaved(unsaved),
+                _ => ControlAnswer::Done,
+            }
         }
     };
     control::write_line(stream.get_mut(), &answer).await

@@ -1,7 +1,7 @@
 //! What has happened, for people and programs to read later.
 
 use crate::{
-    CalledAs, CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, SlowCommand,
+    AsideCause, CalledAs, CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, SlowCommand,
     StartFailure, Waiting,
 };
 use serde::{Deserialize, Serialize};
@@ -168,6 +168,11 @@ pub enum Happened {
         /// What Kubernetes says.
         why: String,
     },
+    /// A server that was told to stop could not save its data, and was ended without.
+    EndedUnsaved {
+        /// Which.
+        instance: InstanceName,
+    },
     /// A fence was set.
     Fenced {
         /// On which.
@@ -277,6 +282,7 @@ impl Happened {
             | Self::Died { instance, .. }
             | Self::Unresponsive { instance, .. }
             | Self::NodesConfRebuilt { instance }
+            | Self::EndedUnsaved { instance }
             | Self::Fenced { instance }
             | Self::Unfenced { instance }
             | Self::Isolated { instance, .. }
@@ -421,6 +427,10 @@ impl fmt::Display for Happened {
             Self::NodesConfRebuilt { instance } => {
                 write!(f, "{instance}: nodes.conf was lost or damaged and was rebuilt")
             }
+            Self::EndedUnsaved { instance } => write!(
+                f,
+                "{instance} could not save its data when it was stopped (disk full?): its writes since the last snapshot are not on its disk"
+            ),
             Self::Fenced { instance } => write!(f, "{instance} fenced"),
             Self::Unfenced { instance } => write!(f, "{instance} unfenced"),
             Self::Isolated { instance, shard } => {
@@ -460,36 +470,5 @@ impl fmt::Display for Happened {
             Self::Stopped => f.write_str("supervisor stopped"),
             Self::Newer(newer) => write!(f, "{newer}"),
         }
-    }
-}
-
-/// Why a copy is not loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum AsideCause {
-    /// The engine cannot load it.
-    Damaged,
-    /// Parts of it are missing.
-    Incomplete,
-    /// A newer copy serves, or is loaded.
-    Older,
-    /// Its writes are in no history of the copy that serves.
-    Diverged,
-    /// It holds another shard's keys.
-    Foreign,
-    /// `persistence: none` promises that nothing comes back.
-    NotPersisted,
-}
-
-impl fmt::Display for AsideCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Damaged => "cannot be loaded",
-            Self::Incomplete => "is not complete",
-            Self::Older => "is older than the copy that is used",
-            Self::Diverged => "holds writes that the copy that serves does not have",
-            Self::Foreign => "belongs to another shard",
-            Self::NotPersisted => "is left from before `persistence: none`",
-        })
     }
 }

@@ -2,6 +2,7 @@
 //! explained (report). No I/O, no async, no clock.
 
 mod agent;
+mod aside_cause;
 mod called_as;
 mod client_trouble;
 mod copy;
@@ -27,10 +28,11 @@ pub use agent::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole, LookRefused,
     Member, Process, ReplicaStanding, Run, Whereabouts,
 };
+pub use aside_cause::AsideCause;
 pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
-pub use happened::{AsideCause, Happened};
+pub use happened::Happened;
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,

@@ -14,7 +14,7 @@ use valkeeper_model::{
 use valkeeper_plan::controller::steps::{self, Barred, Step};
 use valkeeper_plan::health;
 use valkeeper_plan::safety::disruption::{busy, may_disturb};
-use valkeeper_plan::sight::Sight;
+use valkeeper_plan::sight::{ShardSight, Sight};
 
 type Seen = BTreeMap<InstanceName, AgentReport>;
 
@@ -152,7 +152,7 @@ fn a_primary_that_is_not_seen_makes_no_zone_a_danger() {
     let (layout, mut seen) = crowded();
     let zones = |seen: &Seen| {
         with(&layout, seen, |sight| {
-            let primaries = sight.shards.values().filter_map(|shard| shard.primary());
+            let primaries = sight.shards.values().filter_map(ShardSight::primary);
             primaries.map(|one| (one.instance.zone.clone(), one.name.clone())).collect::<Vec<_>>()
         })
     };

@@ -3,7 +3,7 @@
 mod fleet;
 
 use fleet::{name, order, view};
-use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Run};
+use valkeeper_model::{Answer, Ask, AskFailed, Death, Happened, Incarnation, Millis, Run};
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, Token};
 
 const RUN: Incarnation = Incarnation(1);
@@ -94,6 +94,24 @@ fn who_is_saving_its_data_is_not_killed() {
         host.happens(Event::Wrote { incarnation: RUN, bytes })
     });
     assert!(done.iter().any(|(_, command)| *command == Command::Kill(RUN)), "{done:?}");
+}
+
+/// One that cannot save says so at each telling, and writes all the while what does not fit: no use in waiting.
+#[test]
+fn who_cannot_save_its_data_is_not_waited_for_long() {
+    let mut host = Host::new(4);
+    host.happens(Event::Stop);
+    let mut bytes = 0;
+    let done = host.until(60_000, |host| {
+        bytes += 40_000;
+        let mut commands = host.happens(Event::Wrote { incarnation: RUN, bytes });
+        commands.extend(host.happens(Event::SaveRefused { incarnation: RUN }));
+        commands
+    });
+    let killed = done.iter().find(|(_, command)| *command == Command::Kill(RUN)).map(|(at, _)| *at);
+    assert!(killed.is_some_and(|at| (3_000..6_000).contains(&at)), "{killed:?}");
+    let told = |command: &Command| matches!(command, Command::Record(Happened::EndedUnsaved { .. }));
+    assert_eq!(done.iter().filter(|(_, command)| told(command)).count(), 1);
 }
 
 /// Fenced and unfenced while it is still being stopped: it stops, and starts again. Nobody makes it primary in between.

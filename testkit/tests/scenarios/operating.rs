@@ -249,6 +249,16 @@ fn data_is_deleted_only_when_told_to() {
     refused(&cluster, &["status"], 2, "no cluster");
 }
 
+/// What `persistence: none` says is gone needs no word that it may go.
+#[test]
+fn a_cluster_that_persists_nothing_is_deleted_without_more_words() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("nothing").persistence("none"));
+    cluster.must(&["down"]);
+    cluster.must(&["delete"]);
+    cluster.check(!cluster.dir().exists(), "something is left");
+}
+
 /// Who has gone does not get what was asked for: a supervisor that did not listen finds the request when it listens again.
 #[test]
 fn a_request_whose_client_has_gone_is_not_begun() {

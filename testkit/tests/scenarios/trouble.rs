@@ -63,6 +63,55 @@ fn the_disk_is_full() {
     });
 }
 
+/// Only its primary's disk is full: the shard goes on with its replica, by itself.
+#[test]
+fn a_full_disk_of_a_primary_costs_no_writes_for_long() {
+    in_namespace("trouble::a_full_disk_of_a_primary_costs_no_writes_for_long", || {
+        let place = Place::new();
+        let cluster = Cluster::new(&place, Manifest::new("lone").roles_stay());
+        small(&cluster.data_dir("lone-0"), 32 << 10);
+        cluster.up();
+        cluster.until_healthy();
+        let seen = cluster.events().len();
+        let traffic = Traffic::start(&cluster);
+        traffic.more(100);
+        fill(&cluster.data_dir("lone-0").join("filler"));
+        cluster.until_event(seen, "SwitchedOver");
+        cluster.until("its replica is primary", || (cluster.primary_now("s0")? == "lone-3").then_some(()));
+        traffic.more(100);
+        let written = traffic.stop();
+        written.read_back(&cluster, 0);
+        cluster.check(cluster.events_since(seen, "FailedOver").is_empty(), "it was killed for it");
+        fs::remove_file(cluster.data_dir("lone-0").join("filler")).unwrap();
+        cluster.until_healthy();
+        cluster.check(cluster.events_since(seen, "SwitchedOver").len() == 1, "roles went to and fro");
+        cluster.must(&["down"]);
+    });
+}
+
+/// What cannot be saved is not waited for: `down` says whose data that is.
+#[test]
+fn a_full_disk_holds_up_no_down() {
+    in_namespace("trouble::a_full_disk_holds_up_no_down", || {
+        let place = Place::new();
+        let cluster = Cluster::new(&place, Manifest::new("stuffed").persistence("rdb").roles_stay());
+        small(&cluster.data_dir("stuffed-0"), 32 << 10);
+        cluster.up();
+        cluster.until_healthy();
+        // A snapshot that is begun anew at each telling, and never fits.
+        let value = "x".repeat(4 << 20);
+        for n in 0..6 {
+            let _: String = cluster.told("stuffed-0", &["SET", &format!("{{06S}}{n}"), &value]);
+        }
+        let _: String = cluster.told("stuffed-0", &["CONFIG", "SET", "rdbcompression", "no"]);
+        fill(&cluster.data_dir("stuffed-0").join("filler"));
+        let begun = std::time::Instant::now();
+        let said = cluster.run(&["down"]);
+        cluster.check(begun.elapsed().as_secs() < 12, &format!("down took {:?}", begun.elapsed()));
+        cluster.check(said.code == Some(0) && said.err.contains("stuffed-0 could not save"), &said.err);
+    });
+}
+
 /// Writes until nothing fits any more.
 fn fill(path: &Path) {
     use std::io::Write as _;

@@ -5,7 +5,7 @@ use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::target;
 use std::time::{Duration, Instant};
-use valkeeper_local::{Control, ControlError, ControlRequest};
+use valkeeper_local::{Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{InstanceName, Persistence};
 
 pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
@@ -14,6 +14,13 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     let deadline = Instant::now() + within.timeout;
     let told = Control::new(dir.clone()).ask(&ControlRequest::Down, within.timeout).await;
     let said = match told {
+        Ok(ControlAnswer::DownUnsaved(unsaved)) => {
+            let unsaved: Vec<&str> = unsaved.iter().map(InstanceName::as_str).collect();
+            format!(
+                "is down; its data is kept but for what {} could not save (disk full?): writes since their last snapshot",
+                unsaved.join(", ")
+            )
+        }
         Ok(_) => match layout {
             Ok(layout) => {
                 format!("is down; {}", fate_of_data(layout.map(|layout| layout.config.persistence)))
@@ -44,6 +51,10 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What holds data in a server's directory although nothing is to be persisted: of another mode before. A snapshot tells nothing, as a
+/// replica keeps the one that it was sent.
+const DATA: [&str; 2] = ["appendonlydir", "set-aside"];
+
 fn fate_of_data(persistence: Option<Persistence>) -> &'static str {
     match persistence {
         Some(Persistence::None) => "its data is gone with it, as `persistence: none` says",
@@ -61,7 +72,14 @@ pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
         )
         .into());
     }
-    if !purge && !dir.instances_with_data()?.is_empty() {
+    // Under `persistence: none` the data went with `down`, unless it was another once and files are left from then.
+    let persists =
+        dir.layout().ok().flatten().is_none_or(|layout| layout.config.persistence != Persistence::None);
+    let holds_data = |name: &InstanceName| {
+        let data = dir.server(name).data();
+        persists || DATA.iter().any(|file| data.path().join(file).exists())
+    };
+    if !purge && dir.instances_with_data()?.iter().any(holds_data) {
         let what = format!("cluster {} has data", dir.name());
         return Err(Failure::new(
             Kind::Unsafe,

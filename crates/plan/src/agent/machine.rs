@@ -19,7 +19,7 @@ use crate::safety::start::{Disk, Loss, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Incarnation,
+    Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Happened, Incarnation,
     InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
     StartFailure, Unseen, Waiting,
 };
@@ -227,6 +227,13 @@ impl Agent {
             Event::Wrote { incarnation, bytes } => {
                 if let Phase::Stopping(stop) = &mut self.phase {
                     stop.wrote(now, incarnation, bytes);
+                }
+            }
+            Event::SaveRefused { incarnation } => {
+                if let Phase::Stopping(stop) = &mut self.phase
+                    && stop.save_refused(incarnation)
+                {
+                    self.out.record(Happened::EndedUnsaved { instance: self.name.clone() });
                 }
             }
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),

@@ -41,6 +41,7 @@ impl Fullness {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "what a look finds")]
     fn full(used: u64, limit: u64) -> Option<MemoryFull> {
         Some(MemoryFull { used, limit })
     }

@@ -105,6 +105,11 @@ pub enum Event {
         /// So many.
         bytes: u64,
     },
+    /// A run that was told to end says that it cannot save its data, and goes on for that.
+    SaveRefused {
+        /// Which run.
+        incarnation: Incarnation,
+    },
     /// Its process has ended; nothing of it is left.
     Exited {
         /// Which run.

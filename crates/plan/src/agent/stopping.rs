@@ -14,6 +14,9 @@ const IDLE_MS: u64 = 15_000;
 const LOST_IDLE_MS: u64 = 2_000;
 /// Less than this in [`IDLE_MS`] is no saving: each telling is a few lines in the server's log.
 const SAVES_BYTES: u64 = 32 << 10;
+/// A server that has said so often, at one telling after the other, that it cannot save its data is ended without: what it writes meanwhile is the
+/// snapshot that does not fit. What is in its append-only file is there all the same.
+const SAVES_REFUSED: u32 = 4;
 /// And one that takes longer than this in any case: a server that refuses to end because it cannot save, but serves and so writes
 /// its log of writes, would never end.
 const LONGEST_MS: u64 = 3_600_000;
@@ -30,6 +33,7 @@ pub(super) struct Stop {
     told_at: Millis,
     wrote_at: Millis,
     written: Option<u64>,
+    refused: u32,
 }
 
 impl Stop {
@@ -43,6 +47,7 @@ impl Stop {
             told_at: now,
             wrote_at: now,
             written: None,
+            refused: 0,
         }
     }
 
@@ -74,6 +79,16 @@ impl Stop {
         } else {
             Command::Terminate(self.incarnation)
         });
+    }
+
+    /// The run says that it cannot save its data. Is it ended for that from now on?
+    pub(super) fn save_refused(&mut self, incarnation: Incarnation) -> bool {
+        if incarnation != self.incarnation || self.killed {
+            return false;
+        }
+        self.refused += 1;
+        self.killed = self.refused >= SAVES_REFUSED;
+        self.killed
     }
 
     /// So many bytes have been written by the run so far.

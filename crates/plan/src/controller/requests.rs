@@ -4,7 +4,7 @@ use super::awaited::Awaited;
 use super::machine::{Controller, DoneWhen, Pending, Wish};
 use super::{change, forgetting};
 use crate::agent::Token;
-use crate::health::{hindrance, in_sync, paused};
+use crate::health::{hindrance, in_sync, look_refused, paused};
 use crate::safety::disruption::{busy, may_disturb, may_succeed};
 use crate::sight::{InstanceSight, ShardSight, Sight};
 use std::sync::Arc;
@@ -306,6 +306,10 @@ fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Deci
 
 fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {
     let (shard, known) = locate(sight, instance)?;
+    // What it is cannot be known while it refuses to be looked at, so that its agent could not hand over.
+    if let Some(waiting) = known.report.and_then(|report| look_refused(instance, report)) {
+        return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
+    }
     disturb(sight, shard, &known)?;
     Ok(Decision::Tell(instance.clone(), Ask::Restart, RESTART_MS))
 }
