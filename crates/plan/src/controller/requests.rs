@@ -306,6 +306,9 @@ fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Deci
 
 fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {
     let (shard, known) = locate(sight, instance)?;
+    if known.instance.fenced {
+        return Err(Refusal::Fenced { instance: instance.clone() });
+    }
     disturb(sight, shard, &known)?;
     Ok(Decision::Tell(instance.clone(), Ask::Restart, RESTART_MS))
 }
