@@ -114,7 +114,7 @@ fn place(file: &Path, field: &str) -> String {
 
 /// The line, from 0, that gives this key a value.
 fn place_of(file: &Path, key: &str) -> Option<usize> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = manifest_text::read(file).unwrap_or_default();
     text.lines().position(|line| {
         let line = line.trim_start().trim_start_matches(['"', '\'']);
         line.strip_prefix(key)

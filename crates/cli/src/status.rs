@@ -191,6 +191,11 @@ impl Status {
 
     /// For people.
     pub(crate) fn page(&self) -> String {
+        self.page_within(width())
+    }
+
+    /// The same on so many columns.
+    pub(crate) fn page_within(&self, columns: Option<usize>) -> String {
         let keeper = match (&self.operator, self.supervisor_pid) {
             (Some(OperatorSeen::Acts { name }), _) => format!("operator {name}"),
             (Some(OperatorSeen::Absent { .. }), _) => "no operator".to_owned(),
@@ -232,7 +237,7 @@ impl Status {
                 ]);
             }
         }
-        page.push_str(&columns_within(rows, width(), &["VERSION", "PID", "LAG", "ZONE"]));
+        page.push_str(&columns_within(rows, columns, &["VERSION", "PID", "LAG", "ZONE"]));
         if let Some(why) = &self.refused {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");
         }

@@ -38,7 +38,9 @@ impl Screen {
     pub(crate) fn show(&mut self, status: &Status) -> anyhow::Result<()> {
         if self.in_place.is_some() {
             let now = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
-            return output::text(&frame(&status.page(), &now, size()));
+            // A terminal that does not tell its size has one all the same.
+            let size = size();
+            return output::text(&frame(&status.page_within(Some(size.0)), &now, size));
         }
         if self.shown.as_ref() != Some(status) {
             match self.format {

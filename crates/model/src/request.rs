@@ -211,6 +211,12 @@ pub enum Refusal {
         /// As it is written now.
         to: String,
     },
+    /// It stays down whatever it is told, until the fence is lifted.
+    #[error("{instance} is fenced, so that it does not run")]
+    Fenced {
+        /// Which.
+        instance: InstanceName,
+    },
     /// The shard is not missing all its copies.
     #[error("{shard} is not waiting for an accepted loss")]
     NothingToAccept {
@@ -282,6 +288,13 @@ impl Refusal {
             Self::IsMember { instance, .. } => format!("`valkeeper fence {instance}` stops it"),
             Self::FollowedByMember { .. } | Self::NotAllSeen { .. } => {
                 "`valkeeper status` says what is the matter with them; try again when it is mended".to_owned()
+            }
+            Self::Fenced { instance } => format!("`{called} unfence {instance}` lets it run again"),
+            Self::NotASuccessor { why: Unfit::OtherShard, .. } => {
+                format!("leave the shard out, or name an instance of it: `{called} status` lists them")
+            }
+            Self::NotASuccessor { instance, why: Unfit::Fenced } => {
+                format!("`{called} unfence {instance}` lets it run again")
             }
             Self::NoSuccessor { .. }
             | Self::Disrupted { .. }

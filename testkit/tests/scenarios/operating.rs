@@ -95,6 +95,15 @@ fn a_switchover_fails_no_write() {
     cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
 }
 
+/// `up <(...) --detach`: what can be read only once reaches the supervisor all the same.
+fn up_through_a_pipe(cluster: &Cluster<'_>) -> valkeeper_testkit::cluster::Said {
+    let program = cluster.command(&["up", "--detach", "--timeout", "5", "--server"]);
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", r#"file=$1; shift; "$@" <(cat "$file")"#, "bash"]).arg(cluster.file());
+    shell.arg(program.get_program()).args(program.get_args()).arg(&cluster.server);
+    valkeeper_testkit::cluster::said(shell)
+}
+
 #[test]
 fn a_fenced_instance_stays_down_until_it_is_unfenced() {
     let place = Place::new();
@@ -110,6 +119,11 @@ fn a_fenced_instance_stays_down_until_it_is_unfenced() {
     refused(&cluster, &["fence", "fence-3"], 3, "no replica of s0 can take over");
     refused(&cluster, &["restart", "fence-3"], 3, "no replica of s0 can take over");
     refused(&cluster, &["fence", "fence-9"], 2, "no instance");
+    refused(&cluster, &["restart", "fence-0"], 3, "`valkeeper unfence fence-0`");
+    refused(&cluster, &["unfence", "fence-1"], 0, "was not fenced: nothing was changed");
+    refused(&cluster, &["switchover", "s1", "--to", "fence-3"], 3, "leave the shard out");
+    refused(&cluster, &["events", "--shard", "s9"], 2, "no shard `s9`");
+    refused(&cluster, &["events", "--instance", "nope"], 2, "no instance `nope`");
     // It survives the supervisor.
     cluster.kill_supervisor();
     let said = cluster.try_up(&["--timeout", "4"]);
@@ -123,7 +137,8 @@ fn a_fenced_instance_stays_down_until_it_is_unfenced() {
     // All of it over a stop of everything.
     cluster.must(&["fence", "fence-4"]);
     cluster.must(&["down"]);
-    let said = cluster.try_up(&["--timeout", "5"]);
+    refused(&cluster, &["connect"], 0, "cluster fence is down");
+    let said = up_through_a_pipe(&cluster);
     cluster.check(said.code == Some(4) && said.err.contains("fenced"), &format!("{said:?}"));
     cluster.check(cluster.status().instance("fence-4").pid.is_none(), "the fence is gone");
     cluster.must(&["unfence", "fence-4"]);

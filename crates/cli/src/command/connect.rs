@@ -1,6 +1,7 @@
 //! `connect`: how clients reach the cluster. The password is never printed, only where it stands (law 11).
 
 use crate::args::{Args, Format};
+use crate::called::called;
 use crate::{output, target};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ struct Connect {
 pub(crate) fn connect(args: &Args, format: Format) -> anyhow::Result<()> {
     let dir = target::cluster(&args.common)?;
     let seeds: Vec<String> = dir.addresses()?.values().map(ToString::to_string).collect();
+    if dir.supervisor().is_none() && dir.running_servers()?.is_empty() {
+        eprintln!("note: cluster {} is down: `{} up FILE` starts it", dir.name(), called());
+    }
     let connect = Connect { seeds, username: "default", password_file: dir.password_path() };
     output::value(format, &connect, || {
         let first = connect.seeds.first().map_or("-", String::as_str);

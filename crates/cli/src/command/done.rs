@@ -22,6 +22,11 @@ pub(super) fn told(request: &Request, before: &Status, after: &Status) -> String
                 called()
             )
         }
+        Request::Unfence { instance }
+            if before.instances.iter().any(|one| one.name == *instance && !one.fenced) =>
+        {
+            format!("{instance} was not fenced: nothing was changed")
+        }
         Request::Unfence { instance } => format!("{instance} is not fenced any more: it starts"),
         Request::Restart { instance } => {
             let pid = after.instances.iter().find(|one| one.name == *instance).and_then(|one| one.pid);

@@ -1,17 +1,22 @@
 //! `events`: what happened.
 
 use crate::args::{Args, Format, Only, Since};
+use crate::failure::Failure;
 use crate::output::lines;
 use crate::{output, target};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use valkeeper_local::{EventLine, EventLog};
-use valkeeper_model::{Happened, InstanceName, ShardName};
+use valkeeper_model::{Happened, InstanceName, Layout, Refusal, ShardName};
 
 pub(crate) async fn events(args: &Args, follow: bool, only: &Only, format: Format) -> anyhow::Result<()> {
     let dir = target::cluster(&args.common)?;
-    let shards = dir.layout()?.map(|layout| {
+    let layout = dir.layout()?;
+    if let Some(layout) = &layout {
+        refuse_unknown(only, layout)?;
+    }
+    let shards = layout.map(|layout| {
         layout.instances.iter().map(|(name, instance)| (name.clone(), instance.shard.clone())).collect()
     });
     let filter = Filter::new(only, shards.unwrap_or_default());
@@ -44,6 +49,17 @@ pub(crate) async fn events(args: &Args, follow: bool, only: &Only, format: Forma
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A slip in a name would look like peace.
+fn refuse_unknown(only: &Only, layout: &Layout) -> Result<(), Failure> {
+    if let Some(shard) = only.shard.iter().find(|shard| layout.shards.get(*shard).is_none()) {
+        return Err(Refusal::NoSuchShard { shard: shard.clone() }.into());
+    }
+    match only.instance.iter().find(|instance| layout.instances.get(*instance).is_none()) {
+        Some(instance) => Err(Refusal::NoSuchInstance { instance: instance.clone() }.into()),
+        None => Ok(()),
     }
 }
 

@@ -180,7 +180,7 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         .map_err(|source| failure(StateError::Io { path: path.clone(), source }.into()))?;
     let said_before = log.metadata().map_or(0, |metadata| metadata.len());
     let file = up.supervise.manifest.path();
-    let from_stdin = manifest_text::is_stdin(file);
+    let through_stdin = manifest_text::is_read_once(file);
     let mut supervisor = std::process::Command::new(std::env::current_exe().context("find this program")?);
     supervisor
         .arg("supervise")
@@ -188,7 +188,7 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         .arg("--state-dir")
         .arg(setup.state.path())
         .arg("--file")
-        .arg(if from_stdin { file.to_owned() } else { std::path::absolute(file)? })
+        .arg(if through_stdin { manifest_text::STDIN.into() } else { std::path::absolute(file)? })
         .arg("--zones")
         .arg(up.supervise.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
         .arg("--server")
@@ -199,7 +199,7 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         supervisor.arg("--base-port").arg(port.to_string());
     }
     let mut child = supervisor
-        .stdin(if from_stdin { Stdio::piped() } else { Stdio::null() })
+        .stdin(if through_stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0)

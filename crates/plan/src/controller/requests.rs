@@ -310,6 +310,9 @@ fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refus
     if let Some(waiting) = known.report.and_then(|report| look_refused(instance, report)) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
     }
+    if known.instance.fenced {
+        return Err(Refusal::Fenced { instance: instance.clone() });
+    }
     disturb(sight, shard, &known)?;
     Ok(Decision::Tell(instance.clone(), Ask::Restart, RESTART_MS))
 }
