@@ -148,7 +148,19 @@ fn the_data_of_another_cluster_is_refused() {
     // Everybody gets their own again.
     fs::rename(one.data_dir("one-3"), two.data_dir("two-3")).unwrap();
     fs::rename(&kept, one.data_dir("one-3")).unwrap();
-    traffic.finish(0);
+    one.until_whole();
+    // A primary that dies over another's data is succeeded all the same.
+    let kept = one.instance_dir("one-1").join("elsewhere");
+    fs::rename(one.data_dir("one-1"), &kept).unwrap();
+    fs::rename(two.data_dir("two-1"), one.data_dir("one-1")).unwrap();
+    one.kill("one-1");
+    one.until("its replica serves", || (one.primary_now("s1")? == "one-4").then_some(()));
+    one.until_waits_for("StartFailed");
+    fs::rename(one.data_dir("one-1"), two.data_dir("two-1")).unwrap();
+    fs::rename(&kept, one.data_dir("one-1")).unwrap();
+    one.until_whole();
+    // The write that was in flight may be lost with the process.
+    traffic.finish(1);
     two.up();
     two.until_whole();
 }

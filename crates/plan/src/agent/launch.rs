@@ -44,8 +44,11 @@ impl Agent {
             return;
         }
         let disk = match result {
+            Ok(disk) if matches!(disk.owner, Owner::Other(_)) && self.died_as_primary() => {
+                return self.promote_without_disk(now);
+            }
             Ok(disk) => self.without_foreign_nodes_conf(*disk),
-            // Its replica need not wait until the dead primary's disk can be read again.
+            // Its replica need not wait until the dead primary's disk can be read again, or is its own again.
             Err(_) if self.died_as_primary() => return self.promote_without_disk(now),
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };

@@ -175,6 +175,7 @@ impl Fleet {
         self.note(|| format!("{name} ended: {how}"));
         self.sever_replicas_of(server);
         self.servers[server].end();
+        self.note_quorum();
         for held in std::mem::take(&mut self.waiting[server]) {
             if let Held::Write { writer, id } = held {
                 self.reply_to_writer(writer, id, server, crate::writers::Wrote::Refused);

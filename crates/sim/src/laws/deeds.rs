@@ -33,7 +33,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn note_quorum(&mut self) {
+    pub(crate) fn note_quorum(&mut self) {
         let of = self.laws.reigns.len();
         if self.voters() < of / 2 + 1 || self.network.is_cut(Way::Bus) {
             self.laws.no_quorum_at = Some(self.now());
