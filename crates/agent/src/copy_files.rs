@@ -93,21 +93,21 @@ fn aof(data: &Path) -> io::Result<AofFiles> {
         // Empty, or left by a first rewrite that did not end: the engine takes no notice of it.
         return match first_file(&dir)? {
             None => Ok(AofFiles::Absent),
-            Some(name) => broken(format!("{name} and no manifest")),
+            Some(name) => broken(format!("{name} is there and no {MANIFEST}")),
         };
     }
     if fs::metadata(&manifest)?.len() > LONGEST_MANIFEST {
-        return broken("the manifest is too large".to_owned());
+        return broken(format!("{MANIFEST} is too large"));
     }
     let Ok(text) = String::from_utf8(fs::read(&manifest)?) else {
-        return broken("the manifest is not text".to_owned());
+        return broken(format!("{MANIFEST} is not text"));
     };
     match files_named(&text) {
-        Err(why) => broken(why),
+        Err(why) => broken(format!("{MANIFEST}: {why}")),
         Ok(names) => {
             for name in names {
                 if !exists(&dir.join(&name))? {
-                    return broken(format!("the manifest names {name}, which is not there"));
+                    return broken(format!("{MANIFEST} names {name}, which is not there"));
                 }
             }
             Ok(AofFiles::Whole)

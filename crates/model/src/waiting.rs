@@ -175,6 +175,9 @@ pub enum Waiting {
         shard: ShardName,
         /// What is wrong with the copy.
         state: CopyState,
+        /// Which file is at fault, and how.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// Under `persistence: aof`: the append-only file does not hold everything yet; a loss of power would lose writes.
     AofIncomplete {

@@ -107,10 +107,11 @@ impl Waiting {
             Self::CopyOnSibling { instance, sibling } => {
                 write!(f, "{instance}: not started: {sibling} has the newer or only copy and is not up yet")
             }
-            Self::CopyDoubtful { instance, shard, state } => {
+            Self::CopyDoubtful { instance, shard, state, why } => {
+                let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
                 write!(
                     f,
-                    "{instance}: not started: {state}, and no other copy of {shard} is known to be as new; put the right files \
+                    "{instance}: not started: {state}{why}, and no other copy of {shard} is known to be as new; put the right files \
                      back, or accept the loss with `{called} failover {shard} --accept-data-loss`"
                 )
             }

@@ -298,7 +298,15 @@ impl Agent {
             Hold::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
             Hold::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
             Hold::NoCopy => Waiting::AllCopiesMissing { shard },
-            Hold::Doubtful(state) => Waiting::CopyDoubtful { instance, shard, state },
+            Hold::Doubtful(state) => {
+                let why = self.disk.as_ref().and_then(|disk| disk.files.aof.fault()).map(str::to_owned);
+                Waiting::CopyDoubtful {
+                    instance,
+                    shard,
+                    state,
+                    why: why.filter(|_| state == CopyState::Missing),
+                }
+            }
         };
         self.hold(now, waiting);
     }

@@ -42,6 +42,14 @@ impl AofFiles {
     pub fn is_loadable(&self) -> bool {
         matches!(self, Self::Whole | Self::Short(_))
     }
+
+    /// What is wrong with it, with the file's name.
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Broken(why) | Self::Short(why) => Some(why),
+            Self::Absent | Self::Whole => None,
+        }
+    }
 }
 
 /// A snapshot.
