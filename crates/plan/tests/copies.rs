@@ -6,7 +6,7 @@ use valkeeper_model::{
     Part, Persistence, Position, Replication, ReplicationId, Role, Slot, SlotSet,
 };
 use valkeeper_plan::safety::copy::{
-    AofFiles, DataFiles, Evidence, RdbFile, compare_positions, examine, is_newer, would_be_lost,
+    AofFiles, DataFiles, Evidence, RdbFile, compare_positions, examine, is_newer, of_running, would_be_lost,
 };
 use valkeeper_plan::safety::start::{Claim, Comeback, Hold, Loss, Returning, Sibling, comeback};
 use valkeeper_plan::safety::succession::Candidate;
@@ -284,4 +284,21 @@ fn the_better_copy_comes_up_behind_a_newer_claim() {
     assert_eq!(comes_back(&ours, claims, Loss::Refused), Comeback::BehindClaim(name(1)));
     let sound = Sibling::Claims(Epoch(4), Box::new(held(at(3, 1), true, true, &[at(2, 50), at(3, 1)])));
     assert_eq!(comes_back(&ours, sound, Loss::Refused), Comeback::Wait(Hold::CopyOn(name(1))));
+}
+
+#[test]
+fn a_server_that_outgrew_its_disk_of_before_its_start_is_a_copy() {
+    let recorded = |state, offset| {
+        let histories = vec![at(1, offset)];
+        Box::new(HeldCopy { state, position: None, histories, ..held(at(1, 0), false, false, &[]) })
+    };
+    let memory = at(1, 50);
+    let runs = |recorded| of_running(memory.history, memory.offset, recorded);
+    // Founded with nothing, and primary until somebody else was.
+    let outgrown = runs(recorded(CopyState::Nothing, 50));
+    assert_eq!((outgrown.state, outgrown.position), (CopyState::Held, Some(memory)));
+    assert_eq!(runs(recorded(CopyState::Missing, 40)).state, CopyState::Held);
+    // Loaded from less than the record spoke of; put back from before.
+    assert_eq!(runs(recorded(CopyState::Missing, 60)).state, CopyState::Missing);
+    assert_eq!(runs(recorded(CopyState::RolledBack, 40)).state, CopyState::RolledBack);
 }

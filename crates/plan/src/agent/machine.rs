@@ -366,7 +366,13 @@ impl Agent {
             Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
             Phase::Parting(_, until, _) if *until <= now => self.part(now),
             Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
-            Phase::Stopping(stop) => stop.tick(now, &mut self.out),
+            Phase::Stopping(stop) => {
+                stop.tick(now, &mut self.out);
+                // A server that is being stopped is not looked at: what was seen before says no longer how it is.
+                if self.server.known().is_some() && now.since(self.seen_at) > super::running::STALE_MS {
+                    self.server = Observed::Unknown(Unseen::Timeout);
+                }
+            }
             _ => {}
         }
         let Some(order) = self.order.clone() else { return };

@@ -11,7 +11,7 @@ use valkeeper_model::{
 };
 
 /// How long what was seen last is taken for what is.
-const STALE_MS: u64 = 2_000;
+pub(super) const STALE_MS: u64 = 2_000;
 
 impl Agent {
     pub(super) fn served(&mut self, now: Millis, token: Token, result: Result<Reply, ServerError>) {

@@ -277,6 +277,14 @@ fn is_better(copy: &HeldCopy, than: &HeldCopy) -> bool {
     }
 }
 
+/// What a server without a link holds. What was found on its disk before its start says little where it began with nothing, or with less
+/// than its record spoke of, and has gone on since: then its memory counts, if it is where the record ends or beyond.
+pub fn of_running(history: ReplicationId, offset: Offset, recorded: Box<HeldCopy>) -> Box<HeldCopy> {
+    let outgrown = matches!(recorded.state, CopyState::Nothing | CopyState::Missing)
+        && recorded.histories.iter().any(|known| known.history == history && known.offset <= offset);
+    if outgrown { Box::new(in_memory(history, offset, &recorded)) } else { recorded }
+}
+
 /// A replica's data in memory as a copy: what it has carried out of its primary's stream.
 pub fn in_memory(history: ReplicationId, offset: Offset, recorded: &HeldCopy) -> HeldCopy {
     let position = Position { history, offset };

@@ -181,7 +181,8 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
                     Sibling::Stale(candidate, Box::new(copy::in_memory(replid, offset, &copy())))
                 }
                 Some(Link::NeverUp) if view.keys > 0 || copy().source != CopySource::Nothing => {
-                    Sibling::Cold(candidate, copy())
+                    let Replication { replid, offset, .. } = view.replication;
+                    Sibling::Cold(candidate, copy::of_running(replid, offset, copy()))
                 }
                 Some(Link::NeverUp) | None => Sibling::Empty,
                 Some(Link::Syncing) => Sibling::Unknown,

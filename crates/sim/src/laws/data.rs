@@ -209,7 +209,10 @@ impl Fleet {
             let seen =
                 self.agents[*other].agent.is_some() && self.now() > self.laws.unseen_at[*other] + 1_000;
             let calm = self.network.slowness_ms == 0 && !self.network.is_cut(Way::Agents);
-            let better = sibling.data.tip != tip && self.history.holds(sibling.data.tip, tip);
+            // What was lost with the right of an earlier primary is nobody's claim any more.
+            let owed = self.history.missing(shard, &[tip], true);
+            let better = self.history.holds(sibling.data.tip, tip)
+                && owed.iter().any(|owed| self.history.holds(sibling.data.tip, *owed));
             if sibling.live_copy() && !sibling.in_stream() && seen && calm && better {
                 let names = (self.name(chosen).clone(), self.name(*other).clone());
                 let depths = (self.history.depth(tip), self.history.depth(sibling.data.tip));
