@@ -273,11 +273,25 @@ impl ClusterDir {
         Ok(names)
     }
 
-    /// The instances that have a data directory.
+    /// The instances whose data directory holds something. A file system may have been mounted there before anything was written.
     pub fn instances_with_data(&self) -> Result<Vec<InstanceName>, StateError> {
-        let mut names = self.instances()?;
-        names.retain(|name| self.server(name).data().path().exists());
-        Ok(names)
+        let mut holding = Vec::new();
+        for name in self.instances()? {
+            let data = self.server(&name).data().path().to_owned();
+            let mut entries = match fs::read_dir(&data) {
+                Ok(entries) => entries,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(StateError::io(&data)(error)),
+            };
+            if entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != "lost+found")) {
+                holding.push(name);
+            }
+        }
+        Ok(holding)
     }
 
     /// The instances whose servers run, as the system tells. One that cannot be looked at is an error: it may run.
@@ -378,6 +392,8 @@ mod tests {
         make_private_dir(&root.join("demo/instances/demo-1")).unwrap();
         assert!(dir.layout().unwrap().is_none(), "a folder without data is in nobody's way");
         make_private_dir(&root.join("demo/instances/demo-1/data")).unwrap();
+        assert!(dir.layout().unwrap().is_none(), "a file system that was mounted beforehand is no data");
+        fs::write(root.join("demo/instances/demo-1/data/nodes.conf"), "").unwrap();
         let gone = dir.layout().unwrap_err();
         assert!(
             gone.to_string().contains("layout.json is gone; beside it, in instances/, is the data of demo-1")

@@ -57,6 +57,11 @@ impl Agent {
         if sync.caught_up {
             return;
         }
+        // What is to be dropped for its primary's copy is no copy.
+        if self.keeper.resync {
+            return;
+        }
+        let sync = &mut self.keeper.sync;
         sync.caught_up = sync.target.is_some_and(|target| {
             target.online
                 && target.history == view.replication.replid
@@ -143,6 +148,7 @@ impl Agent {
                         primary_keys: keys,
                     });
                     self.keeper.resync = true;
+                    self.keeper.sync.caught_up = false;
                     self.restart(now);
                 }
             }
