@@ -282,20 +282,21 @@ fn a_request_whose_client_has_gone_is_not_begun() {
     let (before, seen, supervisor) =
         (cluster.status().processes(), cluster.events().len(), cluster.supervisor());
     process::signal(supervisor, process::Signal::STOP);
-    let mut asks: Vec<_> = ["s0", "s1", "s2"]
+    let asks: Vec<_> = ["s0", "s1", "s2"]
         .into_iter()
         .map(|shard| {
             let mut command = cluster.command(&["failover", shard, "--force"]);
-            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
     // They have asked when they wait for the answer: their request lies in the supervisor's socket.
     std::thread::sleep(Duration::from_secs(1));
-    for ask in &mut asks {
+    for mut ask in asks {
         let waits = ask.try_wait().unwrap().is_none();
         process::signal(ask.id(), process::Signal::INT);
-        let _ = ask.wait();
-        cluster.check(waits, "it was answered by nobody");
+        let said = ask.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr);
+        cluster.check(waits, &format!("it was answered by nobody: {said}"));
     }
     process::signal(supervisor, process::Signal::CONT);
     // A request that is carried out after them: so would they have been.

@@ -224,7 +224,8 @@ fn a_program_that_is_killed_while_it_asks_leaves_no_server() {
         process::signal(up.id(), signal);
         let _ = up.wait();
         cluster.until("the server is gone", || (!process::alive(asked)).then_some(()));
-        cluster.check(probes() == 1, "the next run leaves the folder of the last");
+        // One that is told to end may have the time to remove its own.
+        cluster.check(probes() <= 1, "the next run leaves the folder of the last");
     }
     let mut version = cluster.up_command(&["--timeout", "60"]);
     let said = valkeeper_testkit::cluster::said({
