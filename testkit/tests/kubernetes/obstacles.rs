@@ -96,7 +96,8 @@ fn a_pod_that_cannot_be_made_freezes_nothing(cluster: &KubeCluster<'_>) {
         let (serves, follows) = cluster.roles("s1");
         (serves == primary || follows == primary).then_some(())
     });
-    cluster.said(&["switchover", "s1"]);
+    // Once the one that came back is in sync.
+    cluster.until_ok("s1 hands over", || cluster.valkeeper(&["switchover", "s1"]));
     traffic.finish(1);
 }
 
