@@ -15,8 +15,8 @@ use crate::safety::succession::{Heirs, Legacy, has_online_replica};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Ask, CopySource, CopyState, DiskRole, Happened, HeldCopy, InstanceName, Millis, NodeId, Persistence,
-    Position, Role, ServerView, ShardName, SlotSet, StartFailure, Topology, Waiting,
+    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
+    Role, ServerView, ShardName, SlotSet, StartFailure, Topology, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
@@ -151,7 +151,7 @@ impl Agent {
     /// at once; otherwise everybody is asked what they hold.
     fn bereaved(&mut self, now: Millis) {
         if self.died_as_primary() {
-            let legacy = self.keeper.held().map_or(Legacy::Less(None), legacy);
+            let legacy = self.keeper.held().map_or(Legacy::Less(None), Legacy::of);
             self.promote(now, Heirs::InSync { attached: self.attached_at_death.clone(), legacy });
         } else {
             self.consult(now);
@@ -255,7 +255,7 @@ impl Agent {
                 }
             }
             Comeback::FailOver => {
-                self.promote(now, Heirs::InSync { attached: attached.cloned(), legacy: legacy(&copy) });
+                self.promote(now, Heirs::InSync { attached: attached.cloned(), legacy: Legacy::of(&copy) });
             }
             Comeback::Promote { instance, incarnation } => {
                 self.promote(now, Heirs::Only { instance, incarnation });
@@ -493,12 +493,4 @@ impl Agent {
         self.waiting = Some(waiting);
         self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
     }
-}
-
-/// What a dead primary's disk is worth beside replicas that run.
-fn legacy(copy: &HeldCopy) -> Legacy {
-    if copy.everything {
-        return Legacy::Everything;
-    }
-    Legacy::Less(copy.position.filter(|_| copy.state == CopyState::Held))
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use valkeeper_model::{
-    Incarnation, InstanceName, Link, NodeId, Part, Position, ReplicaStanding, Replication, ReplicationId,
-    Role, Unfit,
+    CopyState, HeldCopy, Incarnation, InstanceName, Link, NodeId, Part, Position, ReplicaStanding,
+    Replication, ReplicationId, Role, Unfit,
 };
 
 /// A replica as a candidate for succession.
@@ -56,6 +56,16 @@ pub enum Legacy {
     Less(Option<Position>),
     /// Nobody can look: its host is lost.
     OutOfReach,
+}
+
+impl Legacy {
+    /// What a dead primary's disk is worth beside replicas that run.
+    pub fn of(copy: &HeldCopy) -> Self {
+        if copy.everything {
+            return Self::Everything;
+        }
+        Self::Less(copy.position.filter(|_| copy.state == CopyState::Held))
+    }
 }
 
 /// May this replica succeed a primary that is dead?
