@@ -43,7 +43,7 @@ impl Lock {
     pub(crate) fn take(root: &Path) -> Result<Self, StateError> {
         let folder = File::open(root).map_err(StateError::io(root))?;
         // A file system that locks no folders leaves it to the file.
-        if is_held_by_another(&folder) {
+        if hold(&folder) == Ok(false) {
             return Err(StateError::Supervised { by: Keeper { pid: written_pid(root) } });
         }
         let path = path(root);
@@ -84,30 +84,24 @@ fn path(root: &Path) -> PathBuf {
 fn lock_file(root: &Path) -> io::Result<Option<File>> {
     let mut file =
         fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(root))?;
-    for _ in 0..TRIES {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                write!(file, "{}", std::process::id())?;
-                return Ok(Some(file));
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN_TRIES),
-            Err(error) => return Err(error.into()),
-        }
+    if !hold(&file)? {
+        return Ok(None);
     }
-    Ok(None)
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())?;
+    Ok(Some(file))
 }
 
-/// Takes it, unless another has it.
-fn is_held_by_another(folder: &File) -> bool {
+/// Takes the lock; false if another has it.
+fn hold(file: &File) -> Result<bool, rustix::io::Errno> {
     for _ in 0..TRIES {
-        if flock(folder, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK) {
-            return false;
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN_TRIES),
+            taken => return taken.map(|()| true),
         }
-        std::thread::sleep(BETWEEN_TRIES);
     }
-    true
+    Ok(false)
 }
 
 fn is_shared_refused(file: &File) -> bool {

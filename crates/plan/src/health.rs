@@ -328,8 +328,7 @@ fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {
     if sight.layout.zones != valkeeper_model::ZonePolicy::Required {
         return;
     }
-    let zones = sight.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone));
-    if let Some((zone, primaries)) = majority_holder(zones) {
+    if let Some((zone, primaries)) = majority_holder(sight.primary_zones()) {
         waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: sight.shards.len() });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName,
+    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName, ZoneName,
 };
 
 /// All shards.
@@ -92,6 +92,11 @@ impl<'a> Sight<'a> {
         let members = layout.instances.iter().map(|(name, instance)| (instance.node_id, name)).collect();
         Self { layout, observation, shards, members }
     }
+    /// The zone of each shard's primary; `None` where none is seen.
+    pub fn primary_zones(&self) -> impl Iterator<Item = Option<&'a ZoneName>> {
+        self.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone))
+    }
+
     /// The shard of an instance.
     pub fn shard_of(&self, instance: &InstanceName) -> Option<&ShardSight<'a>> {
         self.layout.instances.get(instance).and_then(|chosen| self.shards.get(&chosen.shard))

@@ -10,14 +10,20 @@ use valkeeper_plan::agent::{Agent, Command, Event};
 use valkeeper_plan::safety::copy::DataFiles;
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
-/// The founder of the first shard finds its directory empty, and its replica answers that. Does it start, and else why not?
-fn founds(answer: &Result<Observed<AgentReport>, AskFailed>) -> Result<(), Option<Waiting>> {
-    let (_, given) = ordered(|_| ());
-    let mut agent = Agent::new(name(0), None, Millis(0));
-    agent.handle(Millis(0), Event::Order(Box::new(given[&name(0)].clone())));
+/// An agent with that order whose data directory is empty, and what it asks before it starts its server.
+fn finds_nothing(order: AgentOrder) -> (Agent, Vec<Command>) {
+    let mut agent = Agent::new(order.instance.clone(), None, Millis(0));
+    agent.handle(Millis(0), Event::Order(Box::new(order)));
     let (owner, nodes_conf) = (Owner::Nobody, NodesFile::Missing);
     let disk = Disk { owner, nodes_conf, files: DataFiles::default(), record: None, beside: None };
     let asked = agent.handle(Millis(1), Event::Inspected(Ok(Box::new(disk))));
+    (agent, asked)
+}
+
+/// The founder of the first shard finds its directory empty, and its replica answers that. Does it start, and else why not?
+fn founds(answer: &Result<Observed<AgentReport>, AskFailed>) -> Result<(), Option<Waiting>> {
+    let (_, given) = ordered(|_| ());
+    let (mut agent, asked) = finds_nothing(given[&name(0)].clone());
     let mut said = Vec::new();
     for command in asked {
         let Command::Tell { token, to, ask: Ask::Report { .. }, .. } = command else { continue };
@@ -66,13 +72,7 @@ fn a_founder_whose_replica_has_keys_was_one_before() {
 #[test]
 fn a_directory_that_begins_anew_counts_on_from_where_the_lost_one_ended() {
     let (_, given) = ordered(|_| ());
-    let mut order = given[&name(3)].clone();
-    order.formed = true;
-    let mut agent = Agent::new(name(3), None, Millis(0));
-    agent.handle(Millis(0), Event::Order(Box::new(order)));
-    let (owner, nodes_conf) = (Owner::Nobody, NodesFile::Missing);
-    let disk = Disk { owner, nodes_conf, files: DataFiles::default(), record: None, beside: None };
-    let asked = agent.handle(Millis(1), Event::Inspected(Ok(Box::new(disk))));
+    let (mut agent, asked) = finds_nothing(sibling(|order| order.formed = true));
     let mut said = Vec::new();
     for command in asked {
         let Command::Tell { token, to, ask: Ask::Report { .. }, .. } = command else { continue };

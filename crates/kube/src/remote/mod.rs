@@ -34,4 +34,4 @@ pub use lead::Lead;
 pub use logs::LogRead;
 pub use reach::{Reach, ReachOptions, Remote};
 pub use seen::Watched;
-pub use wanted::{PodChange, pod_changes};
+pub use wanted::{AppliesTo, PodChange, pod_changes};

@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fmt;
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
 use valkeeper_model::{KubernetesSpec, Layout, ZoneName};
@@ -24,13 +25,29 @@ pub struct PodChange {
     /// Then; `None` if it is dropped.
     pub to: Option<String>,
     /// Where it shows.
-    pub applies_to: &'static str,
+    pub applies_to: AppliesTo,
 }
 
-impl PodChange {
-    /// Would a pod be made otherwise by it?
-    pub fn is_of_pods(&self) -> bool {
-        self.applies_to == NEW_PODS
+/// Where a change shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum AppliesTo {
+    /// In the cluster's objects.
+    #[serde(rename = "the cluster, at once")]
+    Cluster,
+    /// In pods that are made from then on, and in those whose server has never started.
+    #[serde(rename = "new pods")]
+    NewPods,
+    /// In volumes that are made from then on.
+    #[serde(rename = "new volumes")]
+    NewVolumes,
+    /// In all volumes.
+    #[serde(rename = "volumes")]
+    Volumes,
+}
+
+impl fmt::Display for AppliesTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -114,19 +131,17 @@ pub fn pod_changes(from: &KubernetesSpec, to: &KubernetesSpec) -> Vec<PodChange>
         .collect()
 }
 
-const NEW_PODS: &str = "new pods";
-
 /// The manifest's name of a field, and where a change of it shows.
-fn told_as(field: &str) -> (&str, &'static str) {
+fn told_as(field: &str) -> (&str, AppliesTo) {
     match field {
-        "podDisruptionBudget" => ("enablePodDisruptionBudget", "the cluster, at once"),
-        "maintenance" => ("nodeMaintenanceWindow", "the cluster, at once"),
-        "deleteVolumes" => (field, "volumes"),
-        "storage" => (field, "new volumes"),
-        "image" => ("imageName", NEW_PODS),
-        "priorityClass" => ("priorityClassName", NEW_PODS),
-        "topologySpread" => ("topologySpreadConstraints", NEW_PODS),
-        _ => (field, NEW_PODS),
+        "podDisruptionBudget" => ("enablePodDisruptionBudget", AppliesTo::Cluster),
+        "maintenance" => ("nodeMaintenanceWindow", AppliesTo::Cluster),
+        "deleteVolumes" => (field, AppliesTo::Volumes),
+        "storage" => (field, AppliesTo::NewVolumes),
+        "image" => ("imageName", AppliesTo::NewPods),
+        "priorityClass" => ("priorityClassName", AppliesTo::NewPods),
+        "topologySpread" => ("topologySpreadConstraints", AppliesTo::NewPods),
+        _ => (field, AppliesTo::NewPods),
     }
 }
 
@@ -144,8 +159,10 @@ mod tests {
         };
         assert_eq!(pod_changes(&before, &before), []);
         let changes = pod_changes(&before, &after);
-        let told: Vec<_> = changes.iter().map(|one| (one.what.as_str(), one.applies_to)).collect();
-        assert_eq!(told, [("imageName", "new pods"), ("enablePodDisruptionBudget", "the cluster, at once")]);
+        let told: Vec<_> =
+            changes.iter().map(|one| (one.what.as_str(), one.applies_to.to_string())).collect();
+        let expected = [("imageName", "new pods"), ("enablePodDisruptionBudget", "the cluster, at once")];
+        assert_eq!(told, expected.map(|(what, shows)| (what, shows.to_owned())));
         assert_eq!(changes[0].from.as_deref(), Some(before.image.as_str()));
         assert_eq!(changes[0].to.as_deref(), Some("valkey/valkey:9.9"));
     }

@@ -127,9 +127,14 @@ impl Keeper {
         self.reading = Reading::Outdated;
     }
 
+    /// The disk's copy, unless it has to be looked at before anything can be told of it.
+    fn current(&self) -> Option<&HeldCopy> {
+        self.held.as_ref().filter(|_| self.reading == Reading::Current)
+    }
+
     /// Has the disk to be looked at before anything can be told of what it holds?
     pub(super) fn is_unread(&self) -> bool {
-        self.held.is_none() || self.reading == Reading::Outdated
+        self.current().is_none()
     }
 
     pub(super) fn durable(&self) -> Option<&CopyRecord> {
@@ -189,9 +194,7 @@ impl Agent {
 
     /// What we tell others of our copy: the disk's, with what is known by now.
     pub(super) fn copy_held(&self) -> HeldCopy {
-        let Some(mut held) = self.keeper.held.clone().filter(|_| !self.keeper.is_unread()) else {
-            return HeldCopy::unread();
-        };
+        let Some(mut held) = self.keeper.current().cloned() else { return HeldCopy::unread() };
         if let Some(record) = &self.keeper.durable {
             held.histories.clone_from(&record.histories);
             held.sequence = Some(record.sequence);

@@ -325,11 +325,12 @@ fn switch_for_zones(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
         return None;
     }
     let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();
-    for primary in sight.shards.values().filter_map(ShardSight::primary) {
-        *held.entry(&primary.instance.zone).or_default() += 1;
+    for zone in sight.primary_zones().flatten() {
+        *held.entry(zone).or_default() += 1;
     }
-    let zones = sight.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone));
-    let Some((full, _)) = majority_holder(zones) else { return leave_shared_zone(sight, barred) };
+    let Some((full, _)) = majority_holder(sight.primary_zones()) else {
+        return leave_shared_zone(sight, barred);
+    };
     let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);

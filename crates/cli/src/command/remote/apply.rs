@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 use valkeeper_kube::api::RedisCluster;
-use valkeeper_kube::remote::{Lead, PodChange, Remote, RemoteError, pod_changes};
+use valkeeper_kube::remote::{AppliesTo, Lead, PodChange, Remote, RemoteError, pod_changes};
 use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{Layout, ZoneName};
 
@@ -102,7 +102,7 @@ pub(super) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: F
         eprintln!("note: you may not see the nodes: as if their zones were {} (--zones)", zones.join(", "));
     }
     let mut plan = wish.plan(file, layout.as_ref(), known.as_deref().unwrap_or(zones))?;
-    if plan.pods.iter().any(PodChange::is_of_pods) {
+    if plan.pods.iter().any(|change| change.applies_to == AppliesTo::NewPods) {
         let waiting = wish.remote.never_started().await.map_err(Failure::from)?;
         if waiting.is_none() {
             eprintln!(
@@ -126,7 +126,7 @@ fn page(plan: &RemotePlan) -> String {
     let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![["CHANGE", "FROM", "TO", "APPLIES TO"].map(str::to_owned).to_vec()];
     rows.extend(plan.pods.iter().map(|change| {
-        vec![change.what.clone(), cell(&change.from), cell(&change.to), change.applies_to.to_owned()]
+        vec![change.what.clone(), cell(&change.from), cell(&change.to), change.applies_to.to_string()]
     }));
     page.push_str(&columns(&rows));
     if !plan.made_anew.is_empty() {

@@ -30,10 +30,7 @@ impl Task {
             };
             self.followed = storage.map(|storage| KubernetesSpec { storage, ..manifest.kubernetes.clone() });
         }
-        let Some(refusal) = self.refuse_storage(manifest) else {
-            self.followed = Some(manifest.kubernetes.clone());
-            return (template, Judged::Followed);
-        };
+        let Err(refusal) = self.follow(manifest) else { return (template, Judged::Followed) };
         if let Some(followed) = &self.followed {
             template.kubernetes.storage.clone_from(&followed.storage);
         }
@@ -46,19 +43,21 @@ impl Task {
         platform: &PodPlatform,
         manifest: &Manifest,
     ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.refuse_storage(manifest) {
-            return Err(refusal);
-        }
+        self.follow(manifest)?;
         if platform.set_template(Template::of(manifest)) {
             self.seen.moved.notify_one();
         }
-        self.followed = Some(manifest.kubernetes.clone());
         Ok(())
     }
 
-    /// Why the volumes that are there cannot become those of the manifest.
-    fn refuse_storage(&self, manifest: &Manifest) -> Option<Refusal> {
-        manifest.kubernetes.refuse_change_from(self.followed.as_ref()?)
+    /// The manifest is the one that is followed from now on, unless the volumes that are there cannot become what it says.
+    fn follow(&mut self, manifest: &Manifest) -> Result<(), Refusal> {
+        let before = self.followed.as_ref();
+        if let Some(refusal) = before.and_then(|before| manifest.kubernetes.refuse_change_from(before)) {
+            return Err(refusal);
+        }
+        self.followed = Some(manifest.kubernetes.clone());
+        Ok(())
     }
 
     /// Was this very spec followed already, by an operator before this one? A cluster without a status is new: what an earlier one of its
