@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Trials};
 use valkeeper_engine::{Boxed, Platform};
-use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, Unseen};
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, Role, Unseen,
+};
 
 type Agents = Arc<Mutex<BTreeMap<InstanceName, AgentHandle>>>;
 
@@ -69,17 +72,45 @@ impl LocalPlatform {
         })
     }
 
-    /// Stops all servers in an orderly way, all at once.
+    /// Stops all servers in an orderly way: replicas after their primaries, which end once their replicas have everything. So what a shard
+    /// leaves is the same data on every disk, each as good as the others.
     pub(crate) async fn stop(&self) {
-        let agents: Vec<AgentHandle> =
-            std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner))
-                .into_values()
-                .collect();
-        let stopping: Vec<_> =
-            agents.into_iter().map(|agent| tokio::spawn(async move { agent.stop().await })).collect();
-        for one in stopping {
-            let _ = one.await;
+        let agents = std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut asked = JoinSet::new();
+        for agent in agents.into_values() {
+            asked.spawn(async move { (is_replica(&agent).await, agent) });
         }
+        let (replicas, primaries): (Vec<_>, Vec<_>) =
+            asked.join_all().await.into_iter().partition(|(replica, _)| *replica);
+        let mut stopping = JoinSet::new();
+        for (_, agent) in primaries {
+            stopping.spawn(async move { agent.stop().await });
+        }
+        let ended = async { while stopping.join_next().await.is_some() {} };
+        // A primary that takes longer writes its snapshot by now: its replicas are not needed for that.
+        let _ = tokio::time::timeout(PRIMARIES_FIRST, ended).await;
+        for (_, agent) in replicas {
+            stopping.spawn(async move {
+                // What the primary sent at last goes into the record of the replica's copy.
+                let _ = agent.ask(Ask::Report { fresh: true }, LOOK).await;
+                agent.stop().await;
+            });
+        }
+        while stopping.join_next().await.is_some() {}
+    }
+}
+
+/// As long as the engine itself waits for its replicas when it is told to end (`shutdown-timeout`).
+const PRIMARIES_FIRST: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What cannot be seen ends with the primaries.
+async fn is_replica(agent: &AgentHandle) -> bool {
+    match agent.ask(Ask::Report { fresh: false }, LOOK).await {
+        Ok(Answer::Report(report)) => {
+            report.server.known().is_some_and(|view| view.replication.role() == Role::Replica)
+        }
+        _ => false,
     }
 }
 

@@ -63,6 +63,9 @@ pub struct AofRecord {
     /// After `appendonly yes` at run time that is so only once the first rewrite has ended (Redis 7.0 to Valkey 9.1): until then the
     /// old files stay in force.
     pub complete: bool,
+    /// `appendonly no` is about to be set, or has been set just now: not complete any more, and up to then it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// The files are left from before `persistence: none`, under which nothing comes back.
     #[serde(default)]
     pub void: bool,

@@ -62,6 +62,17 @@ fn an_append_only_file_counts_when_its_record_says_that_it_is_complete() {
 }
 
 #[test]
+fn a_snapshot_from_before_the_file_was_switched_off_is_no_newer() {
+    let both = files(AofFiles::Whole, Some(at(1, 80)));
+    let mut off = record(&[at(1, 90)], false, Some(at(1, 80)));
+    off.aof.stopping = true;
+    assert_eq!(judged(&both, Persistence::Rdb, &off).source, CopySource::Aof);
+    // FLUSHALL saves an empty snapshot under the offset from before it.
+    off.aof.stopping = false;
+    assert_eq!(judged(&both, Persistence::Rdb, &off).source, CopySource::Rdb);
+}
+
+#[test]
 fn files_that_are_gone_are_no_empty_copy() {
     let complete = record(&[at(1, 90)], true, None);
     for aof in [AofFiles::Absent, AofFiles::Broken("no manifest".to_owned())] {

@@ -2,7 +2,8 @@
 
 use super::SetAside;
 use super::machine::Agent;
-use crate::safety::copy::{AofFiles, DataFiles, would_be_lost};
+use crate::safety::copy::{AofFiles, DataFiles, compare_positions, would_be_lost};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     AsideCause, CopyRecord, CopySource, CopyState, Happened, HeldCopy, Persistence, Position, Role,
@@ -88,7 +89,15 @@ impl Agent {
             record.aof.position = None;
         } else if was_complete {
             record.aof.position = record.position().or(record.aof.position);
+            // It had all that the snapshot beside it has, also what was recorded nowhere else.
+            let snapshot = self.disk.as_ref().and_then(|disk| disk.files.rdb.as_ref()?.position);
+            if let (Some(aof), Some(snapshot)) = (record.aof.position, snapshot)
+                && compare_positions(snapshot, aof, &record.histories) == Some(Ordering::Greater)
+            {
+                record.aof.position = Some(snapshot);
+            }
         }
+        record.aof.stopping = was_complete && aof_is_there && !record.aof.complete;
         record.role = role;
         record.caught_up = false;
         record.attached = None;

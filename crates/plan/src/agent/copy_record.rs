@@ -298,14 +298,17 @@ impl Agent {
         self.out.push(command(Box::new(record)));
     }
 
-    /// May the append-only file be switched off now? Not before the record says that the file holds no longer everything.
-    pub(super) fn may_stop_aof(&mut self, now: Millis) -> bool {
+    /// May the append-only file be switched off now? Not before the record says that the file holds no longer everything, and up to where
+    /// it did: a snapshot from before then is older.
+    pub(super) fn may_stop_aof(&mut self, now: Millis, view: &ServerView) -> bool {
         if !self.keeper.aof_complete() {
             return true;
         }
         if self.keeper.writing.is_none()
-            && let Some(mut record) = self.keeper.durable.clone()
+            && let Some(run) = self.incarnation()
         {
+            let mut record = self.next_record(run, view);
+            record.aof.stopping = record.aof.complete;
             record.aof.complete = false;
             self.write(now, record);
         }
@@ -338,8 +341,13 @@ impl Agent {
         }
         match view.aof {
             _ if self.aof_loss.is_certain() => next.aof.complete = false,
+            // Seen once more before it is switched off.
+            Some(AofStatus::Settled) if next.aof.stopping && self.persistence() != Persistence::Aof => {}
             Some(AofStatus::Settled) if counts => next.aof.complete = true,
-            Some(AofStatus::Off) => next.aof.complete = false,
+            Some(AofStatus::Off) => {
+                next.aof.complete = false;
+                next.aof.stopping &= !counts;
+            }
             // A rewrite that is under way when a replica has just connected follows a full copy: the files in force are those from before it.
             Some(AofStatus::Rewriting)
                 if !counts && matches!(view.replication.link(), Some(Link::Up | Link::Syncing)) =>
@@ -350,6 +358,7 @@ impl Agent {
         }
         if next.aof.complete {
             next.aof.void = false;
+            next.aof.stopping = false;
         }
         if self.persistence() == Persistence::None {
             next.aof.void = true;
@@ -385,6 +394,7 @@ fn differs_in_kind(last: &CopyRecord, next: &CopyRecord) -> bool {
         || last.role != next.role
         || last.epoch != next.epoch
         || last.aof.complete != next.aof.complete
+        || last.aof.stopping != next.aof.stopping
         || last.caught_up != next.caught_up
         || last.attached != next.attached
         || ids(last) != ids(next)

@@ -166,7 +166,7 @@ impl Agent {
         let back: Vec<String> =
             view.config_drift.iter().filter(|name| !wanted_names.contains(*name)).cloned().collect();
         let stops_aof = |(name, value): &Directive| name == config::APPENDONLY && value == "no";
-        if drifted.iter().any(stops_aof) && !self.may_stop_aof(now) {
+        if drifted.iter().any(stops_aof) && !self.may_stop_aof(now, view) {
             drifted.retain(|directive| !stops_aof(directive));
         }
         if !drifted.is_empty() {

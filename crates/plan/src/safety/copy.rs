@@ -87,6 +87,7 @@ pub struct Evidence<'a> {
 /// | whole | complete | any | the AOF, also when the manifest says `rdb` by now |
 /// | whole | not complete | newer, or of unknown age | the snapshot |
 /// | whole | not complete | older or none | the AOF |
+/// | whole | being switched off | as old as the AOF | the AOF |
 /// | whole | none (an older Valkeeper) | any | what `persistence` says |
 /// | whole | left from before `persistence: none` | any | the snapshot, or nothing |
 /// | cut off | as if they were whole, but for the state | | |
@@ -147,11 +148,13 @@ fn source(files: &DataFiles, persistence: Persistence, record: Option<&CopyRecor
     }
     let Some(rdb) = rdb.filter(|_| !record.aof.complete) else { return CopySource::Aof };
     match (rdb.position, record.aof.position) {
-        (Some(rdb), Some(aof))
-            if compare_positions(aof, rdb, &record.histories) == Some(Ordering::Greater) =>
-        {
-            CopySource::Aof
-        }
+        (Some(rdb), Some(aof)) => match compare_positions(aof, rdb, &record.histories) {
+            Some(Ordering::Greater) => CopySource::Aof,
+            // The file went on until it was switched off. Once that was seen, a snapshot at the same offset may be a FLUSHALL's, which
+            // names the offset from before the flush.
+            Some(Ordering::Equal) if record.aof.stopping => CopySource::Aof,
+            _ => CopySource::Rdb,
+        },
         // An AOF that was never complete, or a snapshot that was written after the AOF was switched off.
         _ => CopySource::Rdb,
     }
