@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
     AofStatus, CopyRecord, CopySource, DiskRole, HeldCopy, Incarnation, InstanceName, Link, Member, Millis,
-    Part, Persistence, Position, ReplicaStanding, Replication, Role, ServerView,
+    Part, Persistence, Position, Process, ReplicaStanding, Replication, Role, ServerView,
 };
 
 /// Between two records of an offset that moves. What changes in kind is recorded at once.
@@ -279,6 +279,18 @@ impl Agent {
         {
             let last = self.next_record(run, &view);
             self.write(now, last);
+        }
+    }
+
+    pub(super) fn kept(&mut self, sequence: u64, written: bool) {
+        self.keeper.kept(sequence, written);
+        // A disk that was looked at before the last record was written has that record by now.
+        let durable = self.keeper.durable().filter(|record| record.sequence == sequence);
+        if let (Process::Down, Some(disk), Some(record)) = (&self.process, &mut self.disk, durable)
+            && disk.record.as_ref().is_none_or(|known| known.sequence < sequence)
+        {
+            disk.record = Some(record.clone());
+            disk.beside = Some(sequence);
         }
     }
 

@@ -16,7 +16,11 @@ impl Agent {
         if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
             self.keeper.load_refused();
         }
-        self.keep_last(now, incarnation);
+        // A fenced primary that died all the same still leaves a shard that needs its successor.
+        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
+        if !orphaned {
+            self.keep_last(now, incarnation);
+        }
         self.keeper.ended();
         self.process = Process::Down;
         self.pid = None;
@@ -37,8 +41,6 @@ impl Agent {
                 Then::Restart
             }
         };
-        // A fenced primary that died all the same still leaves a shard that needs its successor.
-        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
         // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
         if self.wanted_up() || orphaned && !self.siblings().is_empty() {
             // A shard that needs a successor does not wait.
@@ -52,6 +54,10 @@ impl Agent {
         // Its siblings ask what it has left, also while it stays down.
         if matches!(self.phase, Phase::Idle | Phase::Held { .. }) {
             self.out.push(Command::Inspect);
+        }
+        // A shard without a primary waits for the look at its disk: four syncs of a disk later the record is written all the same.
+        if orphaned {
+            self.keep_last(now, incarnation);
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
         if then == Then::Rest {

@@ -237,7 +237,7 @@ impl Agent {
                 }
             }
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
-            Event::Kept { sequence, result } => self.keeper.kept(sequence, result.is_ok()),
+            Event::Kept { sequence, result } => self.kept(sequence, result.is_ok()),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),
