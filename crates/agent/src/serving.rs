@@ -73,7 +73,7 @@ impl Serving {
                 Ok(Reply::HoldsWrites(held.contains("paused_reason:failover_in_progress")))
             }
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
-            ServerCommand::Follow(primary) => done(server.replicate(primary, within).await),
+            ServerCommand::Follow(primary) => self.follow(primary, within).await,
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
             ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
                 done(server.add_slots(&slots, within).await)
@@ -189,6 +189,15 @@ impl Serving {
     }
 
     /// Sets one by one: a directive that cannot change while the server runs must not keep the others from changing.
+    /// First it must not be promoted by the engine's own election any more: should its new primary be held for failed, it would be, within half a
+    /// second of the order and without any of that primary's data (docs/engine-facts.md). Its agent allows it again once it has caught up.
+    async fn follow(&self, primary: NodeId, within: Duration) -> Result<Reply, ServerError> {
+        let bar = [(config::NO_FAILOVER.to_owned(), "yes".to_owned())];
+        self.configure(&bar, within).await.map_err(|said| error(said, "config|set"))?;
+        let followed = self.connection.replicate(primary, within).await;
+        followed.map(|()| Reply::Done).map_err(|said| error(said, "cluster|replicate"))
+    }
+
     async fn configure(&self, directives: &[Directive], within: Duration) -> Result<(), AskError> {
         let mut refused = None;
         let program = self.configured.program();

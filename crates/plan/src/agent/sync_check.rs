@@ -4,8 +4,8 @@ use super::Token;
 use super::copy_record::attached;
 use super::machine::{Agent, Phase};
 use valkeeper_model::{
-    Answer, Ask, AskFailed, Happened, InstanceName, Link, Millis, Offset, Position, ReplicationId, Role,
-    ServerView,
+    Answer, Ask, AskFailed, Happened, InstanceName, Link, Millis, NodeId, Offset, Position, ReplicationId,
+    Role, ServerView,
 };
 
 /// How long a primary is given to answer how far its stream is, and between two questions.
@@ -17,6 +17,8 @@ const COMPARISONS: u32 = 20;
 #[derive(Debug, Default)]
 pub(super) struct SyncCheck {
     pub(super) caught_up: bool,
+    /// Whom it has caught up with, or is to.
+    follows: Option<NodeId>,
     pub(super) link: Option<Link>,
     pub(super) asked: Option<(Token, Millis)>,
     pub(super) target: Option<Target>,
@@ -39,6 +41,11 @@ impl Agent {
         let link = view.replication.link();
         let sync = &mut self.keeper.sync;
         let before = std::mem::replace(&mut sync.link, link);
+        let follows = view.primary();
+        if std::mem::replace(&mut sync.follows, follows).is_some_and(|former| Some(former) != follows) {
+            sync.caught_up = false;
+            sync.target = None;
+        }
         match link {
             Some(Link::Up) if before == Some(Link::Up) => {}
             // A new connection: what the primary sent meanwhile is still to come.

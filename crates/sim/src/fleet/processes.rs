@@ -6,7 +6,7 @@ use crate::server::{CRON_MS, Connection, Effects, NodesFileState, Process};
 use std::collections::BTreeMap;
 use valkeeper_model::{ReplicationId, StartFailure, Unseen};
 use valkeeper_plan::agent::{Event, ExitCause, Reply, ServerCommand, ServerError, StartPlan};
-use valkeeper_plan::config::APPENDONLY;
+use valkeeper_plan::config::{APPENDONLY, NO_FAILOVER};
 use valkeeper_plan::safety::succession::may_replace;
 
 impl Fleet {
@@ -329,7 +329,10 @@ impl Fleet {
                 fx.released = true;
                 Ok(())
             }
-            ServerCommand::Follow(primary) => target.replicate(primary, &mut fx),
+            ServerCommand::Follow(primary) => {
+                target.config.insert(NO_FAILOVER.to_owned(), "yes".to_owned());
+                target.replicate(primary, &mut fx)
+            }
             ServerCommand::Meet(address) => {
                 if let Some(who) = self.servers.iter().position(|other| other.address == address) {
                     self.servers[server].meet(who, address, &mut fx);
