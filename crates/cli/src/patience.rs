@@ -7,7 +7,7 @@ use crate::status::Status;
 use std::time::{Duration, Instant};
 
 /// A reason that is gone in a moment is not told.
-const WORTH_TELLING: Duration = Duration::from_secs(1);
+pub(crate) const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// Somebody waits.
 pub(crate) struct Patience {

@@ -3,16 +3,22 @@
 use crate::args::{Args, Within};
 use crate::called::called;
 use crate::failure::{Failure, Kind};
+use crate::patience::WORTH_TELLING;
 use crate::target;
-use std::time::{Duration, Instant};
-use valkeeper_local::{Control, ControlAnswer, ControlError, ControlRequest};
+use std::convert::Infallible;
+use std::time::Instant;
+use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{InstanceName, Persistence};
 
 pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     let dir = target::cluster(&args.common)?;
     let layout = dir.layout();
     let deadline = Instant::now() + within.timeout;
-    let told = Control::new(dir.clone()).ask(&ControlRequest::Down, within.timeout).await;
+    let control = Control::new(dir.clone());
+    let told = tokio::select! {
+        told = control.ask(&ControlRequest::Down, within.timeout) => told,
+        never = tell_who_runs(&dir) => match never {},
+    };
     let said = match told {
         Ok(ControlAnswer::DownUnsaved(unsaved)) => {
             let unsaved: Vec<&str> = unsaved.iter().map(InstanceName::as_str).collect();
@@ -38,7 +44,7 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
                 Failure::new(Kind::TimedOut, what, "does the disk of its state directory answer?").into()
             );
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let left = dir.running_servers()?;
     if !left.is_empty() {
@@ -49,6 +55,25 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     }
     eprintln!("cluster {} {said}", dir.name());
     Ok(())
+}
+
+/// Tells whom `down` waits for, each time that this is another set of servers.
+async fn tell_who_runs(dir: &ClusterDir) -> Infallible {
+    let begun = Instant::now();
+    let mut said = Vec::new();
+    loop {
+        tokio::time::sleep(WORTH_TELLING).await;
+        let running = dir.running_servers().unwrap_or_default();
+        if running != said && !running.is_empty() {
+            let names: Vec<&str> = running.iter().map(InstanceName::as_str).collect();
+            let since = begun.elapsed().as_secs_f64();
+            eprintln!(
+                "{since:>6.1}s  waiting: {} still run; a server saves its data before it ends",
+                names.join(", ")
+            );
+            said = running;
+        }
+    }
 }
 
 /// What holds data in a server's directory although nothing is to be persisted: of another mode before. A snapshot tells nothing, as a

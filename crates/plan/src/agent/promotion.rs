@@ -24,6 +24,8 @@ const AGAIN_MS: u64 = 250;
 /// Who was told to ask for votes and has not been seen for so long since has not won, unless a sibling has a primary again: votes are
 /// counted for twice `cluster-node-timeout`, and the others hear of it at once.
 const WON_MS: u64 = 60_000;
+/// Each agent has looked at its server once in this time: a replica that is still said to follow another node does.
+const LOOKED_MS: u64 = 1_500;
 /// So often the best replica may refuse before the next best is told: what it refuses for may be over in a moment, and it has most.
 const REFUSALS: u32 = 4;
 
@@ -337,6 +339,9 @@ impl Promotion {
         let refuses = |candidate: &Candidate| {
             self.refusals.get(&candidate.instance).is_some_and(|refused| refused.in_a_row >= REFUSALS)
         };
+        // Moved by hand, it holds another shard's data and would refuse.
+        let (known, astray): (Vec<&Candidate>, Vec<&Candidate>) =
+            known.into_iter().partition(|one| follows(one, self.lost.node_id));
         let willing: Vec<&Candidate> = known.iter().copied().filter(|one| !refuses(one)).collect();
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         let of = |candidates: &[&Candidate]| {
@@ -347,6 +352,9 @@ impl Promotion {
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
+            None if !astray.is_empty() && waited < LOOKED_MS => {
+                self.stage = Stage::Rest { until: now.plus(20) };
+            }
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
                 self.asked.insert(to.instance.clone(), now);
@@ -370,6 +378,12 @@ impl Promotion {
         self.without_votes = None;
         self.stage = Stage::Fetch { to, token };
     }
+}
+
+/// Does it follow the lost primary, as far as anybody knows?
+fn follows(candidate: &Candidate, lost: Option<NodeId>) -> bool {
+    let followed = candidate.standing.and_then(|standing| standing.follows);
+    followed.zip(lost).is_none_or(|(followed, lost)| followed == lost)
 }
 
 /// An answer to [`Ask::Replication`] as a candidate.
