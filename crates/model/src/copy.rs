@@ -46,6 +46,9 @@ pub struct CopyRecord {
     /// Of a primary: the replicas that were attached and online; `None` if they could not be told apart.
     #[serde(default)]
     pub attached: Option<BTreeSet<InstanceName>>,
+    /// What snapshot there is was written in a run that began under `persistence: none`: nothing was promised of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot_void: bool,
     /// Keys in memory.
     #[serde(default)]
     pub keys: u64,
@@ -110,6 +113,7 @@ impl CopyRecord {
             aof: AofRecord::default(),
             caught_up: false,
             attached: None,
+            snapshot_void: false,
             keys: 0,
             seen: BTreeMap::new(),
         }

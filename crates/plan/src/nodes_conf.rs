@@ -102,20 +102,20 @@ pub fn topology(conf: &NodesConf) -> Topology {
     conf.nodes.iter().map(|line| (line.id, node(line))).collect()
 }
 
-/// The same file with the members' addresses of today; `None` if they are in it already. Servers that all come back at new
-/// addresses never find each other otherwise. Who was held for failed was so where it was: the engine would take a flag that it reads
-/// for one of now, and clears that of a primary only after twice `cluster-node-timeout`.
+/// The same file with the members' addresses of today and without what its server believed of their health; `None` if that is so already.
+/// Servers that all come back at new addresses never find each other otherwise. Who was held for failed, or suspected, was so in the last run:
+/// the engine would take a flag that it reads for one of now, clears that of a primary only after twice `cluster-node-timeout`, and has a
+/// replica elected meanwhile beside the primary that serves (docs/engine-facts.md).
 pub fn readdressed(current: &NodesConf, order: &AgentOrder) -> Option<NodesConf> {
     let today: BTreeMap<NodeId, &Member> =
         order.members.values().map(|member| (member.node_id, member)).collect();
     let mut changed = current.clone();
     for line in &mut changed.nodes {
-        if let Some(member) = today.get(&line.id)
-            && member.address.is_some()
-            && line.address != member.address
-        {
+        let Some(member) = today.get(&line.id) else { continue };
+        (line.flags.fail, line.flags.pfail) = (false, false);
+        if member.address.is_some() && line.address != member.address {
             line.address.clone_from(&member.address);
-            (line.flags.fail, line.flags.pfail, line.flags.noaddr) = (false, false, false);
+            line.flags.noaddr = false;
         }
     }
     (changed != *current).then_some(changed)

@@ -3,6 +3,7 @@
 
 use crate::engine;
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use valkeeper_testkit::cluster::wipe;
@@ -184,6 +185,45 @@ pub(crate) fn ten_moments(data: Data) {
 #[ignore = "long: ten deaths"]
 fn a_primary_dies_at_ten_moments_of_a_full_sync() {
     ten_moments(Data::Slow(1_000));
+}
+
+/// A primary that was down for longer than `cluster-node-timeout` is held for failed for up to twice that time after it is back. Its replica, in sync
+/// again by then, was elected beside it, and what it had acknowledged since was gone.
+#[test]
+fn a_replica_is_not_elected_beside_its_primary_that_is_back() {
+    let place = Place::new();
+    let manifest = Manifest::new("back").node_timeout("4s").directive("appendfsync", "always");
+    let cluster = started_from(manifest, &place, None);
+    let data = cluster.write("s0", "data", 1_000);
+    cluster.until_replicated("s0");
+    let (primary, replica) = (cluster.primary("s0"), cluster.replica("s0"));
+    empty(&cluster, &replica);
+    cluster.slow(&primary, Slow::Saving(5_000));
+    cluster.must(&["unfence", &replica]);
+    cluster.until(&format!("{replica} receives its data"), || {
+        let told: String = cluster.ask(&replica, &["INFO", "replication"]).ok()?;
+        told.contains("master_sync_in_progress:1").then_some(())
+    });
+    let seen = cluster.events().len();
+    let traffic = Traffic::start(&cluster);
+    // It cannot start again as long as somebody else has its port.
+    let (supervisor, pid, port) = (cluster.supervisor(), cluster.pid(&primary), cluster.port(&primary));
+    process::signal(supervisor, process::Signal::STOP);
+    process::kill(pid);
+    let taken = cluster.until("its port is free", || TcpListener::bind(("127.0.0.1", port)).ok());
+    process::signal(supervisor, process::Signal::CONT);
+    let port = format!(":{port}@");
+    cluster.until(&format!("{replica} holds {primary} for failed"), || {
+        let nodes: String = cluster.ask(&replica, &["CLUSTER", "NODES"]).ok()?;
+        nodes.lines().any(|node| node.contains(&port) && node.contains("master,fail ")).then_some(())
+    });
+    drop(taken);
+    cluster.until_back(&primary, pid);
+    cluster.until_whole();
+    traffic.stop().read_back(&cluster, 0);
+    cluster.all_there("a primary was down for a while", &[&data]);
+    let elected = cluster.events_since(seen, "RoseByItself");
+    cluster.check(elected.is_empty(), &format!("elected beside its primary: {elected:?}"));
 }
 
 /// D1: a primary dies, comes back as a replica, and is primary again after the death of the other one; then the power is lost.

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 use valkeeper_model::Request;
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 

@@ -9,6 +9,9 @@ use valkeeper_model::{
     AsideCause, CopyRecord, CopySource, CopyState, Happened, HeldCopy, Persistence, Position, Role,
 };
 
+/// The last snapshot that a run under `persistence: none` has left, such as the one that a replica was sent.
+const VOID_SNAPSHOT: &str = "set-aside/none";
+
 /// Beside whom a server starts.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Beside<'a> {
@@ -51,6 +54,11 @@ impl Agent {
         let set_aside: Vec<SetAside> = causes
             .into_iter()
             .map(|(what, why)| {
+                let void = self.keeper.durable().is_some_and(|record| record.snapshot_void);
+                if why == AsideCause::NotPersisted && what == CopySource::Rdb && void {
+                    // Each takes the place of the one before: a disk must not fill with what nothing was promised of.
+                    return SetAside { what, folder: VOID_SNAPSHOT.to_owned() };
+                }
                 let folder = format!("set-aside/{}-{what:?}", record.sequence).to_lowercase();
                 self.out.record(Happened::CopySetAside {
                     instance: self.name.clone(),
@@ -98,6 +106,7 @@ impl Agent {
             }
         }
         record.aof.stopping = was_complete && aof_is_there && !record.aof.complete;
+        record.snapshot_void = persistence == Persistence::None;
         record.role = role;
         record.caught_up = false;
         record.attached = None;

@@ -374,6 +374,8 @@ impl Agent {
         }
         if self.persistence() == Persistence::None {
             next.aof.void = true;
+        } else {
+            next.snapshot_void = false;
         }
         if next.aof.complete && counts {
             next.aof.position = next.position();
@@ -407,6 +409,7 @@ fn differs_in_kind(last: &CopyRecord, next: &CopyRecord) -> bool {
         || last.epoch != next.epoch
         || last.aof.complete != next.aof.complete
         || last.aof.stopping != next.aof.stopping
+        || last.snapshot_void != next.snapshot_void
         || last.caught_up != next.caught_up
         || last.attached != next.attached
         || ids(last) != ids(next)

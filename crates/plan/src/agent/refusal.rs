@@ -19,7 +19,7 @@ impl Agent {
         let mut ordered = config::directives(&order.config);
         // The engine's own election must not promote a replica that has not caught up (law 13).
         let replica = self.server.known().is_some_and(|view| view.replication.role() == Role::Replica);
-        if replica && !self.keeper.caught_up() {
+        if replica && !self.keeper.sync.electable {
             config::set(&mut ordered, config::NO_FAILOVER, "yes");
         }
         let refuses = self.neighbours.as_ref().is_some_and(|neighbours| neighbours.refuses());

@@ -17,6 +17,9 @@ const COMPARISONS: u32 = 20;
 #[derive(Debug, Default)]
 pub(super) struct SyncCheck {
     pub(super) caught_up: bool,
+    /// It has caught up, and did not hold its primary for failed then. A primary that is back is held for failed for up to twice
+    /// `cluster-node-timeout` more, and a replica that takes part in elections meanwhile is elected beside it.
+    pub(super) electable: bool,
     /// Whom it has caught up with, or is to.
     follows: Option<NodeId>,
     pub(super) link: Option<Link>,
@@ -38,6 +41,13 @@ pub(super) struct Target {
 
 impl Agent {
     pub(super) fn check_sync(&mut self, now: Millis, view: &ServerView) {
+        self.check_link(now, view);
+        let sync = &mut self.keeper.sync;
+        let doubted = |node| view.failed.contains(&node) || view.suspected.contains(&node);
+        sync.electable = sync.caught_up && (sync.electable || !view.primary().is_some_and(doubted));
+    }
+
+    fn check_link(&mut self, now: Millis, view: &ServerView) {
         let link = view.replication.link();
         let sync = &mut self.keeper.sync;
         let before = std::mem::replace(&mut sync.link, link);

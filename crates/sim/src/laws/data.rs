@@ -28,6 +28,11 @@ impl Fleet {
                 }
             }
             Rise::Planned => self.hands_over_rightly(server, before),
+            Rise::Natural if self.serves_undisturbed(before) => {
+                let names =
+                    (self.name(server).clone(), before.map(|before| self.name(before.primary).clone()));
+                self.break_law(3, format!("{} is elected although {:?} serves", names.0, names.1));
+            }
             Rise::Force | Rise::Takeover if self.servers[server].had_caught_up() => {
                 self.excuse_all_but(shard, &[server]);
             }
@@ -50,6 +55,16 @@ impl Fleet {
             self.laws.reigns[shard] = Some(reign);
             self.laws.reigned[server] = run;
         }
+    }
+
+    /// Does the primary serve, started a while ago, with nothing in its way for a while that the engine's own failure detector could see?
+    fn serves_undisturbed(&self, before: Option<Reign>) -> bool {
+        let Some(before) = before else { return false };
+        let primary = &self.servers[before.primary];
+        let calm_since = self.now().saturating_sub(2 * self.setup.node_timeout_ms);
+        let cut = self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| at > calm_since);
+        let frozen = self.agents[before.primary].frozen.is_some() || self.is_thawing(before.primary);
+        primary.run == before.run && primary.serves() && primary.awake() && !cut && !frozen
     }
 
     fn excuse_all_but(&mut self, shard: usize, servers: &[usize]) {
