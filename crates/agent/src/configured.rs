@@ -43,6 +43,8 @@ struct Values {
     /// The last look at the whole configuration: when, and beside what.
     whole: Option<(Instant, Vec<Directive>)>,
     strays: Strays,
+    /// ACL users beside `default`.
+    users: Vec<String>,
 }
 
 /// How much of the configuration a look asks for.
@@ -74,6 +76,8 @@ pub(crate) struct Differences {
     pub(crate) altered: Vec<String>,
     /// Is of no concern, and to be told.
     pub(crate) by_hand: Vec<String>,
+    /// ACL users that somebody has added.
+    pub(crate) users: Vec<String>,
 }
 
 /// What a server did with a directive.
@@ -175,8 +179,14 @@ impl Configured {
         found.drift.extend(strays.open.iter().cloned());
         found.altered.extend(strays.altered.iter().map(|(name, _)| name.clone()));
         found.by_hand.clone_from(&strays.by_hand);
+        found.users.clone_from(&values.users);
         values.strays = strays;
         found
+    }
+
+    /// The server has these ACL users; `default` is the one that Valkeeper gives its password.
+    pub(crate) fn saw_users(&self, users: Vec<String>) {
+        self.values().users = users.into_iter().filter(|user| user != "default").collect();
     }
 
     /// What these directives go back to: they are not ordered.

@@ -158,6 +158,11 @@ impl Serving {
         )?;
         if whole {
             self.rotation.shown(&shown, within).await;
+            // Users of a file are their owner's business. Without the right to see them nothing is told of them.
+            let own_file = shown.get("aclfile").is_some_and(|file| !file.is_empty());
+            if !own_file && let Ok(users) = self.connection.raw(&["ACL", "USERS"], within).await {
+                self.configured.saw_users(redis::from_redis_value(users).unwrap_or_default());
+            }
         }
         let differences = self.configured.differences(&wanted, &shown, asked);
         let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
@@ -291,6 +296,7 @@ impl Serving {
             config_invalid: differences.invalid,
             config_altered: differences.altered,
             config_by_hand: differences.by_hand,
+            users_by_hand: differences.users,
             memory_bytes: info.used_memory,
             persistence_failing: !info.rdb_last_bgsave_ok || info.aof_enabled && !info.aof_last_write_ok,
             memory_full: info.memory_full(),

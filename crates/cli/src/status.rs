@@ -242,7 +242,7 @@ impl Status {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");
         }
         if !self.waiting.is_empty() {
-            page.push_str("\nwaiting for:\n");
+            page.push_str(if self.healthy { "\nnot yet as it should be:\n" } else { "\nwaiting for:\n" });
             for cause in self.causes() {
                 let _ = writeln!(page, "  - {}", cause.message);
                 if let Some(consequences) = cause.consequences() {

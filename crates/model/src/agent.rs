@@ -238,7 +238,8 @@ impl AgentReport {
         let config = |view: &ServerView| {
             !(view.config_refused.is_empty()
                 && view.config_invalid.is_empty()
-                && view.config_by_hand.is_empty())
+                && view.config_by_hand.is_empty()
+                && view.users_by_hand.is_empty())
         };
         self.password.is_some() || self.view().is_some_and(config)
     }

@@ -158,6 +158,9 @@ pub struct ServerView {
     /// Directives that Valkeeper never set and that have another value than the server program gives them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub config_by_hand: Vec<String>,
+    /// ACL users that somebody has added. `default` is Valkeeper's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users_by_hand: Vec<String>,
     /// The last attempt to persist failed (`rdb_last_bgsave_status`, `aof_last_write_status`).
     pub persistence_failing: bool,
     /// Its memory is used up, so that it refuses writes; `None` also by older agents.
@@ -241,6 +244,7 @@ impl ServerView {
             config_invalid: Vec::new(),
             config_altered: Vec::new(),
             config_by_hand: Vec::new(),
+            users_by_hand: Vec::new(),
             persistence_failing: false,
             memory_full: None,
             clients: ClientTrouble::default(),

@@ -383,6 +383,13 @@ pub enum Waiting {
         /// Which.
         directives: Vec<String>,
     },
+    /// Somebody has added ACL users: no other server knows them, and a restart undoes them.
+    UsersByHand {
+        /// Where.
+        instance: InstanceName,
+        /// Whom.
+        users: Vec<String>,
+    },
     /// The wanted password cannot be used: the server keeps the one it has, and would not start without.
     PasswordUnusable {
         /// Whose.

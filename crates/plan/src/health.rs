@@ -218,6 +218,9 @@ fn judge_view(
     if !view.config_by_hand.is_empty() {
         waiting.push(Waiting::ConfigByHand { instance: name(), directives: view.config_by_hand.clone() });
     }
+    if !view.users_by_hand.is_empty() {
+        waiting.push(Waiting::UsersByHand { instance: name(), users: view.users_by_hand.clone() });
+    }
     for failed in &view.failed {
         if let Some(of) = sight.members.get(failed) {
             waiting.push(Waiting::HeldForFailed { instance: name(), of: (*of).clone() });

@@ -110,6 +110,14 @@ fn what_is_dropped_goes_back_and_what_is_set_by_hand_is_told_or_put_back() {
     cluster.check(status.healthy && status.reasons().contains("slowlog-max-len"), &status.reasons());
     cluster.check(shown(&cluster, "drift-1", "slowlog-max-len") == "5", "it was not left alone");
     set("drift-1", "slowlog-max-len", "128");
+    // A user too, whom the next primary of the shard would not know.
+    let _: String = cluster.told("drift-1", &["ACL", "SETUSER", "bob", "on", "nopass", "+@all", "~*"]);
+    let status = cluster.until_waits_for("UsersByHand");
+    cluster.check(status.healthy && status.reasons().contains("drift-1: ACL users"), &status.reasons());
+    let _: u64 = cluster.told("drift-1", &["ACL", "DELUSER", "bob"]);
+    cluster.until("the user that is gone is not told any more", || {
+        (!cluster.status().waits_for("UsersByHand")).then_some(())
+    });
 
     // What is Valkeeper's is put back, with an event.
     let before = cluster.events().len();

@@ -15,6 +15,10 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
     let layout = dir.layout();
     let deadline = Instant::now() + within.timeout;
     let control = Control::new(dir.clone());
+    let look = control.ask(&ControlRequest::Status, target::LOOK_WITHIN.min(within.timeout)).await;
+    if let Err(error @ ControlError::Silent { .. }) = look.map_err(|error| target::silent(&dir, error)) {
+        return Err(target::control_failure(&error).into());
+    }
     let told = tokio::select! {
         told = control.ask(&ControlRequest::Down, within.timeout) => told,
         never = tell_who_runs(&dir) => match never {},

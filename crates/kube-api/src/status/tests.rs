@@ -213,6 +213,7 @@ fn what_only_the_servers_say_is_told_too() {
         config_invalid: Vec::new(),
         config_altered: Vec::new(),
         config_by_hand: Vec::new(),
+        users_by_hand: Vec::new(),
         config_refused: vec![],
         persistence_failing: false,
         memory_full: None,

@@ -60,6 +60,7 @@ impl Waiting {
                 | Self::ZoneShared { .. }
                 | Self::NameElsewhere { .. }
                 | Self::ConfigByHand { .. }
+                | Self::UsersByHand { .. }
         )
     }
 

@@ -226,6 +226,11 @@ impl Waiting {
                 "{instance}: {} set by hand: a restart undoes it; write it into spec.redis to keep it",
                 directives.join(", ")
             ),
+            Self::UsersByHand { instance, users } => write!(
+                f,
+                "{instance}: ACL users added by hand: {}; a restart undoes that, and the shard's other servers do not know them",
+                users.join(", ")
+            ),
             Self::PasswordUnusable { instance, why } => {
                 write!(
                     f,

@@ -86,6 +86,7 @@ impl Server {
             config_invalid: Vec::new(),
             config_altered: Vec::new(),
             config_by_hand: Vec::new(),
+            users_by_hand: Vec::new(),
             persistence_failing: false,
             memory_full: None,
             clients: valkeeper_model::ClientTrouble::default(),
