@@ -334,10 +334,10 @@ impl Server {
         self.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Up)
     }
 
-    /// A copy that was whole in this run: in the stream now or before, caught up with it, and no full sync has been begun since.
+    /// A copy that was whole in this run: in the stream now or before, caught up with it, and no full sync has been begun since, also none that
+    /// was broken off.
     pub fn live_copy(&self) -> bool {
-        let copying = self.upstream.as_ref().is_some_and(|upstream| upstream.state == Connection::Copying);
-        self.awake() && !self.is_primary() && self.had_caught_up() && !copying
+        self.awake() && !self.is_primary() && self.had_caught_up() && self.data.resumable
     }
 
     /// Had it carried out all of its primary's stream at some moment of this run, and not begun anew since?
