@@ -64,7 +64,8 @@ impl Fleet {
         let calm_since = self.now().saturating_sub(2 * self.setup.node_timeout_ms);
         let cut = self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| at > calm_since);
         let frozen = self.agents[before.primary].frozen.is_some() || self.is_thawing(before.primary);
-        primary.run == before.run && primary.serves() && primary.awake() && !cut && !frozen
+        let quiet = !cut && !frozen && self.network.lost_in_thousand == 0;
+        primary.run == before.run && primary.serves() && primary.awake() && quiet
     }
 
     fn excuse_all_but(&mut self, shard: usize, servers: &[usize]) {
