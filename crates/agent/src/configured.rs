@@ -40,6 +40,8 @@ struct Values {
     invalid: BTreeMap<String, (String, String)>,
     /// When something was last set: what was asked for before that shows what was before.
     set_at: Option<Instant>,
+    /// So many orders to set something are under way: what is shown meanwhile may be of before or of after.
+    setting: u32,
     /// The last look at the whole configuration: when, and beside what.
     whole: Option<(Instant, Vec<Directive>)>,
     strays: Strays,
@@ -196,6 +198,12 @@ impl Configured {
         back.filter(|(name, _)| names.contains(name)).cloned().collect()
     }
 
+    /// The server is being told to set something, until this is dropped.
+    pub(crate) fn setting(&self) -> Setting {
+        self.values().setting += 1;
+        Setting(Arc::clone(&self.values))
+    }
+
     /// The server was told to set it.
     pub(crate) fn told(&self, (name, value): &Directive, took: Took) {
         let mut values = self.values();
@@ -220,6 +228,15 @@ impl Configured {
     }
 }
 
+/// See [`Configured::setting`].
+pub(crate) struct Setting(Arc<Mutex<Values>>);
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).setting -= 1;
+    }
+}
+
 impl Values {
     fn ours(&self) -> BTreeSet<String> {
         self.started_with.keys().chain(&self.set_live).cloned().collect()
@@ -227,7 +244,7 @@ impl Values {
 
     /// Does it show what holds now? What was asked for before something was set may show what was before.
     fn is_current(&self, asked: Asked) -> bool {
-        self.set_at.is_none_or(|set| set < asked.at)
+        self.setting == 0 && self.set_at.is_none_or(|set| set < asked.at)
     }
 
     fn compare(&mut self, (name, value): (&str, &str), shown: &str, asked: Asked, found: &mut Differences) {

@@ -206,6 +206,7 @@ impl Serving {
     async fn configure(&self, directives: &[Directive], within: Duration) -> Result<(), AskError> {
         let mut refused = None;
         let program = self.configured.program();
+        let _setting = self.configured.setting();
         for directive in directives.iter().filter(|(name, _)| program.knows(name)) {
             let (name, value) = directive;
             let took = match self.connection.config_set(&[(name, value)], within).await {
