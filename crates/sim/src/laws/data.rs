@@ -65,7 +65,9 @@ impl Fleet {
         let cut = self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| at > calm_since);
         let frozen = self.agents[before.primary].frozen.is_some() || self.is_thawing(before.primary);
         let quiet = !cut && !frozen && self.network.lost_in_thousand == 0;
-        primary.run == before.run && primary.serves() && primary.awake() && quiet
+        // Two replicas may be elected one after the other before the first is heard of.
+        let known = before.since + 1_000 < self.now();
+        primary.run == before.run && primary.serves() && primary.awake() && quiet && known
     }
 
     fn excuse_all_but(&mut self, shard: usize, servers: &[usize]) {
