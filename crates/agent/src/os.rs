@@ -34,6 +34,11 @@ pub fn raise_file_limit() {
     }
 }
 
+/// How many files this process may have open; `None` without a limit.
+pub fn file_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 fn raw(pid: u32) -> io::Result<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

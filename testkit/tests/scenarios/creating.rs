@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use valkeeper_testkit::cluster::ask;
+use valkeeper_testkit::cluster::{ask, said};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process, waiting};
 
 #[test]
@@ -157,4 +157,19 @@ fn a_supervisor_whose_terminal_is_closed_stops_its_servers() {
     cluster.check(left.is_empty(), &format!("these still run: {left:?}"));
     let said = cluster.run(&["status"]);
     cluster.check(said.code == Some(1) && said.out.contains("(down)"), &format!("{said:?}"));
+}
+
+/// D2: a supervisor that may open too few files could neither watch its servers nor answer.
+#[test]
+fn too_few_files_are_told_before_anything_is_begun() {
+    let place = Place::new();
+    let cluster = Cluster::new(&place, Manifest::new("files"));
+    let up = cluster.up_command(&[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 17; exec \"$@\"", "sh"]).arg(up.get_program()).args(up.get_args());
+    limited.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = said(limited);
+    let told = said.err.contains("17 files open; for 6 instances 80 are needed");
+    cluster.check(said.code == Some(1) && told, &format!("{said:?}"));
+    cluster.check(!cluster.dir().exists(), "something was begun");
 }

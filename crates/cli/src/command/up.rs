@@ -25,6 +25,7 @@ fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> 
     target::refuse_another(&args.common, &spec.name)?;
     let dir = state.cluster(&spec.name);
     manifest_file::check(file, &dir, &spec, &supervise.zones)?;
+    refuse_too_few_files(&spec)?;
     let base_port = base_port(supervise, &spec, &state, &dir)?;
     let program = program::find(&state, supervise.server.as_deref())?;
     manifest_file::refuse_invalid_config(file, &spec, &state, &program)?;
@@ -66,6 +67,26 @@ fn refuse_too_few_ports(base_port: Option<u16>, spec: &ClusterSpec) -> Result<()
     );
     let hint = format!("--base-port {} at most", (highest + 1).saturating_sub(instances));
     Err(Failure::new(Kind::Usage, what, hint))
+}
+
+/// Files that a supervisor has open for itself and for each instance, at most: connections to its server, a file or two, and room for clients
+/// that ask it.
+const FILES: u64 = 32;
+const FILES_FOR_EACH: u64 = 8;
+
+/// Without files it could neither watch its servers nor say so.
+fn refuse_too_few_files(spec: &ClusterSpec) -> Result<(), Failure> {
+    let needed = FILES + FILES_FOR_EACH * u64::from(spec.instances());
+    match valkeeper_agent::file_limit() {
+        Some(limit) if limit < needed => {
+            let what = format!(
+                "a process may have {limit} files open; for {} instances {needed} are needed",
+                spec.instances()
+            );
+            Err(Failure::new(Kind::Failed, what, "raise the hard limit (`ulimit -Hn`)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)> {
