@@ -311,6 +311,15 @@ impl<'a> Cluster<'a> {
         self.until("the cluster is healthy", || Some(self.status()).filter(|status| status.healthy))
     }
 
+    /// Waits until one server holds another, a primary, for failed.
+    pub fn until_held_for_failed(&self, by: &str, primary: &str) {
+        let port = format!(":{}@", self.port(primary));
+        self.until(&format!("{by} holds {primary} for failed"), || {
+            let nodes: String = self.ask(by, &["CLUSTER", "NODES"]).ok()?;
+            nodes.lines().any(|node| node.contains(&port) && node.contains("master,fail ")).then_some(())
+        });
+    }
+
     /// Waits until `status` has this reason.
     pub fn until_waits_for(&self, reason: &str) -> Status {
         self.until(&format!("status tells {reason}"), || {

@@ -160,8 +160,11 @@ impl Serving {
             self.rotation.shown(&shown, within).await;
             // Users of a file are their owner's business. Without the right to see them nothing is told of them.
             let own_file = shown.get("aclfile").is_some_and(|file| !file.is_empty());
-            if !own_file && let Ok(users) = self.connection.raw(&["ACL", "USERS"], within).await {
-                self.configured.saw_users(redis::from_redis_value(users).unwrap_or_default());
+            if !own_file
+                && let Ok(users) = self.connection.raw(&["ACL", "USERS"], within).await
+                && let Ok(users) = redis::from_redis_value(users)
+            {
+                self.configured.saw_users(users);
             }
         }
         let differences = self.configured.differences(&wanted, &shown, asked);
@@ -193,7 +196,6 @@ impl Serving {
         }
     }
 
-    /// Sets one by one: a directive that cannot change while the server runs must not keep the others from changing.
     /// First it must not be promoted by the engine's own election any more: should its new primary be held for failed, it would be, within half a
     /// second of the order and without any of that primary's data (docs/engine-facts.md). Its agent allows it again once it has caught up.
     async fn follow(&self, primary: NodeId, within: Duration) -> Result<Reply, ServerError> {
@@ -203,6 +205,7 @@ impl Serving {
         followed.map(|()| Reply::Done).map_err(|said| error(said, "cluster|replicate"))
     }
 
+    /// Sets one by one: a directive that cannot change while the server runs must not keep the others from changing.
     async fn configure(&self, directives: &[Directive], within: Duration) -> Result<(), AskError> {
         let mut refused = None;
         let program = self.configured.program();

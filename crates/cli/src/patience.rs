@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 /// A reason that is gone in a moment is not told.
 pub(crate) const WORTH_TELLING: Duration = Duration::from_secs(1);
 
+/// Says what is waited for, and since when.
+pub(crate) fn tell_waiting(begun: Instant, what: &str) {
+    eprintln!("{:>6.1}s  waiting: {what}", begun.elapsed().as_secs_f64());
+}
+
 /// Somebody waits.
 pub(crate) struct Patience {
     within: Duration,
@@ -34,7 +39,7 @@ impl Patience {
                 0 | 1 => String::new(),
                 all => format!(" (and {} more)", all - 1),
             };
-            eprintln!("{:>6.1}s  waiting: {first}{more}", self.begun.elapsed().as_secs_f64());
+            tell_waiting(self.begun, &format!("{first}{more}"));
             self.said = (Instant::now(), first);
         }
         if self.begun.elapsed() >= self.within {

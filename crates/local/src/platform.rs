@@ -107,9 +107,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What cannot be seen ends with the primaries.
 async fn is_replica(agent: &AgentHandle) -> bool {
     match agent.ask(Ask::Report { fresh: false }, LOOK).await {
-        Ok(Answer::Report(report)) => {
-            report.server.known().is_some_and(|view| view.replication.role() == Role::Replica)
-        }
+        Ok(Answer::Report(report)) => report.role() == Some(Role::Replica),
         _ => false,
     }
 }

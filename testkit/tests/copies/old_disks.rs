@@ -266,11 +266,7 @@ fn followed_by_hand(meanwhile: Meanwhile) {
     process::kill(pid);
     waiting::until("the primary is dead", || (!process::alive(pid)).then_some(()));
     if meanwhile == Meanwhile::HeldForFailed {
-        let port = format!(":{}@", cluster.port(&primary));
-        cluster.until("the others hold the primary for failed", || {
-            let nodes: String = cluster.ask(&replica, &["CLUSTER", "NODES"]).ok()?;
-            nodes.lines().any(|node| node.contains(&port) && node.contains("master,fail ")).then_some(())
-        });
+        cluster.until_held_for_failed(&replica, &primary);
         process::signal(supervisor, process::Signal::CONT);
         cluster.until_back(&primary, pid);
         cluster.until_whole();

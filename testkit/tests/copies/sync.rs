@@ -212,11 +212,7 @@ fn a_replica_is_not_elected_beside_its_primary_that_is_back() {
     process::kill(pid);
     let taken = cluster.until("its port is free", || TcpListener::bind(("127.0.0.1", port)).ok());
     process::signal(supervisor, process::Signal::CONT);
-    let port = format!(":{port}@");
-    cluster.until(&format!("{replica} holds {primary} for failed"), || {
-        let nodes: String = cluster.ask(&replica, &["CLUSTER", "NODES"]).ok()?;
-        nodes.lines().any(|node| node.contains(&port) && node.contains("master,fail ")).then_some(())
-    });
+    cluster.until_held_for_failed(&replica, &primary);
     drop(taken);
     cluster.until_back(&primary, pid);
     cluster.until_whole();

@@ -3,10 +3,10 @@
 use crate::args::{Args, Within};
 use crate::called::called;
 use crate::failure::{Failure, Kind};
-use crate::patience::WORTH_TELLING;
+use crate::patience::{WORTH_TELLING, tell_waiting};
 use crate::target;
 use std::convert::Infallible;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{InstanceName, Persistence};
 
@@ -48,7 +48,7 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
                 Failure::new(Kind::TimedOut, what, "does the disk of its state directory answer?").into()
             );
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let left = dir.running_servers()?;
     if !left.is_empty() {
@@ -70,11 +70,8 @@ async fn tell_who_runs(dir: &ClusterDir) -> Infallible {
         let running = dir.running_servers().unwrap_or_default();
         if running != said && !running.is_empty() {
             let names: Vec<&str> = running.iter().map(InstanceName::as_str).collect();
-            let since = begun.elapsed().as_secs_f64();
-            eprintln!(
-                "{since:>6.1}s  waiting: {} still run; a server saves its data before it ends",
-                names.join(", ")
-            );
+            let what = format!("{} still run; a server saves its data before it ends", names.join(", "));
+            tell_waiting(begun, &what);
             said = running;
         }
     }

@@ -55,7 +55,7 @@ fn base_port(
 /// All instances have ports from there on, and each its bus port above.
 fn refuse_too_few_ports(base_port: Option<u16>, spec: &ClusterSpec) -> Result<(), Failure> {
     let Some(base_port) = base_port else { return Ok(()) };
-    let instances = u64::from(spec.shards) * (u64::from(spec.replicas_per_shard) + 1);
+    let instances = u64::from(spec.instances());
     let highest = u64::from(u16::MAX - Address::BUS_OFFSET);
     if u64::from(base_port) + instances <= highest + 1 {
         return Ok(());

@@ -2,7 +2,7 @@
 //! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
 
 use super::{Outbox, Token};
-use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary};
+use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary, may_replace};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, NodeId,
@@ -383,7 +383,7 @@ impl Promotion {
 /// Does it follow the lost primary, as far as anybody knows?
 fn follows(candidate: &Candidate, lost: Option<NodeId>) -> bool {
     let followed = candidate.standing.and_then(|standing| standing.follows);
-    followed.zip(lost).is_none_or(|(followed, lost)| followed == lost)
+    followed.is_none_or(|followed| may_replace(Some(followed), lost))
 }
 
 /// An answer to [`Ask::Replication`] as a candidate.

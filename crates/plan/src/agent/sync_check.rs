@@ -39,6 +39,14 @@ pub(super) struct Target {
     online: bool,
 }
 
+impl SyncCheck {
+    /// What the primary sends is still to come.
+    fn begin_anew(&mut self) {
+        self.caught_up = false;
+        self.target = None;
+    }
+}
+
 impl Agent {
     pub(super) fn check_sync(&mut self, now: Millis, view: &ServerView) {
         self.check_link(now, view);
@@ -53,21 +61,16 @@ impl Agent {
         let before = std::mem::replace(&mut sync.link, link);
         let follows = view.primary();
         if std::mem::replace(&mut sync.follows, follows).is_some_and(|former| Some(former) != follows) {
-            sync.caught_up = false;
-            sync.target = None;
+            sync.begin_anew();
         }
         match link {
             Some(Link::Up) if before == Some(Link::Up) => {}
             // A new connection: what the primary sent meanwhile is still to come.
-            Some(Link::Up) => {
-                sync.caught_up = false;
-                sync.target = None;
-            }
+            Some(Link::Up) => sync.begin_anew(),
             // Whether it had everything when the link broke is what counts for a succession.
             Some(Link::Lost) => return,
             Some(Link::Syncing | Link::NeverUp) | None => {
-                sync.caught_up = false;
-                sync.target = None;
+                sync.begin_anew();
                 return;
             }
         }

@@ -61,13 +61,17 @@ impl Fleet {
     fn serves_undisturbed(&self, before: Option<Reign>) -> bool {
         let Some(before) = before else { return false };
         let primary = &self.servers[before.primary];
-        let calm_since = self.now().saturating_sub(2 * self.setup.node_timeout_ms);
-        let cut = self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| at > calm_since);
+        let cut = self.was_cut_within(2 * self.setup.node_timeout_ms);
         let frozen = self.agents[before.primary].frozen.is_some() || self.is_thawing(before.primary);
         let quiet = !cut && !frozen && self.network.lost_in_thousand == 0;
         // Two replicas may be elected one after the other before the first is heard of.
         let known = before.since + 1_000 < self.now();
         primary.run == before.run && primary.serves() && primary.awake() && quiet && known
+    }
+
+    /// Is the bus cut, or was it so lately?
+    fn was_cut_within(&self, window: u64) -> bool {
+        self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| self.now() < at + window)
     }
 
     fn excuse_all_but(&mut self, shard: usize, servers: &[usize]) {
@@ -121,9 +125,7 @@ impl Fleet {
         }
         // The engine's window: its own election does not wait until the old primary is dead, and who is cut off learns late.
         let window = 2 * self.setup.node_timeout_ms + 5_000;
-        let cut =
-            self.network.is_cut(Way::Bus) || self.network.last_cut.is_some_and(|at| self.now() < at + window);
-        let cut = cut && !self.must_not_write(server, reign, window);
+        let cut = self.was_cut_within(window) && !self.must_not_write(server, reign, window);
         if reign.how == Rise::Natural || cut || self.is_thawing(server) {
             return self.history.excuse(tip);
         }
