@@ -359,6 +359,17 @@ pub enum Unfit {
     NotPersisted,
 }
 
+impl Unfit {
+    /// Is this over within a moment, as a rule? A look takes long on a busy machine, and a former primary needs a moment until it follows
+    /// the new one. An append-only file takes as long as its data is large.
+    pub fn may_pass_soon(self) -> bool {
+        match self {
+            Self::NotSeen | Self::NotItsReplica | Self::NotInSync | Self::OtherHistory => true,
+            Self::OtherShard | Self::Fenced | Self::Leaving | Self::NotPersisted => false,
+        }
+    }
+}
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

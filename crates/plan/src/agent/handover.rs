@@ -19,9 +19,9 @@ const NEAR_BYTES: u64 = 512 * 1024;
 const DRAIN_MS: u64 = 25;
 /// How long to wait for a near moment before a pause is tried at any distance.
 const NEAR_WAIT_MS: u64 = 1_000;
-/// How long somebody who does not answer is looked for before it is given up: on a busy machine a look takes longer than one
-/// is waited for, and a switchover was refused although every replica was in sync (3 of 9, load 13 on 2 cores).
-const UNSEEN_MS: u64 = 3_000;
+/// How long to wait for a replica that may take over in a moment, before the switchover is given up. A switchover was refused although
+/// every replica was in sync (3 of 9, load 13 on 2 cores), and so was a second one right after the first.
+const UNFIT_MS: u64 = 3_000;
 /// Before the next look then.
 const LOOK_AGAIN_MS: u64 = 20;
 /// Between two pauses, so that clients get through.
@@ -147,7 +147,7 @@ impl Handover {
                     }
                 }
                 Ok(_) => return self.abandon("the primary's answer could not be understood", out),
-                Err(ServerError::Silent(_)) if now.since(self.began) < UNSEEN_MS => {
+                Err(ServerError::Silent(_)) if now.since(self.began) < UNFIT_MS => {
                     self.stage = Stage::Rest { until: now.plus(LOOK_AGAIN_MS) };
                 }
                 Err(error) => return self.abandon(&format!("the primary {error}"), out),
@@ -286,20 +286,18 @@ impl Handover {
                 .iter()
                 .filter(|candidate| self.wanted.as_ref().is_none_or(|name| *name == candidate.instance));
             let Some(to) = best_for_switchover(fit, ours).cloned() else {
-                let unseen = |name: &InstanceName| seen.iter().all(|c| c.instance != *name);
-                let unseen = match &self.wanted {
-                    Some(name) => unseen(name),
-                    None => self.siblings.iter().any(unseen),
-                };
-                if unseen && now.since(self.began) < UNSEEN_MS {
-                    self.stage = Stage::Rest { until: now.plus(LOOK_AGAIN_MS) };
-                    return Progress::Going;
-                }
                 let unfit = |name: &InstanceName| {
                     seen.iter()
                         .find(|c| c.instance == *name)
                         .map_or(Unfit::NotSeen, |c| may_take_over(c, ours).err().unwrap_or(Unfit::NotSeen))
                 };
+                let considered = self.wanted.as_ref().map_or(&self.siblings[..], std::slice::from_ref);
+                if now.since(self.began) < UNFIT_MS
+                    && considered.iter().any(|name| unfit(name).may_pass_soon())
+                {
+                    self.stage = Stage::Rest { until: now.plus(LOOK_AGAIN_MS) };
+                    return Progress::Going;
+                }
                 let why = match &self.wanted {
                     Some(name) => format!("{name} cannot take over: {}", unfit(name)),
                     None => "no replica is in sync".to_owned(),
