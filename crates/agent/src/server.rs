@@ -63,6 +63,8 @@ const DATA_UNREADABLE: [&str; 12] = [
 ];
 /// Lines of the log that tell why a server ended.
 const LAST_WORDS: usize = 3;
+/// How the engine's report of a crash names the cause: an assertion, a panic, a signal.
+const CRASH_CAUSE: [&str; 3] = ["ASSERTION FAILED", "Guru Meditation", "crashed by signal"];
 const SET_LIVE: &str = "set-live.json";
 const WORKING: &str = "working-config.json";
 
@@ -309,10 +311,20 @@ impl ServerHome {
         let how = how.unwrap_or_else(|error| error.to_string());
         let said = self.said_in_this_run();
         let said = said.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
-        let said: Vec<&str> = said.collect();
-        let last = said.get(said.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join(" / ");
+        let last = last_lines(&said.collect::<Vec<_>>()).join(" / ");
         if last.is_empty() { how } else { format!("{how}; it said: {last}") }
     }
+}
+
+/// The lines that tell why a server ended: its last ones. Of a crash, those before the engine's report of it (a hundred lines of registers,
+/// `INFO` and advice) and the cause that the report begins with.
+fn last_lines<'a>(said: &[&'a str]) -> Vec<&'a str> {
+    let Some(report) = said.iter().rposition(|line| line.contains("BUG REPORT START")) else {
+        return said.get(said.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().to_vec();
+    };
+    let before = said.get(report.saturating_sub(LAST_WORDS - 1)..report).unwrap_or_default();
+    let cause = said.iter().skip(report).find(|line| CRASH_CAUSE.iter().any(|sign| line.contains(sign)));
+    before.iter().chain(cause).copied().collect()
 }
 
 /// Is the port ours to take? A server that finds it taken ends with a line in its log; this tells it apart.
@@ -327,7 +339,8 @@ fn free(address: &Address, port: u16) -> Result<(), StartFailure> {
 }
 
 fn tail(path: &Path, from: u64) -> io::Result<String> {
-    const BYTES: u64 = 8_000;
+    // The engine's report of a crash has tens of thousands of bytes; what comes before it counts.
+    const BYTES: u64 = 128 * 1024;
     let mut file = fs::File::open(path)?;
     let length = file.metadata()?.len();
     // A log that is shorter than it was is another one.
@@ -336,4 +349,28 @@ fn tail(path: &Path, from: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_told_by_its_cause_and_not_by_the_advice_after_it() {
+        // Valkey 9.1.2 on a full disk, shortened.
+        let said = [
+            "11:S 28 Nov 2026 19:00:00.000 * Partial resynchronization accepted",
+            "11:S 28 Nov 2026 19:00:01.000 # Error writing to the AOF file: No space left on device",
+            "=== VALKEY BUG REPORT START: Cut & paste starting from here ===",
+            "11:S 28 Nov 2026 19:00:01.001 # !!! Software Failure. Press left mouse button to continue",
+            "11:S 28 Nov 2026 19:00:01.001 # Guru Meditation: Replica was unable to write command to disk.",
+            "------ STACK TRACE ------",
+            "Suspect RAM error? Use valkey-server --test-memory to verify it.",
+        ];
+        let told = last_lines(&said).join(" / ");
+        assert!(told.contains("No space left") && told.contains("Guru Meditation"), "{told}");
+        assert!(!told.contains("Suspect RAM"), "{told}");
+        assert_eq!(last_lines(&["a", "b", "c", "d"]), ["b", "c", "d"]);
+        assert_eq!(last_lines(&[]), [""; 0]);
+    }
 }

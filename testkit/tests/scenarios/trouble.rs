@@ -82,6 +82,14 @@ fn a_full_disk_of_a_primary_costs_no_writes_for_long() {
         let written = traffic.stop();
         written.read_back(&cluster, 0);
         cluster.check(cluster.events_since(seen, "FailedOver").is_empty(), "it was killed for it");
+        // As a replica it crashes at each write, and starts again later each time. Why is told, also in between.
+        let value = "x".repeat(256 << 10);
+        cluster.until("the full disk is told", || {
+            let _: Result<String, _> = cluster.ask("lone-3", &["SET", "{06S}large", &value]);
+            let reasons = cluster.status().reasons();
+            let why = "unable to write command to disk";
+            (reasons.contains("lone-0: the server ended") && reasons.contains(why)).then_some(())
+        });
         fs::remove_file(cluster.data_dir("lone-0").join("filler")).unwrap();
         cluster.until_healthy();
         cluster.check(cluster.events_since(seen, "SwitchedOver").len() == 1, "roles went to and fro");

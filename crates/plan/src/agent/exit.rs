@@ -4,6 +4,7 @@ use super::machine::{Agent, Phase, Then};
 use super::{Command, ExitCause};
 use valkeeper_model::{
     Answer, AskFailed, Happened, Incarnation, Millis, Observed, Process, ServerView, StartFailure, Unseen,
+    Waiting,
 };
 
 impl Agent {
@@ -33,11 +34,11 @@ impl Agent {
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping(stop) => stop.then,
             Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
-                self.died(how, cause);
+                self.died(how.clone(), cause);
                 if then == Then::Rest { Then::Rest } else { Then::Restart }
             }
             _ => {
-                self.died(how, cause);
+                self.died(how.clone(), cause);
                 Then::Restart
             }
         };
@@ -46,7 +47,12 @@ impl Agent {
             // A shard that needs a successor does not wait.
             let later = if unasked && !orphaned { self.relapses.ended(now) } else { None };
             match later {
-                Some(delay) => self.phase = Phase::Held { until: now.plus(delay) },
+                Some(delay) => {
+                    // It answered in between, so that nothing else says why it is down most of the time.
+                    let (instance, failure) = (self.name.clone(), StartFailure::Exited { detail: how });
+                    self.waiting = Some(Waiting::StartFailed { instance, failure });
+                    self.phase = Phase::Held { until: now.plus(delay) };
+                }
                 None if self.failures.in_a_row > 0 => self.try_later(now),
                 None => self.inspect(),
             }

@@ -17,13 +17,15 @@ pub(super) struct Fullness {
 }
 
 impl Fullness {
-    /// What to tell after a look that found this. How much is in use stays as it was told first: it differs from look to look.
+    /// What to tell after a look that found this. How much is in use differs from look to look: it is told anew when it differs by more
+    /// than a tenth.
     pub(super) fn seen(&mut self, now: Millis, seen: Option<MemoryFull>) -> Option<MemoryFull> {
         if seen.is_some() == self.told.is_some() {
             self.changed_at = None;
-            // Another limit is news.
-            if seen.map(|full| full.limit) != self.told.map(|full| full.limit) {
-                self.told = seen;
+            if let (Some(seen), Some(told)) = (seen, self.told)
+                && (seen.limit != told.limit || seen.used.abs_diff(told.used) > told.used / 10)
+            {
+                self.told = Some(seen);
             }
             return self.told;
         }
@@ -57,6 +59,7 @@ mod tests {
         // It hovers about the limit: the word and its figures stay.
         assert_eq!(seen(3_000, None), full(12, 10));
         assert_eq!(seen(4_000, full(13, 10)), full(12, 10));
+        assert_eq!(seen(4_500, full(15, 10)), full(15, 10));
         assert_eq!(seen(5_000, full(13, 12)), full(13, 12));
         assert_eq!(seen(6_000, None), full(13, 12));
         assert_eq!(seen(8_900, None), full(13, 12));
