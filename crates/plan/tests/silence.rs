@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Answer, Ask, ClusterId, Death, Epoch, Generation, Happened,
-    Incarnation, InstanceName, Link, LookRefused, Member, Millis, NodeId, Observed, Offset, Part,
-    Persistence, ReplicaStanding, Replication, ReplicationId, Role, Run, ServerConfig, ServerView, ShardId,
-    ShardName, SlotSet, TopologyNode, Unseen,
+    Activity, Address, AgentOrder, AgentReport, Answer, AofRecord, Ask, AttachedReplica, ClusterId,
+    CopyRecord, Death, Epoch, Generation, Happened, Incarnation, InstanceName, Link, LookRefused, Member,
+    Millis, NodeId, Observed, Offset, Part, Persistence, Position, ReplicaStanding, Replication,
+    ReplicationId, Role, Run, ServerConfig, ServerView, ShardId, ShardName, SlotSet, TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerCommand, ServerError, Token};
-use valkeeper_plan::safety::copy::DataFiles;
+use valkeeper_plan::safety::copy::{AofFiles, DataFiles};
 use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
 
 const LIMIT_MS: u64 = 5_000;
@@ -28,7 +28,7 @@ fn order(to: u8) -> AgentOrder {
         shard: ShardName::nth(0),
         shard_id: ShardId::from_bytes([1; 20]),
         node_id: id(n),
-        address: Some(Address { ip: [127, 0, 0, 1].into(), port: 7_000, bus_port: 17_000 }),
+        address: Some(Address { ip: [127, 0, 0, 1].into(), port: 7_000 + u16::from(n), bus_port: 17_000 }),
         founding_slots: if n == 0 { SlotSet::all() } else { SlotSet::empty() },
         founder: id(0),
     };
@@ -76,13 +76,16 @@ struct Watched {
     refusal: Option<ServerError>,
     /// c-1 is a primary too, and its agent reports this of it.
     second: Option<(Observed<ServerView>, Activity)>,
+    /// Its server shows c-1 as an online replica by now.
+    attached: bool,
     log: Vec<Command>,
 }
 
 impl Watched {
     fn new(me: u8) -> Self {
         let agent = Agent::new(name(me), Some((Incarnation(1), None)), Millis(0));
-        let mut watched = Self { agent, me, now: 0, refusal: None, second: None, log: Vec::new() };
+        let mut watched =
+            Self { agent, me, now: 0, refusal: None, second: None, attached: false, log: Vec::new() };
         watched.happens(Event::Order(Box::new(order(me))));
         watched
     }
@@ -122,6 +125,16 @@ impl Watched {
                 }
                 Ok(Reply::View(Box::new(view)))
             }
+            (ServerCommand::Replication, None) => {
+                let mut replication = view(self.me).replication;
+                if let Part::Primary { replicas } = &mut replication.part
+                    && self.attached
+                {
+                    let address = ([127, 0, 0, 1], 7_001).into();
+                    replicas.push(AttachedReplica { address, online: true, acknowledged: Offset(1) });
+                }
+                Ok(Reply::Replication(replication))
+            }
             (_, None) => Ok(Reply::Done),
         }
     }
@@ -135,6 +148,25 @@ impl Watched {
             self.happens(Event::Tick);
         }
         self.now = end;
+    }
+
+    /// The agent of c-1 answers about its replica, which had everything when its link was lost.
+    fn finds_its_replica_caught_up(&mut self) {
+        let look = self.log.iter().rev().find_map(|command| match command {
+            Command::Tell { token, ask: Ask::Replication, .. } => Some(*token),
+            _ => None,
+        });
+        let mut replication = view(1).replication;
+        replication.part = Part::Replica { link: Link::Lost };
+        let standing = Some(ReplicaStanding {
+            follows: Some(id(0)),
+            caught_up: true,
+            persistence_incomplete: false,
+            sequence: None,
+        });
+        let seen = Answer::Replication { incarnation: Incarnation(4), replication, standing };
+        self.now += 50;
+        self.happens(Event::Told { token: look.expect("its replica is looked at"), result: Ok(seen) });
     }
 
     fn killed(&self) -> bool {
@@ -250,24 +282,41 @@ fn a_successor_is_told_how_its_primary_ended() {
         record: None,
         beside: None,
     }))));
-    let look = watched.log.iter().rev().find_map(|command| match command {
-        Command::Tell { token, ask: Ask::Replication, .. } => Some(*token),
-        _ => None,
-    });
-    let mut replication = view(1).replication;
-    replication.part = Part::Replica { link: Link::Lost };
-    let standing = Some(ReplicaStanding {
-        follows: Some(id(0)),
-        caught_up: true,
-        persistence_incomplete: false,
-        sequence: None,
-    });
-    let seen = Answer::Replication { incarnation: Incarnation(4), replication, standing };
-    watched.now += 50;
-    watched.happens(Event::Told { token: look.expect("its replica is looked at"), result: Ok(seen) });
+    watched.finds_its_replica_caught_up();
     let asked = |command: &Command| match command {
         Command::Tell { ask: Ask::Force { after, .. }, .. } => Some(*after),
         _ => None,
     };
     assert_eq!(watched.log.iter().find_map(asked), Some(Death::KilledForSilence));
+}
+
+/// The replica connected after its primary's last look, and was told so: it is not passed over when that primary dies before its next.
+#[test]
+fn a_replica_that_connected_after_the_last_look_is_in_sync() {
+    for shows_it in [false, true] {
+        let mut watched = Watched::new(0);
+        let mut order = order(0);
+        order.generation = Generation(2);
+        order.config.persistence = Persistence::Aof;
+        watched.happens(Event::Order(Box::new(order)));
+        watched.until(3_000);
+        watched.attached = shows_it;
+        watched.happens(Event::Asked { token: Token(900), ask: Ask::Replication });
+        let how = "killed".to_owned();
+        watched.happens(Event::Exited { incarnation: Incarnation(1), how, cause: ExitCause::Other });
+        let at = Position { history: ReplicationId::from_bytes([9; 20]), offset: Offset(1) };
+        let aof = AofRecord { complete: true, position: Some(at), ..AofRecord::default() };
+        let record =
+            CopyRecord { sequence: 7, role: Role::Primary, histories: vec![at], aof, ..CopyRecord::first() };
+        watched.happens(Event::Inspected(Ok(Box::new(Disk {
+            owner: Owner::Ours,
+            nodes_conf: NodesFile::Missing,
+            files: DataFiles { aof: AofFiles::Whole, ..DataFiles::default() },
+            record: Some(record),
+            beside: Some(7),
+        }))));
+        watched.finds_its_replica_caught_up();
+        let forced = |command: &Command| matches!(command, Command::Tell { ask: Ask::Force { .. }, .. });
+        assert_eq!(watched.log.iter().any(forced), shows_it);
+    }
 }

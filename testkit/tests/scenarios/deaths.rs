@@ -55,6 +55,25 @@ fn thirty_primaries_are_killed_in_a_row() {
     kill_primaries_in_turn(30);
 }
 
+/// Its last look showed it alone: the replica has connected since, and is in sync.
+#[test]
+fn a_primary_that_dies_right_after_a_switchover_is_succeeded() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::new("haste").roles_stay());
+    let traffic = Traffic::start(&cluster);
+    const ROUNDS: u64 = 4;
+    for _ in 0..ROUNDS {
+        cluster.must(&["switchover", "s0"]);
+        cluster.until_healthy();
+        let (primary, seen) = (cluster.primary("s0"), cluster.events().len());
+        let pid = cluster.kill(&primary);
+        cluster.until_event(seen, "Died");
+        cluster.until_back(&primary, pid);
+        cluster.check(cluster.events_since(seen, "FailedOver").len() == 1, "the dead primary was waited for");
+    }
+    traffic.finish(ROUNDS);
+}
+
 #[test]
 fn a_killed_replica_comes_back_and_no_client_notices() {
     let place = Place::new();

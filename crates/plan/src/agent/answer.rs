@@ -4,7 +4,7 @@ use super::machine::{Agent, Phase, Relay, Then};
 use super::trial::About;
 use super::{Command, Reply, ServerCommand, ServerError, Token};
 use crate::safety::start::Loss;
-use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Run, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replication, Role, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
 const RISE_MS: u64 = 5_000;
@@ -175,6 +175,7 @@ impl Agent {
         };
         let result = match (result, self.incarnation()) {
             (Ok(Reply::Replication(replication)), Some(incarnation)) => {
+                self.saw_replication(&replication);
                 Ok(Answer::Replication { incarnation, replication, standing: self.standing() })
             }
             (Ok(_), _) => Ok(Answer::Done),
@@ -183,5 +184,16 @@ impl Agent {
             (Err(error), _) => Err(AskFailed::Unseen(error.unseen())),
         };
         self.out.push(Command::Answer { token, result });
+    }
+
+    /// A replica counts itself as in sync once its primary has answered that it is attached. If the primary dies before its next look, its
+    /// agent must not say less: the replica would be passed over for a restart of the primary, which takes seconds.
+    fn saw_replication(&mut self, replication: &Replication) {
+        if let Some(view) = &mut self.last_view
+            && replication.role() == Role::Primary
+            && view.replication.replid == replication.replid
+        {
+            view.replication = replication.clone();
+        }
     }
 }
