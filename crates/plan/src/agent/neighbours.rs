@@ -343,10 +343,13 @@ impl Agent {
             let since = neighbours.witness.silent_since(primary);
             since.is_some_and(|since| now.since(since) >= SUSPECT_MS)
         });
-        // Who is not heard may have a successor by now: nobody is to testify against, or to replace, the one before.
-        if neighbours.witness.misses_one(&self.name, SUSPECT_MS, now)
-            && let Phase::Watching(watch) = &mut self.phase
-        {
+        // Who is not heard may have a successor by now: nobody is to testify against, or to replace, the one before. A replica is beaten by its
+        // own primary only.
+        let misses = match neighbours.part {
+            Part::Primary | Part::Unknown => neighbours.witness.misses_one(&self.name, SUSPECT_MS, now),
+            Part::Other => neighbours.unheard.is_some(),
+        };
+        if misses && let Phase::Watching(watch) = &mut self.phase {
             watch.look_within(now, MISSING_LOOK_MS);
         }
     }
