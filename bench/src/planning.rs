@@ -158,6 +158,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
     let well = ServerView::well(node_id, "9.1.2", replication, topology);
     let view = ServerView { keys: 1_000, memory_bytes: 1 << 20, ..well };
     AgentReport {
+        format: valkeeper_model::Format,
         generation: layout.generation,
         whereabouts: None,
         address: address.clone(),

@@ -20,8 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{ServerHome, make_private_dir, replace};
 use valkeeper_client::Password;
-use valkeeper_model::PasswordFault;
-use valkeeper_model::{Address, CalledAs, ClusterName, InstanceName, Layout};
+use valkeeper_model::{Address, CalledAs, ClusterName, InstanceName, Layout, PasswordFault, Unreadable};
 
 /// A socket's path must fit `sun_path`: 104 bytes on macOS, 108 on Linux.
 const LONGEST_SOCKET: usize = 100;
@@ -78,8 +77,8 @@ pub enum LayoutFault {
     #[error("is gone")]
     Gone,
     /// It cannot be read.
-    #[error("is damaged: {0}")]
-    Damaged(String),
+    #[error("{0}")]
+    Unreadable(Unreadable),
 }
 
 /// The instances that have a data directory.
@@ -99,7 +98,10 @@ impl DataOf {
 impl StateError {
     /// What to do about it.
     pub fn hint(&self, called: CalledAs) -> Option<String> {
-        let Self::Layout { path, copy, .. } = self else { return None };
+        let Self::Layout { path, fault, copy, .. } = self else { return None };
+        if let LayoutFault::Unreadable(Unreadable::Newer { .. }) = fault {
+            return Some("use the version of Valkeeper that wrote it, or a newer one".to_owned());
+        }
         if let Some(copy) = copy {
             return Some(format!(
                 "`cp {} {}` puts back what was stored last",
@@ -244,7 +246,7 @@ impl ClusterDir {
         let path = self.layout_path();
         let fault = match read_layout(&path) {
             Ok(Ok(layout)) => return Ok(Some(layout)),
-            Ok(Err(why)) => LayoutFault::Damaged(why),
+            Ok(Err(why)) => LayoutFault::Unreadable(why),
             Err(error) if error.kind() == io::ErrorKind::NotFound => LayoutFault::Gone,
             Err(error) => return Err(StateError::io(&path)(error)),
         };
@@ -360,8 +362,8 @@ impl ClusterDir {
 }
 
 /// The layout in a file, or why there is none in it.
-fn read_layout(path: &Path) -> io::Result<Result<Layout, String>> {
-    Ok(serde_json::from_slice(&fs::read(path)?).map_err(|error| error.to_string()))
+fn read_layout(path: &Path) -> io::Result<Result<Layout, Unreadable>> {
+    Ok(Layout::read(&fs::read(path)?))
 }
 
 #[cfg(test)]

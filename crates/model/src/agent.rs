@@ -1,8 +1,8 @@
 //! What passes between the controller and an agent, and between agents: orders, reports, requests.
 
 use crate::{
-    Address, ClusterId, Epoch, Generation, HeldCopy, Incarnation, InstanceName, InvalidDirective, Link,
-    NodeId, Observed, PasswordFault, Replication, Role, ServerConfig, ServerView, ShardId, ShardName,
+    Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceName, InvalidDirective,
+    Link, NodeId, Observed, PasswordFault, Replication, Role, ServerConfig, ServerView, ShardId, ShardName,
     SlotSet, Trial, Waiting,
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentOrder {
+    /// Of this type.
+    #[serde(default)]
+    pub format: Format<1>,
     /// The layout's generation this was rendered from.
     pub generation: Generation,
     /// The cluster it belongs to.
@@ -152,6 +155,9 @@ impl DiskAccess {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentReport {
+    /// Of this type.
+    #[serde(default)]
+    pub format: Format<1>,
     /// The order it obeys.
     pub generation: Generation,
     /// That order's.

@@ -1,5 +1,7 @@
 //! The layout: what the planner has chosen and the store holds. Everything is rendered from it, nothing from the spec (law 5).
 
+use crate::format::{Format, Unreadable};
+use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Persistence};
 use crate::{
     ClusterId, ClusterName, Generation, InstanceName, NodeId, ShardId, ShardName, SlotSet, ZoneName,
@@ -11,8 +13,11 @@ use std::sync::Arc;
 
 /// The chosen cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Layout {
+    /// Of this type.
+    #[serde(default)]
+    pub format: Format<{ Layout::FORMAT }>,
     /// Which cluster this is.
     pub cluster: ClusterName,
     /// Its identity; data of any other is refused (law 10).
@@ -31,11 +36,14 @@ pub struct Layout {
     pub shards: Arc<BTreeMap<ShardName, Shard>>,
     /// The instances.
     pub instances: Arc<BTreeMap<InstanceName, Instance>>,
+    /// What a newer version has added.
+    #[serde(flatten)]
+    pub newer: NewerFields,
 }
 
 /// A shard: a home of slots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Shard {
     /// The engine's id for it.
     pub id: ShardId,
@@ -43,11 +51,14 @@ pub struct Shard {
     pub slots: SlotSet,
     /// The instance that starts as its primary when the cluster is founded. Later roles are observed, never looked up here.
     pub founder: InstanceName,
+    /// What a newer version has added.
+    #[serde(flatten)]
+    pub newer: NewerFields,
 }
 
 /// An instance: one server with a name, a place and an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Instance {
     /// Its shard.
     pub shard: ShardName,
@@ -57,11 +68,14 @@ pub struct Instance {
     pub node_id: NodeId,
     /// Must it stay down until the user lifts the fence?
     pub fenced: bool,
+    /// What a newer version has added.
+    #[serde(flatten)]
+    pub newer: NewerFields,
 }
 
 /// How servers are configured, apart from what is an instance's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ServerConfig {
     /// `cluster-node-timeout`, milliseconds.
     pub node_timeout_ms: u64,
@@ -77,9 +91,20 @@ pub struct ServerConfig {
     pub min_sync_replicas: u32,
     /// The user's own directives.
     pub directives: BTreeMap<String, String>,
+    /// What a newer version has added.
+    #[serde(flatten)]
+    pub newer: NewerFields,
 }
 
 impl Layout {
+    /// The newest format.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads what was stored.
+    pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
+        crate::format::read(text, Self::FORMAT)
+    }
+
     /// The instances of a shard.
     pub fn instances_of<'a>(
         &'a self,

@@ -6,6 +6,7 @@ mod aside_cause;
 mod called_as;
 mod client_trouble;
 mod copy;
+mod format;
 mod happened;
 mod ids;
 mod kubernetes;
@@ -32,6 +33,7 @@ pub use aside_cause::AsideCause;
 pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
+pub use format::{Format, Unreadable};
 pub use happened::Happened;
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
@@ -39,7 +41,7 @@ pub use ids::{
 };
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, ServerConfig, Shard};
-pub use newer::Newer;
+pub use newer::{Newer, NewerFields};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};

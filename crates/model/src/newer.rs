@@ -8,6 +8,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A word that this version does not know, as it was written.
@@ -48,6 +49,19 @@ impl fmt::Display for Newer {
             }
             (None, None) => write!(f, "something that a newer version of Valkeeper knows: {}", self.written),
         }
+    }
+}
+
+/// Fields that only a newer version knows, as they were written. They are written again with the object that they are of: an older program that changes
+/// a layout must not take away what a newer one has put into it. A field that is known to nobody is kept too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NewerFields(BTreeMap<String, Value>);
+
+impl NewerFields {
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

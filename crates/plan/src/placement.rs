@@ -4,8 +4,8 @@ use crate::safety::zones::{majority_holder, zones_needed};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Generation, Impossible, Instance, InstanceName, Layout, NodeId, ServerConfig,
-    Shard, ShardId, ShardName, SlotSet, ZoneName, ZonePolicy,
+    ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceName, Layout, NewerFields,
+    NodeId, ServerConfig, Shard, ShardId, ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 
 /// Random bytes for ids, as data: the caller draws them.
@@ -24,6 +24,7 @@ pub fn server_config(spec: &ClusterSpec) -> ServerConfig {
         max_memory_policy: spec.max_memory_policy,
         min_sync_replicas: spec.min_sync_replicas,
         directives: spec.directives.clone(),
+        newer: NewerFields::default(),
     }
 }
 
@@ -49,12 +50,25 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
             };
             let name = InstanceName::nth(&spec.name, n + replica * spec.shards);
             let node_id = NodeId::from_bytes(ids.draw());
-            instances.insert(name, Instance { shard: shard.clone(), zone, node_id, fenced: false });
+            instances.insert(
+                name,
+                Instance {
+                    shard: shard.clone(),
+                    zone,
+                    node_id,
+                    fenced: false,
+                    newer: NewerFields::default(),
+                },
+            );
         }
         let slots = SlotSet::part(n, spec.shards);
-        shards.insert(shard, Shard { id: ShardId::from_bytes(ids.draw()), slots, founder });
+        shards.insert(
+            shard,
+            Shard { id: ShardId::from_bytes(ids.draw()), slots, founder, newer: NewerFields::default() },
+        );
     }
     let layout = Layout {
+        format: Format,
         cluster: spec.name.clone(),
         id: ClusterId::from_bytes(ids.draw()),
         generation: Generation(1),
@@ -64,6 +78,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        newer: NewerFields::default(),
     };
     if spec.zones == ZonePolicy::Required {
         refuse_unsafe_zones(spec, zones, &layout)?;

@@ -32,6 +32,7 @@ fn report(
     server: Observed<ServerView>,
 ) -> AgentReport {
     AgentReport {
+        format: valkeeper_model::Format,
         generation: Generation(1),
         whereabouts: None,
         address: Address { ip: [127, 0, 0, 1].into(), port: 1, bus_port: 2 },

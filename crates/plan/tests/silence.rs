@@ -33,6 +33,7 @@ fn order(to: u8) -> AgentOrder {
         founder: id(0),
     };
     AgentOrder {
+        format: valkeeper_model::Format,
         generation: Generation(1),
         cluster: ClusterId::from_bytes([7; 20]),
         instance: name(to),
@@ -46,6 +47,7 @@ fn order(to: u8) -> AgentOrder {
             max_memory_policy: None,
             min_sync_replicas: 0,
             directives: BTreeMap::new(),
+            newer: valkeeper_model::NewerFields::default(),
         },
         members: Arc::new((0..2).map(|n| (name(n), member(n))).collect()),
         whereabouts: None,

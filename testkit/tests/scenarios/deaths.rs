@@ -61,8 +61,8 @@ fn a_primary_that_dies_right_after_a_switchover_is_succeeded() {
     let place = Place::new();
     let cluster = Cluster::started(&place, Manifest::new("haste").roles_stay());
     let traffic = Traffic::start(&cluster);
-    const ROUNDS: u64 = 4;
-    for _ in 0..ROUNDS {
+    let rounds = 4;
+    for _ in 0..rounds {
         cluster.must(&["switchover", "s0"]);
         cluster.until_healthy();
         let (primary, seen) = (cluster.primary("s0"), cluster.events().len());
@@ -71,7 +71,7 @@ fn a_primary_that_dies_right_after_a_switchover_is_succeeded() {
         cluster.until_back(&primary, pid);
         cluster.check(cluster.events_since(seen, "FailedOver").len() == 1, "the dead primary was waited for");
     }
-    traffic.finish(ROUNDS);
+    traffic.finish(rounds);
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn what_only_the_servers_say_is_told_too() {
         slow: None,
     };
     let agent = AgentReport {
+        format: valkeeper_model::Format,
         generation: Generation(1),
         whereabouts: None,
         address: serde_json::from_str(r#"{"ip":"10.0.0.1","port":6379,"bus_port":16379}"#).unwrap(),

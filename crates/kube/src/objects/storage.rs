@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Generation, Instance, InstanceName, Layout, ServerConfig, Shard, ShardName,
-    SlotSet, Storage,
+    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceName, Layout, NewerFields, ServerConfig,
+    Shard, ShardName, SlotSet, Storage,
 };
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
@@ -94,6 +94,7 @@ pub(crate) fn rebuild(
     let generation = pieces.iter().map(|piece| piece.generation).max().unwrap_or(first.generation);
     let widest = newest.values().map(|piece| piece.instances.len()).max().unwrap_or(1);
     Ok(Some(Layout {
+        format: Format,
         cluster: spec.name.clone(),
         id: first.cluster,
         generation: generation.next(),
@@ -103,6 +104,7 @@ pub(crate) fn rebuild(
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        newer: NewerFields::default(),
     }))
 }
 

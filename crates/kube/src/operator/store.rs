@@ -19,7 +19,7 @@ use std::sync::Arc;
 use valkeeper_engine::{Boxed, Store};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
-use valkeeper_model::{ClusterSpec, Generation, InstanceName, Layout};
+use valkeeper_model::{ClusterSpec, Generation, InstanceName, Layout, Unreadable};
 use valkeeper_plan::controller::CommitError;
 use valkeeper_plan::placement::server_config;
 
@@ -62,9 +62,10 @@ impl LayoutStore {
             return Err(NotDone::Foreign(Object::new("ConfigMap", &self.name())).to_string());
         }
         let text = object.data.as_ref().and_then(|data| data.get(LAYOUT_KEY));
-        let damaged = |why: String| format!("ConfigMap {} is damaged: {why}", self.name());
-        let text = text.ok_or_else(|| damaged(format!("{LAYOUT_KEY} is missing")))?;
-        let layout = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        let unreadable = |why: Unreadable| format!("ConfigMap {} {why}", self.name());
+        let missing = || Unreadable::Damaged(format!("{LAYOUT_KEY} is missing"));
+        let text = text.ok_or_else(|| unreadable(missing()))?;
+        let layout = Layout::read(text.as_bytes()).map_err(unreadable)?;
         Ok(Some((object, layout)))
     }
 

@@ -58,8 +58,8 @@ impl Remote {
         let name = names::layout_config_map(&self.name);
         let map = maps.get_opt(&name).await.map_err(|error| self.failed(error))?;
         let Some(text) = map.and_then(|map| map.data?.remove(LAYOUT_KEY)) else { return Ok(None) };
-        let layout = serde_json::from_str(&text);
-        layout.map(Some).map_err(|error| RemoteError::Other(format!("ConfigMap {name} is damaged: {error}")))
+        let layout = Layout::read(text.as_bytes());
+        layout.map(Some).map_err(|why| RemoteError::Other(format!("ConfigMap {name} {why}")))
     }
 
     /// The cluster's pods whose server has never started: another manifest makes them anew. `None` if the user may not see pods.

@@ -22,6 +22,7 @@ impl Agent {
         };
         let behind = u64::from(!compared);
         Some(AgentReport {
+            format: valkeeper_model::Format,
             generation: Generation(order.generation.0.saturating_sub(behind)),
             whereabouts: order.whereabouts,
             address: order.myself()?.address.clone()?,

@@ -77,6 +77,7 @@ mod tests {
 
     fn seen(instance: u32, run: u64) -> Observation {
         let report = AgentReport {
+            format: valkeeper_model::Format,
             generation: Generation(1),
             whereabouts: None,
             address: Address { ip: [127, 0, 0, 1].into(), port: 7_000, bus_port: 17_000 },

@@ -2,7 +2,7 @@
 
 use crate::config;
 use crate::placement::server_config;
-use valkeeper_model::{ClusterSpec, Layout, Refusal};
+use valkeeper_model::{ClusterSpec, Layout, Refusal, ServerConfig};
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
 pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
@@ -18,7 +18,7 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
     }
     let mut next = layout.clone();
     next.zones = spec.zones;
-    next.config = server_config(spec);
+    next.config = ServerConfig { newer: next.config.newer, ..server_config(spec) };
     if next != *layout {
         next.generation = layout.generation.next();
     }

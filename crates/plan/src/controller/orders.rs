@@ -54,6 +54,7 @@ pub fn order(
 ) -> Option<AgentOrder> {
     let instance = layout.instances.get(name)?;
     Some(AgentOrder {
+        format: valkeeper_model::Format,
         generation: layout.generation,
         cluster: layout.id,
         instance: name.clone(),

@@ -37,6 +37,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         founder: id(n % 3),
     };
     AgentOrder {
+        format: valkeeper_model::Format,
         generation: Generation(2),
         cluster: ClusterId::from_bytes([7; 20]),
         instance: name(to),
@@ -50,6 +51,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
             max_memory_policy: None,
             min_sync_replicas: 0,
             directives: BTreeMap::new(),
+            newer: valkeeper_model::NewerFields::default(),
         },
         members: Arc::new((0..6).map(|n| (name(n), member(n))).collect()),
         whereabouts: None,

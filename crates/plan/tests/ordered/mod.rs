@@ -46,6 +46,7 @@ pub(crate) fn own_address(order: &AgentOrder) -> Address {
 /// What the agent that obeys this order reports before its server has started.
 pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
     Observed::Known(AgentReport {
+        format: valkeeper_model::Format,
         generation: order.generation,
         whereabouts: order.whereabouts,
         address: own_address(order),

@@ -161,6 +161,7 @@ impl Fleet {
                     *result = Err(AskFailed::NotRunning);
                 } else if let Some(report) = self.last_report(to) {
                     let report = AgentReport {
+                        format: valkeeper_model::Format,
                         process: valkeeper_model::Process::Down,
                         server: Observed::Unknown(Unseen::NotRunning),
                         disk_role: valkeeper_model::DiskRole::Lost,

@@ -1,0 +1,103 @@
+//! What is stored and sent, as earlier versions write it. The files in `frozen/` are never changed, whatever the formats become; a number in a name is the format.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use valkeeper_model::{
+    AgentOrder, AgentReport, Answer, Ask, Layout, MaxMemoryPolicy, Phase, Report, Request, Role, Unreadable,
+    Waiting,
+};
+
+fn layout() -> Value {
+    serde_json::from_str(include_str!("frozen/layout-1.json")).unwrap()
+}
+
+/// Each line is read, and written again as it was: a program of that version reads what this one writes.
+fn lines_survive<T: DeserializeOwned + Serialize>(lines: &str) {
+    for line in lines.lines() {
+        let read: T = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let written: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), written);
+    }
+}
+
+/// Nothing of what was written is missing in what is written now.
+fn contains(now: &Value, then: &Value) -> bool {
+    match (now, then) {
+        (Value::Object(now), Value::Object(then)) => {
+            then.iter().all(|(name, then)| now.get(name).is_some_and(|now| contains(now, then)))
+        }
+        _ => now == then,
+    }
+}
+
+#[test]
+fn a_layout_from_before_formats_were_numbered_is_read() {
+    let read = Layout::read(include_bytes!("frozen/layout-1.json")).unwrap();
+    assert_eq!((read.instances.len(), read.shards.len(), read.generation.0), (6, 3, 3));
+    assert_eq!(read.config.max_memory_policy, Some(MaxMemoryPolicy::AllKeysLru));
+    assert!(read.formed && read.instances.values().filter(|instance| instance.fenced).count() == 1);
+    let written = serde_json::to_value(&read).unwrap();
+    assert!(contains(&written, &layout()));
+    assert_eq!(written["format"], 1);
+}
+
+/// An operator that is rolled back changes what a newer one has stored, and takes nothing away.
+#[test]
+fn what_a_newer_version_has_added_to_a_layout_is_kept() {
+    let mut newer = layout();
+    newer["operations"] = json!([{ "kind": "scale", "done": 3 }]);
+    newer["config"]["tls"] = json!({ "secret": "s" });
+    newer["shards"]["s0"]["life"] = json!("draining");
+    newer["instances"]["sample-0"]["build"] = json!("9.1.3");
+    let read = Layout::read(newer.to_string().as_bytes()).unwrap();
+    assert!(contains(&serde_json::to_value(&read).unwrap(), &newer));
+}
+
+#[test]
+fn a_format_that_would_be_misunderstood_is_refused_and_not_called_damaged() {
+    let mut newer = layout();
+    newer["format"] = json!(Layout::FORMAT + 1);
+    newer["shards"] = json!("in another way");
+    let refused = Layout::read(newer.to_string().as_bytes()).unwrap_err();
+    assert_eq!(refused, Unreadable::Newer { found: Layout::FORMAT + 1, newest: Layout::FORMAT });
+    let damaged = Layout::read(br#"{"cluster":"c"#).unwrap_err();
+    assert!(matches!(damaged, Unreadable::Damaged(_)), "{damaged}");
+}
+
+#[test]
+fn orders_and_reports_of_the_first_format_are_read() {
+    let text = include_str!("frozen/order-1.json");
+    let order: AgentOrder = serde_json::from_str(text).unwrap();
+    assert_eq!((order.members.len(), order.generation.0, order.formed), (6, 2, true));
+    assert!(contains(&serde_json::to_value(&order).unwrap(), &serde_json::from_str(text).unwrap()));
+    // What a newer controller says of a server's configuration stays in the file that an agent keeps.
+    let mut newer: Value = serde_json::from_str(text).unwrap();
+    newer["config"]["tls"] = json!(true);
+    let order: AgentOrder = serde_json::from_value(newer.clone()).unwrap();
+    assert!(contains(&serde_json::to_value(&order).unwrap(), &newer));
+    newer["format"] = json!(2);
+    let refused = serde_json::from_value::<AgentOrder>(newer).unwrap_err().to_string();
+    assert!(refused.contains("format 2") && refused.contains("newer version"), "{refused}");
+
+    let text = include_str!("frozen/report-1.json");
+    let report: AgentReport = serde_json::from_str(text).unwrap();
+    assert_eq!(report.role(), Some(Role::Primary));
+    assert!(contains(&serde_json::to_value(&report).unwrap(), &serde_json::from_str(text).unwrap()));
+}
+
+#[test]
+fn questions_answers_and_requests_are_written_as_ever() {
+    lines_survive::<Ask>(include_str!("frozen/asks-1.jsonl"));
+    lines_survive::<Answer>(include_str!("frozen/answers-1.jsonl"));
+    lines_survive::<Request>(include_str!("frozen/requests-1.jsonl"));
+}
+
+#[test]
+fn a_status_of_the_first_format_is_read() {
+    let report: Report = serde_json::from_str(include_str!("frozen/status-1.json")).unwrap();
+    assert_eq!((report.phase, report.instances.len()), (Phase::Degraded, 6));
+    assert!(matches!(&report.waiting[0], Waiting::Fenced { instance } if instance.as_str() == "sample-3"));
+}
