@@ -216,6 +216,7 @@ impl Fleet {
         let name = self.name(server).clone();
         self.note(|| format!("{name} is awake again"));
         self.servers[server].process = Process::Running;
+        self.servers[server].awake_since = self.now();
         let mut messages = Vec::new();
         for held in std::mem::take(&mut self.waiting[server]) {
             match held {

@@ -9,6 +9,8 @@ use valkeeper_model::Persistence;
 
 /// A host that was frozen takes what lies in its sockets until its agent, thawed too, has been heard by its server.
 const THAW_MS: u64 = 400;
+/// A primary that is awake again has been heard of by all others.
+const AWAKE_KNOWN_MS: u64 = 200;
 
 impl Fleet {
     /// Somebody is primary now.
@@ -66,7 +68,9 @@ impl Fleet {
         let quiet = !cut && !frozen && self.network.lost_in_thousand == 0;
         // Two replicas may be elected one after the other before the first is heard of.
         let known = before.since + 1_000 < self.now();
-        primary.run == before.run && primary.serves() && primary.awake() && quiet && known
+        // Nor is it heard of at once that a hanging one is awake again: votes are on their way.
+        let awake = primary.awake() && primary.awake_since + AWAKE_KNOWN_MS < self.now();
+        primary.run == before.run && primary.serves() && awake && quiet && known
     }
 
     /// Is the bus cut, or was it so lately?

@@ -170,6 +170,8 @@ pub struct Server {
     pub run: u64,
     /// When this run was started.
     pub started_at: u64,
+    /// When it was last awake again after it had hung.
+    pub awake_since: u64,
     /// When this run began to serve.
     pub booted_at: u64,
     /// Its data directory.
@@ -252,6 +254,7 @@ impl Server {
             process: Process::Down,
             run: 0,
             started_at: 0,
+            awake_since: 0,
             booted_at: 0,
             disk: Disk::default(),
             table: Vec::new(),
