@@ -9,9 +9,9 @@ use valkeeper_model::{
     SlotSet, Topology, TopologyNode, ZoneName,
 };
 use valkeeper_plan::controller::{change, orders, steps};
-use valkeeper_plan::health;
 use valkeeper_plan::placement::{self, Ids};
-use valkeeper_plan::sight::Sight;
+use valkeeper_plan::view::cluster_view::Sight;
+use valkeeper_plan::view::health;
 
 /// Ids one after another.
 #[derive(Debug, Default)]

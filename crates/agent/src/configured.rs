@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use valkeeper_model::InvalidDirective;
-use valkeeper_plan::config::{self, Directive, Showing, Strays};
+use valkeeper_plan::server::config::{self, Directive, Showing, Strays};
 
 /// Between looks at the whole configuration; what is ordered is looked at each time.
 const WHOLE_EVERY: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use valkeeper_model::{AofRecord, AofTail, CopySource, Slot};
 use valkeeper_plan::agent::SetAside;
-use valkeeper_plan::safety::copy::{AofFiles, DataFiles, RdbFile};
+use valkeeper_plan::failover::copy::{AofFiles, DataFiles, RdbFile};
 
 const RDB: &str = "dump.rdb";
 /// Since Redis 7.0 the append-only file is a manifest and the files it names, in a directory of their own.

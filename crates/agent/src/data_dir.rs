@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use valkeeper_model::nodes_conf::{self, NodesConf};
 use valkeeper_model::{ClusterId, CopyRecord, InstanceName};
 use valkeeper_plan::agent::SetAside;
-use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
+use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
 
 const NODES_CONF: &str = "nodes.conf";
 const MARKER: &str = "valkeeper.json";

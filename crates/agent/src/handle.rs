@@ -17,7 +17,7 @@ use valkeeper_model::{
     StartFailure, Unseen,
 };
 use valkeeper_plan::agent::Event;
-use valkeeper_plan::safety::start::Disk;
+use valkeeper_plan::failover::restart_decision::Disk;
 
 /// A future in a box, for traits that are used as objects.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

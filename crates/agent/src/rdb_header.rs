@@ -2,7 +2,7 @@
 //! Valkey 9.1); what is not known ends the reading, and is no error: whether a snapshot can be loaded is the engine's to say.
 
 use valkeeper_model::{Offset, Position, ReplicationId, Slot};
-use valkeeper_plan::safety::copy::RdbFile;
+use valkeeper_plan::failover::copy::RdbFile;
 
 const MAGIC: usize = 9;
 const AUX: u8 = 250;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use valkeeper_client::{AdminConnection, AskError, Password};
 use valkeeper_model::{Happened, InstanceName, Link, PasswordFault};
-use valkeeper_plan::agent::password::{Accepts, PasswordStep, PasswordsSet, due};
+use valkeeper_plan::server::password::{Accepts, PasswordStep, PasswordsSet, due};
 
 /// Between two looks at where passwords come from.
 const EVERY: Duration = Duration::from_secs(5);

@@ -23,7 +23,7 @@ use valkeeper_model::{
     StartFailure, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
-use valkeeper_plan::safety::start::{Disk, Owner};
+use valkeeper_plan::failover::restart_decision::{Disk, Owner};
 
 /// A start writes a few small files through to the disk; a busy disk takes its time for each.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use valkeeper_model::{Address, CopyRecord, Incarnation, ServerConfig, StartFailure};
 use valkeeper_plan::agent::{ExitCause, StartPlan};
-use valkeeper_plan::config::Directive;
+use valkeeper_plan::server::config::Directive;
 
 /// What is known of a server's process, kept on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

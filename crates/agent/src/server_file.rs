@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use valkeeper_client::Password;
 use valkeeper_model::Address;
-use valkeeper_plan::config::Directive;
+use valkeeper_plan::server::config::Directive;
 
 /// Where things of one server are.
 pub(crate) struct Places<'a> {

@@ -13,8 +13,8 @@ use valkeeper_model::{
     ClientTrouble, Epoch, NodeId, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
-use valkeeper_plan::config::{self, Directive};
-use valkeeper_plan::safety::succession::may_replace;
+use valkeeper_plan::failover::succession::may_replace;
+use valkeeper_plan::server::config::{self, Directive};
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
 const FLUSH_BYTES: usize = 66_000;

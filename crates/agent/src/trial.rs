@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use valkeeper_model::{InvalidDirective, ServerConfig, Trial};
-use valkeeper_plan::config::{self, Directive};
+use valkeeper_plan::server::config::{self, Directive};
 
 /// Mistakes that are told at once; each takes a trial.
 const MOST_MISTAKES: usize = 8;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
-use valkeeper_plan::causes::{self, Cause};
+use valkeeper_plan::view::causes::{self, Cause};
 
 /// `status -o json`. Fields are added, never changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,26 +3,26 @@
 //!
 //! | where | what is decided |
 //! | --- | --- |
+//! | [`view`] | what is seen of the cluster: views and beliefs beside the layout, health in typed reasons (law 8), causes, unknown nodes |
+//! | [`mode`] | what a mode answers: the nodes.conf that a server starts with |
+//! | [`failover`] | who is primary next: succession, promotion, handover, takeover, restart; which copy of the data counts |
+//! | [`hostwatch`] | leases, and who may replace a primary that nobody hears |
+//! | [`server`] | the directives and the password of a server |
 //! | [`placement`] | which instances exist, in which zone and shard, with which slots |
-//! | [`safety`] | the laws of `docs/safety.md`, one function each |
-//! | [`belief`] | what servers believe the cluster to be, each distinct belief examined once |
-//! | [`foreign`] | nodes and claims of slots that the layout does not know |
-//! | [`health`] | what is wrong, in typed reasons (law 8) |
-//! | [`causes`] | which reasons are causes, and which follow from one |
+//! | [`operations`] | how much of a cluster may be disturbed at a time |
 //! | [`agent`] | what the supervisor of one server does: start, watch, fail over, hand over, stop |
 //! | [`controller`] | what the cluster's controller does: commit, order, take over, rewire, switch back |
-//! | [`nodes_conf`] | the nodes.conf a server starts with |
-//! | [`config`] | the directives a server runs with |
+//! | [`protocol`] | what goes into an agent's machine and what comes out |
+//! | [`lint`] | a layout or a step that breaks a law is refused before it is stored or taken |
 
 pub mod agent;
-pub mod belief;
-pub mod causes;
-pub mod config;
 pub mod controller;
-pub mod foreign;
-pub mod health;
+pub mod failover;
+pub mod hostwatch;
 pub mod lint;
-pub mod nodes_conf;
+pub mod mode;
+pub mod operations;
 pub mod placement;
-pub mod safety;
-pub mod sight;
+pub mod protocol;
+pub mod server;
+pub mod view;

@@ -2,11 +2,11 @@
 //! violation is a programming error.
 
 use crate::controller::steps::Step;
-use crate::health::in_sync;
-use crate::safety::disruption::may_disturb;
-use crate::safety::takeover::{may_take_over, votes};
-use crate::safety::zones::majority_holder;
-use crate::sight::Sight;
+use crate::failover::takeover::{may_take_over, votes};
+use crate::operations::disruption::may_disturb;
+use crate::placement::zones::majority_holder;
+use crate::view::cluster_view::Sight;
+use crate::view::health::in_sync;
 use std::collections::BTreeSet;
 use valkeeper_model::{Layout, SlotSet, ZonePolicy};
 
@@ -86,7 +86,7 @@ pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
                     .shards
                     .values()
                     .flat_map(|shard| &shard.instances)
-                    .filter_map(crate::sight::InstanceSight::view)
+                    .filter_map(crate::view::cluster_view::InstanceSight::view)
             };
             let own = sight.layout.instances.get(instance).map(|instance| instance.node_id);
             let rival = others().find_map(|view| {

@@ -7,7 +7,7 @@ use valkeeper_model::{
     InstanceName, Link, NodeId, Observed, Offset, Part, Persistence, Process, Replication, ReplicationId,
     Role, ServerView, SlotSet, TopologyNode, Unseen,
 };
-use valkeeper_plan::safety::start::{
+use valkeeper_plan::failover::restart_decision::{
     Claim, Comeback, Hold, Loss, Returning, ShardFacts, Sibling, comeback, judge,
 };
 

@@ -5,11 +5,11 @@ use valkeeper_model::{
     AofRecord, CopyRecord, CopySource, CopyState, Epoch, HeldCopy, Incarnation, InstanceName, Link, Offset,
     Part, Persistence, Position, Replication, ReplicationId, Role, Slot, SlotSet,
 };
-use valkeeper_plan::safety::copy::{
+use valkeeper_plan::failover::copy::{
     AofFiles, DataFiles, Evidence, RdbFile, compare_positions, examine, is_newer, of_running, would_be_lost,
 };
-use valkeeper_plan::safety::start::{Claim, Comeback, Hold, Loss, Returning, Sibling, comeback};
-use valkeeper_plan::safety::succession::Candidate;
+use valkeeper_plan::failover::restart_decision::{Claim, Comeback, Hold, Loss, Returning, Sibling, comeback};
+use valkeeper_plan::failover::succession::Candidate;
 
 fn at(history: u8, offset: u64) -> Position {
     Position { history: ReplicationId::from_bytes([history; 20]), offset: Offset(offset) }

@@ -7,8 +7,8 @@ use valkeeper_model::{
     AgentOrder, AgentReport, Answer, Ask, AskFailed, Generation, HeldCopy, Millis, Observed, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event};
-use valkeeper_plan::safety::copy::DataFiles;
-use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
+use valkeeper_plan::failover::copy::DataFiles;
+use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
 
 /// An agent with that order whose data directory is empty, and what it asks before it starts its server.
 fn finds_nothing(order: AgentOrder) -> (Agent, Vec<Command>) {

@@ -8,11 +8,11 @@ use valkeeper_model::{
     Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
-use valkeeper_plan::config::MIN_REPLICAS;
-use valkeeper_plan::nodes_conf;
-use valkeeper_plan::safety::copy::DataFiles;
-use valkeeper_plan::safety::isolation::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
-use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
+use valkeeper_plan::failover::copy::DataFiles;
+use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
+use valkeeper_plan::hostwatch::rule::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
+use valkeeper_plan::mode::cluster::nodes_conf;
+use valkeeper_plan::server::config::MIN_REPLICAS;
 
 /// What the others answer to a beat.
 type Others = fn(&InstanceName) -> Result<Answer, AskFailed>;

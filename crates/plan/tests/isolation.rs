@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{Epoch, InstanceName, Millis, ShardName};
-use valkeeper_plan::safety::isolation::{
+use valkeeper_plan::hostwatch::rule::{
     BEAT_MS, CONFIRM_MS, FENCE_AFTER_MS, Lease, PROMISE_MS, Witness, Word, may_force,
 };
 

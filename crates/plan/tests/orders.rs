@@ -10,7 +10,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
-use valkeeper_plan::nodes_conf;
+use valkeeper_plan::mode::cluster::nodes_conf;
 
 fn look(
     controller: &mut Controller,

@@ -12,9 +12,9 @@ use valkeeper_model::{
     Observed, Part, Process, Role, ServerView, SlotSet, StartFailure, StepKey, Topology, Unseen, Waiting,
 };
 use valkeeper_plan::controller::steps::{self, Barred, Step};
-use valkeeper_plan::health;
-use valkeeper_plan::safety::disruption::{busy, may_disturb};
-use valkeeper_plan::sight::{ShardSight, Sight};
+use valkeeper_plan::operations::disruption::{busy, may_disturb};
+use valkeeper_plan::view::cluster_view::{ShardSight, Sight};
+use valkeeper_plan::view::health;
 
 type Seen = BTreeMap<InstanceName, AgentReport>;
 

@@ -9,8 +9,8 @@ use valkeeper_model::{
     ReplicationId, Role, Run, ServerConfig, ServerView, ShardId, ShardName, SlotSet, TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerCommand, ServerError, Token};
-use valkeeper_plan::safety::copy::{AofFiles, DataFiles};
-use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
+use valkeeper_plan::failover::copy::{AofFiles, DataFiles};
+use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
 
 const LIMIT_MS: u64 = 5_000;
 

@@ -8,11 +8,11 @@ use valkeeper_model::{
 };
 use valkeeper_plan::agent::{About, Agent, Command, Event, ExitCause, Reply, ServerCommand, Token};
 use valkeeper_plan::controller::{self, Controller, orders};
-use valkeeper_plan::health;
-use valkeeper_plan::nodes_conf;
+use valkeeper_plan::failover::copy::DataFiles;
+use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
+use valkeeper_plan::mode::cluster::nodes_conf;
 use valkeeper_plan::placement::{Ids, found};
-use valkeeper_plan::safety::copy::DataFiles;
-use valkeeper_plan::safety::start::{Disk, NodesFile, Owner};
+use valkeeper_plan::view::health;
 
 struct Counted(u8);
 
@@ -248,7 +248,7 @@ fn what_is_not_valid_is_told_instead_of_a_restart() {
     let instances = BTreeMap::from([(name, valkeeper_model::Observed::Known(report))]);
     let names_elsewhere = std::collections::BTreeSet::new();
     let observation = valkeeper_model::Observation { at: Millis(1), instances, names_elsewhere };
-    let judged = health::judge(&valkeeper_plan::sight::Sight::new(&wrong, &observation));
+    let judged = health::judge(&valkeeper_plan::view::cluster_view::Sight::new(&wrong, &observation));
     let told: Vec<String> = judged.waiting.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|reason| reason.contains("between 1 and")), "{told:?}");
     assert!(!told.iter().any(|reason| reason.contains("restart")), "{told:?}");

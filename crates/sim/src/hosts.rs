@@ -5,7 +5,7 @@ use crate::fleet::{Fleet, Happening};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::setup::Setup;
-use valkeeper_plan::config::{Directive, refuses_writes};
+use valkeeper_plan::server::config::{Directive, refuses_writes};
 
 /// Adds what happens to hosts to what happens anyhow, or puts it in the place of that: alone it shows what the rule for lost
 /// hosts is worth.

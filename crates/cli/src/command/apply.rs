@@ -14,9 +14,9 @@ use valkeeper_client::AdminConnection;
 use valkeeper_engine::RandomIds;
 use valkeeper_local::ClusterDir;
 use valkeeper_model::{ClusterSpec, InstanceName, Layout, Refusal, Request, Role, ShardName, ZoneName};
-use valkeeper_plan::config::{self, AboveLimit};
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement;
+use valkeeper_plan::server::config::{self, AboveLimit};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

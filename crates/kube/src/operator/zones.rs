@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{InstanceName, Report, ShardReport, Waiting, ZoneName};
-use valkeeper_plan::safety::zones::majority_holder;
+use valkeeper_plan::placement::zones::majority_holder;
 
 /// Why a zone must not be lost: it holds the majority of primaries, or all copies of a shard.
 pub(super) fn at_risk(report: &Report) -> Vec<Waiting> {

@@ -1,11 +1,11 @@
 //! A replica's primary is not heard any more: ask the others whether they hear it, and if a majority does not, promote the best
-//! replica as after a death. The rule is [`crate::safety::isolation`].
+//! replica as after a death. The rule is [`crate::hostwatch::rule`].
 
 use super::machine::{Agent, Phase};
-use super::promotion::{Lost, Progress, Promotion};
 use super::{Outbox, Token, sooner};
-use crate::safety::isolation::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS, may_force};
-use crate::safety::succession::{Heirs, Legacy};
+use crate::failover::promotion::{Lost, Progress, Promotion};
+use crate::failover::succession::{Heirs, Legacy};
+use crate::hostwatch::rule::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS, may_force};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{Answer, Ask, AskFailed, Epoch, Happened, InstanceName, Millis, Unseen};

@@ -1,9 +1,9 @@
 //! What others may ask of us. Everything that changes the server names the run it is meant for.
 
+use super::About;
 use super::machine::{Agent, Phase, Relay, Then};
-use super::trial::About;
 use super::{Command, Reply, ServerCommand, ServerError, Token};
-use crate::safety::start::Loss;
+use crate::failover::restart_decision::Loss;
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replication, Role, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.

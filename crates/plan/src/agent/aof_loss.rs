@@ -3,8 +3,8 @@
 
 use super::machine::Agent;
 use super::{Command, ServerCommand};
-use crate::safety::copy::AofFiles;
-use crate::safety::start::{Disk, Owner};
+use crate::failover::copy::AofFiles;
+use crate::failover::restart_decision::{Disk, Owner};
 use valkeeper_model::{AofStatus, CopyRecord, Happened, Incarnation, Millis, Persistence};
 
 /// Looks in a row that must find no file: one may fall between two files of a rewrite.

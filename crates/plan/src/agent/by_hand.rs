@@ -2,7 +2,7 @@
 
 use super::Command;
 use super::machine::{Agent, Phase, Then};
-use crate::safety::start::{Disk, NodesFile};
+use crate::failover::restart_decision::{Disk, NodesFile};
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{Happened, Millis, NodeId, Observed, Role, ServerView, StartFailure, Unseen, Waiting};
 

@@ -2,7 +2,7 @@
 
 use super::SetAside;
 use super::machine::Agent;
-use crate::safety::copy::{AofFiles, DataFiles, compare_positions, would_be_lost};
+use crate::failover::copy::{AofFiles, DataFiles, compare_positions, would_be_lost};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use valkeeper_model::{

@@ -3,8 +3,8 @@
 use super::Command;
 use super::machine::Agent;
 use super::sync_check::SyncCheck;
-use crate::safety::copy::{Evidence, branch, examine, extend};
-use crate::safety::start::{Disk, Owner};
+use crate::failover::copy::{Evidence, branch, examine, extend};
+use crate::failover::restart_decision::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{

@@ -3,7 +3,7 @@
 use super::consultation::Consultation;
 use super::copy_choice::Beside;
 use super::machine::Agent;
-use crate::nodes_conf;
+use crate::mode::cluster::nodes_conf;
 use valkeeper_model::{AgentOrder, Millis, Waiting};
 
 impl Agent {

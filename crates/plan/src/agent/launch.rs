@@ -1,17 +1,17 @@
-//! Whether and as what our server starts. The rule is [`crate::safety::start`]; here it is fed and obeyed.
+//! Whether and as what our server starts. The rule is [`crate::failover::restart_decision`]; here it is fed and obeyed.
 
 use super::consultation::{CONSULT_MS, Consultation};
 use super::copy_choice::Beside;
 use super::machine::{Agent, Phase};
-use super::promotion::{Lost, Promotion};
 use super::{Command, StartPlan};
-use crate::config;
-use crate::nodes_conf::{self, Part};
-use crate::safety::copy::AofFiles;
-use crate::safety::start::{
+use crate::failover::copy::AofFiles;
+use crate::failover::promotion::{Lost, Promotion};
+use crate::failover::restart_decision::{
     Claim, Comeback, Disk, Hold, Loss, NodesFile, Owner, Returning, ShardFacts, Sibling, comeback, judge,
 };
-use crate::safety::succession::{Heirs, Legacy, has_online_replica};
+use crate::failover::succession::{Heirs, Legacy, has_online_replica};
+use crate::mode::cluster::nodes_conf::{self, Part};
+use crate::server::config;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{

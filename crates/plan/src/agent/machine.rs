@@ -3,10 +3,8 @@
 use super::aof_loss::AofLoss;
 use super::consultation::Consultation;
 use super::copy_record::Keeper;
-use super::handover::Handover;
 use super::memory::Fullness;
 use super::neighbours::Neighbours;
-use super::promotion::Promotion;
 use super::relapse::Relapses;
 use super::relink::Relink;
 use super::silence::Silence;
@@ -15,7 +13,9 @@ use super::stopping::Stop;
 use super::trial::Trials;
 use super::watch::Watch;
 use super::{Command, Event, Outbox, Token, sooner};
-use crate::safety::start::{Disk, Loss, Owner};
+use crate::failover::handover::Handover;
+use crate::failover::promotion::Promotion;
+use crate::failover::restart_decision::{Disk, Loss, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{

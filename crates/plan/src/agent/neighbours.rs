@@ -1,12 +1,12 @@
 //! Agents on hosts of their own watch each other, because nobody is left on a lost host to say that its server is dead. The rule is
-//! [`crate::safety::isolation`]; here beats are sent and answered. What follows for a primary without a lease is in `refusal.rs`, what
+//! [`crate::hostwatch::rule`]; here beats are sent and answered. What follows for a primary without a lease is in `refusal.rs`, what
 //! its replicas do in `accusation.rs`.
 
 use super::accusation::Accusation;
 use super::machine::{Agent, Phase};
 use super::{Token, sooner};
-use crate::config;
-use crate::safety::isolation::{ADOPTED_MS, BEAT_MS, FENCE_AFTER_MS, Lease, SUSPECT_MS, Witness, Word};
+use crate::hostwatch::rule::{ADOPTED_MS, BEAT_MS, FENCE_AFTER_MS, Lease, SUSPECT_MS, Witness, Word};
+use crate::server::config;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
@@ -154,7 +154,7 @@ impl Neighbours {
 
 impl Agent {
     /// The same agent on a host of its own: it and the others watch each other, and a primary that a majority does not hear
-    /// refuses writes (see [`crate::safety::isolation`]). Say so before the first event. `lease_until`: what the agent of the running
+    /// refuses writes (see [`crate::hostwatch::rule`]). Say so before the first event. `lease_until`: what the agent of the running
     /// server left when it replaced itself by this one.
     #[must_use]
     pub fn watching_hosts(mut self, lease_until: Option<Millis>, now: Millis) -> Self {

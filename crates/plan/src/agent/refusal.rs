@@ -1,10 +1,10 @@
-//! A primary on a host of its own refuses writes while it has no lease (see [`crate::safety::isolation`]), and takes them again.
+//! A primary on a host of its own refuses writes while it has no lease (see [`crate::hostwatch::rule`]), and takes them again.
 
 use super::machine::{Agent, Phase};
 use super::neighbours::{Part, Refusing};
 use super::{Reply, ServerCommand, ServerError, Token};
-use crate::config::{self, Directive};
-use crate::safety::isolation::{CONFIRM_MS, FENCE_AFTER_MS};
+use crate::hostwatch::rule::{CONFIRM_MS, FENCE_AFTER_MS};
+use crate::server::config::{self, Directive};
 use valkeeper_model::{Happened, Millis, Role};
 
 /// Before a server that did not take the order to refuse writes is told again.

@@ -1,7 +1,7 @@
 //! What an agent tells of itself.
 
 use super::machine::{Agent, Phase};
-use crate::safety::start::Disk;
+use crate::failover::restart_decision::Disk;
 use valkeeper_model::{
     Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Persistence, Process,
     Unseen, Waiting,

@@ -1,8 +1,9 @@
 //! The end of a promotion or a handover: what is told, and what the server does next.
 
 use super::machine::{Agent, Phase, Then};
-use super::{Command, ServerCommand, handover, promotion};
-use crate::safety::succession::has_online_replica;
+use super::{Command, ServerCommand};
+use crate::failover::succession::has_online_replica;
+use crate::failover::{handover, promotion};
 use std::collections::BTreeSet;
 use valkeeper_model::{Answer, AskFailed, CopyState, Happened, Millis, NodeId, Role, ServerView};
 

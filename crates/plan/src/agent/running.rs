@@ -3,8 +3,8 @@
 use super::machine::{Agent, Failures, Phase, Relay};
 use super::watch::Looked;
 use super::{Reply, ServerCommand, ServerError, Token};
-use crate::config::{self, Directive};
-use crate::safety::start::Loss;
+use crate::failover::restart_decision::Loss;
+use crate::server::config::{self, Directive};
 use std::collections::BTreeSet;
 use valkeeper_model::{
     Answer, Happened, Link, Millis, Observed, Part, Persistence, Process, Role, ServerView, Unseen,

@@ -1,22 +1,12 @@
 //! A configuration that the server program refuses never ends a server that runs, and never keeps one down that ran before: it is tried
 //! first, and the one that worked last is used instead.
 
+use super::About;
 use super::machine::{Agent, Phase};
 use super::{Command, Token};
 use valkeeper_model::{
     AgentOrder, Answer, AskFailed, InvalidDirective, Millis, PasswordFault, ServerConfig, ServerView, Trial,
 };
-
-/// What a trial is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// The configuration in force: does the server start with it?
-    Order,
-    /// The same, before a restart that somebody waits for.
-    Restart,
-    /// Another agent, or the controller, asks.
-    Question(Token),
-}
 
 /// What is known of configurations, and of the password.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Whether a running server is well: looks at it, and notices when it has been silent for too long.
 
 use super::{Outbox, ServerCommand, Token};
-use crate::config::Directive;
+use crate::server::config::Directive;
 use valkeeper_model::Millis;
 
 /// Between looks at a server that is well.

@@ -1,7 +1,7 @@
 //! What a changed spec makes of a layout.
 
-use crate::config;
 use crate::placement::server_config;
+use crate::server::config;
 use valkeeper_model::{ClusterSpec, Layout, Refusal, ServerConfig};
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.

@@ -1,7 +1,7 @@
 //! Law 6 for what was asked for and cannot be seen yet: an observation is up to a second old, and two users may ask within it.
 
 use super::machine::Controller;
-use crate::safety::zones::quorum;
+use crate::placement::zones::quorum;
 use std::collections::BTreeSet;
 use valkeeper_model::{Ask, InstanceName, Refusal};
 

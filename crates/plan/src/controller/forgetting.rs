@@ -4,7 +4,7 @@
 use super::Command;
 use super::machine::{Controller, Pending};
 use crate::agent::Token;
-use crate::sight::Sight;
+use crate::view::cluster_view::Sight;
 use std::collections::BTreeSet;
 use valkeeper_model::{Answer, Ask, AskFailed, Happened, InstanceName, NodeId, Observed, Refusal};
 

@@ -9,9 +9,9 @@ use super::telling::Told;
 use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
-use crate::health;
 use crate::placement::{self, Ids};
-use crate::sight::Sight;
+use crate::view::cluster_view::Sight;
+use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,

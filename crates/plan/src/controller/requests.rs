@@ -4,9 +4,9 @@ use super::awaited::Awaited;
 use super::machine::{Controller, DoneWhen, Pending, Wish};
 use super::{change, forgetting};
 use crate::agent::Token;
-use crate::health::{hindrance, in_sync, look_refused, paused};
-use crate::safety::disruption::{busy, may_disturb, may_succeed};
-use crate::sight::{InstanceSight, ShardSight, Sight};
+use crate::operations::disruption::{busy, may_disturb, may_succeed};
+use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::health::{hindrance, in_sync, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,

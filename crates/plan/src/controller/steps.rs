@@ -1,12 +1,12 @@
 //! What agents cannot do alone, derived from layout and observation. Each step is one command that whoever carries it out
 //! checks again: it names the run it is meant for.
 
-use crate::belief::Beliefs;
-use crate::health::{in_sync, isolated};
-use crate::safety::disruption::{changing, may_disturb, may_succeed};
-use crate::safety::takeover::{may_take_over, votes};
-use crate::safety::zones::{majority_holder, quorum};
-use crate::sight::{InstanceSight, ShardSight, Sight};
+use crate::failover::takeover::{may_take_over, votes};
+use crate::operations::disruption::{changing, may_disturb, may_succeed};
+use crate::placement::zones::{majority_holder, quorum};
+use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::health::{in_sync, isolated};
+use crate::view::topology_views::Beliefs;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
     Activity, Address, AgentReport, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role,

@@ -2,7 +2,7 @@
 
 use super::Command;
 use super::machine::Controller;
-use crate::causes::{self, Cause};
+use crate::view::causes::{self, Cause};
 use valkeeper_model::{Happened, Millis, Report, Waiting};
 
 /// An order that is not obeyed for so long is trouble; before that it is on its way.

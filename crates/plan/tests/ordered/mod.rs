@@ -9,7 +9,7 @@ use valkeeper_model::{
     Unseen, ZoneName, manifest,
 };
 use valkeeper_plan::controller::{Command, Controller, Event};
-use valkeeper_plan::nodes_conf;
+use valkeeper_plan::mode::cluster::nodes_conf;
 use valkeeper_plan::placement::Ids;
 
 /// Draws one number after the other.

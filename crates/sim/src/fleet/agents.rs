@@ -6,7 +6,7 @@ use crate::sabotage::Sabotage;
 use crate::transcript;
 use valkeeper_model::{AgentOrder, CopyRecord, Generation, Incarnation, Millis};
 use valkeeper_plan::agent::{Agent, Command, Event, Token};
-use valkeeper_plan::safety::start;
+use valkeeper_plan::failover::restart_decision;
 
 /// Where an agent lives. It may be gone; its server stays.
 #[derive(Debug, Default)]
@@ -50,9 +50,9 @@ impl Fleet {
         let mark = self.owner_mark(agent);
         let mut disk = self.servers[agent].inspect(&mark);
         if self.sabotage == Some(Sabotage::TakeForeignData)
-            && let start::Owner::Other(_) = disk.owner
+            && let restart_decision::Owner::Other(_) = disk.owner
         {
-            disk.owner = start::Owner::Ours;
+            disk.owner = restart_decision::Owner::Ours;
         }
         match (self.sabotage, &mut disk.record) {
             (Some(Sabotage::ClaimCompleteAof), Some(record)) => record.aof.complete = true,
@@ -216,7 +216,7 @@ impl Fleet {
             }
             Command::Kill(run) => {
                 // An agent on a host of its own that was restarted and has no order yet when the lease ends cannot hand over: it knows nobody
-                // (`safety::isolation`). Its first order may come while the signal is on its way.
+                // (`hostwatch::rule`). Its first order may come while the signal is on its way.
                 let machine = self.agents[agent].agent.as_ref();
                 if self.setup.own_hosts && machine.is_some_and(|machine| machine.current_order().is_none()) {
                     self.laws.may_stop[agent] = self.laws.may_stop[agent].max(self.now() + soon + 1);

@@ -6,8 +6,8 @@ use crate::server::{CRON_MS, Connection, Effects, NodesFileState, Process};
 use std::collections::BTreeMap;
 use valkeeper_model::{ReplicationId, StartFailure, Unseen};
 use valkeeper_plan::agent::{Event, ExitCause, Reply, ServerCommand, ServerError, StartPlan};
-use valkeeper_plan::config::{APPENDONLY, NO_FAILOVER};
-use valkeeper_plan::safety::succession::may_replace;
+use valkeeper_plan::failover::succession::may_replace;
+use valkeeper_plan::server::config::{APPENDONLY, NO_FAILOVER};
 
 impl Fleet {
     pub(super) fn start(&mut self, agent: usize, life: u64, plan: &StartPlan) {

@@ -7,7 +7,7 @@ use crate::sabotage::Sabotage;
 use crate::server::Process;
 use valkeeper_model::{Activity, Ask, Happened, Run};
 use valkeeper_plan::agent::ServerCommand;
-use valkeeper_plan::config::{self, APPENDONLY, Directive, MIN_REPLICAS, NO_FAILOVER};
+use valkeeper_plan::server::config::{self, APPENDONLY, Directive, MIN_REPLICAS, NO_FAILOVER};
 
 impl Fleet {
     /// A server is told something that changes who is primary.

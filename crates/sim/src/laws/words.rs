@@ -6,8 +6,9 @@ use crate::network::Way;
 use crate::sabotage::Sabotage;
 use valkeeper_model::{Activity, Ask, Layout, Observation, Report, Request, Waiting};
 use valkeeper_plan::controller::steps;
-use valkeeper_plan::sight::Sight;
-use valkeeper_plan::{health, lint};
+use valkeeper_plan::lint;
+use valkeeper_plan::view::cluster_view::Sight;
+use valkeeper_plan::view::health;
 
 /// Between two looks at the whole.
 const CHECK_MS: u64 = 250;

@@ -5,9 +5,9 @@ use crate::history::{EMPTY, Tip};
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
 use valkeeper_model::{CopyRecord, CopySource, Epoch, Offset, Position, ReplicationId, Role, SlotSet};
-use valkeeper_plan::config::APPENDONLY;
-use valkeeper_plan::safety::copy::{AofFiles, DataFiles, RdbFile};
-use valkeeper_plan::safety::start;
+use valkeeper_plan::failover::copy::{AofFiles, DataFiles, RdbFile};
+use valkeeper_plan::failover::restart_decision;
+use valkeeper_plan::server::config::APPENDONLY;
 
 /// An RDB file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,17 +62,17 @@ impl Disk {
 
 impl Server {
     /// What an agent finds in the data directory.
-    pub fn inspect(&self, ours: &str) -> start::Disk {
+    pub fn inspect(&self, ours: &str) -> restart_decision::Disk {
         let owner = match &self.disk.owner {
-            None => start::Owner::Nobody,
-            Some(owner) if owner == ours => start::Owner::Ours,
-            Some(owner) => start::Owner::Other(owner.clone()),
+            None => restart_decision::Owner::Nobody,
+            Some(owner) if owner == ours => restart_decision::Owner::Ours,
+            Some(owner) => restart_decision::Owner::Other(owner.clone()),
         };
         let nodes_conf = match &self.disk.conf {
-            NodesFileState::Missing => start::NodesFile::Missing,
-            NodesFileState::Damaged => start::NodesFile::Damaged("torn".to_owned()),
-            NodesFileState::Written(conf) => start::NodesFile::Intact(conf.clone()),
-            NodesFileState::Current => start::NodesFile::Intact(self.rendered()),
+            NodesFileState::Missing => restart_decision::NodesFile::Missing,
+            NodesFileState::Damaged => restart_decision::NodesFile::Damaged("torn".to_owned()),
+            NodesFileState::Written(conf) => restart_decision::NodesFile::Intact(conf.clone()),
+            NodesFileState::Current => restart_decision::NodesFile::Intact(self.rendered()),
         };
         let rdb = self.disk.rdb.as_ref().map(|snapshot| {
             let position = Position { history: snapshot.replid, offset: Offset(snapshot.offset) };
@@ -80,7 +80,7 @@ impl Server {
         });
         let aof = if self.disk.aof.is_some() { AofFiles::Whole } else { AofFiles::Absent };
         let (record, beside) = (self.disk.record.clone(), self.beside);
-        start::Disk {
+        restart_decision::Disk {
             owner,
             nodes_conf,
             files: DataFiles { aof, end_lost: false, aof_slot: None, rdb },

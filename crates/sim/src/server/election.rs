@@ -4,7 +4,7 @@ use super::{Body, Effects, Header, MANUAL_FAILOVER_MS, Rise, Server, WRITABLE_DE
 use crate::random::Random;
 use std::collections::BTreeSet;
 use valkeeper_model::Role;
-use valkeeper_plan::config::NO_FAILOVER;
+use valkeeper_plan::server::config::NO_FAILOVER;
 
 /// A replica that asks, or is about to ask, for votes.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ use crate::history::{EMPTY, Tip};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{Address, InstanceName, NodeId, ReplicationId, Role, ShardId, SlotSet, Topology};
-use valkeeper_plan::config::MIN_REPLICAS;
+use valkeeper_plan::server::config::MIN_REPLICAS;
 
 /// A primary does not serve for this long after its start (`CLUSTER_WRITABLE_DELAY`).
 pub const WRITABLE_DELAY_MS: u64 = 2_000;

@@ -8,7 +8,7 @@ use valkeeper_model::{
     AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Position, Replication, ServerView, SlotSet,
     TopologyNode,
 };
-use valkeeper_plan::config::Directive;
+use valkeeper_plan::server::config::Directive;
 
 impl Server {
     /// `INFO replication`; a primary's replicas are the caller's to know.

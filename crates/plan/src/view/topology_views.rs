@@ -1,7 +1,7 @@
 //! What servers believe the cluster to be. Servers that agree share one topology, so that each is examined once, however many
 //! hold it: a look at 3,000 servers is 3,000 nodes to examine, not nine million.
 
-use crate::sight::{InstanceSight, Sight};
+use crate::view::cluster_view::{InstanceSight, Sight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{ServerView, Topology};

@@ -60,7 +60,7 @@
 //! What the rule leaves to others: the engine's own election, which asks nobody's agent; and a host that is frozen as a whole cannot
 //! refuse anything while it is frozen: see docs/safety.md.
 
-use super::zones::quorum;
+use crate::placement::zones::quorum;
 use std::collections::BTreeMap;
 use valkeeper_model::{Epoch, InstanceName, Millis, ShardName};
 

@@ -1,7 +1,7 @@
 //! Law 4: promotion without a vote, only when no vote can be had.
 
-use super::zones::quorum;
-use crate::sight::{InstanceSight, ShardSight, Sight};
+use crate::placement::zones::quorum;
+use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
 use valkeeper_model::{Activity, AgentReport, InstanceName, Observed, Process, Role, Waiting};
 
 /// The count of those who could vote.

@@ -1,12 +1,12 @@
 //! Law 8: what healthy means, and everything that is missing to it, in typed reasons.
 
-use crate::belief::{Beliefs, Examined};
-use crate::foreign;
-use crate::safety::disruption::changing;
-use crate::safety::succession::lag;
-use crate::safety::takeover::votes;
-use crate::safety::zones::majority_holder;
-use crate::sight::{InstanceSight, ShardSight, Sight};
+use crate::failover::succession::lag;
+use crate::failover::takeover::votes;
+use crate::operations::disruption::changing;
+use crate::placement::zones::majority_holder;
+use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::foreign;
+use crate::view::topology_views::{Beliefs, Examined};
 use valkeeper_model::{
     Activity, AgentReport, DiskAccess, InstanceName, InstanceReport, Link, LookRefused, MemoryFull, NodeId,
     Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport,

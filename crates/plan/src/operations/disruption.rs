@@ -1,8 +1,8 @@
 //! Law 6: one disruption per shard, and a majority of slot-owning primaries undisturbed.
 
-use super::zones::quorum;
-use crate::health::{in_sync, isolated};
-use crate::sight::{InstanceSight, ShardSight, Sight};
+use crate::placement::zones::quorum;
+use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::health::{in_sync, isolated};
 use valkeeper_model::{Activity, Refusal, Waiting};
 
 /// Are this shard's roles changing, or is its primary about to stop? A replica that is down, starts or cannot start is no such thing:

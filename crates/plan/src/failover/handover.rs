@@ -6,8 +6,8 @@
 //! the engine's own handover, which then finds nothing left to wait for.
 
 use super::promotion::candidate;
-use super::{Outbox, Reply, ServerCommand, ServerError, Token};
-use crate::safety::succession::{Candidate, best_for_switchover, is_primary, lag, may_take_over};
+use crate::failover::succession::{Candidate, best_for_switchover, is_primary, lag, may_take_over};
+use crate::protocol::{Outbox, Reply, ServerCommand, ServerError, Token};
 use std::collections::BTreeMap;
 use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Millis, Replication, Unfit};
 

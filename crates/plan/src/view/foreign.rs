@@ -1,8 +1,8 @@
 //! Nodes that are no members, and slots that are not where the layout says: told with ids and addresses, since no command of ours says
 //! whose they are.
 
-use crate::belief::Beliefs;
-use crate::sight::{InstanceSight, Sight};
+use crate::view::cluster_view::{InstanceSight, Sight};
+use crate::view::topology_views::Beliefs;
 use std::collections::BTreeMap;
 use valkeeper_model::{Address, NodeId, ShardName, SlotSet, Topology, Waiting};
 

@@ -1,8 +1,8 @@
 //! Law 3, in action: our server was its shard's primary and is dead for certain, which is the fence. Look at the replicas,
 //! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
 
-use super::{Outbox, Token};
-use crate::safety::succession::{Candidate, Heirs, best_after_death, is_primary, may_replace};
+use crate::failover::succession::{Candidate, Heirs, best_after_death, is_primary, may_replace};
+use crate::protocol::{Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     Activity, Answer, Ask, AskFailed, Death, Epoch, Incarnation, InstanceName, Link, Millis, NodeId,
@@ -155,7 +155,7 @@ impl Promotion {
     }
 
     /// Somebody may be promoted until then, and after that only with another permit: the primary is not dead for certain, but
-    /// takes no writes for a while (see [`crate::safety::isolation`]).
+    /// takes no writes for a while (see [`crate::hostwatch::rule`]).
     pub fn permit(&mut self, until: Millis) {
         self.permit = Some(until);
     }
@@ -387,7 +387,7 @@ fn follows(candidate: &Candidate, lost: Option<NodeId>) -> bool {
 }
 
 /// An answer to [`Ask::Replication`] as a candidate.
-pub(super) fn candidate(
+pub(crate) fn candidate(
     instance: InstanceName,
     result: Result<Answer, AskFailed>,
 ) -> Result<Candidate, AskFailed> {

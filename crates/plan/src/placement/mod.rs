@@ -1,6 +1,8 @@
 //! Placement: shards, instances, zones. Pure, and minimal in what it guarantees: law 7.
 
-use crate::safety::zones::{majority_holder, zones_needed};
+pub mod zones;
+
+use crate::placement::zones::{majority_holder, zones_needed};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{

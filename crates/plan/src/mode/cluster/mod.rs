@@ -1,0 +1,3 @@
+//! Mode `cluster`: identity and roles of a server are in its nodes.conf.
+
+pub mod nodes_conf;

@@ -1,0 +1,360 @@
+//! What goes into the state machine of an agent and what comes out: events, commands, what its server and other agents are told.
+
+use crate::failover::restart_decision::Disk;
+use crate::server::config::Directive;
+use valkeeper_model::nodes_conf::NodesConf;
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
+    LookRefused, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, StartFailure, Trial,
+    Unseen,
+};
+
+/// Matches a reply to what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What happens to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The controller's order. An older one than the last is ignored.
+    Order(Box<AgentOrder>),
+    /// What the data directory holds, or why it cannot be read.
+    Inspected(Result<Box<Disk>, String>),
+    /// The server's process runs.
+    Started {
+        /// Which run.
+        incarnation: Incarnation,
+        /// Its process id, where there is one.
+        pid: Option<u32>,
+    },
+    /// It could not be started.
+    StartFailed(StartFailure),
+    /// It was not started: an earlier run of it turned out to be there still.
+    Found {
+        /// Which run.
+        incarnation: Incarnation,
+        /// Its process id, where there is one.
+        pid: Option<u32>,
+    },
+    /// What was asked of the data directory, a look or a start, is not answered yet; it will be when the disk does.
+    DiskSilent,
+    /// How many bytes a run that was told to end, and its children, have written to disks so far.
+    Wrote {
+        /// Which run.
+        incarnation: Incarnation,
+        /// So many.
+        bytes: u64,
+    },
+    /// A run that was told to end says that it cannot save its data, and goes on for that.
+    SaveRefused {
+        /// Which run.
+        incarnation: Incarnation,
+    },
+    /// Its process has ended; nothing of it is left.
+    Exited {
+        /// Which run.
+        incarnation: Incarnation,
+        /// How, for people.
+        how: String,
+        /// Why, as far as it can be told from its log.
+        cause: ExitCause,
+    },
+    /// The record of our copy was written, or could not be.
+    Kept {
+        /// Which.
+        sequence: u64,
+        /// The error, for people.
+        result: Result<(), String>,
+    },
+    /// Our server's reply.
+    Served {
+        /// To which command.
+        token: Token,
+        /// What it said.
+        result: Result<Reply, ServerError>,
+    },
+    /// Another agent's answer.
+    Told {
+        /// To what we asked.
+        token: Token,
+        /// What it said.
+        result: Result<Answer, AskFailed>,
+    },
+    /// Somebody asks us. Every question is answered once, with the same token.
+    Asked {
+        /// For the answer.
+        token: Token,
+        /// What.
+        ask: Ask,
+    },
+    /// What came of a trial.
+    Tried {
+        /// What it was for.
+        about: About,
+        /// What was tried.
+        config: Box<ServerConfig>,
+        /// What came of it.
+        trial: Trial,
+    },
+    /// Why the wanted password cannot be used, or that it can again.
+    Password(Option<PasswordFault>),
+    /// Stop the server and stay down: the supervisor goes down, and all servers with it.
+    Stop,
+    /// Stop the server and stay down, alone: a primary hands over first (law 2).
+    Retire,
+    /// Time has passed.
+    Tick,
+}
+
+/// Why a server's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCause {
+    /// It could not load its data: the files are damaged, or of a format that it does not read.
+    DataUnreadable,
+    /// Anything else.
+    Other,
+}
+
+/// What an agent wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Look into the data directory; `Inspected` follows, after `DiskSilent` if that takes long.
+    Inspect,
+    /// Write the record of the copy; `Kept` follows.
+    Keep(Box<CopyRecord>),
+    /// The running server has written everything anew into a data directory that somebody had emptied: mark the directory as its own
+    /// again, after the record is written; `Kept` follows.
+    Reclaim(Box<CopyRecord>),
+    /// Start the server; `Started`, `Found` or `StartFailed` follows, after `DiskSilent` if that takes long.
+    Start(Box<StartPlan>),
+    /// SIGKILL; `Exited` follows.
+    Kill(Incarnation),
+    /// End it in an orderly way, saving what it can; `Wrote` and in the end `Exited` follow.
+    Terminate(Incarnation),
+    /// Tell our server; `Served` follows within the time.
+    Serve {
+        /// For the reply.
+        token: Token,
+        /// What.
+        command: ServerCommand,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Ask another agent; `Told` follows within the time.
+    Tell {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        to: InstanceName,
+        /// What.
+        ask: Ask,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Answer who asked.
+    Answer {
+        /// The question's token.
+        token: Token,
+        /// The answer.
+        result: Result<Answer, AskFailed>,
+    },
+    /// Something worth telling people.
+    Record(Happened),
+    /// Try a configuration with the server program, and read the password; `Tried` follows.
+    Try {
+        /// What it is for.
+        about: About,
+        /// What to try.
+        config: Box<ServerConfig>,
+    },
+    /// Keep the configuration that the server runs with, for a later one that it does not start with.
+    KeepWorkingConfig(Box<ServerConfig>),
+}
+
+/// How to start a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartPlan {
+    /// Move these files out of the way first.
+    pub set_aside: Vec<SetAside>,
+    /// Write this record then; its run is the one that begins.
+    pub record: CopyRecord,
+    /// Write this nodes.conf then; `None` keeps the file as it is.
+    pub nodes_conf: Option<NodesConf>,
+    /// Directives of the configuration file.
+    pub config: Vec<Directive>,
+    /// Where it is to listen.
+    pub address: Address,
+}
+
+/// Files that a server must not load. They are moved, never deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Which.
+    pub what: CopySource,
+    /// Into this folder of the data directory.
+    pub folder: String,
+}
+
+/// What our server may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerCommand {
+    /// A full look. Directives are compared with these. A server that does not answer in time is also asked on a new connection, so
+    /// that one which holds commands back is told from one which hangs.
+    Look(Vec<Directive>),
+    /// `INFO replication`.
+    Replication,
+    /// `CLUSTER FAILOVER FORCE`, if it may: see [`crate::failover::succession::may_replace`].
+    FailoverForce {
+        /// The primary whose place it is to take.
+        replaces: Option<NodeId>,
+    },
+    /// `CLUSTER FAILOVER TAKEOVER`, if it may.
+    FailoverTakeover {
+        /// The primary whose place it is to take.
+        replaces: Option<NodeId>,
+    },
+    /// `CLUSTER FAILOVER`.
+    FailoverPlanned,
+    /// Push queued bus messages out to the shard.
+    Flush,
+    /// `CLIENT PAUSE … WRITE`, milliseconds.
+    PauseWrites(u64),
+    /// Are writes held by the engine's own handover by now? (`paused_reason` in `INFO clients`, Valkey.)
+    HoldsWrites,
+    /// `CLIENT UNPAUSE`.
+    UnpauseWrites,
+    /// `CLUSTER REPLICATE`.
+    Follow(NodeId),
+    /// `CLUSTER MEET`.
+    Meet(Address),
+    /// `CLUSTER ADDSLOTSRANGE`.
+    TakeSlots(SlotSet),
+    /// `CLUSTER FORGET`, of those that it knows.
+    Forget(Vec<NodeId>),
+    /// `CONFIG SET`.
+    Configure(Vec<Directive>),
+    /// `CONFIG SET` of directives that are not ordered, to what the server program gives them.
+    PutBack(Vec<String>),
+    /// `BGSAVE`.
+    Save,
+    /// `BGREWRITEAOF`.
+    RewriteAof,
+    /// Make the link to its primary anew, if what the server holds has no place in any history. One that is still taken for a place in the former history would be
+    /// continued from there.
+    Relink,
+}
+
+/// What our server replied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// OK.
+    Done,
+    /// The full look.
+    View(Box<ServerView>),
+    /// The quick look.
+    Replication(Replication),
+    /// Whether the engine's own handover holds writes.
+    HoldsWrites(bool),
+}
+
+/// Why our server did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServerError {
+    /// It did not answer.
+    #[error("{0}")]
+    Silent(Unseen),
+    /// It runs a long script or function.
+    #[error(
+        "is busy with a script or a function: `SCRIPT KILL` or `FUNCTION KILL` ends one that has written nothing"
+    )]
+    Busy,
+    /// It answers new connections and carries out no command.
+    #[error("carries out no command: `CLIENT PAUSE`, or more load than it can bear")]
+    HeldBack,
+    /// Its user `default` may not use a command, named as in the engine's ACL rules.
+    #[error("refuses `{0}` to its user `default`: `ACL SETUSER default +{0}`")]
+    RightMissing(String),
+    /// It loads its data.
+    #[error("loading its data")]
+    Loading,
+    /// It refused our password.
+    #[error("refused our password")]
+    AuthRefused,
+    /// It answered something that could not be understood.
+    #[error("gave an answer that could not be understood")]
+    Garbled,
+    /// It refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ServerError {
+    /// Does this come from a server that lives?
+    pub fn alive(&self) -> bool {
+        !matches!(self, Self::Silent(_))
+    }
+    /// As what could not be seen.
+    pub fn unseen(&self) -> Unseen {
+        match self {
+            Self::Silent(unseen) => *unseen,
+            Self::Loading => Unseen::Loading,
+            Self::AuthRefused => Unseen::AuthRefused,
+            Self::Busy | Self::HeldBack => Unseen::Timeout,
+            Self::Garbled | Self::RightMissing(_) | Self::Refused(_) => Unseen::Garbled,
+        }
+    }
+    /// As the refusal of a look, by a server that lives.
+    pub fn look_refused(&self) -> Option<LookRefused> {
+        match self {
+            Self::Busy => Some(LookRefused::Busy),
+            Self::HeldBack => Some(LookRefused::HeldBack),
+            Self::RightMissing(command) => Some(LookRefused::RightMissing { command: command.clone() }),
+            Self::Refused(said) => Some(LookRefused::Other { said: said.clone() }),
+            Self::Silent(_) | Self::Loading | Self::AuthRefused | Self::Garbled => None,
+        }
+    }
+}
+
+/// Collects commands and hands out tokens.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    commands: Vec<Command>,
+    last_token: u64,
+}
+
+impl Outbox {
+    pub(crate) fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+    pub(crate) fn push(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+    pub(crate) fn tell(&mut self, to: &InstanceName, ask: Ask, within_ms: u64) -> Token {
+        let token = self.token();
+        self.push(Command::Tell { token, to: to.clone(), ask, within_ms });
+        token
+    }
+    pub(crate) fn serve(&mut self, command: ServerCommand, within_ms: u64) -> Token {
+        let token = self.token();
+        self.push(Command::Serve { token, command, within_ms });
+        token
+    }
+    pub(crate) fn record(&mut self, happened: Happened) {
+        self.push(Command::Record(happened));
+    }
+    pub(crate) fn take(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+}
+
+/// What a trial is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The configuration in force: does the server start with it?
+    Order,
+    /// The same, before a restart that somebody waits for.
+    Restart,
+    /// Another agent, or the controller, asks.
+    Question(Token),
+}

@@ -1,0 +1,4 @@
+//! One server as it is to be: its directives and its password.
+
+pub mod config;
+pub mod password;
