@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Oldest engine that is run (design §5).
+/// Oldest engine that is run: Redis 6.2.
 const OLDEST: (u32, u32) = (6, 2);
 /// Directives of the configuration file that `CONFIG GET` does not show.
 const FILE_ONLY: [&str; 1] = ["loadmodule"];

@@ -319,7 +319,10 @@ impl Refusal {
             Self::TimedOut { .. } => {
                 format!("what was begun goes on: see `{called} status` and `{called} events`")
             }
-            Self::NotStored { .. } => "is the state directory full or read-only?".to_owned(),
+            Self::NotStored { .. } => match called {
+                CalledAs::KubectlValkeeper | CalledAs::ValkeeperKubernetes => "may the operator write ConfigMaps in this namespace? Its log says more".to_owned(),
+                CalledAs::Valkeeper => "is the state directory full or read-only?".to_owned(),
+            },
             Self::UnfencedMeanwhile { .. }
             | Self::AlreadyPrimary { .. }
             | Self::NoPrimary { .. }

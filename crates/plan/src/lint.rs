@@ -13,7 +13,7 @@ use valkeeper_model::{Layout, SlotSet, ZonePolicy};
 /// A broken law.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which law of design §4.
+    /// Which law of `docs/safety.md`.
     pub law: u8,
     /// What is wrong.
     pub what: String,

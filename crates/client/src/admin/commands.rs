@@ -159,16 +159,6 @@ impl AdminConnection {
         self.order(&set, within).await
     }
 
-    /// Publishes so many bytes in the channel's shard; answers how many clients of this server got it. The shard's
-    /// other servers get it over the bus, which pushes out what waited there (docs/engine-facts.md, "Nagle on the bus").
-    pub async fn spublish(&self, channel: &str, len: usize, within: Duration) -> Result<u64, AskError> {
-        let reply = self.tell(cmd("SPUBLISH").arg(channel).arg(vec![b'.'; len]), within).await?;
-        match reply {
-            Value::Int(count) => Ok(u64::try_from(count).unwrap_or(0)),
-            _ => Err(AskError::garbled("SPUBLISH is no number")),
-        }
-    }
-
     /// Starts a snapshot in the background.
     pub async fn bgsave(&self, within: Duration) -> Result<(), AskError> {
         // Without SCHEDULE it is refused while an AOF is being rewritten.

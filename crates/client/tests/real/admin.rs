@@ -1,6 +1,6 @@
 //! One server: what it answers, and what is made of it when it does not.
 
-use crate::servers::{Fleet, SHORT, Server, fetched, key_in, node_id, password, server_program};
+use crate::servers::{Fleet, SHORT, Server, fetched, node_id, password, server_program};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use valkeeper_client::admin::{EngineKind, FailoverMode, ReplicaState, ReplicationRole, ShutdownMode};
@@ -168,12 +168,4 @@ async fn redis_7_0_takes_them_too() {
     // Its voters give no second vote about one primary within twice the node timeout: no FORCE after the first.
     let modes = [FailoverMode::Planned, FailoverMode::Takeover];
     forms_and_fails_over(&fetched("redis-7.0/redis-server"), false, &modes).await;
-}
-
-#[tokio::test]
-async fn shard_messages_are_published() {
-    let fleet = Fleet::start(&server_program(), true).await;
-    let view = fleet.server(1).admin().cluster_nodes(SHORT).await.unwrap();
-    let channel = key_in(&view.myself().unwrap().slots);
-    assert_eq!(fleet.server(1).admin().spublish(&channel, 4096, SHORT).await, Ok(0));
 }

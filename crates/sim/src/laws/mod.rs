@@ -33,7 +33,7 @@ pub const LIVENESS_MS: u64 = 60_000;
 /// A broken law.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// Of design §4; 0 is liveness.
+    /// Of `docs/safety.md`; 0 is liveness.
     pub law: u8,
     /// What happened.
     pub what: String,
