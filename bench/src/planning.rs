@@ -10,7 +10,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::controller::{change, orders, steps};
 use valkeeper_plan::placement::{self, Ids};
-use valkeeper_plan::view::cluster_view::Sight;
+use valkeeper_plan::view::cluster_view::ClusterView;
 use valkeeper_plan::view::health;
 
 /// Ids one after another.
@@ -106,14 +106,14 @@ impl World {
     /// One round: does the layout follow the spec, what is wrong, what is due, what are agents told.
     pub fn plan(&self) -> Outcome {
         let follows = change::follow(&self.layout, &self.spec).is_ok_and(|next| next == self.layout);
-        let sight = Sight::new(&self.layout, &self.observation);
-        let report = health::judge(&sight);
-        let due = steps::due(&sight, &report, &steps::Barred::default());
+        let cluster_view = ClusterView::new(&self.layout, &self.observation);
+        let report = health::judge(&cluster_view);
+        let due = steps::due(&cluster_view, &report, &steps::Barred::default());
         let members = orders::members(&self.layout, &self.addresses);
-        let whereabouts = orders::whereabouts(&self.layout, &self.addresses);
+        let addresses_hash = orders::addresses_hash(&self.layout, &self.addresses);
         let rendered = members.iter().flat_map(|members| {
             let names = self.layout.instances.keys();
-            names.filter_map(move |name| orders::order(&self.layout, members, whereabouts, name))
+            names.filter_map(move |name| orders::order(&self.layout, members, addresses_hash, name))
         });
         Outcome {
             healthy: report.healthy && follows,
@@ -160,7 +160,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
     AgentReport {
         format: valkeeper_model::Format,
         generation: layout.generation,
-        whereabouts: None,
+        addresses_hash: None,
         address: address.clone(),
         process: Process::Running { incarnation: Incarnation(1), pid: Some(1) },
         disk_role: primary.map_or(DiskRole::Lost, |of| DiskRole::Replica { of }),

@@ -7,7 +7,7 @@ use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use valkeeper_client::admin::{ClusterView, FailoverMode, NotSet, ServerInfo};
+use valkeeper_client::admin::{ClusterNodes, FailoverMode, NotSet, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
 use valkeeper_model::{
     ClientTrouble, Epoch, NodeId, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode, Unseen,
@@ -255,7 +255,7 @@ impl Serving {
         self.connection.raw(&["PUBLISH", FLUSH_CHANNEL, &filler], within).await.map(drop)
     }
 
-    fn view(&self, seen: Seen, nodes: &ClusterView) -> Result<ServerView, AskError> {
+    fn view(&self, seen: Seen, nodes: &ClusterNodes) -> Result<ServerView, AskError> {
         let Seen { info, cluster_ok, current_epoch, clients, differences, slow } = seen;
         let myself = nodes
             .myself()

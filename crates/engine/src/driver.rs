@@ -39,7 +39,7 @@ pub struct Driver {
     /// Rung by whoever has news.
     pub nudge: Arc<Notify>,
     /// Rung when instances have got other addresses.
-    pub moved: Arc<Notify>,
+    pub reprovision: Arc<Notify>,
     /// Time.
     pub clock: Clock,
 }
@@ -66,7 +66,7 @@ impl Driver {
                     asked.insert(token, reply);
                     Event::Asked { token, request }
                 }
-                () = self.moved.notified() => Event::Moved,
+                () = self.reprovision.notified() => Event::Reprovision,
                 () = self.nudge.notified() => Event::Nudged,
                 () = sleep => Event::Tick,
             };

@@ -146,7 +146,7 @@ impl Supervisor {
             publish: Arc::new(move |_, _, new| _ = report.send_replace(Some(new))),
             nudge,
             // Ports do not change while a supervisor runs.
-            moved: Arc::default(),
+            reprovision: Arc::default(),
             clock: Clock(origin),
         };
         let mut driving = tokio::spawn(driver.run(requests));

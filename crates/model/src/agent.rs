@@ -32,15 +32,15 @@ pub struct AgentOrder {
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
     /// Which addresses these are; `None` by older controllers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub whereabouts: Option<Whereabouts>,
+    #[serde(rename = "whereabouts", default, skip_serializing_if = "Option::is_none")]
+    pub addresses_hash: Option<AddressesHash>,
 }
 
 /// Stands for the addresses of an order: orders with the same ones have the same number, by the controller's own reckoning. Agents only
 /// repeat it, so that a controller sees who was told otherwise: addresses change within a generation, and a controller that has slept
 /// tells old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whereabouts(pub u64);
+pub struct AddressesHash(pub u64);
 
 /// Should the server run?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,8 +161,8 @@ pub struct AgentReport {
     /// The order it obeys.
     pub generation: Generation,
     /// That order's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub whereabouts: Option<Whereabouts>,
+    #[serde(rename = "whereabouts", default, skip_serializing_if = "Option::is_none")]
+    pub addresses_hash: Option<AddressesHash>,
     /// Where its server answers.
     pub address: Address,
     /// The process.

@@ -26,8 +26,8 @@ mod trial;
 mod waiting;
 
 pub use agent::{
-    Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole, LookRefused,
-    Member, Process, ReplicaStanding, Run, Whereabouts,
+    Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
+    LookRefused, Member, Process, ReplicaStanding, Run,
 };
 pub use aside_cause::AsideCause;
 pub use called_as::CalledAs;

@@ -5,7 +5,7 @@ use crate::controller::steps::Step;
 use crate::failover::takeover::{may_take_over, votes};
 use crate::operations::disruption::may_disturb;
 use crate::placement::zones::majority_holder;
-use crate::view::cluster_view::Sight;
+use crate::view::cluster_view::ClusterView;
 use crate::view::health::in_sync;
 use std::collections::BTreeSet;
 use valkeeper_model::{Layout, SlotSet, ZonePolicy};
@@ -57,43 +57,51 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
 }
 
 /// Holds a step against the laws, by what was seen when it was derived.
-pub fn step(sight: &Sight<'_>, step: &Step) -> Vec<Violation> {
+pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
     let broken = match step {
         Step::TakeOver { shard, to, .. } => {
-            let allowed = sight.shards.get(shard).is_some_and(|shard| may_take_over(votes(sight), shard, to));
+            let allowed = cluster_view
+                .shards
+                .get(shard)
+                .is_some_and(|shard| may_take_over(votes(cluster_view), shard, to));
             (!allowed).then(|| (4, format!("takeover of {shard} by {to} although a vote could be had")))
         }
         Step::SwitchForZones { shard, .. } | Step::SwitchForDisk { shard, .. } => {
-            let allowed = sight.shards.get(shard).is_some_and(|shard| may_disturb(sight, shard).is_ok());
+            let allowed =
+                cluster_view.shards.get(shard).is_some_and(|shard| may_disturb(cluster_view, shard).is_ok());
             (!allowed).then(|| (6, format!("{shard} is disturbed although it or the majority is not well")))
         }
         Step::BringHome { shard, from, to, .. } => {
-            let of = |name| sight.shard_of(name).and_then(|shard| shard.get(name));
+            let of = |name| cluster_view.shard_of(name).and_then(|shard| shard.get(name));
             let well = matches!((of(from), of(to)), (Some(from), Some(to)) if in_sync(&from, &to));
-            let own = sight.layout.instances.get(to).is_some_and(|chosen| chosen.shard == *shard);
+            let own = cluster_view.layout.instances.get(to).is_some_and(|chosen| chosen.shard == *shard);
             (!well || !own)
                 .then(|| (2, format!("{to} takes over from {from}, and is not in sync or not of {shard}")))
         }
         Step::Follow { instance, .. } => {
-            let owner = sight.shard_of(instance).and_then(|shard| shard.get(instance)).and_then(|i| i.view());
+            let owner =
+                cluster_view.shard_of(instance).and_then(|shard| shard.get(instance)).and_then(|i| i.view());
             owner
                 .is_some_and(valkeeper_model::ServerView::owns_slots)
                 .then(|| (2, format!("{instance} serves slots")))
         }
         Step::TakeSlots { shard, instance, slots, .. } => {
             let others = || {
-                sight
+                cluster_view
                     .shards
                     .values()
                     .flat_map(|shard| &shard.instances)
-                    .filter_map(crate::view::cluster_view::InstanceSight::view)
+                    .filter_map(crate::view::cluster_view::InstanceView::view)
             };
-            let own = sight.layout.instances.get(instance).map(|instance| instance.node_id);
+            let own = cluster_view.layout.instances.get(instance).map(|instance| instance.node_id);
             let rival = others().find_map(|view| {
                 view.topology.iter().find(|(id, node)| Some(**id) != own && node.slots.intersects(slots))
             });
-            let theirs =
-                sight.layout.shards.get(shard).is_some_and(|shard| slots.minus(&shard.slots).is_empty());
+            let theirs = cluster_view
+                .layout
+                .shards
+                .get(shard)
+                .is_some_and(|shard| slots.minus(&shard.slots).is_empty());
             (rival.is_some() || !theirs)
                 .then(|| (10, format!("{instance} takes slots {slots} that are another's")))
         }

@@ -8,7 +8,7 @@ use valkeeper_model::{
     Role, ServerView, SlotSet, TopologyNode, Unseen,
 };
 use valkeeper_plan::failover::restart_decision::{
-    Claim, Comeback, Hold, Loss, Returning, ShardFacts, Sibling, comeback, judge,
+    Claim, Hold, Loss, RestartDecision, Returning, ShardFacts, Sibling, decide_restart, judge,
 };
 
 fn name(n: u32) -> InstanceName {
@@ -34,7 +34,7 @@ fn report(
     AgentReport {
         format: valkeeper_model::Format,
         generation: Generation(1),
-        whereabouts: None,
+        addresses_hash: None,
         address: Address { ip: [127, 0, 0, 1].into(), port: 1, bus_port: 2 },
         process,
         disk_role,
@@ -69,7 +69,7 @@ fn decide(
     has_data: bool,
     persistence: Persistence,
     sibling: &Result<AgentReport, AskFailed>,
-) -> Comeback {
+) -> RestartDecision {
     let claim = if whole { Claim::OwnFile } else { Claim::ToldByOthers };
     decide_as(1, claim, has_data, persistence, &[(name(1), judge(&name(1), sibling, ShardFacts::default()))])
 }
@@ -80,7 +80,7 @@ fn decide_as(
     has_data: bool,
     persistence: Persistence,
     siblings: &[(InstanceName, Sibling)],
-) -> Comeback {
+) -> RestartDecision {
     let copy = HeldCopy::unrecorded(has_data && persistence != Persistence::None);
     let me = Returning {
         epoch: Epoch(epoch),
@@ -90,7 +90,7 @@ fn decide_as(
         persistence,
         loss: Loss::Refused,
     };
-    comeback(&me, siblings)
+    decide_restart(&me, siblings)
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_live_copy_is_promoted_whatever_the_old_primary_holds() {
             [(true, Persistence::Aof), (false, Persistence::None), (true, Persistence::Rdb)]
         {
             let verdict = decide(true, has_data, persistence, &running(replica(link, 0), false));
-            assert_eq!(verdict, Comeback::FailOver);
+            assert_eq!(verdict, RestartDecision::FailOver);
         }
     }
 }
@@ -109,7 +109,7 @@ fn a_live_copy_is_promoted_whatever_the_old_primary_holds() {
 fn who_serves_already_is_followed() {
     let primary = view(Part::Primary { replicas: Vec::new() }, 5, &SlotSet::all());
     let verdict = decide(true, true, Persistence::Aof, &running(Observed::Known(primary.clone()), true));
-    assert_eq!(verdict, Comeback::AsReplicaOf(Box::new(primary)));
+    assert_eq!(verdict, RestartDecision::AsReplicaOf(Box::new(primary)));
 }
 
 /// Cut off when it was replaced, it has not heard of us: what we took since is not there.
@@ -121,12 +121,12 @@ fn who_was_replaced_by_us_is_not_followed() {
         let siblings = [(name(1), serving.clone())];
         decide_as(epoch, claim, has_data, Persistence::Aof, &siblings)
     };
-    assert_eq!(back(8, Claim::OwnFile, true), Comeback::AsPrimary);
-    assert_eq!(back(8, Claim::OwnFile, false), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(8, Claim::OwnFile, true), RestartDecision::AsPrimary);
+    assert_eq!(back(8, Claim::OwnFile, false), RestartDecision::Wait(Hold::CopyOn(name(1))));
     // It follows us as soon as it is told, and two that follow each other never serve: its copy is judged when it is a replica.
-    assert_eq!(back(8, Claim::ToldByOthers, true), Comeback::Wait(Hold::CopyOn(name(1))));
-    assert_eq!(back(7, Claim::ToldByOthers, true), Comeback::AsReplicaOf(Box::new(primary.clone())));
-    assert_eq!(back(7, Claim::OwnFile, true), Comeback::AsReplicaOf(Box::new(primary)));
+    assert_eq!(back(8, Claim::ToldByOthers, true), RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(7, Claim::ToldByOthers, true), RestartDecision::AsReplicaOf(Box::new(primary.clone())));
+    assert_eq!(back(7, Claim::OwnFile, true), RestartDecision::AsReplicaOf(Box::new(primary)));
 }
 
 /// It follows somebody whose agent does not answer just now, and whose claim is newer than ours.
@@ -148,10 +148,10 @@ fn a_live_copy_of_an_unknown_successor_is_not_promoted() {
         let siblings = [(name(1), live.clone()), (name(2), other)];
         decide_as(own_epoch, Claim::OwnFile, true, Persistence::Rdb, &siblings)
     };
-    assert_eq!(decide(6, Sibling::Unknown), Comeback::Wait(Hold::Unknown(vec![name(2)])));
-    assert_eq!(decide(7, Sibling::Unknown), Comeback::FailOver);
+    assert_eq!(decide(6, Sibling::Unknown), RestartDecision::Wait(Hold::Unknown(vec![name(2)])));
+    assert_eq!(decide(7, Sibling::Unknown), RestartDecision::FailOver);
     let down = Sibling::DownWithData(Box::new(HeldCopy::unrecorded(true)));
-    assert_eq!(decide(6, down), Comeback::FailOver);
+    assert_eq!(decide(6, down), RestartDecision::FailOver);
 }
 
 /// An agent answers as soon as it has its order. It may not have read its disk by then, and then nothing is known of its copy.
@@ -197,7 +197,7 @@ fn unknown_is_waited_for() {
     let syncing = running(replica(Link::Syncing, 3), true);
     for sibling in [silent, gone, syncing] {
         let verdict = decide(true, true, Persistence::Aof, &sibling);
-        assert_eq!(verdict, Comeback::Wait(Hold::Unknown(vec![name(1)])));
+        assert_eq!(verdict, RestartDecision::Wait(Hold::Unknown(vec![name(1)])));
     }
 }
 
@@ -205,37 +205,37 @@ fn unknown_is_waited_for() {
 fn after_a_power_loss_the_primary_with_data_starts_in_place() {
     let of = NodeId::from_bytes([1; 20]);
     for sibling in [down(DiskRole::Replica { of }, true), running(replica(Link::NeverUp, 9), true)] {
-        assert_eq!(decide(true, true, Persistence::Aof, &sibling), Comeback::AsPrimary);
+        assert_eq!(decide(true, true, Persistence::Aof, &sibling), RestartDecision::AsPrimary);
     }
 }
 
 #[test]
 fn a_newer_claim_on_a_sibling_disk_is_waited_for() {
     let claim = |epoch| down(DiskRole::Primary { config_epoch: Epoch(epoch), slots: SlotSet::all() }, true);
-    assert_eq!(decide(true, true, Persistence::Aof, &claim(2)), Comeback::Wait(Hold::CopyOn(name(1))));
-    assert_eq!(decide(true, true, Persistence::Aof, &claim(1)), Comeback::AsPrimary);
-    assert_eq!(decide(false, true, Persistence::Aof, &claim(1)), Comeback::BehindClaim(name(1)));
+    assert_eq!(decide(true, true, Persistence::Aof, &claim(2)), RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(decide(true, true, Persistence::Aof, &claim(1)), RestartDecision::AsPrimary);
+    assert_eq!(decide(false, true, Persistence::Aof, &claim(1)), RestartDecision::BehindClaim(name(1)));
 }
 
 #[test]
 fn a_wiped_primary_lets_a_copy_on_disk_go_first() {
     let of = NodeId::from_bytes([1; 20]);
     let verdict = decide(false, false, Persistence::Aof, &down(DiskRole::Replica { of }, true));
-    assert_eq!(verdict, Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(verdict, RestartDecision::Wait(Hold::CopyOn(name(1))));
     let verdict = decide(false, false, Persistence::Aof, &running(replica(Link::NeverUp, 9), true));
-    assert_eq!(verdict, Comeback::Promote { instance: name(1), incarnation: Incarnation(3) });
+    assert_eq!(verdict, RestartDecision::Promote { instance: name(1), incarnation: Incarnation(3) });
 }
 
 #[test]
 fn a_shard_without_any_copy_comes_back_only_where_that_was_promised_or_accepted() {
     let nothing = running(replica(Link::NeverUp, 0), false);
-    assert_eq!(decide(false, false, Persistence::Aof, &nothing), Comeback::Wait(Hold::NoCopy));
-    assert_eq!(decide(false, false, Persistence::Rdb, &nothing), Comeback::Wait(Hold::NoCopy));
-    assert_eq!(decide(false, false, Persistence::None, &nothing), Comeback::AsPrimary);
+    assert_eq!(decide(false, false, Persistence::Aof, &nothing), RestartDecision::Wait(Hold::NoCopy));
+    assert_eq!(decide(false, false, Persistence::Rdb, &nothing), RestartDecision::Wait(Hold::NoCopy));
+    assert_eq!(decide(false, false, Persistence::None, &nothing), RestartDecision::AsPrimary);
     // Its own files are whole: it was never written to.
-    assert_eq!(decide(true, false, Persistence::Rdb, &nothing), Comeback::AsPrimary);
+    assert_eq!(decide(true, false, Persistence::Rdb, &nothing), RestartDecision::AsPrimary);
     let copy = HeldCopy::unrecorded(false);
     let (epoch, claim, persistence) = (Epoch(1), Claim::ToldByOthers, Persistence::Aof);
     let me = Returning { epoch, claim, copy: &copy, attached: None, persistence, loss: Loss::Accepted };
-    assert_eq!(comeback(&me, &[(name(1), Sibling::Empty)]), Comeback::AsPrimary);
+    assert_eq!(decide_restart(&me, &[(name(1), Sibling::Empty)]), RestartDecision::AsPrimary);
 }

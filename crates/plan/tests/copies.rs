@@ -8,7 +8,9 @@ use valkeeper_model::{
 use valkeeper_plan::failover::copy::{
     AofFiles, DataFiles, Evidence, RdbFile, compare_positions, examine, is_newer, of_running, would_be_lost,
 };
-use valkeeper_plan::failover::restart_decision::{Claim, Comeback, Hold, Loss, Returning, Sibling, comeback};
+use valkeeper_plan::failover::restart_decision::{
+    Claim, Hold, Loss, RestartDecision, Returning, Sibling, decide_restart,
+};
 use valkeeper_plan::failover::succession::Candidate;
 
 fn at(history: u8, offset: u64) -> Position {
@@ -192,10 +194,10 @@ fn cold(copy: HeldCopy) -> Sibling {
     Sibling::Cold(candidate, Box::new(copy))
 }
 
-fn comes_back(copy: &HeldCopy, sibling: Sibling, loss: Loss) -> Comeback {
+fn comes_back(copy: &HeldCopy, sibling: Sibling, loss: Loss) -> RestartDecision {
     let (epoch, claim, persistence) = (Epoch(3), Claim::OwnFile, Persistence::Aof);
     let me = Returning { epoch, claim, copy, attached: None, persistence, loss };
-    comeback(&me, &[(name(1), sibling)])
+    decide_restart(&me, &[(name(1), sibling)])
 }
 
 /// The primary's file is another's, and its record of the offset is a little newer than the replica's: both went on after that.
@@ -213,12 +215,12 @@ fn a_replica_that_was_in_sync_serves_for_a_primary_whose_files_are_lost() {
             persistence: Persistence::Aof,
             loss: Loss::Refused,
         };
-        comeback(&me, &[(name(1), cold(theirs.clone()))])
+        decide_restart(&me, &[(name(1), cold(theirs.clone()))])
     };
-    let waits = Comeback::Wait(Hold::Doubtful(CopyState::Foreign));
+    let waits = RestartDecision::Wait(Hold::Doubtful(CopyState::Foreign));
     assert_eq!(
         comes_back(&[1], &theirs),
-        Comeback::Promote { instance: name(1), incarnation: Incarnation(1) }
+        RestartDecision::Promote { instance: name(1), incarnation: Incarnation(1) }
     );
     assert_eq!(comes_back(&[], &theirs), waits);
     assert_eq!(comes_back(&[1], &HeldCopy { caught_up: false, ..theirs.clone() }), waits);
@@ -248,10 +250,13 @@ fn a_replica_that_was_in_sync_serves_for_a_primary_whose_file_lost_its_end() {
             persistence,
             loss: Loss::Refused,
         };
-        comeback(&me, &[(name(1), cold(theirs.clone()))])
+        decide_restart(&me, &[(name(1), cold(theirs.clone()))])
     };
-    assert_eq!(comes_back(&theirs), Comeback::Promote { instance: name(1), incarnation: Incarnation(1) });
-    assert_eq!(comes_back(&HeldCopy { end_lost: true, ..theirs }), Comeback::AsPrimary);
+    assert_eq!(
+        comes_back(&theirs),
+        RestartDecision::Promote { instance: name(1), incarnation: Incarnation(1) }
+    );
+    assert_eq!(comes_back(&HeldCopy { end_lost: true, ..theirs }), RestartDecision::AsPrimary);
 }
 
 #[test]
@@ -259,30 +264,33 @@ fn the_better_copy_serves_whatever_its_role_was() {
     let ours = held(at(1, 50), true, true, &[at(1, 50)]);
     let theirs = held(at(1, 80), true, false, &[at(1, 80)]);
     let refused = Loss::Refused;
-    assert_eq!(comes_back(&ours, cold(theirs.clone()), refused), Comeback::AsPrimary);
+    assert_eq!(comes_back(&ours, cold(theirs.clone()), refused), RestartDecision::AsPrimary);
     for state in [CopyState::Missing, CopyState::Damaged, CopyState::RolledBack, CopyState::Foreign] {
         let doubtful = HeldCopy { state, everything: false, ..ours.clone() };
         let down = Sibling::DownWithData(Box::new(theirs.clone()));
         assert_eq!(
             comes_back(&doubtful, cold(theirs.clone()), refused),
-            Comeback::Promote { instance: name(1), incarnation: Incarnation(1) }
+            RestartDecision::Promote { instance: name(1), incarnation: Incarnation(1) }
         );
-        assert_eq!(comes_back(&doubtful, down, refused), Comeback::Wait(Hold::CopyOn(name(1))));
+        assert_eq!(comes_back(&doubtful, down, refused), RestartDecision::Wait(Hold::CopyOn(name(1))));
         assert_eq!(
             comes_back(&doubtful, Sibling::Unknown, refused),
-            Comeback::Wait(Hold::Unknown(vec![name(1)]))
+            RestartDecision::Wait(Hold::Unknown(vec![name(1)]))
         );
-        assert_eq!(comes_back(&doubtful, Sibling::Empty, refused), Comeback::Wait(Hold::Doubtful(state)));
-        assert_eq!(comes_back(&doubtful, Sibling::Empty, Loss::Accepted), Comeback::AsPrimary);
+        assert_eq!(
+            comes_back(&doubtful, Sibling::Empty, refused),
+            RestartDecision::Wait(Hold::Doubtful(state))
+        );
+        assert_eq!(comes_back(&doubtful, Sibling::Empty, Loss::Accepted), RestartDecision::AsPrimary);
         // Theirs is as doubtful, and nobody can tell.
         let both = cold(HeldCopy { state, ..theirs.clone() });
-        assert_eq!(comes_back(&doubtful, both, refused), Comeback::Wait(Hold::Doubtful(state)));
+        assert_eq!(comes_back(&doubtful, both, refused), RestartDecision::Wait(Hold::Doubtful(state)));
     }
     // Ours went on in a file that was not complete: theirs is newer by what is known.
     let incomplete = held(at(1, 50), false, false, &[at(1, 50)]);
     assert_eq!(
         comes_back(&incomplete, cold(theirs), refused),
-        Comeback::Promote { instance: name(1), incarnation: Incarnation(1) }
+        RestartDecision::Promote { instance: name(1), incarnation: Incarnation(1) }
     );
 }
 
@@ -292,9 +300,9 @@ fn the_better_copy_comes_up_behind_a_newer_claim() {
     let ours = held(at(2, 50), true, true, &[at(1, 9), at(2, 50)]);
     let theirs = HeldCopy { state: CopyState::Missing, ..held(at(1, 9), false, false, &[at(1, 9)]) };
     let claims = Sibling::Claims(Epoch(4), Box::new(theirs));
-    assert_eq!(comes_back(&ours, claims, Loss::Refused), Comeback::BehindClaim(name(1)));
+    assert_eq!(comes_back(&ours, claims, Loss::Refused), RestartDecision::BehindClaim(name(1)));
     let sound = Sibling::Claims(Epoch(4), Box::new(held(at(3, 1), true, true, &[at(2, 50), at(3, 1)])));
-    assert_eq!(comes_back(&ours, sound, Loss::Refused), Comeback::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(comes_back(&ours, sound, Loss::Refused), RestartDecision::Wait(Hold::CopyOn(name(1))));
 }
 
 #[test]

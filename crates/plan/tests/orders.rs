@@ -85,7 +85,7 @@ fn who_was_told_other_addresses_within_a_generation_is_told_again() {
 fn who_was_told_by_an_older_version_is_left_alone() {
     let (mut controller, given) = ordered(|_| ());
     let seen = given.iter().map(|(name, order)| {
-        let unmarked = AgentOrder { whereabouts: None, ..order.clone() };
+        let unmarked = AgentOrder { addresses_hash: None, ..order.clone() };
         (name.clone(), obeys(&unmarked))
     });
     assert_eq!(look(&mut controller, seen.collect()), Vec::<InstanceName>::new());
@@ -120,7 +120,7 @@ fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_other
     controller.handle(hour, Event::Observed(unseen()));
     assert_eq!(controller.wake_at(), Some(hour.plus(120_000)));
     let mut provisioned = |places: &BTreeMap<_, _>| {
-        let commands = controller.handle(hour, Event::Moved);
+        let commands = controller.handle(hour, Event::Reprovision);
         assert!(commands.iter().any(|command| matches!(command, Command::Provision(_))));
         controller.handle(hour, Event::Provisioned(Ok(places.clone())));
         controller.handle(hour, Event::Observed(unseen()));
@@ -196,7 +196,7 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
         });
         reports.flat_map(|report| &report.waiting).any(|one| matches!(one, Waiting::NotProvisioned { .. }))
     };
-    controller.handle(Millis(2), Event::Moved);
+    controller.handle(Millis(2), Event::Reprovision);
     for round in 0..3 {
         let now = Millis(10_000 * (round + 1));
         let failed = controller.handle(now, Event::Provisioned(Err("no room".to_owned())));

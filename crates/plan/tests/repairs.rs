@@ -13,7 +13,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::controller::steps::{self, Barred, Step};
 use valkeeper_plan::operations::disruption::{busy, may_disturb};
-use valkeeper_plan::view::cluster_view::{ShardSight, Sight};
+use valkeeper_plan::view::cluster_view::{ClusterView, ShardView};
 use valkeeper_plan::view::health;
 
 type Seen = BTreeMap<InstanceName, AgentReport>;
@@ -29,19 +29,19 @@ fn whole() -> (Layout, Seen) {
     (layout, seen.collect())
 }
 
-fn with<T>(layout: &Layout, seen: &Seen, look: impl FnOnce(&Sight<'_>) -> T) -> T {
+fn with<T>(layout: &Layout, seen: &Seen, look: impl FnOnce(&ClusterView<'_>) -> T) -> T {
     let instances = seen.iter().map(|(name, report)| (name.clone(), Observed::Known(report.clone())));
     let observation =
         Observation { at: Millis(1), instances: instances.collect(), names_elsewhere: BTreeSet::new() };
-    look(&Sight::new(layout, &observation))
+    look(&ClusterView::new(layout, &observation))
 }
 
 fn due(layout: &Layout, seen: &Seen, barred: &Barred) -> Vec<Step> {
-    with(layout, seen, |sight| steps::due(sight, &health::judge(sight), barred))
+    with(layout, seen, |cluster_view| steps::due(cluster_view, &health::judge(cluster_view), barred))
 }
 
 fn waits(layout: &Layout, seen: &Seen) -> Vec<Waiting> {
-    with(layout, seen, |sight| health::judge(sight).waiting)
+    with(layout, seen, |cluster_view| health::judge(cluster_view).waiting)
 }
 
 fn view<'a>(seen: &'a mut Seen, who: &InstanceName) -> &'a mut ServerView {
@@ -94,17 +94,17 @@ fn a_replica_that_cannot_start_disturbs_no_shard() {
     assert_eq!(waits(&layout, &seen), []);
     cannot_start(&mut seen, &name(3));
     cannot_start(&mut seen, &name(4));
-    with(&layout, &seen, |sight| {
-        for shard in sight.shards.values() {
-            assert_eq!(may_disturb(sight, shard), Ok(()), "{}", shard.name);
+    with(&layout, &seen, |cluster_view| {
+        for shard in cluster_view.shards.values() {
+            assert_eq!(may_disturb(cluster_view, shard), Ok(()), "{}", shard.name);
         }
         // One more instance of its own shard is not stopped.
-        assert!(busy(&sight.shards[&shard_of(&layout, &name(3))]).is_some());
+        assert!(busy(&cluster_view.shards[&shard_of(&layout, &name(3))]).is_some());
     });
     // A primary that is about to stop is another matter: with a second one the majority would be lost.
     seen.get_mut(&name(1)).expect("an instance").activity = Activity::Stopping;
-    with(&layout, &seen, |sight| {
-        assert!(may_disturb(sight, &sight.shards[&shard_of(&layout, &name(0))]).is_err());
+    with(&layout, &seen, |cluster_view| {
+        assert!(may_disturb(cluster_view, &cluster_view.shards[&shard_of(&layout, &name(0))]).is_err());
     });
 }
 
@@ -151,8 +151,8 @@ fn a_primary_that_is_not_seen_makes_no_zone_a_danger() {
     // Two of three that are seen in one zone are the majority wherever the third is.
     let (layout, mut seen) = crowded();
     let zones = |seen: &Seen| {
-        with(&layout, seen, |sight| {
-            let primaries = sight.shards.values().filter_map(ShardSight::primary);
+        with(&layout, seen, |cluster_view| {
+            let primaries = cluster_view.shards.values().filter_map(ShardView::primary);
             primaries.map(|one| (one.instance.zone.clone(), one.name.clone())).collect::<Vec<_>>()
         })
     };
@@ -190,9 +190,9 @@ fn a_primary_without_memory_holds_up_nobody() {
     view(&mut seen, &name(0)).memory_full = Some(MemoryFull { used: 12, limit: 10 });
     assert_eq!(waits(&layout, &seen), [Waiting::MemoryFull { instance: name(0), used: 12, limit: 10 }]);
     assert_eq!(due(&layout, &seen, &Barred::default()), []);
-    with(&layout, &seen, |sight| {
-        for shard in sight.shards.values() {
-            assert_eq!(may_disturb(sight, shard), Ok(()), "{}", shard.name);
+    with(&layout, &seen, |cluster_view| {
+        for shard in cluster_view.shards.values() {
+            assert_eq!(may_disturb(cluster_view, shard), Ok(()), "{}", shard.name);
         }
     });
 }
@@ -203,8 +203,9 @@ fn a_shard_in_which_something_unknown_goes_on_is_not_disturbed() {
     let (layout, mut seen) = whole();
     let word: StrDeserializer<'_, serde::de::value::Error> = "rebalancing".into_deserializer();
     seen.get_mut(&name(3)).expect("an instance").activity = Activity::deserialize(word).expect("a word");
-    with(&layout, &seen, |sight| {
-        let refusal = may_disturb(sight, &sight.shards[&shard_of(&layout, &name(3))]).unwrap_err();
+    with(&layout, &seen, |cluster_view| {
+        let refusal =
+            may_disturb(cluster_view, &cluster_view.shards[&shard_of(&layout, &name(3))]).unwrap_err();
         assert!(refusal.to_string().contains("rebalancing"), "{refusal}");
     });
 }

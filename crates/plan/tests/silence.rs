@@ -50,7 +50,7 @@ fn order(to: u8) -> AgentOrder {
             newer: valkeeper_model::NewerFields::default(),
         },
         members: Arc::new((0..2).map(|n| (name(n), member(n))).collect()),
-        whereabouts: None,
+        addresses_hash: None,
     }
 }
 

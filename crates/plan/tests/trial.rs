@@ -54,9 +54,9 @@ impl Host {
         });
         let addresses: BTreeMap<_, _> = addresses.collect();
         let members = orders::members(layout, &addresses).expect("founders have a place");
-        let whereabouts = orders::whereabouts(layout, &addresses);
+        let addresses_hash = orders::addresses_hash(layout, &addresses);
         let name = layout.instances.keys().nth(3).expect("a replica");
-        let order = orders::order(layout, &members, whereabouts, name).expect("a member");
+        let order = orders::order(layout, &members, addresses_hash, name).expect("a member");
         self.handle(Event::Order(Box::new(order)));
     }
 
@@ -248,7 +248,7 @@ fn what_is_not_valid_is_told_instead_of_a_restart() {
     let instances = BTreeMap::from([(name, valkeeper_model::Observed::Known(report))]);
     let names_elsewhere = std::collections::BTreeSet::new();
     let observation = valkeeper_model::Observation { at: Millis(1), instances, names_elsewhere };
-    let judged = health::judge(&valkeeper_plan::view::cluster_view::Sight::new(&wrong, &observation));
+    let judged = health::judge(&valkeeper_plan::view::cluster_view::ClusterView::new(&wrong, &observation));
     let told: Vec<String> = judged.waiting.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|reason| reason.contains("between 1 and")), "{told:?}");
     assert!(!told.iter().any(|reason| reason.contains("restart")), "{told:?}");

@@ -3,7 +3,7 @@
 use super::connection::{AdminConnection, Repeat};
 use super::error::AskError;
 use super::info::text_of;
-use super::{ClusterInfo, ClusterView, ReplicationInfo, ServerInfo};
+use super::{ClusterInfo, ClusterNodes, ReplicationInfo, ServerInfo};
 use redis::{Cmd, Value, cmd};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl AdminConnection {
     }
 
     /// `CLUSTER NODES`.
-    pub async fn cluster_nodes(&self, within: Duration) -> Result<ClusterView, AskError> {
+    pub async fn cluster_nodes(&self, within: Duration) -> Result<ClusterNodes, AskError> {
         let text = text_of(self.ask(cmd("CLUSTER").arg("NODES"), within).await?)?;
         nodes_conf::parse(&text).map_err(|error| AskError::garbled(format!("CLUSTER NODES: {error}")))
     }

@@ -16,4 +16,4 @@ pub use replication::{ConnectedReplica, PrimaryLink, ReplicaState, ReplicationIn
 pub use server_info::{ClusterInfo, EngineKind, ServerInfo};
 
 /// The cluster as one server believes it to be.
-pub type ClusterView = valkeeper_model::nodes_conf::NodesConf;
+pub type ClusterNodes = valkeeper_model::nodes_conf::NodesConf;

@@ -1,7 +1,7 @@
 //! Which shard owns which slots, and where its servers are, as one server believes.
 
 use crate::Endpoint;
-use crate::admin::ClusterView;
+use crate::admin::ClusterNodes;
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{NodeId, Role, Slot, SlotSet};
@@ -36,7 +36,7 @@ pub struct MappedNode {
 impl ShardMap {
     /// From the view of the server at `asked`. Nodes without address are left out, failed ones are not: they may be
     /// back sooner than the view knows.
-    pub fn of_view(view: &ClusterView, asked: &Endpoint) -> Self {
+    pub fn of_view(view: &ClusterNodes, asked: &Endpoint) -> Self {
         let place = |node: &NodeLine| {
             let endpoint = match &node.address {
                 Some(address) => address.into(),

@@ -227,7 +227,7 @@ fn what_only_the_servers_say_is_told_too() {
     let agent = AgentReport {
         format: valkeeper_model::Format,
         generation: Generation(1),
-        whereabouts: None,
+        addresses_hash: None,
         address: serde_json::from_str(r#"{"ip":"10.0.0.1","port":6379,"bus_port":16379}"#).unwrap(),
         process: Process::Running { incarnation: Incarnation(1), pid: Some(7) },
         disk_role: DiskRole::Lost,

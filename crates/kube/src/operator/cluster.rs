@@ -345,7 +345,7 @@ impl Task {
                 let _ = explain.send(Box::new((layout.clone(), observation.cloned(), report)));
             }),
             nudge: Arc::clone(&nudge),
-            moved: Arc::clone(&self.seen.moved),
+            reprovision: Arc::clone(&self.seen.reprovision),
             clock: Clock(Instant::now()),
         };
         let mut driving = tokio::spawn(driver.run(wishes));
@@ -407,7 +407,7 @@ impl Task {
                     self.tell_latest(latest.as_deref(), &judged, tell);
                 }
                 Ok(()) = zones_seen.changed() => self.tell_latest(latest.as_deref(), &judged, tell),
-                _ = review.tick() => self.seen.moved.notify_one(),
+                _ = review.tick() => self.seen.reprovision.notify_one(),
             }
         };
         self.context.listeners.remove(&self.home);

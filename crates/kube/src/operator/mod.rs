@@ -13,7 +13,7 @@
 //! | `making.rs`, `held.rs` | doing it, each object for itself |
 //! | `touching.rs` | pods that do not begin on their node |
 //! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
-//! | `moved.rs` | whether clients find who has another address |
+//! | `dns_propagation.rs` | whether clients find who has another address |
 //! | `named.rs` | whether clients find a new cluster by its names |
 //! | `news.rs` | what agents say unasked |
 //! | `requests.rs` | what users ask |
@@ -25,6 +25,7 @@
 
 mod cluster;
 mod dispatch;
+mod dns_propagation;
 mod domain;
 mod head_start;
 mod held;
@@ -33,7 +34,6 @@ mod lead;
 mod making;
 mod metrics;
 mod missing;
-mod moved;
 mod named;
 mod news;
 mod platform;

@@ -1,7 +1,7 @@
 //! Do clients find a new cluster by its names? Servers send them on by name, and a name of another DNS domain than that of this
 //! Kubernetes leads nowhere, however healthy the servers are.
 
-use super::moved::leads_to;
+use super::dns_propagation::leads_to;
 use crate::wire::Home;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

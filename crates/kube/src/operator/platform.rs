@@ -1,12 +1,12 @@
 //! Instances as pods, agents across the network. [`Platform::provision`] makes what is missing and says what has an address; a pod
 //! that is still on its way has none, and whoever waits for it is told when it has (`Seen::moved`).
 
+use super::dns_propagation::DnsPropagation;
 use super::head_start::HeadStart;
 use super::held::Held;
 use super::identity::{controller_identity, ensure_authority};
 use super::making::{Maker, NotDone, told};
 use super::missing::{self, Wanted, WantedClaim, WantedInstance};
-use super::moved::Moved;
 use super::named::Named;
 use super::store::{Kept, LayoutStore};
 use super::world::{Object, Seen};
@@ -66,7 +66,7 @@ struct Shared {
     /// One at a time: two would make everything twice.
     provisioning: tokio::sync::Mutex<Provisioned>,
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
-    moved: Moved,
+    dns: DnsPropagation,
     named: Named,
 }
 
@@ -161,7 +161,7 @@ impl PodPlatform {
                 credentials,
                 provisioning: tokio::sync::Mutex::new(provisioned),
                 addresses: Mutex::default(),
-                moved: Moved::default(),
+                dns: DnsPropagation::default(),
                 named: Named::default(),
             }),
         })
@@ -270,8 +270,8 @@ impl Shared {
         known.retain(|name, _| layout.instances.contains_key(name));
         let Some(before) = &done.kept else { return known };
         let names = (&self.owner.home, self.operator.domain.as_str());
-        self.moved.follow(names, before, &known, &self.seen.moved);
-        self.named.follow(names, before, &known, &self.seen.moved);
+        self.dns.follow(names, before, &known, &self.seen.reprovision);
+        self.named.follow(names, before, &known, &self.seen.reprovision);
         if *before != known && known.len() == layout.instances.len() {
             match self.store.keep_addresses(&known).await {
                 Ok(()) => done.kept = Some(known.clone()),
@@ -445,10 +445,10 @@ impl Shared {
             }
             look.abort();
         }
-        let moved = Arc::clone(&self.seen.moved);
+        let reprovision = Arc::clone(&self.seen.reprovision);
         let look = tokio::spawn(async move {
             tokio::time::sleep_until(at.into()).await;
-            moved.notify_one();
+            reprovision.notify_one();
         });
         *due = Some((at, look));
     }
@@ -493,6 +493,6 @@ impl Platform for PodPlatform {
     }
 
     fn names_elsewhere(&self) -> BTreeSet<InstanceName> {
-        self.shared.moved.names()
+        self.shared.dns.names()
     }
 }

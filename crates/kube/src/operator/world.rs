@@ -106,7 +106,7 @@ pub(crate) struct Placed {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     inner: Mutex<Things>,
-    pub(crate) moved: Arc<Notify>,
+    pub(crate) reprovision: Arc<Notify>,
     /// Rung when something changes that people are told of.
     pub(crate) told: Arc<Notify>,
     /// Rung when a pod has got a node.
@@ -227,7 +227,7 @@ impl Seen {
         let news = before.is_none_or(|before| before != (uid.to_owned(), ip));
         drop(things);
         if news {
-            self.moved.notify_one();
+            self.reprovision.notify_one();
         }
     }
 
@@ -254,7 +254,7 @@ impl Seen {
             pod.as_ref().map(|pod| (pod.uid.clone(), pod.ip, pod.state, edited(pod)))
         };
         if place(&before) != place(&pod) {
-            self.moved.notify_one();
+            self.reprovision.notify_one();
         }
         let told = |pod: PodSeen| (pod.trouble, pod.role, pod.disrupted);
         if before.map(told) != pod.map(told) {
@@ -276,8 +276,8 @@ impl Seen {
         let edited = |seen: &ObjectSeen| (seen.uid.clone(), seen.shape.clone(), seen.marks.clone());
         let changed = |before: &ObjectSeen, now: &ObjectSeen| edited(before) != edited(now);
         match (before, object) {
-            (Some(_), None) => self.moved.notify_one(),
-            (Some(before), Some(now)) if changed(&before, &now) => self.moved.notify_one(),
+            (Some(_), None) => self.reprovision.notify_one(),
+            (Some(before), Some(now)) if changed(&before, &now) => self.reprovision.notify_one(),
             _ => {}
         }
     }

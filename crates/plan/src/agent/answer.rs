@@ -7,7 +7,7 @@ use crate::failover::restart_decision::Loss;
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replication, Role, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
-const RISE_MS: u64 = 5_000;
+const PROMOTION_RECENT_MS: u64 = 5_000;
 /// Our server may take this long for one command of somebody else's.
 const SERVE_MS: u64 = 500;
 /// Why it does nothing that stops or changes its server.
@@ -20,7 +20,7 @@ impl Agent {
             if matches!(self.phase, Phase::Stopping(_)) {
                 return self.refuse(token, "it is being stopped");
             }
-            self.told_to_rise = Some(now);
+            self.promotion_requested_at = Some(now);
         }
         match ask {
             Ask::Report { fresh: false } => self.answer_report(token),
@@ -113,13 +113,13 @@ impl Agent {
     /// a primary that serves (law 1); the handover looks at it first.
     pub(super) fn may_hand_over(&self, now: Millis) -> bool {
         let known_for_replica = self.server.known().is_some_and(|view| !view.owns_slots());
-        let known_for_replica = known_for_replica && !self.may_rise(now);
+        let known_for_replica = known_for_replica && !self.promotion_is_recent(now);
         !known_for_replica && !self.siblings().is_empty()
     }
 
     /// Was it told to become primary just now?
-    pub(super) fn may_rise(&self, now: Millis) -> bool {
-        self.told_to_rise.is_some_and(|at| now.since(at) < RISE_MS)
+    pub(super) fn promotion_is_recent(&self, now: Millis) -> bool {
+        self.promotion_requested_at.is_some_and(|at| now.since(at) < PROMOTION_RECENT_MS)
     }
 
     fn refuse(&mut self, token: Token, why: &str) {

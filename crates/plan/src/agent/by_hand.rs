@@ -15,7 +15,7 @@ impl Agent {
         let (Some(before), Some(shard)) = (&self.last_view, self.shard()) else { return };
         let instance = self.name.clone();
         let was = before.replication.role();
-        let ours = self.told_to_rise.is_some_and(|at| now.since(at) < OURS_MS);
+        let ours = self.promotion_requested_at.is_some_and(|at| now.since(at) < OURS_MS);
         let sibling = |id: NodeId| {
             let order = self.order.as_ref()?;
             let (name, member) = order.member_with(id)?;

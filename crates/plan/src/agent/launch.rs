@@ -7,7 +7,8 @@ use super::{Command, StartPlan};
 use crate::failover::copy::AofFiles;
 use crate::failover::promotion::{Lost, Promotion};
 use crate::failover::restart_decision::{
-    Claim, Comeback, Disk, Hold, Loss, NodesFile, Owner, Returning, ShardFacts, Sibling, comeback, judge,
+    Claim, Disk, Hold, Loss, NodesFile, Owner, RestartDecision, Returning, ShardFacts, Sibling,
+    decide_restart, judge,
 };
 use crate::failover::succession::{Heirs, Legacy, has_online_replica};
 use crate::mode::cluster::nodes_conf::{self, Part};
@@ -72,11 +73,11 @@ impl Agent {
                 DiskRole::Primary { slots, .. } if slots.is_empty() && self.wanted_up() => {
                     self.start(now, nodes_conf::readdressed(conf, &order), Beside::Nobody);
                 }
-                DiskRole::Primary { slots, .. } if !slots.is_empty() => self.bereaved(now),
+                DiskRole::Primary { slots, .. } if !slots.is_empty() => self.on_primary_lost(now),
                 _ => self.phase = Phase::Idle,
             },
             (Owner::Ours, NodesFile::Missing | NodesFile::Damaged(_)) | (Owner::Nobody, _) => {
-                self.bereaved(now);
+                self.on_primary_lost(now);
             }
         }
     }
@@ -137,7 +138,7 @@ impl Agent {
     /// What the disk held before does not count: it is looked at before our server starts again.
     fn promote_without_disk(&mut self, now: Millis) {
         self.disk = None;
-        self.bereaved(now);
+        self.on_primary_lost(now);
     }
 
     /// Did our server die just now as a primary, while its replicas ran on?
@@ -149,7 +150,7 @@ impl Agent {
 
     /// Our server was, or may have been, its shard's primary. If it died just now while its replicas ran on, they are asked
     /// at once; otherwise everybody is asked what they hold.
-    fn bereaved(&mut self, now: Millis) {
+    fn on_primary_lost(&mut self, now: Millis) {
         if self.died_as_primary() {
             let legacy = self.keeper.held().map_or(Legacy::Less(None), Legacy::of);
             self.promote(now, Heirs::InSync { attached: self.attached_at_death.clone(), legacy });
@@ -229,12 +230,12 @@ impl Agent {
         let attached = self.attached_at_death(&disk);
         let (attached, persistence) = (attached.as_ref(), self.persistence());
         let me = Returning { epoch, claim, copy: &copy, attached, persistence, loss };
-        match comeback(&me, &siblings) {
-            Comeback::AsReplicaOf(view) => {
+        match decide_restart(&me, &siblings) {
+            RestartDecision::AsReplicaOf(view) => {
                 let theirs = consultation.histories_of(&order, view.node_id);
                 self.start_as_replica_of(now, &view, &theirs);
             }
-            Comeback::BehindClaim(name) => {
+            RestartDecision::BehindClaim(name) => {
                 let known = match (newest, &disk.nodes_conf) {
                     (Some(view), _) => Some((Topology::clone(&view.topology), view.current_epoch)),
                     (None, NodesFile::Intact(conf)) => {
@@ -254,13 +255,13 @@ impl Agent {
                     self.start(now, Some(conf), Beside::Nobody);
                 }
             }
-            Comeback::FailOver => {
+            RestartDecision::FailOver => {
                 self.promote(now, Heirs::InSync { attached: attached.cloned(), legacy: Legacy::of(&copy) });
             }
-            Comeback::Promote { instance, incarnation } => {
+            RestartDecision::Promote { instance, incarnation } => {
                 self.promote(now, Heirs::Only { instance, incarnation });
             }
-            Comeback::AsPrimary => {
+            RestartDecision::AsPrimary => {
                 let conf = match (&disk.nodes_conf, newest) {
                     (NodesFile::Intact(conf), _) => nodes_conf::readdressed(conf, &order),
                     (_, Some(view)) if !slots.is_empty() => {
@@ -288,7 +289,7 @@ impl Agent {
                     self.start(now, conf, Beside::Nobody);
                 }
             }
-            Comeback::Wait(hold) => self.hold_for(now, hold, me_shard),
+            RestartDecision::Wait(hold) => self.hold_for(now, hold, me_shard),
         }
     }
 

@@ -60,7 +60,7 @@ pub struct Agent {
     pub(super) silence: Silence,
     pub(super) relapses: Relapses,
     /// When somebody last wanted our server to become primary.
-    pub(super) told_to_rise: Option<Millis>,
+    pub(super) promotion_requested_at: Option<Millis>,
     pub(super) failures: Failures,
     pub(super) out: Outbox,
     /// Questions of others that wait for our server's reply.
@@ -176,7 +176,7 @@ impl Agent {
             death: Death::Ended,
             silence: Silence::default(),
             relapses: Relapses::default(),
-            told_to_rise: None,
+            promotion_requested_at: None,
             stranger: None,
             failures: Failures::default(),
             out: Outbox::default(),

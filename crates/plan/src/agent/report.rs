@@ -24,7 +24,7 @@ impl Agent {
         Some(AgentReport {
             format: valkeeper_model::Format,
             generation: Generation(order.generation.0.saturating_sub(behind)),
-            whereabouts: order.whereabouts,
+            addresses_hash: order.addresses_hash,
             address: order.myself()?.address.clone()?,
             server: if process == Process::Down {
                 Observed::Unknown(Unseen::NotRunning)

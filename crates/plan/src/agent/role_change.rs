@@ -89,7 +89,7 @@ impl Agent {
         };
         watch.look_now(now);
         // It has been seen to be a replica since.
-        self.told_to_rise = None;
+        self.promotion_requested_at = None;
         self.phase = match then {
             Then::Watch => Phase::Watching(watch),
             Then::Restart | Then::Rest => Phase::Parting(watch, now.plus(PARTING_MS), then),
@@ -150,7 +150,7 @@ impl Agent {
         let view = self.server.known().or(self.last_view.as_ref());
         if then == Then::Rest
             && !self.wanted_up()
-            && !self.may_rise(now)
+            && !self.promotion_is_recent(now)
             && !view.is_some_and(|view| has_online_replica(&view.replication))
         {
             self.terminate(now, Then::Rest);

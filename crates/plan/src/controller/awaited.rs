@@ -79,7 +79,7 @@ mod tests {
         let report = AgentReport {
             format: valkeeper_model::Format,
             generation: Generation(1),
-            whereabouts: None,
+            addresses_hash: None,
             address: Address { ip: [127, 0, 0, 1].into(), port: 7_000, bus_port: 17_000 },
             process: Process::Running { incarnation: Incarnation(run), pid: None },
             disk_role: DiskRole::Lost,

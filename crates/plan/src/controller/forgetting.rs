@@ -4,7 +4,7 @@
 use super::Command;
 use super::machine::{Controller, Pending};
 use crate::agent::Token;
-use crate::view::cluster_view::Sight;
+use crate::view::cluster_view::ClusterView;
 use std::collections::BTreeSet;
 use valkeeper_model::{Answer, Ask, AskFailed, Happened, InstanceName, NodeId, Observed, Refusal};
 
@@ -20,10 +20,10 @@ pub(super) struct Parts {
 }
 
 /// Who is to be told, or why nobody is.
-pub(super) fn forget(sight: &Sight<'_>, nodes: &[NodeId]) -> Result<Vec<InstanceName>, Refusal> {
-    let all = || sight.shards.values().flat_map(|shard| &shard.instances);
+pub(super) fn forget(cluster_view: &ClusterView<'_>, nodes: &[NodeId]) -> Result<Vec<InstanceName>, Refusal> {
+    let all = || cluster_view.shards.values().flat_map(|shard| &shard.instances);
     for node in nodes.iter().copied() {
-        if let Some(instance) = sight.members.get(&node) {
+        if let Some(instance) = cluster_view.members.get(&node) {
             return Err(Refusal::IsMember { node, instance: (*instance).clone() });
         }
         let mut views = all().filter_map(|one| Some((one.name, one.view()?)));
@@ -34,8 +34,9 @@ pub(super) fn forget(sight: &Sight<'_>, nodes: &[NodeId]) -> Result<Vec<Instance
             return Err(Refusal::NoSuchNode { node });
         }
     }
-    let down =
-        |one: &InstanceName| sight.observation.report(one).is_some_and(valkeeper_model::AgentReport::is_down);
+    let down = |one: &InstanceName| {
+        cluster_view.observation.report(one).is_some_and(valkeeper_model::AgentReport::is_down)
+    };
     let unseen = all().filter(|one| one.view().is_none() && !down(one.name));
     let unseen: Vec<_> = unseen.map(|one| one.name.clone()).collect();
     if !unseen.is_empty() {

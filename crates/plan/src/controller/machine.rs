@@ -10,7 +10,7 @@ use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
 use crate::placement::{self, Ids};
-use crate::view::cluster_view::Sight;
+use crate::view::cluster_view::ClusterView;
 use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
@@ -39,7 +39,7 @@ pub struct Controller {
     /// When the report last changed.
     pub(super) changed_at: Millis,
     /// Instances have moved since the addresses were asked for.
-    moved: bool,
+    reprovision_asked: bool,
     pub(super) stage: Stage,
     pub(super) store_failed: Option<String>,
     pub(super) not_provisioned: Option<String>,
@@ -154,7 +154,7 @@ impl Controller {
             places: Places::default(),
             pace: Pace::default(),
             changed_at: Millis(0),
-            moved: false,
+            reprovision_asked: false,
             stage: Stage::New,
             store_failed: None,
             not_provisioned: None,
@@ -204,8 +204,8 @@ impl Controller {
             }
             Event::Withdrawn { token } => self.withdrawn(token),
             Event::Nudged => self.nudged(now),
-            Event::Moved => {
-                self.moved = true;
+            Event::Reprovision => {
+                self.reprovision_asked = true;
                 self.look_soon(now);
             }
             Event::Tick => {}
@@ -257,7 +257,7 @@ impl Controller {
             Stage::Resting { until, then } if *until <= now => match then {
                 Then::Load => self.load(),
                 Then::Provision => self.provision(),
-                Then::Observe if self.moved => self.provision(),
+                Then::Observe if self.reprovision_asked => self.provision(),
                 Then::Observe => self.observe(),
             },
             _ => {}
@@ -280,7 +280,7 @@ impl Controller {
     fn provision(&mut self) {
         if let Some(layout) = &self.layout {
             self.stage = Stage::Provisioning;
-            self.moved = false;
+            self.reprovision_asked = false;
             self.out.push(Command::Provision(Box::new(layout.clone())));
         }
     }
@@ -435,20 +435,20 @@ impl Controller {
             return self.load();
         }
         self.order_late(now, &observation);
-        let sight = Sight::new(&layout, &observation);
-        let report = health::judge(&sight);
+        let cluster_view = ClusterView::new(&layout, &observation);
+        let report = health::judge(&cluster_view);
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
-        let due = steps::due(&sight, &report, &barred);
-        drop(sight);
+        let due = steps::due(&cluster_view, &report, &barred);
+        drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
         self.settle_awaited(now, &report);
         self.settle_until_down();
         let pause = match (nudged, report.healthy) {
             _ if self.queued.len() > self.ready => 0,
-            _ if self.moved => 0,
+            _ if self.reprovision_asked => 0,
             (true, _) => NUDGED_MS,
             (false, true) if report.waiting.is_empty() => self.pace.at_rest_ms,
             (false, true) => self.pace.uneasy_ms(now.since(self.changed_at)),

@@ -80,7 +80,7 @@ pub enum Event {
     /// Some agent has news: look at once.
     Nudged,
     /// Instances have other addresses than they had, or have one now: provision again.
-    Moved,
+    Reprovision,
     /// Time has passed.
     Tick,
 }

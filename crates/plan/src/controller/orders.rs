@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use valkeeper_model::{Address, AgentOrder, InstanceName, Layout, Member, Run, SlotSet, Whereabouts};
+use valkeeper_model::{Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, Run, SlotSet};
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
 /// knows nothing of them, and may come later.
@@ -37,19 +37,19 @@ pub fn members(
 }
 
 /// What the addresses of all members come to.
-pub fn whereabouts(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> Whereabouts {
+pub fn addresses_hash(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> AddressesHash {
     let mut hasher = DefaultHasher::new();
     for name in layout.instances.keys() {
         (name, addresses.get(name)).hash(&mut hasher);
     }
-    Whereabouts(hasher.finish())
+    AddressesHash(hasher.finish())
 }
 
 /// One agent's order.
 pub fn order(
     layout: &Layout,
     members: &Arc<BTreeMap<InstanceName, Member>>,
-    whereabouts: Whereabouts,
+    addresses_hash: AddressesHash,
     name: &InstanceName,
 ) -> Option<AgentOrder> {
     let instance = layout.instances.get(name)?;
@@ -62,6 +62,6 @@ pub fn order(
         formed: layout.formed,
         config: layout.config.clone(),
         members: Arc::clone(members),
-        whereabouts: Some(whereabouts),
+        addresses_hash: Some(addresses_hash),
     })
 }

@@ -5,7 +5,7 @@ use super::machine::{Controller, DoneWhen, Pending, Wish};
 use super::{change, forgetting};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, may_disturb, may_succeed};
-use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, in_sync, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
@@ -103,24 +103,24 @@ impl Controller {
         let (Some(layout), Some(observation)) = (&self.layout, &self.observation) else {
             return Err(Refusal::Failed { why: "the supervisor has not seen the cluster yet".to_owned() });
         };
-        let sight = Sight::new(layout, observation);
+        let cluster_view = ClusterView::new(layout, observation);
         match request {
-            Request::Switchover { shard, to } => switchover(&sight, shard.as_ref(), to),
+            Request::Switchover { shard, to } => switchover(&cluster_view, shard.as_ref(), to),
             Request::Failover { shard, force, accept_data_loss } => {
-                failover(&sight, &shard, force, accept_data_loss)
+                failover(&cluster_view, &shard, force, accept_data_loss)
             }
-            Request::Fence { instance, force } => fence(&sight, &instance, force),
+            Request::Fence { instance, force } => fence(&cluster_view, &instance, force),
             Request::Unfence { instance } => {
-                let (_, known) = locate(&sight, &instance)?;
+                let (_, known) = locate(&cluster_view, &instance)?;
                 if !known.instance.fenced {
                     return Ok(Decision::Done);
                 }
                 let layout = with_fence(layout, &instance, false);
                 Ok(Decision::Commit(Box::new(layout), Happened::Unfenced { instance }, None))
             }
-            Request::Restart { instance } => restart(&sight, &instance),
+            Request::Restart { instance } => restart(&cluster_view, &instance),
             Request::Forget { nodes } => {
-                let members = forgetting::forget(&sight, &nodes)?;
+                let members = forgetting::forget(&cluster_view, &nodes)?;
                 Ok(Decision::Forget(nodes, members))
             }
             Request::Check { spec } => {
@@ -160,19 +160,22 @@ impl Controller {
 }
 
 fn locate<'a, 's>(
-    sight: &'s Sight<'a>,
+    cluster_view: &'s ClusterView<'a>,
     instance: &InstanceName,
-) -> Result<(&'s ShardSight<'a>, InstanceSight<'a>), Refusal> {
+) -> Result<(&'s ShardView<'a>, InstanceView<'a>), Refusal> {
     let missing = || Refusal::NoSuchInstance { instance: instance.clone() };
-    let shard = sight.shard_of(instance).ok_or_else(missing)?;
+    let shard = cluster_view.shard_of(instance).ok_or_else(missing)?;
     Ok((shard, shard.get(instance).ok_or_else(missing)?))
 }
 
-fn shard_named<'a, 's>(sight: &'s Sight<'a>, shard: &ShardName) -> Result<&'s ShardSight<'a>, Refusal> {
-    sight.shards.get(shard).ok_or_else(|| Refusal::NoSuchShard { shard: shard.clone() })
+fn shard_named<'a, 's>(
+    cluster_view: &'s ClusterView<'a>,
+    shard: &ShardName,
+) -> Result<&'s ShardView<'a>, Refusal> {
+    cluster_view.shards.get(shard).ok_or_else(|| Refusal::NoSuchShard { shard: shard.clone() })
 }
 
-fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> {
+fn primary_of<'a>(shard: &ShardView<'a>) -> Result<InstanceView<'a>, Refusal> {
     shard.primary().ok_or_else(|| {
         let refused = |waiting| Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) };
         let reports = || shard.instances.iter().filter_map(|instance| instance.report);
@@ -186,14 +189,14 @@ fn primary_of<'a>(shard: &ShardSight<'a>) -> Result<InstanceSight<'a>, Refusal> 
 }
 
 /// A handover ends whatever pause there is: not without the word of who began it.
-fn not_paused(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
+fn not_paused(shard: &ShardView<'_>, primary: &InstanceView<'_>) -> Result<(), Refusal> {
     match paused(primary) {
         Some(waiting) => Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) }),
         None => Ok(()),
     }
 }
 
-fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Result<(), Refusal> {
+fn successor_exists(shard: &ShardView<'_>, primary: &InstanceView<'_>) -> Result<(), Refusal> {
     if shard.instances.iter().any(|replica| may_succeed(primary, replica)) {
         return Ok(());
     }
@@ -201,22 +204,22 @@ fn successor_exists(shard: &ShardSight<'_>, primary: &InstanceSight<'_>) -> Resu
 }
 
 fn switchover(
-    sight: &Sight<'_>,
+    cluster_view: &ClusterView<'_>,
     shard: Option<&ShardName>,
     to: Option<InstanceName>,
 ) -> Result<Decision, Refusal> {
     let shard = match (shard, &to) {
-        (Some(shard), _) => shard_named(sight, shard)?,
-        (None, Some(to)) => locate(sight, to)?.0,
+        (Some(shard), _) => shard_named(cluster_view, shard)?,
+        (None, Some(to)) => locate(cluster_view, to)?.0,
         (None, None) => {
-            let mut all = sight.shards.values();
+            let mut all = cluster_view.shards.values();
             let (Some(only), None) = (all.next(), all.next()) else { return Err(Refusal::ShardNotNamed) };
             only
         }
     };
     let primary = primary_of(shard)?;
     if let Some(to) = &to {
-        let (home, wanted) = locate(sight, to)?;
+        let (home, wanted) = locate(cluster_view, to)?;
         let unfit = |why| Err(Refusal::NotASuccessor { instance: to.clone(), why });
         if home.name != shard.name {
             return unfit(Unfit::OtherShard);
@@ -239,19 +242,19 @@ fn switchover(
     }
     successor_exists(shard, &primary)?;
     not_paused(shard, &primary)?;
-    may_disturb(sight, shard)?;
+    may_disturb(cluster_view, shard)?;
     Ok(Decision::Tell(primary.name.clone(), Ask::HandOver { to }, HAND_OVER_MS))
 }
 
 fn failover(
-    sight: &Sight<'_>,
+    cluster_view: &ClusterView<'_>,
     shard: &ShardName,
     force: bool,
     accept_data_loss: bool,
 ) -> Result<Decision, Refusal> {
-    let shard = shard_named(sight, shard)?;
+    let shard = shard_named(cluster_view, shard)?;
     if accept_data_loss {
-        let missing = |instance: &&InstanceSight<'_>| {
+        let missing = |instance: &&InstanceView<'_>| {
             instance.report.is_some_and(|report| report.waiting.as_ref().is_some_and(Waiting::asks_for_loss))
         };
         let asks: Vec<_> = shard
@@ -267,7 +270,7 @@ fn failover(
     }
     // One that runs and does not answer would be killed soon; the user need not wait for that. Nothing is disturbed by it. One that
     // lives and refuses all commands is killed only if the user insists.
-    let hung = |instance: &&InstanceSight<'_>| {
+    let hung = |instance: &&InstanceView<'_>| {
         instance.report.is_some_and(|report| {
             report.incarnation().is_some()
                 && report.server == Observed::Unknown(Unseen::Timeout)
@@ -285,27 +288,27 @@ fn failover(
     if !force {
         return Err(Refusal::PrimaryIsWell { primary: primary.name.clone() });
     }
-    may_disturb(sight, shard)?;
+    may_disturb(cluster_view, shard)?;
     let asks = vec![(primary.name.clone(), Ask::Kill)];
     let run = primary.report.and_then(AgentReport::incarnation);
     Ok(Decision::UntilPrimaryChanges(shard.name.clone(), Some((primary.name.clone(), run)), asks))
 }
 
-fn fence(sight: &Sight<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {
-    let (shard, known) = locate(sight, instance)?;
+fn fence(cluster_view: &ClusterView<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {
+    let (shard, known) = locate(cluster_view, instance)?;
     if known.instance.fenced {
         let is_down = known.report.is_some_and(valkeeper_model::AgentReport::is_down);
         return Ok(if is_down { Decision::Done } else { Decision::UntilDown(instance.clone()) });
     }
     if !force {
-        disturb(sight, shard, &known)?;
+        disturb(cluster_view, shard, &known)?;
     }
-    let layout = with_fence(sight.layout, instance, true);
+    let layout = with_fence(cluster_view.layout, instance, true);
     Ok(Decision::CommitUntilDown(Box::new(layout), instance.clone()))
 }
 
-fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {
-    let (shard, known) = locate(sight, instance)?;
+fn restart(cluster_view: &ClusterView<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {
+    let (shard, known) = locate(cluster_view, instance)?;
     // What it is cannot be known while it refuses to be looked at, so that its agent could not hand over.
     if let Some(waiting) = known.report.and_then(|report| look_refused(instance, report)) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
@@ -313,18 +316,22 @@ fn restart(sight: &Sight<'_>, instance: &InstanceName) -> Result<Decision, Refus
     if known.instance.fenced {
         return Err(Refusal::Fenced { instance: instance.clone() });
     }
-    disturb(sight, shard, &known)?;
+    disturb(cluster_view, shard, &known)?;
     Ok(Decision::Tell(instance.clone(), Ask::Restart, RESTART_MS))
 }
 
 /// Laws 2 and 6 for one instance that is to be stopped.
-fn disturb(sight: &Sight<'_>, shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Result<(), Refusal> {
+fn disturb(
+    cluster_view: &ClusterView<'_>,
+    shard: &ShardView<'_>,
+    instance: &InstanceView<'_>,
+) -> Result<(), Refusal> {
     if let Some(primary) = shard.primary().filter(|primary| primary.name == instance.name) {
         // Without replicas there is nobody to hand over to, and the user knows.
-        if sight.layout.replicas_per_shard > 0 {
+        if cluster_view.layout.replicas_per_shard > 0 {
             successor_exists(shard, &primary)?;
         }
-        may_disturb(sight, shard)?;
+        may_disturb(cluster_view, shard)?;
     }
     // One that is down already is not disturbed; that its shard is busy with it is no reason.
     match busy(shard) {

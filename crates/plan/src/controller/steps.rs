@@ -4,9 +4,9 @@
 use crate::failover::takeover::{may_take_over, votes};
 use crate::operations::disruption::{changing, may_disturb, may_succeed};
 use crate::placement::zones::{majority_holder, quorum};
-use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{in_sync, isolated};
-use crate::view::topology_views::Beliefs;
+use crate::view::topology_views::TopologyViews;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
     Activity, Address, AgentReport, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role,
@@ -152,46 +152,50 @@ pub struct Barred {
 }
 
 /// All steps that are due by what was seen.
-pub fn due(sight: &Sight<'_>, report: &Report, barred: &Barred) -> Vec<Step> {
+pub fn due(cluster_view: &ClusterView<'_>, report: &Report, barred: &Barred) -> Vec<Step> {
     let mut steps = Vec::new();
-    steps.extend(take_over(sight));
-    for shard in sight.shards.values() {
+    steps.extend(take_over(cluster_view));
+    for shard in cluster_view.shards.values() {
         steps.extend(shard.instances.iter().filter_map(|instance| follow(shard, instance)));
     }
     if !report.healthy {
-        let beliefs = Beliefs::of(sight);
-        steps.extend(meet(sight, &beliefs));
-        steps.extend(sight.shards.values().filter_map(|shard| take_slots(sight, shard, &beliefs)));
-        steps.extend(sight.shards.values().filter_map(|shard| bring_home(sight, shard)));
+        let beliefs = TopologyViews::of(cluster_view);
+        steps.extend(meet(cluster_view, &beliefs));
+        steps.extend(
+            cluster_view.shards.values().filter_map(|shard| take_slots(cluster_view, shard, &beliefs)),
+        );
+        steps.extend(cluster_view.shards.values().filter_map(|shard| bring_home(cluster_view, shard)));
     }
-    steps.extend(sight.shards.values().filter_map(|shard| switch_for_disk(sight, shard, barred)));
-    steps.extend(switch_for_zones(sight, barred));
+    steps.extend(
+        cluster_view.shards.values().filter_map(|shard| switch_for_disk(cluster_view, shard, barred)),
+    );
+    steps.extend(switch_for_zones(cluster_view, barred));
     steps
 }
 
 /// A primary whose disk is full refuses writes that a replica could take. Where a user has chosen the roles lately, and where nobody is sound,
 /// nothing is done: the reason is told.
-fn switch_for_disk(sight: &Sight<'_>, shard: &ShardSight<'_>, barred: &Barred) -> Option<Step> {
-    if !sight.layout.formed || barred.chosen.contains(shard.name) {
+fn switch_for_disk(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, barred: &Barred) -> Option<Step> {
+    if !cluster_view.layout.formed || barred.chosen.contains(shard.name) {
         return None;
     }
     let primary = shard.primary().filter(|one| one.view().is_some_and(|view| view.persistence_failing))?;
-    let switch = |to: &InstanceSight<'_>| Step::SwitchForDisk {
+    let switch = |to: &InstanceView<'_>| Step::SwitchForDisk {
         shard: shard.name.clone(),
         from: primary.name.clone(),
         to: to.name.clone(),
     };
     let may =
-        |to: &&InstanceSight<'_>| may_take_role(&primary, to) && !barred.refused.contains(&switch(to).key());
+        |to: &&InstanceView<'_>| may_take_role(&primary, to) && !barred.refused.contains(&switch(to).key());
     let to = shard.instances.iter().find(may)?;
-    may_disturb(sight, shard).ok()?;
+    may_disturb(cluster_view, shard).ok()?;
     Some(switch(to))
 }
 
 /// One shard at a time: the first takeover may bring the quorum back, and then the others are voted for.
-fn take_over(sight: &Sight<'_>) -> Option<Step> {
-    let votes = votes(sight);
-    sight.shards.values().filter(|shard| shard.primary().is_none()).find_map(|shard| {
+fn take_over(cluster_view: &ClusterView<'_>) -> Option<Step> {
+    let votes = votes(cluster_view);
+    cluster_view.shards.values().filter(|shard| shard.primary().is_none()).find_map(|shard| {
         let (to, incarnation, replaces) =
             shard.instances.iter().find_map(|instance| match &instance.report?.activity {
                 Activity::WithoutVotes { successor, incarnation } => {
@@ -211,7 +215,7 @@ fn take_over(sight: &Sight<'_>) -> Option<Step> {
     })
 }
 
-fn follow(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Option<Step> {
+fn follow(shard: &ShardView<'_>, instance: &InstanceView<'_>) -> Option<Step> {
     let primary = shard.primary()?;
     let view = instance.view()?;
     let astray = match view.replication.role() {
@@ -226,8 +230,8 @@ fn follow(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Option<Step> 
 }
 
 /// Members that run and do not see each other: addresses that changed while a server was down, or a table that was lost.
-fn meet(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> Vec<Step> {
-    let running: Vec<&InstanceSight<'_>> = sight
+fn meet(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>) -> Vec<Step> {
+    let running: Vec<&InstanceView<'_>> = cluster_view
         .shards
         .values()
         .flat_map(|shard| &shard.instances)
@@ -259,20 +263,24 @@ fn meet(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> Vec<Step> {
 }
 
 /// Does this server know an address of that one, be it an old one?
-fn knows_place(one: &InstanceSight<'_>, other: &InstanceSight<'_>) -> bool {
+fn knows_place(one: &InstanceView<'_>, other: &InstanceView<'_>) -> bool {
     let known = one.view().and_then(|view| view.topology.get(&other.instance.node_id));
     known.is_some_and(|node| node.address.is_some())
 }
 
 /// Slots of a shard that nobody owns any more go back to its primary: they were taken away by hand. Only if it is certain who that is,
 /// and if no server that runs knows another owner.
-fn take_slots(sight: &Sight<'_>, shard: &ShardSight<'_>, beliefs: &Beliefs<'_>) -> Option<Step> {
-    if !sight.layout.formed || changing(shard).is_some() {
+fn take_slots(
+    cluster_view: &ClusterView<'_>,
+    shard: &ShardView<'_>,
+    beliefs: &TopologyViews<'_>,
+) -> Option<Step> {
+    if !cluster_view.layout.formed || changing(shard).is_some() {
         return None;
     }
     let is_primary = |view: &ServerView| view.replication.role() == Role::Primary;
     let primary = shard.instances.iter().find(|one| one.view().is_some_and(is_primary))?;
-    let no_rival = |one: &InstanceSight<'_>| {
+    let no_rival = |one: &InstanceView<'_>| {
         one.name == primary.name
             || one.report.is_some_and(|report| match report.view() {
                 Some(view) => !is_primary(view),
@@ -298,14 +306,14 @@ fn take_slots(sight: &Sight<'_>, shard: &ShardSight<'_>, beliefs: &Beliefs<'_>) 
 
 /// The slots of a shard without a primary of its own are served by a member of another shard: it was moved by hand and promoted. The
 /// engine hands over to the shard's best replica without losing a write, and what was moved follows its own shard again.
-fn bring_home(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Option<Step> {
+fn bring_home(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Option<Step> {
     let slots = &shard.shard.slots;
     if slots.is_empty() || shard.primary().is_some() || changing(shard).is_some() {
         return None;
     }
-    let caught_up = |one: &InstanceSight<'_>| one.report.is_some_and(AgentReport::is_caught_up);
-    let others = sight.shards.values().filter(|other| other.name != shard.name);
-    let serves = |one: &&InstanceSight<'_>| one.view().is_some_and(|view| view.serves(slots));
+    let caught_up = |one: &InstanceView<'_>| one.report.is_some_and(AgentReport::is_caught_up);
+    let others = cluster_view.shards.values().filter(|other| other.name != shard.name);
+    let serves = |one: &&InstanceView<'_>| one.view().is_some_and(|view| view.serves(slots));
     let stray = others.flat_map(|other| &other.instances).find(serves)?;
     let in_sync = shard.instances.iter().filter(|one| in_sync(stray, one) && caught_up(one));
     let to = in_sync.max_by_key(|one| one.view().map(|view| view.replication.offset))?;
@@ -320,28 +328,28 @@ fn bring_home(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Option<Step> {
 /// After failovers primaries may have gathered in one zone. Then hand over towards zones that can take one more: the shortest chain of handovers from the full zone to one with room, its last link first, so that no zone
 /// gets fuller than it may be in between.
 /// Whatever else is wrong: a handover needs a replica in sync, and a majority of the primaries that is left alone (law 6).
-fn switch_for_zones(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
-    if !sight.layout.formed || sight.layout.zones != ZonePolicy::Required {
+fn switch_for_zones(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<Step> {
+    if !cluster_view.layout.formed || cluster_view.layout.zones != ZonePolicy::Required {
         return None;
     }
     let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();
-    for zone in sight.primary_zones().flatten() {
+    for zone in cluster_view.primary_zones().flatten() {
         *held.entry(zone).or_default() += 1;
     }
-    let Some((full, _)) = majority_holder(sight.primary_zones()) else {
-        return leave_shared_zone(sight, barred);
+    let Some((full, _)) = majority_holder(cluster_view.primary_zones()) else {
+        return leave_shared_zone(cluster_view, barred);
     };
-    let room = sight.shards.len().saturating_sub(quorum(sight.shards.len()));
+    let room = cluster_view.shards.len().saturating_sub(quorum(cluster_view.shards.len()));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);
     while let Some(zone) = queue.pop_front() {
-        for shard in sight.shards.values().filter(|shard| !barred.chosen.contains(shard.name)) {
+        for shard in cluster_view.shards.values().filter(|shard| !barred.chosen.contains(shard.name)) {
             let Some(primary) = shard.primary().filter(|primary| primary.instance.zone == *zone) else {
                 continue;
             };
             for to in shard.instances.iter().filter(|replica| may_take_role(&primary, replica)) {
-                let step = switch(sight, shard, &primary, to);
-                if barred.refused.contains(&step.key()) || may_disturb(sight, shard).is_err() {
+                let step = switch(cluster_view, shard, &primary, to);
+                if barred.refused.contains(&step.key()) || may_disturb(cluster_view, shard).is_err() {
                     continue;
                 }
                 if !reached.insert(&to.instance.zone) {
@@ -359,19 +367,19 @@ fn switch_for_zones(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
 
 /// Clients that are sent on by name must find it: one that has just got another address is where it was for who asks for its name. One
 /// that cannot write to its disk would refuse writes as a primary.
-fn may_take_role(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
+fn may_take_role(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
     may_succeed(primary, replica)
         && !replica.name_leads_elsewhere
         && replica.view().is_some_and(|view| !view.persistence_failing)
 }
 
 fn switch(
-    sight: &Sight<'_>,
-    shard: &ShardSight<'_>,
-    from: &InstanceSight<'_>,
-    to: &InstanceSight<'_>,
+    cluster_view: &ClusterView<'_>,
+    shard: &ShardView<'_>,
+    from: &InstanceView<'_>,
+    to: &InstanceView<'_>,
 ) -> Step {
-    let returning = sight.shards.values().flat_map(|shard| &shard.instances).any(on_its_way);
+    let returning = cluster_view.shards.values().flat_map(|shard| &shard.instances).any(on_its_way);
     Step::SwitchForZones {
         shard: shard.name.clone(),
         from: from.name.clone(),
@@ -381,7 +389,7 @@ fn switch(
 }
 
 /// Is this instance about to be what it should be, or to be gone, by itself?
-fn on_its_way(instance: &InstanceSight<'_>) -> bool {
+fn on_its_way(instance: &InstanceView<'_>) -> bool {
     let Some(report) = instance.report else { return false };
     let loads = report.server == Observed::Unknown(Unseen::Loading);
     let syncs = matches!(report.link(), Some(Link::Syncing | Link::NeverUp));
@@ -399,10 +407,10 @@ fn on_its_way(instance: &InstanceSight<'_>) -> bool {
 
 /// A primary that shares its zone with one of its replicas hands over to one that shares its own with nobody, if the
 /// majority of primaries then still survives any zone.
-fn leave_shared_zone(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
-    sight.shards.values().filter(|shard| !barred.chosen.contains(shard.name)).find_map(|shard| {
+fn leave_shared_zone(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<Step> {
+    cluster_view.shards.values().filter(|shard| !barred.chosen.contains(shard.name)).find_map(|shard| {
         let primary = shard.primary()?;
-        let alone = |one: &InstanceSight<'_>| {
+        let alone = |one: &InstanceView<'_>| {
             shard
                 .instances
                 .iter()
@@ -412,14 +420,14 @@ fn leave_shared_zone(sight: &Sight<'_>, barred: &Barred) -> Option<Step> {
             return None;
         }
         let to = shard.instances.iter().find(|replica| {
-            let moved = sight.shards.values().map(|shard| {
+            let after = cluster_view.shards.values().map(|shard| {
                 let other = shard.primary()?;
                 Some(if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone })
             });
-            let refused = barred.refused.contains(&switch(sight, shard, &primary, replica).key());
-            alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(moved).is_none()
+            let refused = barred.refused.contains(&switch(cluster_view, shard, &primary, replica).key());
+            alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(after).is_none()
         })?;
-        may_disturb(sight, shard).ok()?;
-        Some(switch(sight, shard, &primary, to))
+        may_disturb(cluster_view, shard).ok()?;
+        Some(switch(cluster_view, shard, &primary, to))
     })
 }

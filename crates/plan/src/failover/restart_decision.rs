@@ -200,7 +200,7 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
 
 /// What the last known owner of a shard's slots may do when it is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Comeback {
+pub enum RestartDecision {
     /// Start as the replica of the one that serves now.
     AsReplicaOf(Box<ServerView>),
     /// Start as the replica of that one, whose disk says that it owns the slots: it will serve, or promote us if our copy is the
@@ -282,7 +282,7 @@ pub struct Returning<'a> {
 /// | one holds a copy that is newer, or sound while ours is not | | promote it, or wait until it runs |
 /// | none does | held | primary |
 /// | none does | doubtful | primary if the newest that can be compared, or if the user accepts the loss; else wait |
-pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Comeback {
+pub fn decide_restart(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> RestartDecision {
     let claim = |view: &ServerView| view.myself().map(|node| node.config_epoch);
     let (own_file, held) = (me.claim == Claim::OwnFile, me.copy.state == CopyState::Held);
     let serving = siblings.iter().filter_map(|(name, sibling)| match sibling {
@@ -294,9 +294,11 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
     let newest = serving.max_by_key(|(_, view)| claim(view));
     let replaced = newest.filter(|(_, view)| claim(view).is_some_and(|epoch| epoch < me.epoch));
     match (newest, replaced) {
-        (Some((_, view)), None) => return Comeback::AsReplicaOf(view.clone()),
+        (Some((_, view)), None) => return RestartDecision::AsReplicaOf(view.clone()),
         // The others will tell it; then it is a replica that can be promoted.
-        (_, Some((name, _))) if !held || !own_file => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        (_, Some((name, _))) if !held || !own_file => {
+            return RestartDecision::Wait(Hold::CopyOn(name.clone()));
+        }
         _ => {}
     }
     // An older claim than what the others know of us is void: who starts with it is told so and follows us, and two servers
@@ -312,9 +314,9 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
         let better = held && (theirs.state != CopyState::Held || copy::is_newer(me.copy, theirs));
         let name = name.clone();
         return if own_file && !better {
-            Comeback::Wait(Hold::CopyOn(name))
+            RestartDecision::Wait(Hold::CopyOn(name))
         } else {
-            Comeback::BehindClaim(name)
+            RestartDecision::BehindClaim(name)
         };
     }
     let unknown: Vec<_> =
@@ -322,28 +324,28 @@ pub fn comeback(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) -> Com
     // A replica that follows a newer claim than ours: we have been succeeded, and who did may serve, although nothing is known of it.
     let succeeded = |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(me.epoch));
     if own_file && !unknown.is_empty() && siblings.iter().any(|(_, sibling)| succeeded(sibling)) {
-        return Comeback::Wait(Hold::Unknown(unknown));
+        return RestartDecision::Wait(Hold::Unknown(unknown));
     }
     if siblings.iter().any(|(_, sibling)| matches!(sibling, Sibling::Live(..))) {
-        return Comeback::FailOver;
+        return RestartDecision::FailOver;
     }
     if !unknown.is_empty() {
-        return Comeback::Wait(Hold::Unknown(unknown));
+        return RestartDecision::Wait(Hold::Unknown(unknown));
     }
     match better_copy(me, siblings) {
         Some((name, Sibling::Cold(candidate, _) | Sibling::Stale(candidate, _))) => {
-            return Comeback::Promote { instance: name.clone(), incarnation: candidate.incarnation };
+            return RestartDecision::Promote { instance: name.clone(), incarnation: candidate.incarnation };
         }
-        Some((name, _)) => return Comeback::Wait(Hold::CopyOn(name.clone())),
+        Some((name, _)) => return RestartDecision::Wait(Hold::CopyOn(name.clone())),
         None => {}
     }
     // What nothing was promised of, or what was never written to, is no loss; a directory that was wiped is another matter.
     let nothing_lost =
         me.copy.state == CopyState::Nothing && (own_file || me.persistence == Persistence::None);
     if held || nothing_lost || me.loss == Loss::Accepted || is_newest_of_known(me, siblings) {
-        return Comeback::AsPrimary;
+        return RestartDecision::AsPrimary;
     }
-    Comeback::Wait(match me.copy.state {
+    RestartDecision::Wait(match me.copy.state {
         CopyState::Nothing => Hold::NoCopy,
         doubtful => Hold::Doubtful(doubtful),
     })

@@ -1,7 +1,7 @@
 //! Law 4: promotion without a vote, only when no vote can be had.
 
 use crate::placement::zones::quorum;
-use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use valkeeper_model::{Activity, AgentReport, InstanceName, Observed, Process, Role, Waiting};
 
 /// The count of those who could vote.
@@ -15,12 +15,12 @@ pub struct Votes {
 
 /// Counts the shards whose primary may vote. A shard counts as dead only if every one of its instances is accounted for and
 /// none serves its slots: what is unknown may be a primary that votes (law 1).
-pub fn votes(sight: &Sight<'_>) -> Votes {
-    let alive = sight.shards.values().filter(|shard| shard.instances.iter().any(may_vote)).count();
-    Votes { alive, needed: quorum(sight.layout.shards.len()) }
+pub fn votes(cluster_view: &ClusterView<'_>) -> Votes {
+    let alive = cluster_view.shards.values().filter(|shard| shard.instances.iter().any(may_vote)).count();
+    Votes { alive, needed: quorum(cluster_view.layout.shards.len()) }
 }
 
-fn may_vote(instance: &InstanceSight<'_>) -> bool {
+fn may_vote(instance: &InstanceView<'_>) -> bool {
     let Some(report) = instance.report else { return true };
     match &report.server {
         _ if report.process == Process::Down => false,
@@ -31,7 +31,7 @@ fn may_vote(instance: &InstanceSight<'_>) -> bool {
 
 /// May this replica take its shard over without a vote? Only if votes cannot be had, nobody else of the shard serves or may
 /// serve (every sibling is down for certain, or a replica by its own words), and its agent has asked for votes in vain.
-pub fn may_take_over(votes: Votes, shard: &ShardSight<'_>, successor: &InstanceName) -> bool {
+pub fn may_take_over(votes: Votes, shard: &ShardView<'_>, successor: &InstanceName) -> bool {
     let siblings_harmless = shard.instances.iter().all(|instance| {
         instance.report.is_some_and(|report| report.is_down() || report.role() == Some(Role::Replica))
     });
@@ -44,7 +44,7 @@ pub fn may_take_over(votes: Votes, shard: &ShardSight<'_>, successor: &InstanceN
 
 /// Does another replica hold more of the same history? The dead primary's agent could not see it when it chose, and chooses again. One that
 /// refuses to become primary is passed over there too.
-fn another_has_more(shard: &ShardSight<'_>, successor: &InstanceName) -> bool {
+fn another_has_more(shard: &ShardView<'_>, successor: &InstanceName) -> bool {
     let Some(successor) = shard.get(successor) else { return false };
     let Some(own) = successor.view().map(|view| &view.replication) else { return false };
     let refuses = |name: &InstanceName| {

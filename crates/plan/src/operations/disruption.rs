@@ -1,21 +1,21 @@
 //! Law 6: one disruption per shard, and a majority of slot-owning primaries undisturbed.
 
 use crate::placement::zones::quorum;
-use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{in_sync, isolated};
 use valkeeper_model::{Activity, Refusal, Waiting};
 
 /// Are this shard's roles changing, or is its primary about to stop? A replica that is down, starts or cannot start is no such thing:
 /// the primary serves, and another replica may follow it.
-pub fn changing(shard: &ShardSight<'_>) -> Option<Waiting> {
+pub fn changing(shard: &ShardView<'_>) -> Option<Waiting> {
     let primary = shard.primary().map(|primary| primary.name);
-    shard.instances.iter().find_map(|sight| match &sight.report?.activity {
+    shard.instances.iter().find_map(|cluster_view| match &cluster_view.report?.activity {
         Activity::FailingOver | Activity::WithoutVotes { .. } => {
             Some(Waiting::FailingOver { shard: shard.name.clone() })
         }
         Activity::HandingOver => Some(Waiting::SwitchingOver { shard: shard.name.clone() }),
-        Activity::Stopping if primary == Some(sight.name) => {
-            Some(Waiting::InstanceDown { instance: sight.name.clone() })
+        Activity::Stopping if primary == Some(cluster_view.name) => {
+            Some(Waiting::InstanceDown { instance: cluster_view.name.clone() })
         }
         // It may be anything: the shard is left alone.
         Activity::Newer(newer) => Some(Waiting::Newer(newer.clone())),
@@ -24,11 +24,11 @@ pub fn changing(shard: &ShardSight<'_>) -> Option<Waiting> {
 }
 
 /// Is something going on in this shard already, or is one of its instances missing? Then none more of it is stopped.
-pub fn busy(shard: &ShardSight<'_>) -> Option<Waiting> {
+pub fn busy(shard: &ShardView<'_>) -> Option<Waiting> {
     changing(shard).or_else(|| {
-        shard.instances.iter().find_map(|sight| match &sight.report?.activity {
+        shard.instances.iter().find_map(|cluster_view| match &cluster_view.report?.activity {
             Activity::Starting | Activity::Stopping => {
-                Some(Waiting::InstanceDown { instance: sight.name.clone() })
+                Some(Waiting::InstanceDown { instance: cluster_view.name.clone() })
             }
             _ => None,
         })
@@ -36,23 +36,23 @@ pub fn busy(shard: &ShardSight<'_>) -> Option<Waiting> {
 }
 
 /// Can this replica take over from that primary now? It is in sync, is not to stay down, and is not about to stop.
-pub fn may_succeed(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
+pub fn may_succeed(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
     let stays = replica.report.is_some_and(|report| report.activity == Activity::Watching);
     !replica.instance.fenced && stays && in_sync(primary, replica)
 }
 
 /// May this shard's primary hand over now? The others that are well must be a majority without it, so that a failure in the middle
 /// still finds its votes.
-pub fn may_disturb(sight: &Sight<'_>, shard: &ShardSight<'_>) -> Result<(), Refusal> {
+pub fn may_disturb(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Result<(), Refusal> {
     if let Some(waiting) = changing(shard) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
     }
-    let of = sight.shards.len();
-    let well = |other: &&ShardSight<'_>| {
+    let of = cluster_view.shards.len();
+    let well = |other: &&ShardView<'_>| {
         other.name != shard.name
             && changing(other).is_none()
             && other.primary().is_some_and(|primary| !isolated(&primary))
     };
-    let others = sight.shards.values().filter(well).count();
+    let others = cluster_view.shards.values().filter(well).count();
     if others < quorum(of) { Err(Refusal::MajorityAtRisk { alive: others, of }) } else { Ok(()) }
 }

@@ -7,32 +7,32 @@ use valkeeper_model::{
 
 /// All shards.
 #[derive(Debug)]
-pub struct Sight<'a> {
+pub struct ClusterView<'a> {
     /// What was chosen.
     pub layout: &'a Layout,
     /// What was seen.
     pub observation: &'a Observation,
     /// By shard.
-    pub shards: BTreeMap<&'a ShardName, ShardSight<'a>>,
+    pub shards: BTreeMap<&'a ShardName, ShardView<'a>>,
     /// Members by node id.
     pub members: BTreeMap<NodeId, &'a InstanceName>,
 }
 
 /// One shard.
 #[derive(Debug)]
-pub struct ShardSight<'a> {
+pub struct ShardView<'a> {
     /// Its name.
     pub name: &'a ShardName,
     /// What was chosen for it.
     pub shard: &'a Shard,
     /// Its instances.
-    pub instances: Vec<InstanceSight<'a>>,
+    pub instances: Vec<InstanceView<'a>>,
     primary: Option<usize>,
 }
 
 /// One instance. `report` is `None` when its agent did not answer: unknown, not gone.
 #[derive(Debug, Clone, Copy)]
-pub struct InstanceSight<'a> {
+pub struct InstanceView<'a> {
     /// Its name.
     pub name: &'a InstanceName,
     /// What was chosen for it.
@@ -43,35 +43,35 @@ pub struct InstanceSight<'a> {
     pub name_leads_elsewhere: bool,
 }
 
-impl<'a> InstanceSight<'a> {
+impl<'a> InstanceView<'a> {
     /// The server's own words.
     pub fn view(&self) -> Option<&'a ServerView> {
         self.report.and_then(AgentReport::view)
     }
 }
 
-impl<'a> ShardSight<'a> {
+impl<'a> ShardView<'a> {
     /// The instance that serves the slots by its own words; with the highest epoch if two say so.
-    pub fn primary(&self) -> Option<InstanceSight<'a>> {
+    pub fn primary(&self) -> Option<InstanceView<'a>> {
         self.primary.and_then(|index| self.instances.get(index)).copied()
     }
     /// One of its instances.
-    pub fn get(&self, name: &InstanceName) -> Option<InstanceSight<'a>> {
-        self.instances.iter().find(|sight| sight.name == name).copied()
+    pub fn get(&self, name: &InstanceName) -> Option<InstanceView<'a>> {
+        self.instances.iter().find(|cluster_view| cluster_view.name == name).copied()
     }
 }
 
-impl<'a> Sight<'a> {
+impl<'a> ClusterView<'a> {
     /// Lays them side by side.
     pub fn new(layout: &'a Layout, observation: &'a Observation) -> Self {
         let mut shards: BTreeMap<_, _> = layout
             .shards
             .iter()
-            .map(|(name, shard)| (name, ShardSight { name, shard, instances: Vec::new(), primary: None }))
+            .map(|(name, shard)| (name, ShardView { name, shard, instances: Vec::new(), primary: None }))
             .collect();
         for (name, instance) in layout.instances.iter() {
             if let Some(shard) = shards.get_mut(&instance.shard) {
-                shard.instances.push(InstanceSight {
+                shard.instances.push(InstanceView {
                     name,
                     instance,
                     report: observation.report(name),
@@ -81,12 +81,15 @@ impl<'a> Sight<'a> {
         }
         for shard in shards.values_mut() {
             let slots = &shard.shard.slots;
-            let claim = |sight: &InstanceSight<'_>| {
-                let view = sight.view().filter(|view| view.serves(slots))?;
+            let claim = |cluster_view: &InstanceView<'_>| {
+                let view = cluster_view.view().filter(|view| view.serves(slots))?;
                 view.myself().map(|node| node.config_epoch)
             };
-            let claims =
-                shard.instances.iter().enumerate().filter_map(|(index, sight)| Some((claim(sight)?, index)));
+            let claims = shard
+                .instances
+                .iter()
+                .enumerate()
+                .filter_map(|(index, cluster_view)| Some((claim(cluster_view)?, index)));
             shard.primary = claims.max().map(|(_, index)| index);
         }
         let members = layout.instances.iter().map(|(name, instance)| (instance.node_id, name)).collect();
@@ -98,7 +101,7 @@ impl<'a> Sight<'a> {
     }
 
     /// The shard of an instance.
-    pub fn shard_of(&self, instance: &InstanceName) -> Option<&ShardSight<'a>> {
+    pub fn shard_of(&self, instance: &InstanceName) -> Option<&ShardView<'a>> {
         self.layout.instances.get(instance).and_then(|chosen| self.shards.get(&chosen.shard))
     }
 }

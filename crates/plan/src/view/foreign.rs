@@ -1,8 +1,8 @@
 //! Nodes that are no members, and slots that are not where the layout says: told with ids and addresses, since no command of ours says
 //! whose they are.
 
-use crate::view::cluster_view::{InstanceSight, Sight};
-use crate::view::topology_views::Beliefs;
+use crate::view::cluster_view::{ClusterView, InstanceView};
+use crate::view::topology_views::TopologyViews;
 use std::collections::BTreeMap;
 use valkeeper_model::{Address, NodeId, ShardName, SlotSet, Topology, Waiting};
 
@@ -15,10 +15,10 @@ struct Finding<'a> {
     held_by: usize,
 }
 
-fn examine<'a>(sight: &Sight<'a>, topology: &'a Topology) -> Finding<'a> {
+fn examine<'a>(cluster_view: &ClusterView<'a>, topology: &'a Topology) -> Finding<'a> {
     let mut finding = Finding { foreign: Vec::new(), taken: Vec::new(), owned: SlotSet::empty(), held_by: 0 };
     for (id, node) in topology {
-        let home = sight.members.get(id).and_then(|name| sight.layout.instances.get(*name));
+        let home = cluster_view.members.get(id).and_then(|name| cluster_view.layout.instances.get(*name));
         if home.is_none() {
             finding.foreign.push((*id, node.address.as_ref()));
         }
@@ -26,12 +26,14 @@ fn examine<'a>(sight: &Sight<'a>, topology: &'a Topology) -> Finding<'a> {
             continue;
         }
         finding.owned = finding.owned.union(&node.slots);
-        let own = home.and_then(|home| sight.layout.shards.get(&home.shard));
+        let own = home.and_then(|home| cluster_view.layout.shards.get(&home.shard));
         let beyond = own.map_or_else(|| node.slots.clone(), |shard| node.slots.minus(&shard.slots));
         if beyond.is_empty() {
             continue;
         }
-        for (name, shard) in sight.layout.shards.iter().filter(|(_, shard)| shard.slots.intersects(&beyond)) {
+        for (name, shard) in
+            cluster_view.layout.shards.iter().filter(|(_, shard)| shard.slots.intersects(&beyond))
+        {
             let slots = beyond.minus(&SlotSet::all().minus(&shard.slots));
             finding.taken.push((name, *id, slots, node.address.as_ref()));
         }
@@ -40,9 +42,10 @@ fn examine<'a>(sight: &Sight<'a>, topology: &'a Topology) -> Finding<'a> {
 }
 
 /// Tells of them.
-pub fn judge(sight: &Sight<'_>, beliefs: &Beliefs<'_>, waiting: &mut Vec<Waiting>) {
-    let mut found = beliefs.each(|topology| examine(sight, topology));
-    let views = sight.shards.values().flat_map(|shard| &shard.instances).filter_map(InstanceSight::view);
+pub fn judge(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>, waiting: &mut Vec<Waiting>) {
+    let mut found = beliefs.each(|topology| examine(cluster_view, topology));
+    let views =
+        cluster_view.shards.values().flat_map(|shard| &shard.instances).filter_map(InstanceView::view);
     for view in views {
         if let Some(finding) = found.of_mut(view) {
             finding.held_by += 1;
@@ -66,10 +69,10 @@ pub fn judge(sight: &Sight<'_>, beliefs: &Beliefs<'_>, waiting: &mut Vec<Waiting
         waiting.push(Waiting::ForeignNode { node, address: address.cloned(), known_by });
     }
     // Before all founders have begun, and while nobody can be seen, nothing is known of who owns what.
-    if !sight.layout.formed || owned.is_empty() && !any_view(sight) {
+    if !cluster_view.layout.formed || owned.is_empty() && !any_view(cluster_view) {
         return;
     }
-    for shard in sight.shards.values() {
+    for shard in cluster_view.shards.values() {
         let primary = shard.primary();
         let own = primary.as_ref().and_then(|primary| primary.view()?.slots());
         let others = taken.iter().filter(|((of, _), _)| *of == shard.name);
@@ -84,6 +87,6 @@ pub fn judge(sight: &Sight<'_>, beliefs: &Beliefs<'_>, waiting: &mut Vec<Waiting
     }
 }
 
-fn any_view(sight: &Sight<'_>) -> bool {
-    sight.shards.values().flat_map(|shard| &shard.instances).any(|instance| instance.view().is_some())
+fn any_view(cluster_view: &ClusterView<'_>) -> bool {
+    cluster_view.shards.values().flat_map(|shard| &shard.instances).any(|instance| instance.view().is_some())
 }

@@ -4,9 +4,9 @@ use crate::failover::succession::lag;
 use crate::failover::takeover::votes;
 use crate::operations::disruption::changing;
 use crate::placement::zones::majority_holder;
-use crate::view::cluster_view::{InstanceSight, ShardSight, Sight};
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
-use crate::view::topology_views::{Beliefs, Examined};
+use crate::view::topology_views::{Examined, TopologyViews};
 use valkeeper_model::{
     Activity, AgentReport, DiskAccess, InstanceName, InstanceReport, Link, LookRefused, MemoryFull, NodeId,
     Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport,
@@ -17,31 +17,32 @@ use valkeeper_model::{
 const MISSING_TOLD: usize = 5;
 
 /// Looks at everything and says what is wrong. Healthy is exactly: nothing is.
-pub fn judge(sight: &Sight<'_>) -> Report {
+pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
     let mut waiting = Vec::new();
-    let beliefs = Beliefs::of(sight);
-    let flaws = beliefs.each(|topology| flaws(sight, topology));
-    for shard in sight.shards.values() {
+    let beliefs = TopologyViews::of(cluster_view);
+    let flaws = beliefs.each(|topology| flaws(cluster_view, topology));
+    for shard in cluster_view.shards.values() {
         for instance in &shard.instances {
-            judge_instance(sight, instance, &flaws, &mut waiting);
+            judge_instance(cluster_view, instance, &flaws, &mut waiting);
         }
-        judge_shard(sight, shard, &mut waiting);
+        judge_shard(cluster_view, shard, &mut waiting);
     }
-    judge_zones(sight, &mut waiting);
-    foreign::judge(sight, &beliefs, &mut waiting);
-    let unserved = unserved(sight, &beliefs);
+    judge_zones(cluster_view, &mut waiting);
+    foreign::judge(cluster_view, &beliefs, &mut waiting);
+    let unserved = unserved(cluster_view, &beliefs);
     if !unserved.is_empty() {
         waiting.push(Waiting::SlotsUnserved { slots: unserved.clone() });
     }
-    let count = votes(sight);
+    let count = votes(cluster_view);
     if count.alive < count.needed {
         waiting.push(Waiting::NoQuorum { alive: count.alive, needed: count.needed });
     }
     waiting.sort();
     waiting.dedup();
-    let serving = sight.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
+    let serving =
+        cluster_view.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
     let healthy = !waiting.iter().any(Waiting::is_flaw);
-    let phase = match (healthy, sight.layout.formed, serving) {
+    let phase = match (healthy, cluster_view.layout.formed, serving) {
         (true, ..) => Phase::Healthy,
         (false, false, _) => Phase::Creating,
         (false, true, true) => Phase::Degraded,
@@ -50,13 +51,13 @@ pub fn judge(sight: &Sight<'_>) -> Report {
     Report {
         phase,
         healthy,
-        shards: sight.shards.values().map(shard_report).collect(),
-        instances: sight
+        shards: cluster_view.shards.values().map(shard_report).collect(),
+        instances: cluster_view
             .layout
             .instances
             .keys()
             .filter_map(|name| {
-                let shard = sight.shard_of(name)?;
+                let shard = cluster_view.shard_of(name)?;
                 Some(instance_report(shard, &shard.get(name)?))
             })
             .collect(),
@@ -77,30 +78,30 @@ struct Flaws {
     placeless: Vec<NodeId>,
 }
 
-fn flaws(sight: &Sight<'_>, topology: &Topology) -> Flaws {
-    let role_known = |shard: &ShardSight<'_>| {
+fn flaws(cluster_view: &ClusterView<'_>, topology: &Topology) -> Flaws {
+    let role_known = |shard: &ShardView<'_>| {
         let Some(primary) = shard.primary() else { return true };
         topology
             .get(&primary.instance.node_id)
             .is_none_or(|node| node.role == Role::Primary && !node.slots.is_empty())
     };
-    let missing = || sight.members.iter().filter(|(id, _)| !topology.contains_key(id));
+    let missing = || cluster_view.members.iter().filter(|(id, _)| !topology.contains_key(id));
     Flaws {
         missing: missing().take(MISSING_TOLD).map(|(_, name)| (*name).clone()).collect(),
         missing_count: missing().count(),
-        differs: !sight.shards.values().all(role_known),
+        differs: !cluster_view.shards.values().all(role_known),
         placeless: topology.iter().filter(|(_, node)| node.address.is_none()).map(|(id, _)| *id).collect(),
     }
 }
 
 fn judge_instance(
-    sight: &Sight<'_>,
-    instance: &InstanceSight<'_>,
+    cluster_view: &ClusterView<'_>,
+    instance: &InstanceView<'_>,
     flaws: &Examined<'_, Flaws>,
     waiting: &mut Vec<Waiting>,
 ) {
     let name = || instance.name.clone();
-    let report = match sight.observation.instances.get(instance.name) {
+    let report = match cluster_view.observation.instances.get(instance.name) {
         Some(Observed::Known(report)) => report,
         Some(Observed::Unknown(why)) => {
             return waiting.push(Waiting::AgentUnknown { instance: name(), why: (*why).into() });
@@ -126,7 +127,7 @@ fn judge_instance(
     if instance.name_leads_elsewhere {
         waiting.push(Waiting::NameElsewhere { instance: name() });
     }
-    if report.generation < sight.layout.generation {
+    if report.generation < cluster_view.layout.generation {
         waiting.push(Waiting::OldOrder { instance: name() });
     }
     if let Some(refused) = look_refused(instance.name, report) {
@@ -136,7 +137,7 @@ fn judge_instance(
         Observed::Unknown(valkeeper_model::Unseen::Loading) => {
             waiting.push(Waiting::Loading { instance: name() });
         }
-        Observed::Known(view) => judge_view(sight, instance, view, flaws.of(view), waiting),
+        Observed::Known(view) => judge_view(cluster_view, instance, view, flaws.of(view), waiting),
         Observed::Unknown(why) if !report.is_down() && report.look_refused.is_none() => {
             waiting.push(Waiting::ServerUnknown { instance: name(), why: (*why).into() });
         }
@@ -158,7 +159,7 @@ pub fn look_refused(name: &InstanceName, report: &AgentReport) -> Option<Waiting
 
 /// Why nothing is known of an instance's server, or why it does not do what it is there for, though it runs. `None` if no such thing is
 /// known.
-pub fn hindrance(instance: &InstanceSight<'_>) -> Option<Waiting> {
+pub fn hindrance(instance: &InstanceView<'_>) -> Option<Waiting> {
     let report = instance.report?;
     look_refused(instance.name, report).or_else(|| paused(instance)).or_else(|| match &report.server {
         Observed::Unknown(why) if !report.is_down() => {
@@ -169,15 +170,15 @@ pub fn hindrance(instance: &InstanceSight<'_>) -> Option<Waiting> {
 }
 
 /// Does somebody's `CLIENT PAUSE` hold back what a server is there for? Its agent holds writes itself while it hands over.
-pub fn paused(instance: &InstanceSight<'_>) -> Option<Waiting> {
+pub fn paused(instance: &InstanceView<'_>) -> Option<Waiting> {
     let ours = instance.report?.activity == Activity::HandingOver;
     let paused = instance.view()?.clients.paused.filter(|_| !ours)?;
     Some(Waiting::ClientsPaused { instance: instance.name.clone(), paused })
 }
 
 fn judge_view(
-    sight: &Sight<'_>,
-    instance: &InstanceSight<'_>,
+    cluster_view: &ClusterView<'_>,
+    instance: &InstanceView<'_>,
     view: &ServerView,
     flaws: Option<&Flaws>,
     waiting: &mut Vec<Waiting>,
@@ -222,7 +223,7 @@ fn judge_view(
         waiting.push(Waiting::UsersByHand { instance: name(), users: view.users_by_hand.clone() });
     }
     for failed in &view.failed {
-        if let Some(of) = sight.members.get(failed) {
+        if let Some(of) = cluster_view.members.get(failed) {
             waiting.push(Waiting::HeldForFailed { instance: name(), of: (*of).clone() });
         }
     }
@@ -233,7 +234,7 @@ fn judge_view(
     }
 }
 
-fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Waiting>) {
+fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &mut Vec<Waiting>) {
     if let Some(going_on @ (Waiting::FailingOver { .. } | Waiting::SwitchingOver { .. })) = changing(shard) {
         waiting.push(going_on);
     }
@@ -243,7 +244,7 @@ fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Wait
     };
     let in_sync = shard.instances.iter().filter(|replica| in_sync(&primary, replica)).count();
     let in_sync = u32::try_from(in_sync).unwrap_or(u32::MAX);
-    let wanted = sight.layout.replicas_per_shard;
+    let wanted = cluster_view.layout.replicas_per_shard;
     if in_sync < wanted {
         let shard_name = shard.name.clone();
         let causes = replica_causes(&primary, shard);
@@ -257,7 +258,7 @@ fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Wait
         waiting.push(Waiting::SwitchoverHelps { shard, primary, to: to.name.clone() });
     }
     let others = shard.instances.iter().filter(|other| other.name != primary.name);
-    if sight.layout.zones == valkeeper_model::ZonePolicy::Required {
+    if cluster_view.layout.zones == valkeeper_model::ZonePolicy::Required {
         for _ in others.filter(|other| other.instance.zone == primary.instance.zone).take(1) {
             let zone = primary.instance.zone.clone();
             waiting.push(Waiting::ZoneShared { shard: shard.name.clone(), zone });
@@ -266,7 +267,7 @@ fn judge_shard(sight: &Sight<'_>, shard: &ShardSight<'_>, waiting: &mut Vec<Wait
 }
 
 /// Is this a replica in sync with that primary?
-pub fn in_sync(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool {
+pub fn in_sync(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
     let (Some(ahead), Some(behind)) = (primary.view(), replica.view()) else { return false };
     replica.name != primary.name
         && behind.replication.link() == Some(Link::Up)
@@ -275,7 +276,7 @@ pub fn in_sync(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> bool
 }
 
 /// What is wrong with each instance of a shard that is not in sync.
-fn replica_causes(primary: &InstanceSight<'_>, shard: &ShardSight<'_>) -> Vec<ReplicaCause> {
+fn replica_causes(primary: &InstanceView<'_>, shard: &ShardView<'_>) -> Vec<ReplicaCause> {
     let missing = shard.instances.iter().filter(|one| one.name != primary.name && !in_sync(primary, one));
     missing
         .map(|one| ReplicaCause { instance: one.name.clone(), fault: replica_fault(primary, one) })
@@ -285,7 +286,7 @@ fn replica_causes(primary: &InstanceSight<'_>, shard: &ShardSight<'_>) -> Vec<Re
 /// One full copy is how a replica begins. With another it has already failed once.
 const COPIES_IN_VAIN: u64 = 3;
 
-fn replica_fault(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> ReplicaFault {
+fn replica_fault(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> ReplicaFault {
     let Some(view) = replica.view() else {
         let down = replica.report.is_some_and(AgentReport::is_down);
         return if down { ReplicaFault::Down } else { ReplicaFault::Unknown };
@@ -306,20 +307,20 @@ fn replica_fault(primary: &InstanceSight<'_>, replica: &InstanceSight<'_>) -> Re
 }
 
 /// Slots of the shard that its primary does not hold for its own. The owner decides whether it serves a key, not the majority.
-fn disowned(primary: &InstanceSight<'_>, shard: &ShardSight<'_>) -> Option<SlotSet> {
+fn disowned(primary: &InstanceView<'_>, shard: &ShardView<'_>) -> Option<SlotSet> {
     let missing = shard.shard.slots.minus(primary.view()?.slots()?);
     Some(missing).filter(|slots| !slots.is_empty())
 }
 
 /// A replica that can write its data to disk and could take over from a primary that cannot.
 pub fn writes_where_primary_cannot<'a>(
-    primary: &InstanceSight<'_>,
-    shard: &ShardSight<'a>,
-) -> Option<InstanceSight<'a>> {
+    primary: &InstanceView<'_>,
+    shard: &ShardView<'a>,
+) -> Option<InstanceView<'a>> {
     if !primary.view()?.persistence_failing {
         return None;
     }
-    let sound = |one: &&InstanceSight<'a>| {
+    let sound = |one: &&InstanceView<'a>| {
         !one.instance.fenced
             && in_sync(primary, one)
             && one.view().is_some_and(|view| !view.persistence_failing)
@@ -327,27 +328,27 @@ pub fn writes_where_primary_cannot<'a>(
     shard.instances.iter().find(sound).copied()
 }
 
-fn judge_zones(sight: &Sight<'_>, waiting: &mut Vec<Waiting>) {
-    if sight.layout.zones != valkeeper_model::ZonePolicy::Required {
+fn judge_zones(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
+    if cluster_view.layout.zones != valkeeper_model::ZonePolicy::Required {
         return;
     }
-    if let Some((zone, primaries)) = majority_holder(sight.primary_zones()) {
-        waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: sight.shards.len() });
+    if let Some((zone, primaries)) = majority_holder(cluster_view.primary_zones()) {
+        waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: cluster_view.shards.len() });
     }
 }
 
 /// The slots that a majority of instances does not see served by the instance that serves them.
-fn unserved(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> SlotSet {
+fn unserved(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>) -> SlotSet {
     let mut held = beliefs.each(|topology| (topology, 0_usize));
     let views =
-        sight.shards.values().flat_map(|shard| shard.instances.iter()).filter_map(InstanceSight::view);
+        cluster_view.shards.values().flat_map(|shard| shard.instances.iter()).filter_map(InstanceView::view);
     for view in views.filter(|view| view.cluster_ok) {
         if let Some((_, count)) = held.of_mut(view) {
             *count += 1;
         }
     }
-    let majority = sight.layout.instances.len() / 2 + 1;
-    let served = sight.shards.values().filter(|shard| {
+    let majority = cluster_view.layout.instances.len() / 2 + 1;
+    let served = cluster_view.shards.values().filter(|shard| {
         let Some(primary) = shard.primary() else { return false };
         let sees = |topology: &Topology| {
             topology
@@ -360,7 +361,7 @@ fn unserved(sight: &Sight<'_>, beliefs: &Beliefs<'_>) -> SlotSet {
     SlotSet::all().minus(&served.flat_map(|shard| shard.shard.slots.ranges().to_vec()).collect())
 }
 
-fn shard_report(shard: &ShardSight<'_>) -> ShardReport {
+fn shard_report(shard: &ShardView<'_>) -> ShardReport {
     let primary = shard.primary();
     let replicas = shard
         .instances
@@ -374,7 +375,7 @@ fn shard_report(shard: &ShardSight<'_>) -> ShardReport {
     }
 }
 
-fn instance_report(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> InstanceReport {
+fn instance_report(shard: &ShardView<'_>, instance: &InstanceView<'_>) -> InstanceReport {
     let view = instance.view();
     let lag_bytes = shard
         .primary()
@@ -398,16 +399,16 @@ fn instance_report(shard: &ShardSight<'_>, instance: &InstanceSight<'_>) -> Inst
 
 /// Does it call itself the primary of a shard that another serves? A server that comes back does, until it has learned of its successor:
 /// its role is not known before.
-fn second_primary(shard: &ShardSight<'_>, instance: &InstanceSight<'_>, role: Role) -> bool {
+fn second_primary(shard: &ShardView<'_>, instance: &InstanceView<'_>, role: Role) -> bool {
     role == Role::Primary && shard.primary().is_some_and(|primary| primary.name != instance.name)
 }
 
 /// Does it refuse writes because it may have been replaced?
-pub fn isolated(instance: &InstanceSight<'_>) -> bool {
+pub fn isolated(instance: &InstanceView<'_>) -> bool {
     instance.report.is_some_and(|report| matches!(report.waiting, Some(Waiting::Isolated { .. })))
 }
 
 /// Is the instance's agent at peace: nothing going on?
-pub fn quiet(instance: &InstanceSight<'_>) -> bool {
+pub fn quiet(instance: &InstanceView<'_>) -> bool {
     instance.report.is_some_and(|report| report.activity == Activity::Watching)
 }

@@ -1,25 +1,27 @@
 //! What servers believe the cluster to be. Servers that agree share one topology, so that each is examined once, however many
 //! hold it: a look at 3,000 servers is 3,000 nodes to examine, not nine million.
 
-use crate::view::cluster_view::{InstanceSight, Sight};
+use crate::view::cluster_view::{ClusterView, InstanceView};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{ServerView, Topology};
 
 /// The distinct topologies of all views.
 #[derive(Debug)]
-pub struct Beliefs<'a> {
+pub struct TopologyViews<'a> {
     distinct: Vec<&'a Topology>,
     /// Where each one is in memory, and its number: views that agree mostly share theirs. Looked up only, never walked:
     /// addresses differ from run to run.
     known: BTreeMap<usize, usize>,
 }
 
-impl<'a> Beliefs<'a> {
+impl<'a> TopologyViews<'a> {
     /// Of everything that was seen.
-    pub fn of(sight: &Sight<'a>) -> Self {
+    pub fn of(cluster_view: &ClusterView<'a>) -> Self {
         let mut beliefs = Self { distinct: Vec::new(), known: BTreeMap::new() };
-        for view in sight.shards.values().flat_map(|shard| &shard.instances).filter_map(InstanceSight::view) {
+        for view in
+            cluster_view.shards.values().flat_map(|shard| &shard.instances).filter_map(InstanceView::view)
+        {
             let place = place(&view.topology);
             if beliefs.known.contains_key(&place) {
                 continue;

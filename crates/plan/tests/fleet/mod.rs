@@ -54,7 +54,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
             newer: valkeeper_model::NewerFields::default(),
         },
         members: Arc::new((0..6).map(|n| (name(n), member(n))).collect()),
-        whereabouts: None,
+        addresses_hash: None,
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
     Observed::Known(AgentReport {
         format: valkeeper_model::Format,
         generation: order.generation,
-        whereabouts: order.whereabouts,
+        addresses_hash: order.addresses_hash,
         address: own_address(order),
         process: Process::Down,
         disk_role: DiskRole::Lost,

@@ -7,7 +7,7 @@ use crate::sabotage::Sabotage;
 use valkeeper_model::{Activity, Ask, Layout, Observation, Report, Request, Waiting};
 use valkeeper_plan::controller::steps;
 use valkeeper_plan::lint;
-use valkeeper_plan::view::cluster_view::Sight;
+use valkeeper_plan::view::cluster_view::ClusterView;
 use valkeeper_plan::view::health;
 
 /// Between two looks at the whole.
@@ -30,11 +30,11 @@ impl Fleet {
     pub(crate) fn law_of_steps(&mut self, controller: usize, observation: &Observation) {
         let machine = self.controllers[controller].controller.as_ref();
         let Some(layout) = machine.and_then(valkeeper_plan::controller::Controller::layout) else { return };
-        let sight = Sight::new(layout, observation);
-        let report = health::judge(&sight);
-        let violations: Vec<_> = steps::due(&sight, &report, &steps::Barred::default())
+        let cluster_view = ClusterView::new(layout, observation);
+        let report = health::judge(&cluster_view);
+        let violations: Vec<_> = steps::due(&cluster_view, &report, &steps::Barred::default())
             .iter()
-            .flat_map(|step| lint::step(&sight, step))
+            .flat_map(|step| lint::step(&cluster_view, step))
             .collect();
         if let Some(violation) = violations.into_iter().next() {
             self.break_law(violation.law, violation.what);

@@ -45,7 +45,7 @@ impl Task {
     ) -> Result<(), Refusal> {
         self.follow(manifest)?;
         if platform.set_template(Template::of(manifest)) {
-            self.seen.moved.notify_one();
+            self.seen.reprovision.notify_one();
         }
         Ok(())
     }

@@ -22,9 +22,9 @@ static LOOKUPS: Semaphore = Semaphore::const_new(4);
 
 /// Those of a cluster whose names do not lead to them yet, as far as is known, and their addresses.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Moved(Arc<Mutex<BTreeMap<InstanceName, IpAddr>>>);
+pub(super) struct DnsPropagation(Arc<Mutex<BTreeMap<InstanceName, IpAddr>>>);
 
-impl Moved {
+impl DnsPropagation {
     pub(super) fn names(&self) -> BTreeSet<InstanceName> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
