@@ -427,7 +427,7 @@ impl Runner {
             let mut cause = ExitCause::Other;
             if end.by_itself {
                 let status = how.clone();
-                let words = files.with(move || (home.last_words(Ok(status)), home.exit_cause()));
+                let words = files.with(move || home.ending(status));
                 // Its replica does not wait for them.
                 if let Ok(Ok(said)) = tokio::time::timeout(ANSWERS_WITHIN, words).await {
                     (how, cause) = said;

@@ -278,16 +278,10 @@ impl ServerHome {
             .map_err(unusable)
     }
 
-    /// Why the server of the last start ended, by what it said in that run.
-    pub(crate) fn exit_cause(&self) -> ExitCause {
+    /// How the server of the last start ended, with the last things it said, and why, by what it said in that run.
+    pub(crate) fn ending(&self, how: String) -> (String, ExitCause) {
         let said = self.said_in_this_run();
-        let run = said.iter().flat_map(|text| text.lines());
-        // The log goes on from run to run: what counts is behind the last beginning of one.
-        let run: Vec<&str> = run.collect();
-        let begun = run.iter().rposition(|line| line.contains("Running mode=")).unwrap_or(0);
-        let refused =
-            run.iter().skip(begun).any(|line| DATA_UNREADABLE.iter().any(|sign| line.contains(sign)));
-        if refused { ExitCause::DataUnreadable } else { ExitCause::Other }
+        (with_last_words(how, &said), exit_cause(&said))
     }
 
     /// Did it refuse to end when it was told to last, because it cannot save its data?
@@ -307,13 +301,23 @@ impl ServerHome {
     }
 
     /// How a server ended, with the last things it said.
-    pub(crate) fn last_words(&self, how: io::Result<String>) -> String {
-        let how = how.unwrap_or_else(|error| error.to_string());
-        let said = self.said_in_this_run();
-        let said = said.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
-        let last = last_lines(&said.collect::<Vec<_>>()).join(" / ");
-        if last.is_empty() { how } else { format!("{how}; it said: {last}") }
+    fn last_words(&self, how: io::Result<String>) -> String {
+        with_last_words(how.unwrap_or_else(|error| error.to_string()), &self.said_in_this_run())
     }
+}
+
+fn exit_cause(said: &[String]) -> ExitCause {
+    let run: Vec<&str> = said.iter().flat_map(|text| text.lines()).collect();
+    // The log goes on from run to run: what counts is behind the last beginning of one.
+    let begun = run.iter().rposition(|line| line.contains("Running mode=")).unwrap_or(0);
+    let refused = run.iter().skip(begun).any(|line| DATA_UNREADABLE.iter().any(|sign| line.contains(sign)));
+    if refused { ExitCause::DataUnreadable } else { ExitCause::Other }
+}
+
+fn with_last_words(how: String, said: &[String]) -> String {
+    let said = said.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
+    let last = last_lines(&said.collect::<Vec<_>>()).join(" / ");
+    if last.is_empty() { how } else { format!("{how}; it said: {last}") }
 }
 
 /// The lines that tell why a server ended: its last ones. Of a crash, those before the engine's report of it (a hundred lines of registers,

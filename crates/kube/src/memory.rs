@@ -45,6 +45,7 @@ fn unmap_code() {}
 
 /// Where the program's code and the constants before it are mapped: start and length, bytes. Behind the code is data, of which a part is not writable
 /// any more once it has been relocated.
+#[cfg(any(target_os = "linux", test))]
 fn code_of(maps: &str, program: &std::path::Path) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for line in maps.lines() {

@@ -44,7 +44,7 @@ pub enum Unreadable {
     Damaged(String),
 }
 
-/// Only the number.
+/// Only the number: what is of a newer format may differ in everything else.
 #[derive(Deserialize)]
 struct Numbered {
     #[serde(default)]
@@ -53,8 +53,8 @@ struct Numbered {
 
 /// Reads an object of which `newest` is the newest known format, from JSON.
 pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &[u8], newest: u32) -> Result<T, Unreadable> {
-    match serde_json::from_slice::<Numbered>(text) {
-        Ok(Numbered { format }) if format > newest => Err(Unreadable::Newer { found: format, newest }),
-        _ => serde_json::from_slice(text).map_err(|error| Unreadable::Damaged(error.to_string())),
-    }
+    serde_json::from_slice(text).map_err(|error| match serde_json::from_slice::<Numbered>(text) {
+        Ok(Numbered { format }) if format > newest => Unreadable::Newer { found: format, newest },
+        _ => Unreadable::Damaged(error.to_string()),
+    })
 }

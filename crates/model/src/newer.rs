@@ -58,13 +58,6 @@ impl fmt::Display for Newer {
 #[serde(transparent)]
 pub struct NewerFields(BTreeMap<String, Value>);
 
-impl NewerFields {
-    /// Is there none?
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 impl Ord for Newer {
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |one: &Self| (one.written.to_string(), one.message.clone());

@@ -282,16 +282,14 @@ impl Handover {
     fn choose(&mut self, now: Millis, out: &mut Outbox) -> Progress {
         let Stage::Look { ours: Some(ours), seen, .. } = &self.stage else { return Progress::Going };
         if is_primary(ours) {
-            let fit = seen
-                .iter()
-                .filter(|candidate| self.wanted.as_ref().is_none_or(|name| *name == candidate.instance));
+            let considered = self.wanted.as_ref().map_or(&self.siblings[..], std::slice::from_ref);
+            let fit = seen.iter().filter(|candidate| considered.contains(&candidate.instance));
             let Some(to) = best_for_switchover(fit, ours).cloned() else {
                 let unfit = |name: &InstanceName| {
                     seen.iter()
                         .find(|c| c.instance == *name)
                         .map_or(Unfit::NotSeen, |c| may_take_over(c, ours).err().unwrap_or(Unfit::NotSeen))
                 };
-                let considered = self.wanted.as_ref().map_or(&self.siblings[..], std::slice::from_ref);
                 if now.since(self.began) < UNFIT_MS
                     && considered.iter().any(|name| unfit(name).may_pass_soon())
                 {

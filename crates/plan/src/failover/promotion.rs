@@ -387,7 +387,7 @@ fn follows(candidate: &Candidate, lost: Option<NodeId>) -> bool {
 }
 
 /// An answer to [`Ask::Replication`] as a candidate.
-pub(crate) fn candidate(
+pub(super) fn candidate(
     instance: InstanceName,
     result: Result<Answer, AskFailed>,
 ) -> Result<Candidate, AskFailed> {
