@@ -24,6 +24,8 @@ pub enum ReplicaFault {
     Unknown,
     /// A full copy of the data is on its way to it.
     Copying,
+    /// It is linked, and its agent does not know yet that it has caught up since.
+    CatchingUp,
     /// Its link was lost.
     LinkLost,
     /// It has had no link since its start.
@@ -47,6 +49,7 @@ impl fmt::Display for ReplicaFault {
             Self::Down => f.write_str("is down"),
             Self::Unknown => f.write_str("is not seen"),
             Self::Copying => f.write_str("gets a full copy of the data"),
+            Self::CatchingUp => f.write_str("is linked and has not caught up with the primary yet"),
             Self::LinkLost => f.write_str("has lost its link to the primary"),
             Self::NeverLinked => f.write_str("has not reached the primary since its start"),
             Self::NoPsync => f.write_str(

@@ -9,8 +9,8 @@ use crate::view::health::{in_sync, isolated};
 use crate::view::topology_views::TopologyViews;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
-    Activity, Address, AgentReport, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role,
-    ServerView, ShardName, SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
+    Activity, Address, Incarnation, InstanceName, Link, NodeId, Observed, Report, Role, ServerView,
+    ShardName, SlotSet, StepKey, Unseen, ZoneName, ZonePolicy,
 };
 
 /// A server meets so many at once, at most: with these it knows all others soon, as servers tell each other whom they know.
@@ -311,11 +311,10 @@ fn bring_home(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Option<S
     if slots.is_empty() || shard.primary().is_some() || changing(shard).is_some() {
         return None;
     }
-    let caught_up = |one: &InstanceView<'_>| one.report.is_some_and(AgentReport::is_caught_up);
     let others = cluster_view.shards.values().filter(|other| other.name != shard.name);
     let serves = |one: &&InstanceView<'_>| one.view().is_some_and(|view| view.serves(slots));
     let stray = others.flat_map(|other| &other.instances).find(serves)?;
-    let in_sync = shard.instances.iter().filter(|one| in_sync(stray, one) && caught_up(one));
+    let in_sync = shard.instances.iter().filter(|one| in_sync(stray, one));
     let to = in_sync.max_by_key(|one| one.view().map(|view| view.replication.offset))?;
     Some(Step::BringHome {
         shard: shard.name.clone(),

@@ -266,13 +266,19 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
     }
 }
 
-/// Is this a replica in sync with that primary?
+/// Is this a replica in sync with that primary? A link that is up is not enough: until the replica's agent knows that the replica has caught
+/// up since it connected, a primary that dies is waited for in place of being succeeded (law 13).
 pub fn in_sync(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
-    let (Some(ahead), Some(behind)) = (primary.view(), replica.view()) else { return false };
+    let Some(behind) = replica.view() else { return false };
     replica.name != primary.name
+        && replica.report.is_some_and(AgentReport::is_caught_up)
         && behind.replication.link() == Some(Link::Up)
-        && behind.replication.replid == ahead.replication.replid
+        && same_history(primary, behind)
         && behind.primary() == Some(primary.instance.node_id)
+}
+
+fn same_history(primary: &InstanceView<'_>, replica: &ServerView) -> bool {
+    primary.view().is_some_and(|ahead| ahead.replication.replid == replica.replication.replid)
 }
 
 /// What is wrong with each instance of a shard that is not in sync.
@@ -298,6 +304,7 @@ fn replica_fault(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> Repl
     match (view.replication.link(), copies) {
         (None, _) => ReplicaFault::FollowsAnother,
         (Some(Link::Up), _) if view.replication.replid == ReplicationId::NONE => ReplicaFault::NoPsync,
+        (Some(Link::Up), _) if same_history(primary, view) => ReplicaFault::CatchingUp,
         (Some(Link::Up), _) => ReplicaFault::OtherHistory,
         (Some(_), Some(copies)) => ReplicaFault::CopiedInVain { copies },
         (Some(Link::Syncing), None) => ReplicaFault::Copying,
