@@ -83,6 +83,11 @@ impl AgentOrder {
             .filter(move |(name, member)| Some(&member.shard) == shard && **name != self.instance)
     }
     /// Who has this node id.
+    /// The slots with which this instance's shard is founded.
+    pub fn founding_slots(&self) -> Option<&SlotSet> {
+        Some(&self.member_with(self.myself()?.founder)?.1.founding_slots)
+    }
+    /// The member with this node id.
     pub fn member_with(&self, id: NodeId) -> Option<(&InstanceName, &Member)> {
         self.members.iter().find(|(_, member)| member.node_id == id)
     }
@@ -361,15 +366,18 @@ pub enum Ask {
         /// Which.
         nodes: Vec<NodeId>,
     },
-    /// I live, and my server is its shard's primary. Between agents on hosts of their own, several times a second.
-    Beat {
-        /// Who says so.
+    /// The sender lives, and its server is its shard's primary. Between agents on hosts of their own, several times a second.
+    #[serde(rename = "beat")]
+    Heartbeat {
+        /// The sender.
         from: InstanceName,
     },
-    /// How long have you not heard of this primary? Who answers that it was long promises to let it have no lease for a while.
-    Testify {
-        /// The one that is not heard.
-        against: InstanceName,
+    /// How long have you not heard of this primary? An answer that it was long is a promise: it gets no lease for a while.
+    #[serde(rename = "testify")]
+    ConfirmDown {
+        /// The primary that is not heard.
+        #[serde(rename = "against")]
+        primary: InstanceName,
     },
 }
 
@@ -418,21 +426,25 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         standing: Option<ReplicaStanding>,
     },
-    /// A beat came.
-    Beat {
-        /// Does the answering agent, as that of a slot-owning primary, let the sender be one? Not while it has promised that it
-        /// does not, nor when it knows a successor.
+    /// The answer to a heartbeat.
+    #[serde(rename = "beat")]
+    Heartbeat {
+        /// Does the heartbeat count for the sender's lease? Not while the answering agent has promised that it does not, nor when it knows a
+        /// successor, nor when its own server is no slot-owning primary.
         counts: bool,
-        /// Is the answering agent let be one itself, by a majority? Its word renews a lease only then.
-        stands: bool,
-        /// Has it been there for longer than any promise lasts? One that has not may have made one and forgotten it: what it
-        /// says prolongs a lease, and gives none.
-        remembers: bool,
+        /// Do the answering agent's own heartbeats count, for a majority? Its answer renews a lease only then.
+        #[serde(rename = "stands")]
+        has_quorum: bool,
+        /// Has the answering agent been there for longer than any promise lasts? One that has not may have made one and forgotten it: its
+        /// answer prolongs a lease, and gives none.
+        #[serde(rename = "remembers")]
+        past_promise_window: bool,
     },
     /// What the server program made of the configuration.
     Tried(Trial),
-    /// How long the accused has not been heard.
-    Testimony {
+    /// How long the primary has not been heard.
+    #[serde(rename = "testimony")]
+    ConfirmDown {
         /// Milliseconds.
         silent_ms: u64,
     },

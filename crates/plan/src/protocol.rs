@@ -5,8 +5,8 @@ use crate::server::config::Directive;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    LookRefused, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, StartFailure, Trial,
-    Unseen,
+    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, StartFailure,
+    Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -357,4 +357,12 @@ pub enum About {
     Restart,
     /// Another agent, or the controller, asks.
     Question(Token),
+}
+
+/// The earlier of two times to wake up at.
+pub(crate) fn sooner(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }

@@ -10,16 +10,16 @@ use valkeeper_model::{
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::failover::copy::DataFiles;
 use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
-use valkeeper_plan::hostwatch::rule::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
+use valkeeper_plan::hostwatch::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_plan::mode::cluster::nodes_conf;
 use valkeeper_plan::server::config::MIN_REPLICAS;
 
-/// What the others answer to a beat.
+/// What the others answer to a heartbeat.
 type Others = fn(&InstanceName) -> Result<Answer, AskFailed>;
 
 #[expect(clippy::unnecessary_wraps, reason = "an answer as it comes")]
 fn well(_: &InstanceName) -> Result<Answer, AskFailed> {
-    Ok(Answer::Beat { counts: true, stands: true, remembers: true })
+    Ok(Answer::Heartbeat { counts: true, has_quorum: true, past_promise_window: true })
 }
 
 fn silent(_: &InstanceName) -> Result<Answer, AskFailed> {
@@ -76,7 +76,7 @@ impl Host {
                     let result = self.serve(command);
                     self.happens(Event::Served { token, result });
                 }
-                Command::Tell { token, to, ask: Ask::Beat { .. }, .. } => {
+                Command::Tell { token, to, ask: Ask::Heartbeat { .. }, .. } => {
                     let result = (self.others)(&to);
                     self.happens(Event::Told { token, result });
                 }
@@ -178,23 +178,24 @@ fn a_majority_is_enough() {
 
 #[test]
 fn what_an_agent_that_is_not_let_be_primary_itself_says_gives_no_lease() {
-    for (counts, stands) in [(false, true), (true, false)] {
+    for (counts, has_quorum) in [(false, true), (true, false)] {
         let mut host = Host::new(0, well);
         host.until(2_000);
         host.others = if counts {
-            |_| Ok(Answer::Beat { counts: true, stands: false, remembers: true })
+            |_| Ok(Answer::Heartbeat { counts: true, has_quorum: false, past_promise_window: true })
         } else {
-            |_| Ok(Answer::Beat { counts: false, stands: true, remembers: true })
+            |_| Ok(Answer::Heartbeat { counts: false, has_quorum: true, past_promise_window: true })
         };
         host.until(4_000);
-        assert!(host.refuses(), "counts {counts}, stands {stands}");
+        assert!(host.refuses(), "counts {counts}, has_quorum {has_quorum}");
     }
 }
 
 /// One that was started a moment ago may have forgotten a promise: it prolongs a lease and gives none.
 #[test]
 fn who_may_have_forgotten_a_promise_prolongs_and_gives_nothing() {
-    let young: Others = |_| Ok(Answer::Beat { counts: true, stands: true, remembers: false });
+    let young: Others =
+        |_| Ok(Answer::Heartbeat { counts: true, has_quorum: true, past_promise_window: false });
     let mut host = Host::new(0, well);
     host.until(2_000);
     host.others = young;
@@ -217,7 +218,7 @@ fn older_agents_are_no_reason_to_refuse_writes() {
 /// Whatever happens first after a time in which the host was frozen: writes are refused before it is dealt with.
 #[test]
 fn after_a_freeze_writes_are_refused_first() {
-    let question = Event::Asked { token: Token(9), ask: Ask::Beat { from: name(1) } };
+    let question = Event::Asked { token: Token(9), ask: Ask::Heartbeat { from: name(1) } };
     let late = Event::Told { token: Token(1), result: well(&name(1)) };
     for event in [Event::Tick, question, late, Event::Order(Box::new(order(0)))] {
         let mut host = Host::new(0, well);
@@ -285,7 +286,7 @@ fn an_agent_beside_others_in_one_process_does_nothing_of_this() {
     host.until(20_000);
     assert!(!host.refuses());
     assert!(!host.log.iter().any(|(_, command)| matches!(command, Command::Tell { .. })));
-    let answers = host.happens(Event::Asked { token: Token(1), ask: Ask::Beat { from: name(1) } });
+    let answers = host.happens(Event::Asked { token: Token(1), ask: Ask::Heartbeat { from: name(1) } });
     assert!(
         answers
             .iter()
@@ -297,10 +298,10 @@ fn an_agent_beside_others_in_one_process_does_nothing_of_this() {
 #[test]
 fn a_replica_that_does_not_hear_its_primary_says_so() {
     let mut host = Host::new(3, silent);
-    let beat = || Event::Asked { token: Token(1), ask: Ask::Beat { from: name(0) } };
+    let heartbeat = || Event::Asked { token: Token(1), ask: Ask::Heartbeat { from: name(0) } };
     for at in (200..=5_000).step_by(200) {
         host.until(at);
-        host.happens(beat());
+        host.happens(heartbeat());
     }
     assert_eq!(host.waiting(), None);
     host.until(5_590);
@@ -310,7 +311,7 @@ fn a_replica_that_does_not_hear_its_primary_says_so() {
     host.until(6_690);
     let asked = |host: &Host| -> Vec<InstanceName> {
         let ask = |command: &Command| match command {
-            Command::Tell { to, ask: Ask::Testify { against }, .. } if *against == name(0) => {
+            Command::Tell { to, ask: Ask::ConfirmDown { primary }, .. } if *primary == name(0) => {
                 Some(to.clone())
             }
             _ => None,
@@ -321,13 +322,13 @@ fn a_replica_that_does_not_hear_its_primary_says_so() {
     host.until(6_710);
     assert_eq!(asked(&host), [name(0), name(1), name(2)]);
     // It is heard again: nothing more is asked.
-    host.happens(beat());
+    host.happens(heartbeat());
     assert_eq!(host.waiting(), None);
     host.until(7_200);
     assert_eq!(asked(&host).len(), 3);
 }
 
-/// A flag in the file would be taken for one of now, and that of a primary stands for twice `cluster-node-timeout`.
+/// A flag in the file would be taken for one of now, and that of a primary stays for twice `cluster-node-timeout`.
 #[test]
 fn what_was_held_for_failed_in_the_last_run_is_not_in_the_next() {
     let founded = nodes_conf::founding(&order(0));

@@ -1,13 +1,13 @@
-//! The rule for lost hosts against chance: whenever a majority has testified against a primary, that one's lease has ended, long enough
+//! The rule for lost hosts against chance: whenever a majority has confirmed that a primary is down, its lease has ended, long enough
 //! for its server to refuse writes for certain, and it gets no other before the promotion is over. Delays and losses of all messages are
 //! drawn; every agent has a clock of its own, which starts anywhere; agents start anew and seats change hands meanwhile.
 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{Epoch, InstanceName, Millis, ShardName};
-use valkeeper_plan::hostwatch::rule::{
-    BEAT_MS, CONFIRM_MS, FENCE_AFTER_MS, Lease, PROMISE_MS, Witness, Word, may_force,
-};
+use valkeeper_plan::hostwatch::lease::{HeartbeatAnswer, Lease};
+use valkeeper_plan::hostwatch::voter::{Seat, Voter, may_force};
+use valkeeper_plan::hostwatch::{CONFIRM_MS, FENCE_AFTER_MS, HEARTBEAT_MS, PROMISE_MS};
 
 const ASK_MS: u64 = 250;
 const END_MS: u64 = 20_000;
@@ -37,24 +37,24 @@ struct Weather {
 }
 
 enum Message {
-    Beat { to: usize, sent: u64 },
-    Answer { seat: usize, sent: u64, word: Word },
+    Heartbeat { to: usize, sent: u64 },
+    HeartbeatAnswer { seat: usize, sent: u64, answer: HeartbeatAnswer },
     Question { to: usize, round: u64 },
-    Testimony { round: u64, silent: u64 },
+    Answer { round: u64, silent: u64 },
 }
 
 /// The agent on a seat, with its own clock.
-struct Sitting {
-    witness: Witness,
+struct SeatAgent {
+    voter: Voter,
     ahead: u64,
 }
 
 struct World {
     chance: Chance,
     weather: Weather,
-    seats: Vec<Sitting>,
-    accused: InstanceName,
-    /// By seat, of the ways to the accused: cut until then.
+    seats: Vec<SeatAgent>,
+    suspected: InstanceName,
+    /// By seat, of the ways to the suspected: cut until then.
     cut_until: Vec<u64>,
     cut_from: Vec<u64>,
     under_way: BTreeMap<(u64, u64), Message>,
@@ -67,29 +67,29 @@ impl World {
             chance: Chance(seed | 1),
             weather,
             seats: Vec::new(),
-            accused: "c-0".parse().expect("a name"),
+            suspected: "c-0".parse().expect("a name"),
             cut_until: vec![0; others],
             cut_from: vec![0; others],
             under_way: BTreeMap::new(),
             messages: 0,
         };
         for seat in 0..others {
-            let mut sitting = world.sitting(0);
-            sitting.witness.founded(Millis(sitting.ahead));
-            world.seats.push(sitting);
+            let mut agent = world.agent(0);
+            agent.voter.founded(Millis(agent.ahead));
+            world.seats.push(agent);
             world.cut_from[seat] = 3_000 + world.chance.draw(weather.calm);
         }
         world
     }
 
-    /// Somebody who sits down now and remembers nothing.
-    fn sitting(&mut self, now: u64) -> Sitting {
+    /// An agent whose server takes a seat now, and that remembers nothing.
+    fn agent(&mut self, now: u64) -> SeatAgent {
         let ahead = self.chance.draw(1_000_000);
         let at = Millis(now + ahead);
-        let mut witness = Witness::new(at);
-        witness.saw(&BTreeMap::from([(self.accused.clone(), Epoch(1))]), at);
-        witness.sits(true, true, at);
-        Sitting { witness, ahead }
+        let mut voter = Voter::new(at);
+        voter.saw(&BTreeMap::from([(self.suspected.clone(), Epoch(1))]), at);
+        voter.set_seat(Seat::WithQuorum, at);
+        SeatAgent { voter, ahead }
     }
 
     fn send(&mut self, now: u64, message: Message) {
@@ -126,7 +126,7 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
     let of = others + 1;
     let all: Vec<ShardName> = (0..others).map(seat_name).collect();
     let own_ahead = world.chance.draw(1_000_000);
-    let (phase, first) = (world.chance.draw(BEAT_MS), world.chance.draw(ASK_MS));
+    let (phase, first) = (world.chance.draw(HEARTBEAT_MS), world.chance.draw(ASK_MS));
     let mut outcome = Seen::default();
     // The oracle's own account: what was answered, by seat, and rounds of testimonies.
     let mut renewals: Vec<(usize, u64)> = Vec::new();
@@ -138,34 +138,35 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
         for key in due {
             let Some(message) = world.under_way.remove(&key) else { continue };
             match message {
-                Message::Beat { to, sent } => {
-                    let accused = world.accused.clone();
-                    let sitting = &mut world.seats[to];
-                    let at = Millis(now + sitting.ahead);
-                    sitting.witness.heard(&accused, at);
-                    let counts = sitting.witness.lets(&accused, at);
-                    let said = Word { counts, stands: true, remembers: sitting.witness.remembers(at) };
+                Message::Heartbeat { to, sent } => {
+                    let suspected = world.suspected.clone();
+                    let agent = &mut world.seats[to];
+                    let at = Millis(now + agent.ahead);
+                    agent.voter.heard(&suspected, at);
+                    let counts = agent.voter.counts(&suspected, at);
+                    let past_promise_window = agent.voter.is_past_promise_window(at);
+                    let said = HeartbeatAnswer { counts, has_quorum: true, past_promise_window };
                     if !world.cut(to, now) {
-                        world.send(now, Message::Answer { seat: to, sent, word: said });
+                        world.send(now, Message::HeartbeatAnswer { seat: to, sent, answer: said });
                     }
                 }
-                Message::Answer { seat, sent, word: said } => {
+                Message::HeartbeatAnswer { seat, sent, answer: said } => {
                     let at = Millis(now + own_ahead);
                     let held = lease.held_until(all.iter(), of).is_some_and(|until| at < until);
                     lease.answered(&seat_name(seat), Millis(sent + own_ahead), said, held);
-                    if said.counts && (said.remembers || held) {
+                    if said.counts && (said.past_promise_window || held) {
                         renewals.push((seat, sent));
                     }
                 }
                 Message::Question { to, round } => {
-                    let accused = world.accused.clone();
-                    let sitting = &mut world.seats[to];
-                    let silent = sitting.witness.testify(&accused, Millis(now + sitting.ahead));
+                    let suspected = world.suspected.clone();
+                    let agent = &mut world.seats[to];
+                    let silent = agent.voter.confirm_down(&suspected, Millis(now + agent.ahead));
                     if let Some(silent) = silent {
-                        world.send(now, Message::Testimony { round, silent });
+                        world.send(now, Message::Answer { round, silent });
                     }
                 }
-                Message::Testimony { round, silent } => {
+                Message::Answer { round, silent } => {
                     let testimonies = rounds.entry(round).or_default();
                     testimonies.push(silent);
                     if now < round + 500 && may_force(testimonies.iter().copied(), of) {
@@ -177,10 +178,10 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
                 }
             }
         }
-        if now % BEAT_MS == phase {
+        if now % HEARTBEAT_MS == phase {
             for to in 0..others {
                 if !world.cut(to, now) {
-                    world.send(now, Message::Beat { to, sent: now });
+                    world.send(now, Message::Heartbeat { to, sent: now });
                 }
             }
         }
@@ -191,7 +192,7 @@ fn play(seed: u64, others: usize, weather: Weather) -> Result<Seen, TestCaseErro
         }
         if weather.change > 0 && world.chance.draw(weather.change) == 0 {
             let seat = usize::try_from(world.chance.draw(others as u64)).expect("few");
-            let anew = world.sitting(now);
+            let anew = world.agent(now);
             world.seats[seat] = anew;
         }
         // Held by the oracle: a majority with its own seat, of answers to what was sent less than the time ago.
@@ -242,7 +243,7 @@ proptest! {
     }
 }
 
-/// The first property is worth something only if majorities do testify in such weather, and leases end.
+/// The first property is worth something only if majorities do confirm in such weather, and leases end.
 #[test]
 fn bad_weather_is_bad_enough() {
     let weather = Weather { lost: 10, delay: 300, calm: 4_000, change: 0 };
@@ -265,18 +266,18 @@ fn two_primaries_cannot_tell_who_is_cut_off() {
 #[test]
 fn a_known_successor_outlasts_the_promise() {
     let (old, new): (InstanceName, InstanceName) = ("c-0".parse().unwrap(), "c-3".parse().unwrap());
-    let mut witness = Witness::new(Millis(0));
-    witness.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(0));
-    witness.sits(true, true, Millis(0));
-    assert!(witness.lets(&old, Millis(10)));
-    assert_eq!(witness.testify(&old, Millis(2_000)), Some(2_000));
-    assert!(!witness.lets(&old, Millis(2_000 + PROMISE_MS - 1)));
-    assert!(witness.lets(&old, Millis(2_000 + PROMISE_MS)));
-    witness.saw(&BTreeMap::from([(new.clone(), Epoch(4))]), Millis(2_100));
-    assert!(!witness.lets(&old, Millis(60_000)));
-    assert!(witness.lets(&new, Millis(60_000)));
-    witness.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(60_001));
-    assert!(witness.lets(&old, Millis(60_001)));
+    let mut voter = Voter::new(Millis(0));
+    voter.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(0));
+    voter.set_seat(Seat::WithQuorum, Millis(0));
+    assert!(voter.counts(&old, Millis(10)));
+    assert_eq!(voter.confirm_down(&old, Millis(2_000)), Some(2_000));
+    assert!(!voter.counts(&old, Millis(2_000 + PROMISE_MS - 1)));
+    assert!(voter.counts(&old, Millis(2_000 + PROMISE_MS)));
+    voter.saw(&BTreeMap::from([(new.clone(), Epoch(4))]), Millis(2_100));
+    assert!(!voter.counts(&old, Millis(60_000)));
+    assert!(voter.counts(&new, Millis(60_000)));
+    voter.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(60_001));
+    assert!(voter.counts(&old, Millis(60_001)));
 }
 
 /// A node is frozen and thawed, and its primary gets its role back for the sake of its zone, all within the promise: it refused writes
@@ -285,34 +286,34 @@ fn a_known_successor_outlasts_the_promise() {
 fn who_is_elected_again_is_let_be_primary_at_once() {
     let (old, new): (InstanceName, InstanceName) = ("c-0".parse().unwrap(), "c-3".parse().unwrap());
     for (again, let_be) in [(Epoch(5), true), (Epoch(1), false)] {
-        let mut witness = Witness::new(Millis(0));
-        witness.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(0));
-        witness.sits(true, true, Millis(0));
-        assert_eq!(witness.testify(&old, Millis(2_000)), Some(2_000));
-        witness.saw(&BTreeMap::from([(new.clone(), Epoch(4))]), Millis(2_100));
-        assert!(!witness.lets(&old, Millis(2_100)));
+        let mut voter = Voter::new(Millis(0));
+        voter.saw(&BTreeMap::from([(old.clone(), Epoch(1))]), Millis(0));
+        voter.set_seat(Seat::WithQuorum, Millis(0));
+        assert_eq!(voter.confirm_down(&old, Millis(2_000)), Some(2_000));
+        voter.saw(&BTreeMap::from([(new.clone(), Epoch(4))]), Millis(2_100));
+        assert!(!voter.counts(&old, Millis(2_100)));
         // With the claim that it was replaced in it is one that has not heard, or a view that is older than the last.
-        witness.saw(&BTreeMap::from([(old.clone(), again)]), Millis(4_000));
-        assert_eq!(witness.lets(&old, Millis(4_000)), let_be, "by a claim of {again:?}");
+        voter.saw(&BTreeMap::from([(old.clone(), again)]), Millis(4_000));
+        assert_eq!(voter.counts(&old, Millis(4_000)), let_be, "by a claim of {again:?}");
     }
 }
 
-/// Nobody has missed beats before there was one to send them, or before one could have heard them.
+/// No voter has missed heartbeats before there was one to send them, or before one could have heard them.
 #[test]
 fn silence_counts_from_when_there_was_something_to_hear() {
     let primary: InstanceName = "c-0".parse().unwrap();
     let only = BTreeMap::from([(primary.clone(), Epoch(1))]);
-    let mut witness = Witness::new(Millis(0));
-    witness.heard(&primary, Millis(0));
-    witness.sits(true, true, Millis(0));
-    assert_eq!(witness.testify(&primary, Millis(5_000)), Some(0), "it is no primary as far as is known");
-    witness.saw(&only, Millis(5_000));
-    assert_eq!(witness.testify(&primary, Millis(6_000)), Some(1_000));
-    witness.sits(true, false, Millis(6_000));
-    assert_eq!(witness.testify(&primary, Millis(9_000)), None, "cut off itself");
-    witness.sits(true, true, Millis(9_000));
-    assert_eq!(witness.testify(&primary, Millis(9_500)), Some(500));
-    witness.sits(false, true, Millis(9_500));
-    assert_eq!(witness.testify(&primary, Millis(12_000)), None, "it has no seat");
-    assert!(!witness.lets(&primary, Millis(12_000)));
+    let mut voter = Voter::new(Millis(0));
+    voter.heard(&primary, Millis(0));
+    voter.set_seat(Seat::WithQuorum, Millis(0));
+    assert_eq!(voter.confirm_down(&primary, Millis(5_000)), Some(0), "it is no primary as far as is known");
+    voter.saw(&only, Millis(5_000));
+    assert_eq!(voter.confirm_down(&primary, Millis(6_000)), Some(1_000));
+    voter.set_seat(Seat::WithoutQuorum, Millis(6_000));
+    assert_eq!(voter.confirm_down(&primary, Millis(9_000)), None, "cut off itself");
+    voter.set_seat(Seat::WithQuorum, Millis(9_000));
+    assert_eq!(voter.confirm_down(&primary, Millis(9_500)), Some(500));
+    voter.set_seat(Seat::None, Millis(9_500));
+    assert_eq!(voter.confirm_down(&primary, Millis(12_000)), None, "it has no seat");
+    assert!(!voter.counts(&primary, Millis(12_000)));
 }

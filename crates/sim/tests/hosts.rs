@@ -82,7 +82,7 @@ fn without_a_majority_nobody_is_replaced() {
         let faults = [(15_000, cut(0)), (15_000, cut(1)), (22_000, Fault::Mend), (23_000, Fault::Calm)];
         let outcome = play(1, seed, &faults);
         assert_eq!(when(&outcome, 15_000, "became primary (Force)"), None, "seed {seed}");
-        assert!(when(&outcome, 15_000, "Testify").is_some(), "seed {seed}");
+        assert!(when(&outcome, 15_000, "ConfirmDown").is_some(), "seed {seed}");
     }
 }
 
@@ -93,6 +93,6 @@ fn a_death_is_failed_over_as_fast_as_ever() {
         let outcome = play(1, seed, &[(15_000, Fault::Crash(Target::PrimaryOf(0))), (19_000, Fault::Calm)]);
         assert!(replaced_after(&outcome, 15_000) < 200, "seed {seed}");
         assert_eq!(when(&outcome, 14_000, "refuses writes to"), None, "seed {seed}");
-        assert_eq!(when(&outcome, 14_000, "Testify"), None, "seed {seed}");
+        assert_eq!(when(&outcome, 14_000, "ConfirmDown"), None, "seed {seed}");
     }
 }

@@ -66,10 +66,10 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
             | Ask::Force { .. }
             | Ask::Succeed { .. }
             | Ask::Flush
-            | Ask::Testify { .. },
+            | Ask::ConfirmDown { .. },
         ) => true,
         // A beat renews a lease: nobody sends one for somebody else.
-        (Who::Agent(name), Ask::Beat { from }) => name == from,
+        (Who::Agent(name), Ask::Heartbeat { from }) => name == from,
         (
             Who::Agent(_),
             Ask::Takeover { .. }

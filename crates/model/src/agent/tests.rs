@@ -5,12 +5,12 @@ fn what_passes_between_hosts_survives_the_way() {
     let name: InstanceName = "c-0".parse().unwrap();
     let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
     let force = Ask::Force { incarnation, replaces, after: Death::KilledForSilence };
-    for ask in [Ask::Beat { from: name.clone() }, Ask::Testify { against: name.clone() }, force] {
+    for ask in [Ask::Heartbeat { from: name.clone() }, Ask::ConfirmDown { primary: name.clone() }, force] {
         let json = serde_json::to_string(&ask).unwrap();
         assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
     }
-    let beat = Answer::Beat { counts: true, stands: false, remembers: true };
-    for answer in [beat, Answer::Testimony { silent_ms: 1_700 }] {
+    let beat = Answer::Heartbeat { counts: true, has_quorum: false, past_promise_window: true };
+    for answer in [beat, Answer::ConfirmDown { silent_ms: 1_700 }] {
         let json = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
     }

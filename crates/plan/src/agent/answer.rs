@@ -82,12 +82,12 @@ impl Agent {
                 }
                 None => self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) }),
             },
-            Ask::Beat { from } => {
-                let result = self.beat_came(now, &from);
+            Ask::Heartbeat { from } => {
+                let result = self.heartbeat_came(now, &from);
                 self.out.push(Command::Answer { token, result });
             }
-            Ask::Testify { against } => {
-                let result = self.testify(now, &against);
+            Ask::ConfirmDown { primary } => {
+                let result = self.confirm_down(now, &primary);
                 self.out.push(Command::Answer { token, result });
             }
             Ask::AcceptLoss => {

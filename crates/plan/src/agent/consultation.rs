@@ -29,8 +29,8 @@ impl Consultation {
             Answer::Done
             | Answer::Replication { .. }
             | Answer::Tried(_)
-            | Answer::Beat { .. }
-            | Answer::Testimony { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
+            | Answer::Heartbeat { .. }
+            | Answer::ConfirmDown { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
         });
         self.answers.insert(name, answer);
         self.pending.is_empty()

@@ -176,7 +176,7 @@ impl Keeper {
 impl Agent {
     /// Judges our disk; `seen` is the highest sequence that a sibling has seen of our record.
     pub(super) fn examine(&mut self, disk: &Disk, seen: Option<u64>) -> HeldCopy {
-        let slots = self.founding_slots();
+        let slots = self.order.as_ref().and_then(|order| order.founding_slots()).cloned();
         let evidence = Evidence {
             record: disk.record.as_ref(),
             beside: disk.beside,

@@ -28,7 +28,7 @@ impl Agent {
         self.server = Observed::Unknown(Unseen::NotRunning);
         self.look_refused = None;
         self.relayed_in_vain();
-        self.refuses_no_more();
+        self.with_host_watch(now, |watch, _, _| watch.server_ended());
         self.died_at = Some(now);
         let unasked = !matches!(self.phase, Phase::Stopping(_));
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {

@@ -25,7 +25,7 @@ impl Agent {
             self.has_served = true;
             return self.consult(now);
         }
-        self.founds(now);
+        self.with_host_watch(now, |watch, _, _| watch.founds(now));
         self.start(now, Some(nodes_conf::founding(order)), Beside::Nobody);
     }
 }

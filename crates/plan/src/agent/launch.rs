@@ -323,14 +323,9 @@ impl Agent {
         order.siblings().map(|(name, _)| (name.clone(), judged(name))).collect()
     }
 
-    pub(super) fn founding_slots(&self) -> Option<SlotSet> {
-        let order = self.order.as_ref()?;
-        Some(order.member_with(order.myself()?.founder)?.1.founding_slots.clone())
-    }
-
     /// The slots of our shard: those that it was founded with, and those that our server owned last.
     pub(super) fn shard_slots(&self) -> SlotSet {
-        let founding = self.founding_slots();
+        let founding = self.order.as_ref().and_then(|order| order.founding_slots()).cloned();
         let seen = self.last_view.as_ref().and_then(ServerView::slots).cloned();
         let kept = self.disk.as_ref().and_then(|disk| match disk.role() {
             DiskRole::Primary { slots, .. } => Some(slots),
@@ -445,12 +440,13 @@ impl Agent {
         if replica {
             config::set(&mut config, config::NO_FAILOVER, "yes");
         }
-        if self.neighbours.is_some()
-            && let Some(conf) = conf
-        {
-            self.neighbours_read(now, &conf);
-        }
-        if self.starts_as(now, !replica) {
+        let refuses = self.with_host_watch(now, |watch, situation, _| {
+            if let Some(conf) = &conf {
+                watch.read(situation, conf);
+            }
+            watch.starts_as(role, now)
+        });
+        if refuses == Some(true) {
             config = config::refusing_writes(config);
         }
         self.waiting = None;

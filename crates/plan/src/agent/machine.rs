@@ -4,7 +4,6 @@ use super::aof_loss::AofLoss;
 use super::consultation::Consultation;
 use super::copy_record::Keeper;
 use super::memory::Fullness;
-use super::neighbours::Neighbours;
 use super::relapse::Relapses;
 use super::relink::Relink;
 use super::silence::Silence;
@@ -16,6 +15,7 @@ use super::{Command, Event, Outbox, Token, sooner};
 use crate::failover::handover::Handover;
 use crate::failover::promotion::Promotion;
 use crate::failover::restart_decision::{Disk, Loss, Owner};
+use crate::hostwatch::HostWatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
@@ -83,7 +83,7 @@ pub struct Agent {
     /// The run that an earlier supervisor began.
     pub(super) adopted: Option<Incarnation>,
     /// Present on a host of its own only.
-    pub(super) neighbours: Option<Box<Neighbours>>,
+    pub(super) host_watch: Option<Box<HostWatch>>,
 }
 
 /// What a question of somebody else's became.
@@ -193,7 +193,7 @@ impl Agent {
             starting_record: None,
             attached_at_death: None,
             adopted: running.map(|(incarnation, _)| incarnation),
-            neighbours: None,
+            host_watch: None,
         }
     }
 
@@ -251,7 +251,7 @@ impl Agent {
             Event::Tick => {}
         }
         self.tick(now);
-        self.watch_neighbours(now);
+        self.watch_hosts(now);
         self.out.take()
     }
 
@@ -259,7 +259,7 @@ impl Agent {
     pub fn wake_at(&self) -> Option<Millis> {
         // Without an order there is nothing to be done at any time: an adopted server is not even looked at.
         if self.order.is_none() {
-            return self.neighbours_wake_at();
+            return self.host_watch_wake_at();
         }
         let disk = matches!(self.phase, Phase::Watching(_)).then_some(self.next_disk_look);
         let phase = match &self.phase {
@@ -272,7 +272,7 @@ impl Agent {
             Phase::Stopping(stop) => Some(stop.wake_at()),
             Phase::Held { until } => Some(*until),
         };
-        sooner(sooner(disk, phase), self.neighbours_wake_at())
+        sooner(sooner(disk, phase), self.host_watch_wake_at())
     }
 
     pub(super) fn wanted_up(&self) -> bool {
@@ -331,10 +331,10 @@ impl Agent {
     }
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        let answered = self.beat_answered(now, token, &result)
-            || self.sync_told(now, token, &result)
-            || self.accusation_told(now, token, &result);
-        if answered || self.inquiry_told(now, token, &result) {
+        let answered = self.sync_told(now, token, &result)
+            || self.host_watch_told(now, token, &result)
+            || self.inquiry_told(now, token, &result);
+        if answered {
             return;
         }
         match &mut self.phase {

@@ -19,14 +19,11 @@
 //! | `stopping.rs` | how a run ends on purpose, and when by force |
 //! | `snapshot.rs` | when a server writes a snapshot of its data |
 //! | `memory.rs` | whether its memory is used up, rather than only for a moment |
-//! | `neighbours.rs` | on hosts of their own: beats, and what they say of others |
-//! | `refusal.rs` | on hosts of their own: a primary without a lease refuses writes |
-//! | `accusation.rs` | on hosts of their own: a primary that nobody hears is replaced |
+//! | `host_watch.rs` | on a host of its own: where the agent and its [`crate::hostwatch`] meet |
 //! | `report.rs` | what it tells of itself |
 //! | `trial.rs` | whether its server would start with what is ordered |
 //! | `answer.rs` | what others may ask |
 
-mod accusation;
 mod answer;
 mod aof_loss;
 mod by_hand;
@@ -35,11 +32,10 @@ mod copy_choice;
 mod copy_record;
 mod exit;
 mod founding;
+mod host_watch;
 mod launch;
 mod machine;
 mod memory;
-mod neighbours;
-mod refusal;
 mod relapse;
 mod relink;
 mod report;
@@ -57,12 +53,4 @@ pub use crate::protocol::{
 };
 pub use machine::Agent;
 
-use valkeeper_model::Millis;
-
-/// The earlier of two times to wake up at.
-fn sooner(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
+use crate::protocol::sooner;

@@ -40,7 +40,7 @@ impl Agent {
             waiting: self
                 .promotion_waits()
                 .or_else(|| self.waiting.clone())
-                .or_else(|| self.neighbours_waiting())
+                .or_else(|| self.host_watch_waiting())
                 .or_else(|| self.directory_waiting())
                 .or_else(|| self.aof_waiting()),
             password: self.trials.password.clone(),

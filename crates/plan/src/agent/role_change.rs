@@ -51,7 +51,7 @@ impl Agent {
                     }
                 }
                 self.last_view = None;
-                self.was_succeeded(now);
+                self.with_host_watch(now, |watch, _, _| watch.was_succeeded(now));
                 if self.disk.is_some() {
                     self.start_as_replica_of(now, &view, &[]);
                 } else {

@@ -18,7 +18,7 @@ impl Agent {
         if self.process == Process::Down {
             return;
         }
-        self.refusal_served(now, token, &result);
+        self.with_host_watch(now, |watch, _, _| watch.server_replied(now, token, &result));
         if let Ok(Reply::View(view)) = &result {
             self.saw(now, (**view).clone());
         } else if let Err(error) = &result {
@@ -114,7 +114,7 @@ impl Agent {
         self.look_refused = None;
         self.seen_at = now;
         self.tell_role_by_hand(now, &view);
-        self.neighbours_seen(now, &mut view);
+        self.host_watch_saw(now, &mut view);
         if let Some(slow) = view.slow.take() {
             self.out.record(Happened::SlowCommand { instance: self.name.clone(), slow });
         }
@@ -150,6 +150,24 @@ impl Agent {
             self.copies_at_rest = None;
         }
         Some(sent.saturating_sub(*self.copies_at_rest.get_or_insert(sent)))
+    }
+
+    /// What is wanted of our server's configuration now.
+    pub(super) fn wanted_config(&self) -> Option<Vec<Directive>> {
+        let order = self.order.as_ref()?;
+        let mut ordered = config::directives(&order.config);
+        // The engine's own election must not promote a replica that has not caught up (law 13).
+        let replica = self.server.known().is_some_and(|view| view.replication.role() == Role::Replica);
+        if replica && !self.keeper.sync.electable {
+            config::set(&mut ordered, config::NO_FAILOVER, "yes");
+        }
+        let refuses = self.host_watch.as_ref().is_some_and(|watch| watch.refuses_writes());
+        Some(if refuses { config::refusing_writes(ordered) } else { ordered })
+    }
+
+    /// May the ordinary comparison set this directive?
+    fn may_set(&self, directive: &str) -> bool {
+        self.host_watch.as_ref().is_none_or(|watch| watch.may_set(directive))
     }
 
     /// Sets what differs from the order and can be set while the server runs.

@@ -398,7 +398,7 @@ pub(super) fn candidate(
         Answer::Done
         | Answer::Report(_)
         | Answer::Tried(_)
-        | Answer::Beat { .. }
-        | Answer::Testimony { .. } => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
+        | Answer::Heartbeat { .. }
+        | Answer::ConfirmDown { .. } => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),
     }
 }

@@ -145,13 +145,13 @@ impl Fleet {
                     copy.caught_up = true;
                 }
             }
-            (Some(Sabotage::ForgetPromises), Ask::Beat { .. }) => {
-                if let Ok(Answer::Beat { counts, stands, remembers }) = result {
-                    (*counts, *stands, *remembers) = (true, true, true);
+            (Some(Sabotage::ForgetPromises), Ask::Heartbeat { .. }) => {
+                if let Ok(Answer::Heartbeat { counts, has_quorum, past_promise_window }) = result {
+                    (*counts, *has_quorum, *past_promise_window) = (true, true, true);
                 }
             }
-            (Some(Sabotage::ForceWithoutTestimony), Ask::Testify { .. }) => {
-                *result = Ok(Answer::Testimony { silent_ms: 60_000 });
+            (Some(Sabotage::ForceWithoutTestimony), Ask::ConfirmDown { .. }) => {
+                *result = Ok(Answer::ConfirmDown { silent_ms: 60_000 });
             }
             (Some(Sabotage::TakeUnknownForDown), Ask::Report { .. } | Ask::Replication) => {
                 if !matches!(result, Err(AskFailed::Unseen(_))) {
