@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, Generation, InstanceName, Layout, Millis,
+    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, LayoutVersion, Millis,
 };
 use valkeeper_plan::controller::CommitError;
 
@@ -31,8 +31,8 @@ pub trait Platform: Send + Sync {
 pub trait Store: Send + Sync {
     /// Reads it.
     fn load(&self) -> Boxed<Result<Option<Layout>, String>>;
-    /// Stores this one if the stored one has that generation, whole or not at all.
-    fn commit(&self, layout: Layout, after: Option<Generation>) -> Boxed<Result<(), CommitError>>;
+    /// Stores this one if the stored one is of that version, whole or not at all.
+    fn commit(&self, layout: Layout, after: Option<LayoutVersion>) -> Boxed<Result<(), CommitError>>;
 }
 
 /// Monotonic time since an origin.

@@ -3,7 +3,7 @@
 use crate::state_dir::ClusterDir;
 use valkeeper_agent::replace;
 use valkeeper_engine::{Boxed, Store};
-use valkeeper_model::{Generation, Layout};
+use valkeeper_model::{Layout, LayoutVersion};
 use valkeeper_plan::controller::CommitError;
 
 pub(crate) struct FileStore {
@@ -16,10 +16,10 @@ impl Store for FileStore {
         Box::pin(std::future::ready(loaded))
     }
 
-    fn commit(&self, layout: Layout, after: Option<Generation>) -> Boxed<Result<(), CommitError>> {
+    fn commit(&self, layout: Layout, after: Option<LayoutVersion>) -> Boxed<Result<(), CommitError>> {
         let commit = || {
             let stored = self.dir.layout().map_err(|error| CommitError::Failed(error.to_string()))?;
-            if stored.map(|stored| stored.generation) != after {
+            if stored.map(|stored| stored.version()) != after {
                 return Err(CommitError::Conflict);
             }
             let failed = |error: std::io::Error| {

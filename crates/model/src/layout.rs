@@ -22,8 +22,14 @@ pub struct Layout {
     pub cluster: ClusterName,
     /// Its identity; data of any other is refused (law 10).
     pub id: ClusterId,
-    /// Counts commits. A commit names the one it follows.
+    /// Counts changes of what agents are told. Agents refuse an order of an older generation.
     pub generation: Generation,
+    /// Counts commits; 0 in what an older version has stored. A commit names the version that it follows.
+    #[serde(default)]
+    pub revision: u64,
+    /// Since when agents are told what they are told now; `None` in what an older version has stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<OrderedSince>,
     /// Has the cluster served all its slots once? Until then a blank data directory is a new one; after that it is a lost one.
     pub formed: bool,
     /// What zones must guarantee.
@@ -39,6 +45,30 @@ pub struct Layout {
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
+}
+
+/// Which layout a commit follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayoutVersion {
+    /// Its generation.
+    pub generation: Generation,
+    /// Its revision.
+    pub revision: u64,
+}
+
+/// The generations since which orders are the same but for their generation: an agent that obeys an order of that generation, or of a
+/// later one, does what it should, and needs no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderedSince {
+    /// The generation of the layout for which this was reckoned. In a layout of another one it says nothing: a version that does not know it
+    /// has changed that layout.
+    pub of: Generation,
+    /// For all instances.
+    pub all: Generation,
+    /// For those whose order has changed since that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instances: BTreeMap<InstanceName, Generation>,
 }
 
 /// A shard: a home of slots.
@@ -103,6 +133,22 @@ impl Layout {
     /// Reads what was stored.
     pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
         crate::format::read(text, Self::FORMAT)
+    }
+
+    /// Which layout this is.
+    pub fn version(&self) -> LayoutVersion {
+        LayoutVersion { generation: self.generation, revision: self.revision }
+    }
+
+    /// The oldest generation whose order is still right for this instance. Before the cluster is formed every order counts: an agent whose
+    /// sibling obeys a newer one does not found anything.
+    pub fn ordered_since(&self, instance: &InstanceName) -> Generation {
+        match &self.ordered {
+            Some(since) if since.of == self.generation && self.formed => {
+                since.instances.get(instance).copied().unwrap_or(since.all)
+            }
+            _ => self.generation,
+        }
     }
 
     /// The instances of a shard.

@@ -40,7 +40,7 @@ pub use ids::{
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
 };
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
-pub use layout::{Instance, Layout, ServerConfig, Shard};
+pub use layout::{Instance, Layout, LayoutVersion, OrderedSince, ServerConfig, Shard};
 pub use newer::{Newer, NewerFields};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};

@@ -22,7 +22,7 @@ fn finds_nothing(order: AgentOrder) -> (Agent, Vec<Command>) {
 
 /// The founder of the first shard finds its directory empty, and its replica answers that. Does it start, and else why not?
 fn founds(answer: &Result<Observed<AgentReport>, AskFailed>) -> Result<(), Option<Waiting>> {
-    let (_, given) = ordered(|_| ());
+    let (_, given) = ordered(3, |_| ());
     let (mut agent, asked) = finds_nothing(given[&name(0)].clone());
     let mut said = Vec::new();
     for command in asked {
@@ -39,7 +39,7 @@ fn founds(answer: &Result<Observed<AgentReport>, AskFailed>) -> Result<(), Optio
 }
 
 fn sibling(change: impl FnOnce(&mut AgentOrder)) -> AgentOrder {
-    let (_, given) = ordered(|_| ());
+    let (_, given) = ordered(3, |_| ());
     let mut order = given[&name(3)].clone();
     change(&mut order);
     order
@@ -71,7 +71,7 @@ fn a_founder_whose_replica_has_keys_was_one_before() {
 /// A volume that was lost with its pod takes the sequence of its records with it. A sibling remembers it, whichever role the server had.
 #[test]
 fn a_directory_that_begins_anew_counts_on_from_where_the_lost_one_ended() {
-    let (_, given) = ordered(|_| ());
+    let (_, given) = ordered(3, |_| ());
     let (mut agent, asked) = finds_nothing(sibling(|order| order.formed = true));
     let mut said = Vec::new();
     for command in asked {

@@ -5,8 +5,8 @@ mod ordered;
 use ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, Millis, Observation, Observed, Process,
-    Request, Unseen, Waiting,
+    AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, LayoutVersion, Millis, Observation,
+    Observed, Process, Request, Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
@@ -22,7 +22,7 @@ fn look(
 
 #[test]
 fn who_obeys_is_not_told_again() {
-    let (mut controller, given) = ordered(|_| ());
+    let (mut controller, given) = ordered(3, |_| ());
     assert_eq!(given.len(), 6);
     let seen = given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect();
     assert_eq!(look(&mut controller, seen), Vec::<InstanceName>::new());
@@ -31,13 +31,13 @@ fn who_obeys_is_not_told_again() {
 /// Who starts without a founder's address could not be found by it; whose replicas have none yet are found by those.
 #[test]
 fn founders_are_ordered_up_before_replicas_have_a_place() {
-    let (_, given) = ordered(|places| drop(places.pop_last()));
+    let (_, given) = ordered(3, |places| drop(places.pop_last()));
     let placeless: Vec<_> = given[&name(0)].members.values().filter(|one| one.address.is_none()).collect();
     assert_eq!(placeless.len(), 1);
     let conf = nodes_conf::founding(&given[&name(0)]);
     let line = conf.node(placeless[0].node_id).expect("a member");
     assert!(line.address.is_none() && line.flags.noaddr && line.is_replica());
-    let (_, given) = ordered(|places| drop(places.pop_first()));
+    let (_, given) = ordered(3, |places| drop(places.pop_first()));
     assert!(given.is_empty(), "{given:?}");
 }
 
@@ -45,7 +45,7 @@ fn founders_are_ordered_up_before_replicas_have_a_place() {
 #[test]
 fn two_that_do_not_know_where_the_other_is_are_introduced_at_once() {
     let met = |unknown: &[(u32, u32)]| {
-        let (mut controller, given) = ordered(|_| ());
+        let (mut controller, given) = ordered(3, |_| ());
         let sees = |me: u32, order: &AgentOrder| {
             let hidden = unknown.iter().filter(|(who, _)| *who == me).map(|(_, whom)| name(*whom));
             let hidden: Vec<_> = hidden.map(|whom| order.members[&whom].node_id).collect();
@@ -68,8 +68,8 @@ fn two_that_do_not_know_where_the_other_is_are_introduced_at_once() {
 /// An operator that slept through the move of a pod gives orders of the same generation with the address it had.
 #[test]
 fn who_was_told_other_addresses_within_a_generation_is_told_again() {
-    let (mut controller, given) = ordered(|_| ());
-    let (_, older) = ordered(|places| {
+    let (mut controller, given) = ordered(3, |_| ());
+    let (_, older) = ordered(3, |places| {
         let moved = places.values_mut().next().expect("six");
         *moved = address(99);
     });
@@ -83,7 +83,7 @@ fn who_was_told_other_addresses_within_a_generation_is_told_again() {
 /// Orders of older controllers have no mark, and who obeys one is not told the same at each look.
 #[test]
 fn who_was_told_by_an_older_version_is_left_alone() {
-    let (mut controller, given) = ordered(|_| ());
+    let (mut controller, given) = ordered(3, |_| ());
     let seen = given.iter().map(|(name, order)| {
         let unmarked = AgentOrder { addresses_hash: None, ..order.clone() };
         (name.clone(), obeys(&unmarked))
@@ -93,7 +93,7 @@ fn who_was_told_by_an_older_version_is_left_alone() {
 
 #[test]
 fn who_has_no_order_is_told_and_where_nobody_is_nobody_is_told() {
-    let (mut controller, given) = ordered(|_| ());
+    let (mut controller, given) = ordered(3, |_| ());
     let unseen = [Unseen::NotAsked, Unseen::Unreachable, Unseen::Timeout];
     let seen = given.iter().enumerate().map(|(n, (name, order))| {
         (name.clone(), unseen.get(n).map_or_else(|| obeys(order), |unseen| Observed::Unknown(*unseen)))
@@ -105,7 +105,7 @@ fn who_has_no_order_is_told_and_where_nobody_is_nobody_is_told() {
 /// Objects that are made again, and reviews in turn, are no news of a cluster that nobody can reach; another address is.
 #[test]
 fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_otherwise() {
-    let (controller, given) = ordered(|_| ());
+    let (controller, given) = ordered(3, |_| ());
     let mut controller = controller.at_pace(Pace { at_rest_ms: 60_000, unsettled_ms: 50, stuck_ms: 120_000 });
     let unseen = || Observation {
         at: Millis(0),
@@ -131,7 +131,7 @@ fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_other
     assert_eq!(provisioned(&places), Some(hour.plus(50)));
 }
 
-fn committed(commands: &[Command]) -> Vec<(Generation, Option<Generation>)> {
+fn committed(commands: &[Command]) -> Vec<(Generation, Option<LayoutVersion>)> {
     let commits = commands.iter().filter_map(|command| match command {
         Command::Commit { layout, after } => Some((layout.generation, *after)),
         _ => None,
@@ -142,7 +142,7 @@ fn committed(commands: &[Command]) -> Vec<(Generation, Option<Generation>)> {
 /// The store was lost and its layout put together again with an older generation: agents would refuse all its orders.
 #[test]
 fn a_layout_that_agents_are_beyond_gets_the_next_generation() {
-    let (mut controller, given) = ordered(|_| ());
+    let (mut controller, given) = ordered(3, |_| ());
     let layout = controller.layout().expect("a layout").clone();
     let obeyed = Generation(layout.generation.0 + 4);
     let newer = |order: &AgentOrder| obeys(&AgentOrder { generation: obeyed, ..order.clone() });
@@ -151,7 +151,7 @@ fn a_layout_that_agents_are_beyond_gets_the_next_generation() {
         || Observation { at: Millis(1), instances: instances.clone(), names_elsewhere: BTreeSet::new() };
     assert_eq!(controller.handle(Millis(1), Event::Observed(seen())), [Command::Load]);
     let commands = controller.handle(Millis(2), Event::Loaded(Ok(Some(layout.clone()))));
-    assert_eq!(committed(&commands), [(obeyed.next(), Some(layout.generation))]);
+    assert_eq!(committed(&commands), [(obeyed.next(), Some(layout.version()))]);
     // Another one has just done the same: what it stored counts.
     assert_eq!(controller.handle(Millis(3), Event::Committed(Err(CommitError::Conflict))), [Command::Load]);
     let theirs = valkeeper_model::Layout { generation: obeyed.next(), ..layout };
@@ -162,7 +162,7 @@ fn a_layout_that_agents_are_beyond_gets_the_next_generation() {
 /// A store that has lost everything does not found a second cluster in the place of the first.
 #[test]
 fn a_cluster_whose_layout_vanished_is_not_founded_again() {
-    let (mut controller, given) = ordered(|_| ());
+    let (mut controller, given) = ordered(3, |_| ());
     let layout = controller.layout().expect("a layout").clone();
     let obeyed = layout.generation.next();
     let newer = |order: &AgentOrder| obeys(&AgentOrder { generation: obeyed, ..order.clone() });
@@ -181,7 +181,7 @@ fn a_cluster_whose_layout_vanished_is_not_founded_again() {
 /// A place that cannot be given keeps nobody from looking: primaries die meanwhile, and users ask.
 #[test]
 fn a_platform_that_fails_keeps_nobody_from_looking() {
-    let (mut controller, given) = ordered(|_| ());
+    let (mut controller, given) = ordered(3, |_| ());
     let seen = || Observation {
         at: Millis(1),
         instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
@@ -220,11 +220,9 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
     );
 }
 
-fn seen_at(
-    controller: &mut Controller,
-    at: u64,
-    instances: BTreeMap<InstanceName, Observed<AgentReport>>,
-) -> Vec<Command> {
+type Reports = BTreeMap<InstanceName, Observed<AgentReport>>;
+
+fn seen_at(controller: &mut Controller, at: u64, instances: Reports) -> Vec<Command> {
     let observation = Observation { at: Millis(at), instances, names_elsewhere: BTreeSet::new() };
     controller.handle(Millis(at), Event::Observed(observation))
 }
@@ -240,8 +238,8 @@ fn told(commands: &[Command]) -> Vec<&'static str> {
 }
 
 /// A cluster that is whole, whose controller has just stored that, and its agents' reports from before that order.
-fn whole() -> (Controller, BTreeMap<InstanceName, Observed<AgentReport>>) {
-    let (mut controller, given) = ordered(|_| ());
+fn whole(shards: u32) -> (Controller, Reports) {
+    let (mut controller, given) = ordered(shards, |_| ());
     let places: BTreeMap<_, _> =
         given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
     let running: BTreeMap<_, _> =
@@ -257,7 +255,7 @@ fn whole() -> (Controller, BTreeMap<InstanceName, Observed<AgentReport>>) {
 /// Alerts hang on these events: an order that is on its way is no trouble, one that is not obeyed is.
 #[test]
 fn a_cluster_is_not_unwell_for_an_order_that_is_on_its_way() {
-    let (mut controller, running) = whole();
+    let (mut controller, running) = whole(3);
     assert_eq!(told(&seen_at(&mut controller, 3, running.clone())), [""; 0]);
     controller.handle(Millis(5_004), Event::Tick);
     assert_eq!(told(&seen_at(&mut controller, 5_004, running)), ["unhealthy"]);
@@ -265,7 +263,7 @@ fn a_cluster_is_not_unwell_for_an_order_that_is_on_its_way() {
 
 #[test]
 fn a_fence_is_done_when_its_server_is_down() {
-    let (mut controller, running) = whole();
+    let (mut controller, running) = whole(3);
     let fenced = name(3);
     let ask =
         Event::Asked { token: Token(7), request: Request::Fence { instance: fenced.clone(), force: false } };
@@ -287,4 +285,62 @@ fn a_fence_is_done_when_its_server_is_down() {
     }
     controller.handle(Millis(5_000), Event::Tick);
     assert!(answered(&seen_at(&mut controller, 5_000, down)));
+}
+
+/// The same reports by agents that obey that generation.
+fn obeying(reports: &Reports, generation: Generation) -> Reports {
+    let mut reports = reports.clone();
+    for report in reports.values_mut() {
+        if let Observed::Known(report) = report {
+            report.generation = generation;
+        }
+    }
+    reports
+}
+
+/// A cluster that is whole and at rest, one instance of which has just been fenced: its controller, what its agents reported before, and
+/// the orders that go out for the fence.
+fn fenced(shards: u32, instance: &InstanceName) -> (Controller, Reports, BTreeMap<InstanceName, AgentOrder>) {
+    let (mut controller, running) = whole(shards);
+    let reports = obeying(&running, controller.generation().expect("a layout"));
+    let request = Request::Fence { instance: instance.clone(), force: false };
+    controller.handle(Millis(3), Event::Asked { token: Token(7), request });
+    let mut commands = seen_at(&mut controller, 4, reports.clone());
+    controller.handle(Millis(5_004), Event::Tick);
+    commands.extend(seen_at(&mut controller, 5_005, reports.clone()));
+    assert!(commands.iter().any(|command| matches!(command, Command::Commit { .. })), "it is not fenced");
+    controller.handle(Millis(5_006), Event::Committed(Ok(())));
+    let told = orders(controller.handle(Millis(5_006), Event::Provisioned(Ok(BTreeMap::new()))));
+    (controller, reports, told)
+}
+
+#[test]
+fn a_commit_that_concerns_one_instance_is_told_to_that_one() {
+    let mut costs = Vec::new();
+    for shards in [50, 500] {
+        let instance = name(shards + 1);
+        let (mut controller, mut reports, told) = fenced(shards, &instance);
+        assert_eq!(told.keys().collect::<Vec<_>>(), [&instance]);
+        let order = &told[&instance];
+        costs.push(serde_json::to_vec(order).expect("json").len());
+        // All others go on by the orders that they have, and nothing is amiss with that.
+        reports.insert(instance, obeys(order));
+        let commands = seen_at(&mut controller, 5_007, reports);
+        let report = commands.iter().find_map(|command| match command {
+            Command::Publish(report) => Some(report),
+            _ => None,
+        });
+        let waiting = &report.expect("a report").waiting;
+        assert!(!waiting.iter().any(|one| matches!(one, Waiting::OldOrder { .. })), "{waiting:?}");
+        assert_eq!(orders(commands), BTreeMap::new());
+    }
+    let [small, large] = costs[..] else { panic!("two sizes") };
+    assert!(large < small * 11, "{small} bytes for 100 instances, {large} for 1,000");
+}
+
+#[test]
+fn an_agent_that_is_behind_is_told_again_alone() {
+    let (mut controller, reports, _) = fenced(3, &name(4));
+    let told = orders(seen_at(&mut controller, 5_007, reports));
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&name(4)]);
 }

@@ -80,14 +80,20 @@ struct Watched {
     second: Option<(Observed<ServerView>, Activity)>,
     /// Its server shows c-1 as an online replica by now.
     attached: bool,
+    /// Directives in which its server differs from what it was compared with.
+    drift: Vec<String>,
     log: Vec<Command>,
 }
 
 impl Watched {
     fn new(me: u8) -> Self {
+        Self::differing(me, Vec::new())
+    }
+
+    fn differing(me: u8, drift: Vec<String>) -> Self {
         let agent = Agent::new(name(me), Some((Incarnation(1), None)), Millis(0));
-        let mut watched =
-            Self { agent, me, now: 0, refusal: None, second: None, attached: false, log: Vec::new() };
+        let (refusal, second, attached, log) = (None, None, false, Vec::new());
+        let mut watched = Self { agent, me, now: 0, refusal, second, attached, drift, log };
         watched.happens(Event::Order(Box::new(order(me))));
         watched
     }
@@ -118,6 +124,7 @@ impl Watched {
             (_, Some(error)) => Err(error.clone()),
             (ServerCommand::Look(_), None) => {
                 let mut view = view(self.me);
+                view.config_drift.clone_from(&self.drift);
                 if self.second.is_some() {
                     let halves = [SlotSet::part(0, 2), SlotSet::part(1, 2)];
                     for (n, slots) in (0..).zip(halves) {
@@ -320,5 +327,20 @@ fn a_replica_that_connected_after_the_last_look_is_in_sync() {
         watched.finds_its_replica_caught_up();
         let forced = |command: &Command| matches!(command, Command::Tell { ask: Ask::Force { .. }, .. });
         assert_eq!(watched.log.iter().any(forced), shows_it);
+    }
+}
+
+/// At its first look an agent does not know yet that its server is a replica. The engine could elect it from the moment in which the
+/// directive is set, although it has not caught up (law 13).
+#[test]
+fn a_replica_is_barred_from_elections_from_its_first_look_on() {
+    let directive = "cluster-replica-no-failover".to_owned();
+    for (me, wanted) in [(0, "no"), (1, "yes")] {
+        let watched = Watched::differing(me, vec![directive.clone()]);
+        let set = watched.log.iter().find_map(|command| match command {
+            Command::Serve { command: ServerCommand::Configure(set), .. } => Some(set.clone()),
+            _ => None,
+        });
+        assert_eq!(set, Some(vec![(directive.clone(), wanted.to_owned())]), "c-{me}");
     }
 }

@@ -98,6 +98,8 @@ pub(crate) fn rebuild(
         cluster: spec.name.clone(),
         id: first.cluster,
         generation: generation.next(),
+        revision: 0,
+        ordered: None,
         formed: pieces.iter().any(|piece| piece.formed),
         zones: spec.zones,
         config,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use valkeeper_engine::{Boxed, Store};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
-use valkeeper_model::{ClusterSpec, Generation, InstanceName, Layout, Unreadable};
+use valkeeper_model::{ClusterSpec, InstanceName, Layout, LayoutVersion, Unreadable};
 use valkeeper_plan::controller::CommitError;
 use valkeeper_plan::placement::server_config;
 
@@ -135,14 +135,14 @@ impl LayoutStore {
         Ok(self.stored().await?.map(|(_, layout)| layout))
     }
 
-    async fn write(&self, layout: Layout, after: Option<Generation>) -> Result<(), CommitError> {
+    async fn write(&self, layout: Layout, after: Option<LayoutVersion>) -> Result<(), CommitError> {
         let failed = CommitError::Failed;
         let Some((mut object, stored)) = self.stored().await.map_err(failed)? else {
             // Taken away while we hold the newest: it is made again. Should another have been faster, that one counts.
             let created = self.create(&layout).await.map_err(CommitError::Failed)?;
             return if created { Ok(()) } else { Err(CommitError::Conflict) };
         };
-        if Some(stored.generation) != after {
+        if Some(stored.version()) != after {
             return Err(CommitError::Conflict);
         }
         let text = serde_json::to_string(&layout).map_err(|error| CommitError::Failed(error.to_string()))?;
@@ -188,7 +188,7 @@ impl Store for LayoutStore {
         Box::pin(async move { store.read().await })
     }
 
-    fn commit(&self, layout: Layout, after: Option<Generation>) -> Boxed<Result<(), CommitError>> {
+    fn commit(&self, layout: Layout, after: Option<LayoutVersion>) -> Boxed<Result<(), CommitError>> {
         let store = self.clone();
         Box::pin(async move { store.write(layout, after).await })
     }

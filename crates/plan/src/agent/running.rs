@@ -154,10 +154,15 @@ impl Agent {
 
     /// What is wanted of our server's configuration now.
     pub(super) fn wanted_config(&self) -> Option<Vec<Directive>> {
+        self.wanted_config_of(self.server.known())
+    }
+
+    /// The same of a server that has just shown itself so.
+    fn wanted_config_of(&self, view: Option<&ServerView>) -> Option<Vec<Directive>> {
         let order = self.order.as_ref()?;
         let mut ordered = config::directives(&order.config);
         // The engine's own election must not promote a replica that has not caught up (law 13).
-        let replica = self.server.known().is_some_and(|view| view.replication.role() == Role::Replica);
+        let replica = view.is_some_and(|view| view.replication.role() == Role::Replica);
         if replica && !self.keeper.sync.electable {
             config::set(&mut ordered, config::NO_FAILOVER, "yes");
         }
@@ -172,7 +177,7 @@ impl Agent {
 
     /// Sets what differs from the order and can be set while the server runs.
     pub(super) fn set_live(&mut self, now: Millis, view: &ServerView) {
-        let Some(wanted) = self.wanted_config() else { return };
+        let Some(wanted) = self.wanted_config_of(Some(view)) else { return };
         let wanted_names: BTreeSet<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
         let syncing = view.replication.link().is_some_and(|link| link != Link::Up);
         let mut drifted: Vec<Directive> = wanted

@@ -3,6 +3,7 @@
 use super::attempts::Attempts;
 use super::awaited::Awaited;
 use super::forgetting::Parts;
+use super::ordering::{Audience, SentOrders};
 use super::places::Places;
 use super::steps::{self, Barred, Step};
 use super::telling::Told;
@@ -35,6 +36,7 @@ pub struct Controller {
     pub(super) report: Option<Report>,
     pub(super) told: Told,
     pub(super) places: Places,
+    pub(super) sent_orders: SentOrders,
     pace: Pace,
     /// When the report last changed.
     pub(super) changed_at: Millis,
@@ -152,6 +154,7 @@ impl Controller {
             observation: None,
             report: None,
             places: Places::default(),
+            sent_orders: SentOrders::default(),
             pace: Pace::default(),
             changed_at: Millis(0),
             reprovision_asked: false,
@@ -412,7 +415,8 @@ impl Controller {
                 if !elsewhere.is_empty() {
                     self.changed_at = now;
                 }
-                self.order_who(now, |name, settled, _| settled || waited || elsewhere.contains(name));
+                let audience = if waited { Audience::All } else { Audience::Changed { elsewhere } };
+                self.order_changed(now, &audience);
                 self.observe();
             }
             // What could not be made keeps nobody from looking after what is there.

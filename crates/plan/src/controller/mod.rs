@@ -43,7 +43,7 @@ pub use pace::Pace;
 use crate::agent::Token;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, Generation, Happened, InstanceName, Layout, Observation,
+    Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, LayoutVersion, Observation,
     Refusal, Report, Request,
 };
 
@@ -99,12 +99,12 @@ pub enum CommitError {
 pub enum Command {
     /// Read the store; `Loaded` follows.
     Load,
-    /// Store this layout if the stored one has that generation (`None`: if there is none); `Committed` follows.
+    /// Store this layout if the stored one is of that version (`None`: if there is none); `Committed` follows.
     Commit {
         /// The new layout.
         layout: Box<Layout>,
         /// The one it follows.
-        after: Option<Generation>,
+        after: Option<LayoutVersion>,
     },
     /// Give every instance of the layout an agent, a place for its data and an address; `Provisioned` follows.
     Provision(Box<Layout>),

@@ -74,6 +74,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         cluster: spec.name.clone(),
         id: ClusterId::from_bytes(ids.draw()),
         generation: Generation(1),
+        revision: 0,
+        ordered: None,
         formed: false,
         zones: spec.zones,
         config: server_config(spec),

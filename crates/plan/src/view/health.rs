@@ -127,7 +127,7 @@ fn judge_instance(
     if instance.name_leads_elsewhere {
         waiting.push(Waiting::NameElsewhere { instance: name() });
     }
-    if report.generation < cluster_view.layout.generation {
+    if report.generation < cluster_view.layout.ordered_since(instance.name) {
         waiting.push(Waiting::OldOrder { instance: name() });
     }
     if let Some(refused) = look_refused(instance.name, report) {

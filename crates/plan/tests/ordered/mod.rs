@@ -13,19 +13,23 @@ use valkeeper_plan::mode::cluster::nodes_conf;
 use valkeeper_plan::placement::Ids;
 
 /// Draws one number after the other.
-pub(crate) struct Counted(u8);
+pub(crate) struct Counted(u64);
 
 impl Ids for Counted {
     fn draw(&mut self) -> [u8; 20] {
         self.0 += 1;
-        [self.0; 20]
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&self.0.to_be_bytes());
+        id
     }
 }
 
-/// Three shards with a replica each.
-pub(crate) fn spec() -> ClusterSpec {
-    let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: c\nspec:\n  mode: cluster\n  shards: 3\n  replicasPerShard: 1\n";
-    manifest::parse("c.yaml", text).expect("valid").spec
+/// Shards with a replica each.
+pub(crate) fn spec(shards: u32) -> ClusterSpec {
+    let text = format!(
+        "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: c\nspec:\n  mode: cluster\n  shards: {shards}\n  replicasPerShard: 1\n"
+    );
+    manifest::parse("c.yaml", &text).expect("valid").spec
 }
 
 /// An instance.
@@ -103,10 +107,11 @@ pub(crate) fn orders(commands: Vec<Command>) -> BTreeMap<InstanceName, AgentOrde
 
 /// A controller that has given its orders, and these.
 pub(crate) fn ordered(
+    shards: u32,
     addresses: impl FnOnce(&mut BTreeMap<InstanceName, Address>),
 ) -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
     let zones: Vec<ZoneName> = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(), zones, Box::new(Counted(0)));
+    let mut controller = Controller::new(spec(shards), zones, Box::new(Counted(0)));
     controller.handle(Millis(0), Event::Tick);
     controller.handle(Millis(0), Event::Loaded(Ok(None)));
     let committed = controller.handle(Millis(0), Event::Committed(Ok(())));
@@ -115,7 +120,8 @@ pub(crate) fn ordered(
         _ => None,
     });
     let names = layout.expect("a layout to provision").instances.keys().cloned().collect::<Vec<_>>();
-    let mut places: BTreeMap<_, _> = names.into_iter().zip((1..).map(address)).collect();
+    let mut places: BTreeMap<_, _> =
+        names.into_iter().zip((1..).map(|n: u32| address(u8::try_from(n % 256).expect("small")))).collect();
     addresses(&mut places);
     let given = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
     (controller, given)

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::transcript;
 use std::collections::BTreeMap;
-use valkeeper_model::{Generation, Layout, Millis, Refusal, Report, Request};
+use valkeeper_model::{Layout, LayoutVersion, Millis, Refusal, Report, Request};
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event};
 
@@ -37,8 +37,8 @@ impl Store {
         Self { layout: None, ids, fails: 0 }
     }
 
-    pub(crate) fn generation(&self) -> Option<Generation> {
-        self.layout.as_ref().map(|layout| layout.generation)
+    pub(crate) fn version(&self) -> Option<LayoutVersion> {
+        self.layout.as_ref().map(Layout::version)
     }
 }
 
@@ -183,7 +183,7 @@ impl Fleet {
         controller: usize,
         life: u64,
         mut layout: Layout,
-        after: Option<Generation>,
+        after: Option<LayoutVersion>,
     ) {
         if self.sabotage == Some(Sabotage::ShareZones) {
             crate::sabotage::share_zones(&mut layout);
@@ -193,7 +193,7 @@ impl Fleet {
         let stored_all_the_same = self.random.in_thousand(500);
         let result = if fails && !stored_all_the_same {
             Err(CommitError::Failed("fault: the store is away".to_owned()))
-        } else if self.store.generation() == after {
+        } else if self.store.version() == after {
             self.law_of_layouts(&layout);
             self.store.layout = Some(layout);
             if fails { Err(CommitError::Failed("fault: the reply is lost".to_owned())) } else { Ok(()) }

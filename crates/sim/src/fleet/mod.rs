@@ -171,7 +171,7 @@ pub(crate) enum Happening {
         controller: usize,
         life: u64,
         layout: Box<valkeeper_model::Layout>,
-        after: Option<valkeeper_model::Generation>,
+        after: Option<valkeeper_model::LayoutVersion>,
     },
     WriterTick {
         writer: usize,
