@@ -344,3 +344,30 @@ fn a_replica_is_barred_from_elections_from_its_first_look_on() {
         assert_eq!(set, Some(vec![(directive.clone(), wanted.to_owned())]), "c-{me}");
     }
 }
+
+/// Two looks are under way, and the earlier one comes back last: what it shows is over.
+#[test]
+fn a_look_that_was_overtaken_shows_nothing() {
+    let mut watched = Watched::new(1);
+    watched.until(3_000);
+    let mut looks = Vec::new();
+    for token in [Token(900), Token(901)] {
+        let commands = watched
+            .agent
+            .handle(Millis(watched.now), Event::Asked { token, ask: Ask::Report { fresh: true } });
+        looks.extend(commands.iter().find_map(|command| match command {
+            Command::Serve { token, command: ServerCommand::Look(_), .. } => Some(*token),
+            _ => None,
+        }));
+    }
+    let [earlier, later] = looks[..] else { panic!("two looks: {looks:?}") };
+    let shown = |link| {
+        let mut view = view(1);
+        view.replication.part = Part::Replica { link };
+        Ok(Reply::View(Box::new(view)))
+    };
+    watched.happens(Event::Served { token: later, result: shown(Link::Lost) });
+    watched.happens(Event::Served { token: earlier, result: shown(Link::Up) });
+    let link = watched.server().0.known().and_then(|view| view.replication.link());
+    assert_eq!(link, Some(Link::Lost));
+}

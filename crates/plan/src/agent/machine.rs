@@ -41,6 +41,9 @@ pub struct Agent {
     pub(super) last_view: Option<ServerView>,
     /// When that was.
     pub(super) seen_at: Millis,
+    /// The look that showed it. Looks may overtake each other on their way back: a link that an earlier look shows as up, after a later one
+    /// showed it as lost, is no new connection.
+    pub(super) newest_look: Option<Token>,
     /// Why our server, which lives, does not let itself be looked at now.
     pub(super) look_refused: Option<LookRefused>,
     pub(super) disk: Option<Disk>,
@@ -165,6 +168,7 @@ impl Agent {
             server: Observed::Unknown(Unseen::NotAsked),
             last_view: None,
             seen_at: now,
+            newest_look: None,
             look_refused: None,
             disk: None,
             disk_silent: false,
@@ -461,13 +465,6 @@ impl Agent {
 
     pub(super) fn owns_slots(&self) -> bool {
         self.server.known().is_some_and(ServerView::owns_slots)
-    }
-
-    pub(super) fn hand_over(&mut self, now: Millis, to: Option<InstanceName>, then: Then) {
-        let Phase::Watching(_) = &self.phase else { return };
-        let handover = Handover::begin(self.siblings(), to, now, &mut self.out);
-        let Phase::Watching(watch) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        self.phase = Phase::HandingOver(watch, Box::new(handover), then);
     }
 
     fn started(&mut self, now: Millis, incarnation: Incarnation, pid: Option<u32>) {

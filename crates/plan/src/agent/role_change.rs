@@ -2,10 +2,13 @@
 
 use super::machine::{Agent, Phase, Then};
 use super::{Command, ServerCommand};
+use crate::failover::handover::{self, Handover};
+use crate::failover::promotion;
 use crate::failover::succession::has_online_replica;
-use crate::failover::{handover, promotion};
 use std::collections::BTreeSet;
-use valkeeper_model::{Answer, AskFailed, CopyState, Happened, Millis, NodeId, Role, ServerView};
+use valkeeper_model::{
+    Answer, AskFailed, CopyState, Happened, InstanceName, Millis, NodeId, Role, ServerView,
+};
 
 /// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
 /// redirects it sends: commands in flight and those of connections that are seldom used would otherwise meet a closed
@@ -30,6 +33,13 @@ fn astray(view: &ServerView, shard: &BTreeSet<NodeId>) -> Option<NodeId> {
 }
 
 impl Agent {
+    pub(super) fn hand_over(&mut self, now: Millis, to: Option<InstanceName>, then: Then) {
+        let Phase::Watching(_) = &self.phase else { return };
+        let handover = Handover::begin(self.siblings(), to, now, &mut self.out);
+        let Phase::Watching(watch) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.phase = Phase::HandingOver(watch, Box::new(handover), then);
+    }
+
     pub(super) fn promotion_went(&mut self, now: Millis, progress: promotion::Progress) {
         match progress {
             promotion::Progress::Going => {}

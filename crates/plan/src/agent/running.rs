@@ -20,7 +20,10 @@ impl Agent {
         }
         self.with_host_watch(now, |watch, _, _| watch.server_replied(now, token, &result));
         if let Ok(Reply::View(view)) = &result {
-            self.saw(now, (**view).clone());
+            if self.newest_look.is_none_or(|newest| newest < token) {
+                self.newest_look = Some(token);
+                self.saw(now, (**view).clone());
+            }
         } else if let Err(error) = &result {
             self.not_seen(now, token, error);
         }
