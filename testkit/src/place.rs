@@ -2,6 +2,7 @@
 
 use crate::ports::Ports;
 use crate::process;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,11 +73,15 @@ impl Place {
     /// Kills everything of the scenario. Says what could not be killed.
     pub fn clear(&self) -> Vec<(u32, String)> {
         let begun = Instant::now();
+        // A process that ends shows nothing any more of the folder, and holds its ports and locks for a moment.
+        let mut ending = BTreeSet::new();
         loop {
             let left = process::of_folder(self.path());
-            if left.is_empty() || begun.elapsed() > GONE_WITHIN {
+            ending.retain(|pid| process::alive(*pid));
+            if left.is_empty() && ending.is_empty() || begun.elapsed() > GONE_WITHIN {
                 return left;
             }
+            ending.extend(left.iter().map(|(pid, _)| *pid));
             // A supervisor first: it would start its servers again.
             let (supervisors, others): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|(_, arguments)| arguments.contains("--state-dir"));

@@ -8,10 +8,12 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Who only looks holds a lock for a moment: it is tried so often, so long apart.
-const TRIES: u32 = 10;
+/// A program that only looks holds a lock for a moment: the lock is waited for so long.
+const LOOK_WITHIN: Duration = Duration::from_millis(50);
+/// A supervisor that was killed keeps its lock until the system has taken its memory back, which a busy machine is slow with.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// The supervisor of a cluster.
@@ -43,7 +45,7 @@ impl Lock {
     pub(crate) fn take(root: &Path) -> Result<Self, StateError> {
         let folder = File::open(root).map_err(StateError::io(root))?;
         // A file system that locks no folders leaves it to the file.
-        if hold(&folder) == Ok(false) {
+        if hold(&folder, root) == Ok(false) {
             return Err(StateError::Supervised { by: Keeper { pid: written_pid(root) } });
         }
         let path = path(root);
@@ -84,7 +86,7 @@ fn path(root: &Path) -> PathBuf {
 fn lock_file(root: &Path) -> io::Result<Option<File>> {
     let mut file =
         fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(root))?;
-    if !hold(&file)? {
+    if !hold(&file, root)? {
         return Ok(None);
     }
     file.set_len(0)?;
@@ -94,14 +96,35 @@ fn lock_file(root: &Path) -> io::Result<Option<File>> {
 }
 
 /// Takes the lock; false if another has it.
-fn hold(file: &File) -> Result<bool, rustix::io::Errno> {
-    for _ in 0..TRIES {
+fn hold(file: &File, root: &Path) -> Result<bool, rustix::io::Errno> {
+    let begun = Instant::now();
+    loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN_TRIES),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
             taken => return taken.map(|()| true),
         }
+        let waited = begun.elapsed();
+        let ends = || written_pid(root).is_some_and(is_ending);
+        if waited >= ENDS_WITHIN || waited >= LOOK_WITHIN && !ends() {
+            return Ok(false);
+        }
+        std::thread::sleep(BETWEEN_TRIES);
     }
-    Ok(false)
+}
+
+/// Is this process gone, or about to be? One that ends has no command line any more, and its files are closed after that.
+#[cfg(target_os = "linux")]
+fn is_ending(pid: u32) -> bool {
+    match fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(line) => line.is_empty(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Elsewhere that cannot be seen.
+#[cfg(not(target_os = "linux"))]
+fn is_ending(_pid: u32) -> bool {
+    false
 }
 
 fn is_shared_refused(file: &File) -> bool {
@@ -164,6 +187,24 @@ mod tests {
         assert!(matches!(Lock::take(&folder.0), Err(StateError::Supervised { .. })));
         drop(older);
         assert!(Lock::take(&folder.0).is_ok());
+    }
+
+    /// A process that has ended keeps its lock for a moment: here something else holds it, and the file names a process that is gone.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_lock_of_a_process_that_ends_is_waited_for() {
+        let folder = Folder::new("ending");
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let held = File::open(&folder.0).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        fs::write(path(&folder.0), gone.id().to_string()).unwrap();
+        let root = folder.0.clone();
+        let taker = std::thread::spawn(move || Lock::take(&root).map(drop));
+        std::thread::sleep(4 * LOOK_WITHIN);
+        assert!(!taker.is_finished(), "it is waited for");
+        drop(held);
+        assert!(taker.join().unwrap().is_ok());
     }
 
     #[test]

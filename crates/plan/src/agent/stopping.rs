@@ -13,7 +13,7 @@ const IDLE_MS: u64 = 15_000;
 /// The same of a replica that has nowhere to save.
 const LOST_IDLE_MS: u64 = 2_000;
 /// Less than this in [`IDLE_MS`] is no saving: each telling is a few lines in the server's log.
-const SAVES_BYTES: u64 = 32 << 10;
+const SAVES_BYTES: u64 = 12 << 10;
 /// A server that has said so often, at one telling after the other, that it cannot save its data is ended without: what it writes meanwhile is the
 /// snapshot that does not fit. What is in its append-only file is there all the same.
 const SAVES_REFUSED: u32 = 4;
