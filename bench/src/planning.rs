@@ -8,7 +8,8 @@ use valkeeper_model::{
     Millis, NodeId, Observation, Observed, Offset, Part, Process, Replication, ReplicationId, ServerView,
     SlotSet, Topology, TopologyNode, ZoneName,
 };
-use valkeeper_plan::controller::{change, orders, steps};
+use valkeeper_plan::controller::{change, orders};
+use valkeeper_plan::operations;
 use valkeeper_plan::placement::{self, Ids};
 use valkeeper_plan::view::cluster_view::ClusterView;
 use valkeeper_plan::view::health;
@@ -108,7 +109,7 @@ impl World {
         let follows = change::follow(&self.layout, &self.spec).is_ok_and(|next| next == self.layout);
         let cluster_view = ClusterView::new(&self.layout, &self.observation);
         let report = health::judge(&cluster_view);
-        let due = steps::due(&cluster_view, &report, &steps::Barred::default());
+        let due = operations::due(&cluster_view, &report, &operations::Barred::default());
         let members = orders::members(&self.layout, &self.addresses);
         let addresses_hash = orders::addresses_hash(&self.layout, &self.addresses);
         let rendered = members.iter().flat_map(|members| {

@@ -1,12 +1,12 @@
 //! Every layout and every step, held against the laws once more. Run after each decision in tests and in the simulator; a
 //! violation is a programming error.
 
-use crate::controller::steps::Step;
 use crate::failover::takeover::{may_take_over, votes};
+use crate::operations::Step;
 use crate::operations::disruption::may_disturb;
 use crate::placement::zones::majority_holder;
 use crate::view::cluster_view::ClusterView;
-use crate::view::health::in_sync;
+use crate::view::health::is_linked;
 use std::collections::BTreeSet;
 use valkeeper_model::{Layout, SlotSet, ZonePolicy};
 
@@ -73,7 +73,7 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
         }
         Step::BringHome { shard, from, to, .. } => {
             let of = |name| cluster_view.shard_of(name).and_then(|shard| shard.get(name));
-            let well = matches!((of(from), of(to)), (Some(from), Some(to)) if in_sync(&from, &to));
+            let well = matches!((of(from), of(to)), (Some(from), Some(to)) if is_linked(&from, &to));
             let own = cluster_view.layout.instances.get(to).is_some_and(|chosen| chosen.shard == *shard);
             (!well || !own)
                 .then(|| (2, format!("{to} takes over from {from}, and is not in sync or not of {shard}")))

@@ -11,8 +11,8 @@ use valkeeper_model::{
     Activity, AgentReport, Incarnation, InstanceName, Layout, MemoryFull, Millis, NodeId, Observation,
     Observed, Part, Process, Role, ServerView, SlotSet, StartFailure, StepKey, Topology, Unseen, Waiting,
 };
-use valkeeper_plan::controller::steps::{self, Barred, Step};
 use valkeeper_plan::operations::disruption::{busy, may_disturb};
+use valkeeper_plan::operations::{self, Barred, Step};
 use valkeeper_plan::view::cluster_view::{ClusterView, ShardView};
 use valkeeper_plan::view::health;
 
@@ -37,7 +37,7 @@ fn with<T>(layout: &Layout, seen: &Seen, look: impl FnOnce(&ClusterView<'_>) -> 
 }
 
 fn due(layout: &Layout, seen: &Seen, barred: &Barred) -> Vec<Step> {
-    with(layout, seen, |cluster_view| steps::due(cluster_view, &health::judge(cluster_view), barred))
+    with(layout, seen, |cluster_view| operations::due(cluster_view, &health::judge(cluster_view), barred))
 }
 
 fn waits(layout: &Layout, seen: &Seen) -> Vec<Waiting> {

@@ -189,7 +189,7 @@ fn a_shard_whose_every_copy_is_gone_comes_back_only_when_told_to() {
     let early = cluster.try_up(&["--timeout", "5"]);
     cluster.check(early.code == Some(4), &format!("it came up without its data: {early:?}"));
     cluster.until_waits_for("AllCopiesMissing");
-    cluster.must(&["failover", "s2", "--accept-data-loss"]);
+    cluster.eventually(&["failover", "s2", "--accept-data-loss"]);
     cluster.until_whole();
     Traffic::start(&cluster).finish(0);
 }

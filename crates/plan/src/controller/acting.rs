@@ -4,8 +4,8 @@ use super::Command;
 use super::awaited::Awaited;
 use super::machine::{Controller, Pending};
 use super::requests::HAND_OVER_MS;
-use super::steps::Step;
 use crate::agent::Token;
+use crate::operations::Step;
 use valkeeper_model::{AgentReport, Answer, Ask, AskFailed, Happened, Millis, Refusal};
 
 /// How long an agent may take for a step.

@@ -1,7 +1,7 @@
 //! Which steps were tried, when, and what came of them: for patience, for not taking a step again before its outcome can be seen, and
 //! for telling that one is refused.
 
-use super::steps::Step;
+use crate::operations::Step;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use valkeeper_model::{Millis, StepKey, Waiting};

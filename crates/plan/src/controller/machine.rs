@@ -5,11 +5,12 @@ use super::awaited::Awaited;
 use super::forgetting::Parts;
 use super::ordering::{Audience, SentOrders};
 use super::places::Places;
-use super::steps::{self, Barred, Step};
+
 use super::telling::Told;
 use super::trial::UnderTrial;
 use super::{Command, CommitError, Event, Pace, change, orders};
 use crate::agent::Token;
+use crate::operations::{self, Barred, Step};
 use crate::placement::{self, Ids};
 use crate::view::cluster_view::ClusterView;
 use crate::view::health;
@@ -444,7 +445,7 @@ impl Controller {
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
-        let due = steps::due(&cluster_view, &report, &barred);
+        let due = operations::due(&cluster_view, &report, &barred);
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;

@@ -9,7 +9,7 @@
 //! | `attempts.rs` | when a step is taken again, and what is told of one that is refused |
 //! | [`change`] | what a changed spec makes of a layout |
 //! | [`orders`] | what agents are told |
-//! | [`steps`] | what agents cannot do alone: takeover, rewiring, zones |
+//! | [`crate::operations`] | what agents cannot do alone: takeover, rewiring, zones |
 //! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
 //! | `pace.rs` | how often it looks |
 //! | `places.rs` | who is where, and when all are told again |
@@ -32,7 +32,6 @@ pub mod orders;
 mod pace;
 mod places;
 mod requests;
-pub mod steps;
 mod storing;
 mod telling;
 mod trial;

@@ -6,7 +6,7 @@ use super::{change, forgetting};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, may_disturb, may_succeed};
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
-use crate::view::health::{hindrance, in_sync, look_refused, paused};
+use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,
@@ -233,7 +233,7 @@ fn switchover(
         if wanted.view().is_none() {
             return unfit(Unfit::NotSeen);
         }
-        if !in_sync(&primary, &wanted) {
+        if !is_linked(&primary, &wanted) {
             return unfit(Unfit::NotInSync);
         }
         if !may_succeed(&primary, &wanted) {

@@ -2,7 +2,7 @@
 
 use crate::placement::zones::quorum;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
-use crate::view::health::{in_sync, isolated};
+use crate::view::health::{is_linked, isolated};
 use valkeeper_model::{Activity, Refusal, Waiting};
 
 /// Are this shard's roles changing, or is its primary about to stop? A replica that is down, starts or cannot start is no such thing:
@@ -35,10 +35,11 @@ pub fn busy(shard: &ShardView<'_>) -> Option<Waiting> {
     })
 }
 
-/// Can this replica take over from that primary now? It is in sync, is not to stay down, and is not about to stop.
+/// Can this replica take over from that primary now, or in a moment? It is in the stream, is not to stay down, and is not about to stop. The
+/// primary's agent waits until the replica has caught up.
 pub fn may_succeed(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
     let stays = replica.report.is_some_and(|report| report.activity == Activity::Watching);
-    !replica.instance.fenced && stays && in_sync(primary, replica)
+    !replica.instance.fenced && stays && is_linked(primary, replica)
 }
 
 /// May this shard's primary hand over now? The others that are well must be a majority without it, so that a failure in the middle

@@ -269,9 +269,13 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
 /// Is this a replica in sync with that primary? A link that is up is not enough: until the replica's agent knows that the replica has caught
 /// up since it connected, a primary that dies is waited for in place of being succeeded (law 13).
 pub fn in_sync(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
+    is_linked(primary, replica) && replica.report.is_some_and(AgentReport::is_caught_up)
+}
+
+/// Is this a replica of that primary, in the stream of its writes? It is in sync, or will be in a moment.
+pub fn is_linked(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
     let Some(behind) = replica.view() else { return false };
     replica.name != primary.name
-        && replica.report.is_some_and(AgentReport::is_caught_up)
         && behind.replication.link() == Some(Link::Up)
         && same_history(primary, behind)
         && behind.primary() == Some(primary.instance.node_id)

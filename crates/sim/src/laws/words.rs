@@ -5,8 +5,8 @@ use crate::fleet::{Fleet, Happening};
 use crate::network::Way;
 use crate::sabotage::Sabotage;
 use valkeeper_model::{Activity, Ask, Layout, Observation, Report, Request, Waiting};
-use valkeeper_plan::controller::steps;
 use valkeeper_plan::lint;
+use valkeeper_plan::operations;
 use valkeeper_plan::view::cluster_view::ClusterView;
 use valkeeper_plan::view::health;
 
@@ -32,7 +32,7 @@ impl Fleet {
         let Some(layout) = machine.and_then(valkeeper_plan::controller::Controller::layout) else { return };
         let cluster_view = ClusterView::new(layout, observation);
         let report = health::judge(&cluster_view);
-        let violations: Vec<_> = steps::due(&cluster_view, &report, &steps::Barred::default())
+        let violations: Vec<_> = operations::due(&cluster_view, &report, &operations::Barred::default())
             .iter()
             .flat_map(|step| lint::step(&cluster_view, step))
             .collect();
