@@ -4,14 +4,16 @@ mod args;
 mod called;
 mod command;
 mod complete;
+mod conversation;
+mod document;
 mod ending;
 mod failure;
+mod load;
 mod manifest_file;
 mod manifest_text;
 mod output;
 mod patience;
 mod program;
-mod status;
 mod target;
 mod watch;
 

@@ -2,8 +2,8 @@
 
 use crate::args::Within;
 use crate::called::called;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
 use std::time::{Duration, Instant};
 
 /// A reason that is gone in a moment is not told.

@@ -20,7 +20,7 @@ use valkeeper_plan::server::config::{self, AboveLimit};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     creates: Vec<Creation>,
     changes: Vec<Difference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -87,7 +87,7 @@ async fn above_limit(dir: &ClusterDir, spec: &ClusterSpec) -> anyhow::Result<Vec
 
 impl Plan {
     /// What the controller would make of the spec: by the same functions that it uses itself.
-    pub(super) fn of(
+    pub(crate) fn of(
         layout: Option<&Layout>,
         spec: &ClusterSpec,
         zones: &[ZoneName],
@@ -123,13 +123,13 @@ impl Plan {
     }
 
     /// For people.
-    pub(super) fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         page(self)
     }
 
     /// Would it change nothing?
     #[cfg(feature = "kubernetes")]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.creates.is_empty() && self.changes.is_empty()
     }
 }

@@ -64,7 +64,7 @@ fn refuse_unknown(only: &Only, layout: &Layout) -> Result<(), Failure> {
 }
 
 /// Which events are shown.
-pub(super) struct Filter<'a> {
+pub(crate) struct Filter<'a> {
     only: &'a Only,
     since: Option<Timestamp>,
     shards: BTreeMap<InstanceName, ShardName>,
@@ -72,7 +72,7 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     /// With the shard of each instance.
-    pub(super) fn new(only: &'a Only, shards: BTreeMap<InstanceName, ShardName>) -> Self {
+    pub(crate) fn new(only: &'a Only, shards: BTreeMap<InstanceName, ShardName>) -> Self {
         let since = only.since.map(|since| match since {
             Since::At(at) => at,
             // Longer ago than time can be told is for ever.
@@ -82,7 +82,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Is it wanted? One that cannot be read has no type and is about nothing that is known.
-    pub(super) fn shows(&self, at: Timestamp, happened: Option<&Happened>) -> bool {
+    pub(crate) fn shows(&self, at: Timestamp, happened: Option<&Happened>) -> bool {
         let Only { instance, shard, types, .. } = self.only;
         let about = happened.map(Happened::instances).unwrap_or_default();
         let of_instance = instance.is_empty() || about.iter().any(|one| instance.contains(one));
@@ -96,7 +96,7 @@ impl<'a> Filter<'a> {
     }
 
     /// A slip in the name of a type would look like peace.
-    pub(super) fn say_nothing_matches<'b>(&self, all: impl Iterator<Item = &'b Happened>) {
+    pub(crate) fn say_nothing_matches<'b>(&self, all: impl Iterator<Item = &'b Happened>) {
         let known: BTreeSet<String> = all.filter_map(Happened::type_name).collect();
         let unknown: Vec<&str> = self
             .only

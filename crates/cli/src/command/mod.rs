@@ -1,29 +1,27 @@
 //! One file per command, or per kind of command.
 
-mod apply;
-mod cli;
+pub(crate) mod apply;
+
 mod connect;
-mod done;
+pub(crate) mod done;
 mod down;
-mod drill;
-mod events;
+pub(crate) mod drill;
+pub(crate) mod events;
 #[cfg(feature = "kubernetes")]
 mod kube;
 mod logs;
-#[cfg(feature = "kubernetes")]
-mod remote;
 mod up;
 
 use crate::args::{Args, Command, Inner};
+use crate::document::status::Status;
 use crate::ending::Ending;
-use crate::status::Status;
 use crate::watch::Screen;
 use crate::{output, target};
 use anyhow::Context as _;
 use std::time::Duration;
 
 /// A switchover waits for a near moment, a restart for the server to be in sync again.
-const REQUEST_WITHIN: Duration = Duration::from_secs(130);
+pub(crate) const REQUEST_WITHIN: Duration = Duration::from_secs(130);
 
 /// Between looks of `status --watch`.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -31,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
     valkeeper_agent::raise_file_limit();
     #[cfg(feature = "kubernetes")]
-    if args.common.kubernetes.is_meant() && remote::run(&args, &mut ending).await? {
+    if args.common.kubernetes.is_meant() && target::kubernetes::run(&args, &mut ending).await? {
         return Ok(());
     }
     match &args.command {
@@ -55,7 +53,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         Command::Logs { instance, follow, lines } => logs::logs(&args, instance, *follow, *lines).await,
         Command::Connect { output } => connect::connect(&args, output.format),
         Command::Cli { command, to, timeout, output } => {
-            cli::cli(&args, command, to, *timeout, output.format).await
+            crate::conversation::cli(&args, command, to, *timeout, output.format).await
         }
         Command::Drill(event) => drill::drill(&args, event, &mut ending).await,
         #[cfg(feature = "kubernetes")]
@@ -71,7 +69,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         #[cfg(feature = "kubernetes")]
         Command::Inner(Inner::TuneKernel) => kube::tune_kernel(),
         #[cfg(feature = "kubernetes")]
-        Command::Inner(Inner::Inside) => remote::inside::inside().await,
+        Command::Inner(Inner::Inside) => target::in_pod::inside().await,
     }
 }
 

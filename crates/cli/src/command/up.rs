@@ -2,10 +2,10 @@
 
 use crate::args::{Args, Supervise, Up, Within};
 use crate::called::called;
+use crate::document::status::Status;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::patience::Patience;
-use crate::status::Status;
 use crate::{manifest_file, manifest_text, output, program, target};
 use anyhow::Context as _;
 use std::io::Write as _;

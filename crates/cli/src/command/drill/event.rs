@@ -3,11 +3,11 @@
 use super::ground::Ground;
 use super::interrupted;
 use super::report::Run;
-use super::writers::{Found, Writers};
 use crate::args::{Drill, DrillEvent};
 use crate::called::called;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
+use crate::load::{Found, Writers};
 use anyhow::Context as _;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -27,14 +27,14 @@ const HEALED_WITHIN: Duration = Duration::from_secs(5);
 /// What is caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Event {
+pub(crate) enum Event {
     Failover,
     Switchover,
 }
 
 impl Event {
     /// The one asked for, if it happens to a cluster that is there.
-    pub(super) fn of(asked: DrillEvent) -> Option<Self> {
+    pub(crate) fn of(asked: DrillEvent) -> Option<Self> {
         match asked {
             DrillEvent::Failover => Some(Self::Failover),
             DrillEvent::Switchover => Some(Self::Switchover),
@@ -44,10 +44,10 @@ impl Event {
 }
 
 /// The shard whose turn it is, as it was before the event.
-pub(super) struct Target {
+pub(crate) struct Target {
     shard: ShardName,
-    pub(super) primary: InstanceName,
-    pub(super) pid: u32,
+    pub(crate) primary: InstanceName,
+    pub(crate) pid: u32,
 }
 
 /// How the event went.
@@ -236,6 +236,6 @@ fn told(
 }
 
 /// Milliseconds with two decimals.
-pub(super) fn ms(duration: Duration) -> f64 {
+pub(crate) fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }

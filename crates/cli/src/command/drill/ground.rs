@@ -1,14 +1,14 @@
 //! Where a drill takes place.
 
 use super::event::Target;
-#[cfg(feature = "kubernetes")]
-use super::far::{self, Far};
-use super::writers::Writers;
 use crate::args::Drill;
 use crate::called::called;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
+use crate::load::Writers;
 use crate::target;
+#[cfg(feature = "kubernetes")]
+use crate::target::in_pod::drill::{self as far, Far};
 use anyhow::Context as _;
 use std::time::Duration;
 use valkeeper_client::Endpoint;
@@ -21,7 +21,7 @@ use valkeeper_model::{ClusterName, Happened, Request};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Where.
-pub(super) enum Ground {
+pub(crate) enum Ground {
     /// On this machine.
     Local(ClusterDir),
     /// On Kubernetes.
@@ -30,14 +30,14 @@ pub(super) enum Ground {
 }
 
 /// What kills a primary, ready to.
-pub(super) enum Trigger {
+pub(crate) enum Trigger {
     Local(u32),
     #[cfg(feature = "kubernetes")]
     Far(Box<Far>),
 }
 
 impl Ground {
-    pub(super) fn name(&self) -> &ClusterName {
+    pub(crate) fn name(&self) -> &ClusterName {
         match self {
             Self::Local(dir) => dir.name(),
             #[cfg(feature = "kubernetes")]
@@ -45,7 +45,7 @@ impl Ground {
         }
     }
 
-    pub(super) async fn status(&self) -> anyhow::Result<Status> {
+    pub(crate) async fn status(&self) -> anyhow::Result<Status> {
         match self {
             Self::Local(dir) => Status::of(dir).await,
             #[cfg(feature = "kubernetes")]
@@ -54,7 +54,7 @@ impl Ground {
     }
 
     /// A pause between two looks.
-    pub(super) async fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         tokio::time::sleep(match self {
             Self::Local(_) => LOOK,
             #[cfg(feature = "kubernetes")]
@@ -68,7 +68,7 @@ impl Ground {
         not(feature = "kubernetes"),
         expect(clippy::unused_async, reason = "on Kubernetes it takes asking")
     )]
-    pub(super) async fn refuse_unattended(&self, status: &Status) -> anyhow::Result<()> {
+    pub(crate) async fn refuse_unattended(&self, status: &Status) -> anyhow::Result<()> {
         match self {
             Self::Local(_) if status.supervisor_pid.is_some() => Ok(()),
             Self::Local(_) => {
@@ -81,7 +81,7 @@ impl Ground {
         }
     }
 
-    pub(super) async fn request(&self, request: Request, within: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn request(&self, request: Request, within: Duration) -> anyhow::Result<()> {
         match self {
             Self::Local(dir) => target::request(dir, request, within).await,
             #[cfg(feature = "kubernetes")]
@@ -95,7 +95,7 @@ impl Ground {
         not(feature = "kubernetes"),
         expect(unused_variables, reason = "this machine's servers are known")
     )]
-    pub(super) async fn writers(&self, drill: &Drill, status: &Status) -> anyhow::Result<Writers> {
+    pub(crate) async fn writers(&self, drill: &Drill, status: &Status) -> anyhow::Result<Writers> {
         match self {
             Self::Local(dir) => {
                 let seeds: Vec<Endpoint> = dir.addresses()?.values().map(Endpoint::from).collect();
@@ -111,7 +111,7 @@ impl Ground {
         not(feature = "kubernetes"),
         expect(clippy::unused_async, reason = "on Kubernetes it takes asking")
     )]
-    pub(super) async fn aim(&self, target: &Target) -> anyhow::Result<Trigger> {
+    pub(crate) async fn aim(&self, target: &Target) -> anyhow::Result<Trigger> {
         match self {
             Self::Local(_) => Ok(Trigger::Local(target.pid)),
             #[cfg(feature = "kubernetes")]
@@ -122,7 +122,7 @@ impl Ground {
     }
 
     /// How long writes were held back, as the supervisor tells it. On Kubernetes it is told in words alone.
-    pub(super) fn held(&self, since: jiff::Timestamp) -> anyhow::Result<Option<u64>> {
+    pub(crate) fn held(&self, since: jiff::Timestamp) -> anyhow::Result<Option<u64>> {
         let dir = match self {
             Self::Local(dir) => dir,
             #[cfg(feature = "kubernetes")]
@@ -143,7 +143,7 @@ impl Trigger {
         not(feature = "kubernetes"),
         expect(clippy::unused_async, reason = "on Kubernetes it takes asking")
     )]
-    pub(super) async fn pull(self) -> anyhow::Result<()> {
+    pub(crate) async fn pull(self) -> anyhow::Result<()> {
         match self {
             Self::Local(pid) => kill(pid),
             #[cfg(feature = "kubernetes")]
@@ -153,7 +153,7 @@ impl Trigger {
 }
 
 /// As an out-of-memory killer would.
-pub(super) fn kill(pid: u32) -> anyhow::Result<()> {
+pub(crate) fn kill(pid: u32) -> anyhow::Result<()> {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).context("kill the primary")
 }

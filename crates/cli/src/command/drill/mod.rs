@@ -2,12 +2,9 @@
 //! on their machine is worth more than what a document says.
 
 mod create;
-mod event;
-#[cfg(feature = "kubernetes")]
-pub(super) mod far;
-mod ground;
+pub(crate) mod event;
+pub(crate) mod ground;
 mod report;
-mod writers;
 
 use crate::args::{Args, Drill};
 #[cfg(feature = "kubernetes")]
@@ -36,7 +33,7 @@ pub(crate) async fn drill(args: &Args, drill: &Drill, ending: &mut Ending) -> an
 
 /// The same on Kubernetes.
 #[cfg(feature = "kubernetes")]
-pub(super) async fn on_kubernetes(
+pub(crate) async fn on_kubernetes(
     remote: valkeeper_kube::remote::Remote,
     drill: &Drill,
     ending: &mut Ending,

@@ -6,7 +6,7 @@ mod recipients;
 mod reply;
 mod words;
 
-pub(super) use recipients::To;
+pub(crate) use recipients::To;
 
 use crate::args::{Args, Format, Recipients};
 use crate::called::called;
@@ -67,7 +67,7 @@ pub(crate) async fn cli(
 
 /// Who reads the replies, and how they want them.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Manner {
+pub(crate) struct Manner {
     format: Format,
     /// A person reads them.
     typed: bool,
@@ -77,27 +77,27 @@ pub(super) struct Manner {
 
 impl Manner {
     /// Of whoever has called this program.
-    pub(super) fn here(format: Format) -> Self {
+    pub(crate) fn here(format: Format) -> Self {
         Self { format, typed: std::io::stdout().is_terminal(), prompted: std::io::stdin().is_terminal() }
     }
 }
 
 /// A conversation with a cluster.
-pub(super) struct Talk {
-    pub(super) cluster: ClusterName,
-    pub(super) client: ClusterClient,
-    pub(super) to: To,
+pub(crate) struct Talk {
+    pub(crate) cluster: ClusterName,
+    pub(crate) client: ClusterClient,
+    pub(crate) to: To,
     /// Who is where.
-    pub(super) names: BTreeMap<Endpoint, String>,
-    pub(super) within: Duration,
-    pub(super) manner: Manner,
+    pub(crate) names: BTreeMap<Endpoint, String>,
+    pub(crate) within: Duration,
+    pub(crate) manner: Manner,
     /// Where lines are kept that were given before.
-    pub(super) history: Option<PathBuf>,
+    pub(crate) history: Option<PathBuf>,
 }
 
 impl Talk {
     /// Sends the command, or those that come on stdin.
-    pub(super) async fn converse(&self, words: &[&[u8]]) -> anyhow::Result<()> {
+    pub(crate) async fn converse(&self, words: &[&[u8]]) -> anyhow::Result<()> {
         let show = match self.manner.format {
             Format::Table if self.manner.typed => Show::Typed,
             Format::Table => Show::Raw,

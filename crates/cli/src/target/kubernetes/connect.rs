@@ -19,7 +19,7 @@ struct Connect {
     password_command: String,
 }
 
-pub(super) async fn connect(remote: &Remote, format: Format) -> anyhow::Result<()> {
+pub(crate) async fn connect(remote: &Remote, format: Format) -> anyhow::Result<()> {
     let object = remote.object().await.map_err(Failure::from)?;
     let (cluster, namespace) = (remote.name(), remote.namespace());
     let instances = object.status.iter().flat_map(|status| &status.instances_status);

@@ -1,13 +1,13 @@
 //! `plan` and `apply` on Kubernetes: what a manifest would change there, and changing it.
 
-use super::look;
+use super::status as look;
 use crate::args::{Args, Format, Within};
 use crate::called::called;
 use crate::command::apply::Plan;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
 use crate::output::columns;
 use crate::patience::Patience;
-use crate::status::Status;
 use crate::{manifest_file, manifest_text, output, target};
 use anyhow::Context as _;
 use serde::Serialize;
@@ -93,7 +93,7 @@ impl Wish {
     }
 }
 
-pub(super) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
+pub(crate) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
     let wish = Wish::read(args, file).await?;
     let layout = wish.remote.layout().await.map_err(Failure::from)?;
     let known = if layout.is_none() { zones_there(&wish.remote).await? } else { None };
@@ -137,7 +137,7 @@ fn page(plan: &RemotePlan) -> String {
     page
 }
 
-pub(super) async fn apply(args: &Args, file: &Path, wait: bool, within: Within) -> anyhow::Result<()> {
+pub(crate) async fn apply(args: &Args, file: &Path, wait: bool, within: Within) -> anyhow::Result<()> {
     let wish = Wish::read(args, file).await?;
     check(&wish, file).await?;
     let applied = wish.remote.apply(&wish.object).await.map_err(Failure::from)?;

@@ -7,7 +7,7 @@ use crate::output;
 use valkeeper_kube::remote::{EventSeen, Remote};
 use valkeeper_model::InstanceName;
 
-pub(super) async fn events(remote: &Remote, follow: bool, only: &Only, format: Format) -> anyhow::Result<()> {
+pub(crate) async fn events(remote: &Remote, follow: bool, only: &Only, format: Format) -> anyhow::Result<()> {
     let object = remote.object().await.map_err(Failure::from)?;
     let instances = object.status.iter().flat_map(|status| &status.instances_status);
     let shards = instances.map(|(name, instance)| (name.clone(), instance.shard.clone())).collect();
@@ -43,7 +43,7 @@ fn page(events: &[EventSeen]) -> String {
     output::lines(&events.iter().map(line).collect::<Vec<_>>())
 }
 
-pub(super) async fn logs(
+pub(crate) async fn logs(
     remote: &Remote,
     instance: &InstanceName,
     follow: bool,

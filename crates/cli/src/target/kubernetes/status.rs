@@ -1,10 +1,10 @@
 //! `status` of a cluster on Kubernetes.
 
 use crate::args::Format;
+use crate::document::status::{OperatorSeen, Status, WaitingFor};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{OperatorSeen, Status, WaitingFor};
 use crate::watch::Screen;
 use std::time::{Duration, Instant};
 use valkeeper_kube::api::{ConditionType, RedisCluster};
@@ -15,7 +15,7 @@ use valkeeper_model::{CalledAs, ClusterName, Phase, Report, Waiting};
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
 
-pub(super) async fn status(
+pub(crate) async fn status(
     remote: &Remote,
     is_watched: bool,
     format: Format,
@@ -47,18 +47,18 @@ pub(super) async fn status(
 }
 
 /// As it is now.
-pub(super) async fn seen(remote: &Remote) -> anyhow::Result<Status> {
+pub(crate) async fn seen(remote: &Remote) -> anyhow::Result<Status> {
     let (object, lead) = (remote.object().await.map_err(Failure::from)?, lead(remote).await);
     Ok(of(remote.name(), &object, &lead))
 }
 
 /// Who looks after it. Not to know is no reason to say nothing of the cluster.
-pub(super) async fn lead(remote: &Remote) -> Lead {
+pub(crate) async fn lead(remote: &Remote) -> Lead {
     remote.reach().lead().await.unwrap_or(Lead::Unknown)
 }
 
 /// What its operator has said of it last.
-pub(in crate::command) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
+pub(crate) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
     let told = object.status.as_ref();
     let report = told.and_then(valkeeper_kube::api::RedisClusterStatus::report);
     let is_told = report.is_some();

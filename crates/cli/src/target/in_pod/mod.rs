@@ -1,11 +1,14 @@
 //! Both sides of what is done in a pod of the cluster: there are the servers' addresses and their password, which never leave it.
 
-use super::look;
-use super::pipe;
+pub(crate) mod drill;
+mod pipe;
+
+use super::kubernetes::status as look;
+
 use crate::args::{Format, Recipients};
 use crate::called::called;
-use crate::command::cli::{Manner, Talk, To};
-use crate::command::drill::far;
+use crate::conversation::{Manner, Talk, To};
+
 use crate::failure::{Failure, Kind};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -21,7 +24,7 @@ use valkeeper_model::InstanceName;
 /// What is to be done there: the first line of stdin. Not arguments, as the API server logs those.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase")]
-pub(in crate::command) enum Task {
+pub(crate) enum Task {
     /// Commands to the cluster; the rest of stdin if none is given.
     Cli { command: Vec<Vec<u8>>, within_ms: u64, manner: Manner },
     /// Commands to these servers and to no others, each by its name. A task of its own, as an older version would send them by their keys.
@@ -33,7 +36,7 @@ pub(in crate::command) enum Task {
 }
 
 /// Outside.
-pub(super) async fn cli(
+pub(crate) async fn cli(
     remote: &Remote,
     command: &[OsString],
     to: &Recipients,
@@ -78,15 +81,15 @@ async fn recipients(remote: &Remote, to: &Recipients) -> anyhow::Result<Option<V
 }
 
 /// Inside.
-pub(in crate::command) async fn inside() -> anyhow::Result<()> {
+pub(crate) async fn inside() -> anyhow::Result<()> {
     let mut line = Vec::new();
     std::io::stdin().lock().read_until(b'\n', &mut line)?;
     let task = serde_json::from_slice(&line)
         .context("the command line outside wants something that this version does not know")?;
     let here = Inside::read()?;
     match task {
-        Task::Load { seeds, saturate } => far::write(&seeds, here.password, saturate).await,
-        Task::Kill { pid } => far::wait_and_kill(pid),
+        Task::Load { seeds, saturate } => drill::write(&seeds, here.password, saturate).await,
+        Task::Kill { pid } => drill::wait_and_kill(pid),
         Task::Cli { command, within_ms, manner } => talk(here, To::Keys, within_ms, manner, &command).await,
         Task::CliTo { command, within_ms, manner, to } => {
             let place = |(name, host): (String, String)| (name, Endpoint::new(host, CLIENT_PORT));

@@ -1,9 +1,9 @@
 //! The drill's own writers, and what became of their writes.
 
-use super::event::ms;
-#[cfg(feature = "kubernetes")]
-use super::far::Far;
 use crate::args::Drill;
+use crate::command::drill::event::ms;
+#[cfg(feature = "kubernetes")]
+use crate::target::in_pod::drill::Far;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ const FLOWING_WITHIN: Duration = Duration::from_secs(10);
 const CHECK_WITHIN: Duration = Duration::from_secs(120);
 
 /// Writers that run.
-pub(super) enum Writers {
+pub(crate) enum Writers {
     Here(Box<Here>),
     #[cfg(feature = "kubernetes")]
     Far(Box<Far>),
 }
 
 /// Writers in this process.
-pub(super) struct Here {
+pub(crate) struct Here {
     load: Load,
     seeds: Vec<Endpoint>,
     password: Password,
@@ -35,22 +35,22 @@ pub(super) struct Here {
 
 /// What they found.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// By the shard's slots: the longest time without an acknowledged write from the event on, milliseconds.
-    pub(super) gaps_ms: Vec<(SlotSet, f64)>,
-    pub(super) seconds: f64,
-    pub(super) acknowledged: u64,
-    pub(super) failed: u64,
-    pub(super) retried: u64,
-    pub(super) unknown: u64,
+    pub(crate) gaps_ms: Vec<(SlotSet, f64)>,
+    pub(crate) seconds: f64,
+    pub(crate) acknowledged: u64,
+    pub(crate) failed: u64,
+    pub(crate) retried: u64,
+    pub(crate) unknown: u64,
     /// Acknowledged ones that could not be read back as written.
-    pub(super) lost: u64,
-    pub(super) evicted: u64,
-    pub(super) errors: BTreeMap<String, u64>,
+    pub(crate) lost: u64,
+    pub(crate) evicted: u64,
+    pub(crate) errors: BTreeMap<String, u64>,
 }
 
 impl Writers {
-    pub(super) async fn here(
+    pub(crate) async fn here(
         seeds: Vec<Endpoint>,
         password: Password,
         saturate: bool,
@@ -59,7 +59,7 @@ impl Writers {
     }
 
     /// Until every shard takes writes.
-    pub(super) async fn warm_up(&mut self, drill: &Drill) -> anyhow::Result<()> {
+    pub(crate) async fn warm_up(&mut self, drill: &Drill) -> anyhow::Result<()> {
         self.flowing(FLOWING_WITHIN).await?;
         tokio::time::sleep(if drill.saturate { WARM_UP_SATURATED } else { WARM_UP }).await;
         Ok(())
@@ -70,7 +70,7 @@ impl Writers {
         not(feature = "kubernetes"),
         expect(clippy::unused_async, reason = "on Kubernetes it takes asking")
     )]
-    pub(super) async fn mark(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) async fn mark(&mut self) -> anyhow::Result<Duration> {
         match self {
             Self::Here(here) => Ok(here.mark()),
             #[cfg(feature = "kubernetes")]
@@ -79,7 +79,7 @@ impl Writers {
     }
 
     /// Until every shard has taken a write after this moment.
-    pub(super) async fn flowing(&mut self, within: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn flowing(&mut self, within: Duration) -> anyhow::Result<()> {
         match self {
             Self::Here(here) => here.flowing(within).await,
             #[cfg(feature = "kubernetes")]
@@ -88,7 +88,7 @@ impl Writers {
     }
 
     /// Stops them, reads everything back that was acknowledged, and removes all of it. The event was at that time.
-    pub(super) async fn finish(self, at: Duration) -> anyhow::Result<Found> {
+    pub(crate) async fn finish(self, at: Duration) -> anyhow::Result<Found> {
         match self {
             Self::Here(here) => here.finish(at).await,
             #[cfg(feature = "kubernetes")]
@@ -98,7 +98,7 @@ impl Writers {
 }
 
 impl Here {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         seeds: Vec<Endpoint>,
         password: Password,
         saturate: bool,
@@ -113,15 +113,15 @@ impl Here {
         Ok(Self { load, seeds, password, evicted })
     }
 
-    pub(super) fn mark(&self) -> Duration {
+    pub(crate) fn mark(&self) -> Duration {
         self.load.elapsed()
     }
 
-    pub(super) async fn flowing(&self, within: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn flowing(&self, within: Duration) -> anyhow::Result<()> {
         Ok(self.load.flowing(within).await?)
     }
 
-    pub(super) async fn finish(self, at: Duration) -> anyhow::Result<Found> {
+    pub(crate) async fn finish(self, at: Duration) -> anyhow::Result<Found> {
         let report = self.load.stop().await?;
         let read = report.read_back(CHECK_WITHIN).await;
         report.remove(CHECK_WITHIN).await.context("the drill's keys could not be removed")?;

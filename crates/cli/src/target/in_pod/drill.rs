@@ -1,13 +1,14 @@
 //! A drill on Kubernetes: writers run in a pod, where the servers can be reached; requests are made from outside, as a user makes
 //! them. The two talk in lines of JSON.
 
-use super::ground::kill;
-use super::writers::{Found, Here, Writers};
+use super::Task;
 use crate::args::Drill;
 use crate::called::called;
-use crate::command::remote::{inside::Task, look};
+use crate::command::drill::ground::kill;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
+use crate::load::{Found, Here, Writers};
+use crate::target::kubernetes::status as look;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, Write as _};
@@ -19,7 +20,7 @@ use valkeeper_kube::remote::{Ending, Lead, Process, Remote};
 use valkeeper_model::InstanceName;
 
 /// Between looks at the status: the operator writes it no more often.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// What is asked of the one in the pod.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ enum Answer {
 }
 
 /// This program in a pod. Dropped, it ends there, and cleans up.
-pub(super) struct Far {
+pub(crate) struct Far {
     stdin: WriteHalf<SimplexStream>,
     stdout: BufReader<ReadHalf<SimplexStream>>,
     _ending: Ending,
@@ -77,25 +78,25 @@ impl Far {
         self.answer().await
     }
 
-    pub(super) async fn mark(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) async fn mark(&mut self) -> anyhow::Result<Duration> {
         match self.ask(&Ask::Mark).await? {
             Answer::At { us } => Ok(Duration::from_micros(us)),
             _ => Err(odd()),
         }
     }
 
-    pub(super) async fn flowing(&mut self, within: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn flowing(&mut self, within: Duration) -> anyhow::Result<()> {
         self.ask(&Ask::Flowing { within_ms: u64::try_from(within.as_millis())? }).await.map(drop)
     }
 
-    pub(super) async fn finish(mut self, at: Duration) -> anyhow::Result<Found> {
+    pub(crate) async fn finish(mut self, at: Duration) -> anyhow::Result<Found> {
         match self.ask(&Ask::Finish { at_us: u64::try_from(at.as_micros())? }).await? {
             Answer::Found { found } => Ok(found),
             _ => Err(odd()),
         }
     }
 
-    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         self.ask(&Ask::Kill).await.map(drop)
     }
 }
@@ -110,12 +111,12 @@ fn line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     Ok(line)
 }
 
-pub(super) async fn status(remote: &Remote) -> anyhow::Result<Status> {
+pub(crate) async fn status(remote: &Remote) -> anyhow::Result<Status> {
     let object = remote.object().await.map_err(Failure::from)?;
     Ok(look::of(remote.name(), &object, &Lead::Unknown))
 }
 
-pub(super) async fn refuse_unattended(remote: &Remote) -> anyhow::Result<()> {
+pub(crate) async fn refuse_unattended(remote: &Remote) -> anyhow::Result<()> {
     match remote.reach().lead().await.map_err(Failure::from)? {
         Lead::Nobody { .. } => {
             let what = format!("no operator looks after cluster {}", remote.name());
@@ -125,24 +126,20 @@ pub(super) async fn refuse_unattended(remote: &Remote) -> anyhow::Result<()> {
     }
 }
 
-pub(super) async fn writers(remote: &Remote, drill: &Drill, status: &Status) -> anyhow::Result<Writers> {
+pub(crate) async fn writers(remote: &Remote, drill: &Drill, status: &Status) -> anyhow::Result<Writers> {
     let seeds = status.instances.iter().filter_map(|instance| instance.address.clone()).collect();
     let process = remote.run_inside(&["inside"]).await.map_err(Failure::from)?;
     let far = Far::start(process, &Task::Load { seeds, saturate: drill.saturate }).await?;
     Ok(Writers::Far(Box::new(far)))
 }
 
-pub(super) async fn aim(remote: &Remote, at: &InstanceName, pid: u32) -> anyhow::Result<Far> {
+pub(crate) async fn aim(remote: &Remote, at: &InstanceName, pid: u32) -> anyhow::Result<Far> {
     let process = remote.run_in(at.as_str(), &["inside"]).await.map_err(Failure::from)?;
     Far::start(process, &Task::Kill { pid }).await
 }
 
 /// In the pod: writes until it is told to finish, or nobody is there any more.
-pub(in crate::command) async fn write(
-    seeds: &[String],
-    password: Password,
-    saturate: bool,
-) -> anyhow::Result<()> {
+pub(crate) async fn write(seeds: &[String], password: Password, saturate: bool) -> anyhow::Result<()> {
     let seeds: Result<Vec<Endpoint>, _> = seeds.iter().map(|seed| seed.parse()).collect();
     let here = match Here::start(seeds?, password, saturate).await {
         Ok(here) => here,
@@ -171,7 +168,7 @@ pub(in crate::command) async fn write(
 }
 
 /// In the pod: kills the server when it is told to.
-pub(in crate::command) fn wait_and_kill(pid: u32) -> anyhow::Result<()> {
+pub(crate) fn wait_and_kill(pid: u32) -> anyhow::Result<()> {
     say(&Answer::Done)?;
     match asked()? {
         Some(Ask::Kill) => say(&kill(pid).map_or_else(|error| failed(&error), |()| Answer::Done)),

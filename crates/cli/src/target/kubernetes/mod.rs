@@ -1,21 +1,22 @@
 //! The same commands for a cluster on Kubernetes.
 
-mod apply;
 mod connect;
-pub(super) mod inside;
-pub(super) mod look;
-mod pipe;
+mod manifest;
+
+pub(crate) mod status;
+
 mod read;
 
-use super::{REQUEST_WITHIN, done, drill};
 use crate::args::{Args, Command};
 use crate::called::called;
+use crate::command::{REQUEST_WITHIN, done, drill};
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
+use crate::target::in_pod;
 use valkeeper_kube::remote::{Reach, ReachOptions, Remote};
 
 /// Does what the command says; `false` if it is about no cluster.
-pub(super) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool> {
+pub(crate) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool> {
     match &args.command {
         Command::Up(_) => {
             let hint = format!("`{} apply -f FILE --wait`, or kubectl apply, makes one", called());
@@ -34,13 +35,13 @@ pub(super) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool
             return Err(not_here("delete", hint).into());
         }
         Command::Status { watch, output } => {
-            look::status(&cluster(args).await?, *watch, output.format, ending).await?;
+            status::status(&cluster(args).await?, *watch, output.format, ending).await?;
         }
         Command::Plan { manifest, zones, output } => {
-            apply::plan(args, manifest.path(), zones, output.format).await?;
+            manifest::plan(args, manifest.path(), zones, output.format).await?;
         }
         Command::Apply { manifest, wait, within } => {
-            apply::apply(args, manifest.path(), *wait, *within).await?;
+            manifest::apply(args, manifest.path(), *wait, *within).await?;
         }
         Command::Events { follow, only, output } => {
             read::events(&cluster(args).await?, *follow, only, output.format).await?;
@@ -51,15 +52,15 @@ pub(super) async fn run(args: &Args, ending: &mut Ending) -> anyhow::Result<bool
         }
         Command::Connect { output } => connect::connect(&cluster(args).await?, output.format).await?,
         Command::Cli { command, to, timeout, output } => {
-            inside::cli(&cluster(args).await?, command, to, *timeout, output.format).await?;
+            in_pod::cli(&cluster(args).await?, command, to, *timeout, output.format).await?;
         }
         Command::Drill(event) => drill::on_kubernetes(cluster(args).await?, event, ending).await?,
         command => {
             let Some(request) = command.request() else { return Ok(false) };
             let remote = cluster(args).await?;
-            let before = look::seen(&remote).await?;
+            let before = status::seen(&remote).await?;
             remote.ask(&request, REQUEST_WITHIN, ending.told()?).await.map_err(Failure::from)?;
-            let after = look::seen(&remote).await?;
+            let after = status::seen(&remote).await?;
             eprintln!("{}", done::told(&request, &before, &after));
         }
     }
