@@ -1,9 +1,7 @@
-//! The drill's own writers, and what became of their writes.
+//! Writers of this program, and what became of their writes.
 
-use crate::args::Drill;
-use crate::command::drill::event::ms;
-#[cfg(feature = "kubernetes")]
-use crate::target::in_pod::drill::Far;
+use crate::boxed::Boxed;
+use crate::output::milliseconds;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,21 +9,22 @@ use std::time::Duration;
 use valkeeper_client::{ClusterClient, Endpoint, Load, LoadConfig, Password};
 use valkeeper_model::SlotSet;
 
-/// Before the event, so that connections are warm and, when saturating, buffers are as full as they will be.
-const WARM_UP: Duration = Duration::from_millis(300);
-const WARM_UP_SATURATED: Duration = Duration::from_secs(1);
-const FLOWING_WITHIN: Duration = Duration::from_secs(10);
 const CHECK_WITHIN: Duration = Duration::from_secs(120);
 
-/// Writers that run.
-pub(crate) enum Writers {
-    Here(Box<Here>),
-    #[cfg(feature = "kubernetes")]
-    Far(Box<Far>),
+/// Writers that run, here or elsewhere.
+pub(crate) trait Writers {
+    /// The time of this moment, since they have begun: something happens now.
+    fn mark(&mut self) -> Boxed<'_, Duration>;
+
+    /// Waits until every shard has taken a write after this moment.
+    fn flowing(&mut self, within: Duration) -> Boxed<'_, ()>;
+
+    /// Stops them, reads everything back that was acknowledged, and removes all of it. The event was at that time.
+    fn finish(self: Box<Self>, at: Duration) -> Boxed<'static, Found>;
 }
 
 /// Writers in this process.
-pub(crate) struct Here {
+pub(crate) struct LoadHere {
     load: Load,
     seeds: Vec<Endpoint>,
     password: Password,
@@ -49,55 +48,21 @@ pub(crate) struct Found {
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
-impl Writers {
-    pub(crate) async fn here(
-        seeds: Vec<Endpoint>,
-        password: Password,
-        saturate: bool,
-    ) -> anyhow::Result<Self> {
-        Ok(Self::Here(Box::new(Here::start(seeds, password, saturate).await?)))
+impl Writers for LoadHere {
+    fn mark(&mut self) -> Boxed<'_, Duration> {
+        Box::pin(std::future::ready(Ok(self.elapsed())))
     }
 
-    /// Until every shard takes writes.
-    pub(crate) async fn warm_up(&mut self, drill: &Drill) -> anyhow::Result<()> {
-        self.flowing(FLOWING_WITHIN).await?;
-        tokio::time::sleep(if drill.saturate { WARM_UP_SATURATED } else { WARM_UP }).await;
-        Ok(())
+    fn flowing(&mut self, within: Duration) -> Boxed<'_, ()> {
+        Box::pin(self.take_writes(within))
     }
 
-    /// Something happens now.
-    #[cfg_attr(
-        not(feature = "kubernetes"),
-        expect(clippy::unused_async, reason = "on Kubernetes it takes asking")
-    )]
-    pub(crate) async fn mark(&mut self) -> anyhow::Result<Duration> {
-        match self {
-            Self::Here(here) => Ok(here.mark()),
-            #[cfg(feature = "kubernetes")]
-            Self::Far(far) => far.mark().await,
-        }
-    }
-
-    /// Until every shard has taken a write after this moment.
-    pub(crate) async fn flowing(&mut self, within: Duration) -> anyhow::Result<()> {
-        match self {
-            Self::Here(here) => here.flowing(within).await,
-            #[cfg(feature = "kubernetes")]
-            Self::Far(far) => far.flowing(within).await,
-        }
-    }
-
-    /// Stops them, reads everything back that was acknowledged, and removes all of it. The event was at that time.
-    pub(crate) async fn finish(self, at: Duration) -> anyhow::Result<Found> {
-        match self {
-            Self::Here(here) => here.finish(at).await,
-            #[cfg(feature = "kubernetes")]
-            Self::Far(far) => far.finish(at).await,
-        }
+    fn finish(self: Box<Self>, at: Duration) -> Boxed<'static, Found> {
+        Box::pin(self.stop(at))
     }
 }
 
-impl Here {
+impl LoadHere {
     pub(crate) async fn start(
         seeds: Vec<Endpoint>,
         password: Password,
@@ -113,15 +78,17 @@ impl Here {
         Ok(Self { load, seeds, password, evicted })
     }
 
-    pub(crate) fn mark(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.load.elapsed()
     }
 
-    pub(crate) async fn flowing(&self, within: Duration) -> anyhow::Result<()> {
+    /// Until every shard has taken a write after this moment.
+    pub(crate) async fn take_writes(&self, within: Duration) -> anyhow::Result<()> {
         Ok(self.load.flowing(within).await?)
     }
 
-    pub(crate) async fn finish(self, at: Duration) -> anyhow::Result<Found> {
+    /// Stops them, reads back what was acknowledged, and removes it.
+    pub(crate) async fn stop(self, at: Duration) -> anyhow::Result<Found> {
         let report = self.load.stop().await?;
         let read = report.read_back(CHECK_WITHIN).await;
         report.remove(CHECK_WITHIN).await.context("the drill's keys could not be removed")?;
@@ -129,7 +96,7 @@ impl Here {
         let evicted = evicted(&self.seeds, &self.password).await.saturating_sub(self.evicted);
         let totals = report.totals();
         let gap = |shard: &valkeeper_client::load::ShardReport| {
-            (shard.slots.clone(), ms(shard.longest_gap(at, report.duration).length()))
+            (shard.slots.clone(), milliseconds(shard.longest_gap(at, report.duration).length()))
         };
         Ok(Found {
             gaps_ms: report.shards.iter().map(gap).collect(),

@@ -1,4 +1,4 @@
-//! `cli`: sends commands to where their keys are, so that nobody needs another client. With one server down the others are
+//! A conversation with a cluster: commands go to where their keys are, so that nobody needs another client. With one server down the others are
 //! asked; what the engine answers is shown as redis-cli shows it.
 
 mod input;
@@ -8,10 +8,10 @@ mod words;
 
 pub(crate) use recipients::To;
 
-use crate::args::{Args, Format, Recipients};
+use crate::args::{Format, Recipients};
 use crate::called::called;
 use crate::failure::{Failure, Kind, ToldAlready};
-use crate::{output, target};
+use crate::output;
 use input::{Input, Prompt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,33 +36,14 @@ enum Show {
     Yaml,
 }
 
-pub(crate) async fn cli(
-    args: &Args,
-    command: &[OsString],
-    to: &Recipients,
-    within: Duration,
-    format: Format,
-) -> anyhow::Result<()> {
-    let dir = target::cluster(&args.common)?;
-    let names: BTreeMap<Endpoint, String> =
-        dir.addresses()?.iter().map(|(name, address)| (address.into(), name.to_string())).collect();
-    if names.is_empty() {
-        let what = format!("cluster {} has no addresses yet", dir.name());
-        return Err(Failure::new(Kind::Failed, what, format!("`{} up FILE` starts it", called())).into());
-    }
-    let words: Vec<&[u8]> = command.iter().map(|word| word.as_encoded_bytes()).collect();
-    let client = ClusterClient::new(names.keys().cloned().collect(), Some(dir.password()?));
-    let history = target::state_dir(&args.common)?.path().join(".cli_history");
-    let talk = Talk {
-        cluster: dir.name().clone(),
-        to: To::of(to, &client, &names, within).await?,
-        client,
-        names,
-        within,
-        manner: Manner::here(format),
-        history: Some(history),
-    };
-    talk.converse(&words).await
+/// What a command line wants of a conversation.
+pub(crate) struct Asked<'a> {
+    /// One command; without any they come on stdin.
+    pub(crate) command: &'a [OsString],
+    pub(crate) to: &'a Recipients,
+    /// For an answer.
+    pub(crate) within: Duration,
+    pub(crate) manner: Manner,
 }
 
 /// Who reads the replies, and how they want them.

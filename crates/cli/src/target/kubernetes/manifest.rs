@@ -1,39 +1,27 @@
-//! `plan` and `apply` on Kubernetes: what a manifest would change there, and changing it.
+//! A manifest for Kubernetes: what it would change there, and changing it.
 
-use super::status as look;
-use crate::args::{Args, Format, Within};
-use crate::called::called;
-use crate::command::apply::Plan;
+use super::KubernetesPlatform;
+use super::status::{lead, of};
+use crate::boxed::Boxed;
+use crate::document::plan::{Plan, PodChange, PodPlan};
 use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::output::columns;
-use crate::patience::Patience;
-use crate::{manifest_file, manifest_text, output, target};
+use crate::target::{Applied, Wanted};
+use crate::{manifest_file, manifest_text};
 use anyhow::Context as _;
-use serde::Serialize;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_kube::api::RedisCluster;
-use valkeeper_kube::remote::{AppliesTo, Lead, PodChange, Remote, RemoteError, pod_changes};
+use valkeeper_kube::remote::{self, AppliesTo, Lead, Remote, RemoteError, Watched};
 use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{Layout, ZoneName};
 
 /// Time passes although nothing is told.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// `plan -o json` on Kubernetes.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RemotePlan {
-    #[serde(flatten)]
-    plan: Plan,
-    pods: Vec<PodChange>,
-    /// Pods whose server has never started, and that this manifest makes anew.
-    made_anew: Vec<String>,
-}
-
 /// A manifest, and the cluster that it is about.
-struct Wish {
+pub(super) struct KubernetesWanted {
+    file: PathBuf,
     manifest: Manifest,
     /// As it is sent.
     object: serde_json::Value,
@@ -42,16 +30,16 @@ struct Wish {
     there: Option<RedisCluster>,
 }
 
-impl Wish {
-    async fn read(args: &Args, file: &Path) -> anyhow::Result<Self> {
-        let manifest = manifest_file::read_for(Target::Kubernetes, file)?;
+impl KubernetesWanted {
+    pub(super) async fn read(platform: &KubernetesPlatform, file: PathBuf) -> anyhow::Result<Self> {
+        let manifest = manifest_file::read_for(Target::Kubernetes, &file)?;
         let name = &manifest.spec.name;
-        target::refuse_another(&args.common, name)?;
-        let text = manifest_text::read(file).with_context(|| manifest_text::name(file))?;
+        manifest_file::refuse_another(&platform.common, name)?;
+        let text = manifest_text::read(&file).with_context(|| manifest_text::name(&file))?;
         let mut object: serde_json::Value = serde_saphyr::from_str(&text)?;
-        let mut reach = super::reach(args).await?;
+        let mut reach = platform.reach().await?;
         if let Some(its) = object["metadata"]["namespace"].as_str() {
-            match &args.common.kubernetes.namespace {
+            match &platform.common.kubernetes.namespace {
                 Some(asked) if asked != its => {
                     let what = format!("the manifest is for namespace {its}, not for {asked}");
                     return Err(Failure::new(Kind::Usage, what, "leave --namespace out").into());
@@ -68,12 +56,12 @@ impl Wish {
         }
         let remote = reach.remote(name.clone());
         let there = remote.object_if_any().await.map_err(Failure::from)?;
-        Ok(Self { manifest, object, remote, there })
+        Ok(Self { file, manifest, object, remote, there })
     }
 
     /// What it would change, or why that is refused: by the operator's own functions.
-    fn plan(&self, file: &Path, layout: Option<&Layout>, zones: &[ZoneName]) -> Result<RemotePlan, Failure> {
-        let refused = |refusal| manifest_file::refused(file, refusal);
+    fn plan_beside(&self, layout: Option<&Layout>, zones: &[ZoneName]) -> Result<Beside, Failure> {
+        let refused = |refusal| manifest_file::refused(&self.file, refusal);
         let plan = Plan::of(layout, &self.manifest.spec, zones).map_err(refused)?;
         let before = self.there.as_ref().and_then(|there| there.manifest().ok());
         let wanted = &self.manifest.kubernetes;
@@ -88,102 +76,128 @@ impl Wish {
         {
             return Err(refused(refusal));
         }
-        let pods = before.map(|before| pod_changes(&before.kubernetes, wanted)).unwrap_or_default();
-        Ok(RemotePlan { plan, pods, made_anew: Vec::new() })
+        let pods = before.map(|before| remote::pod_changes(&before.kubernetes, wanted)).unwrap_or_default();
+        Ok(Beside { plan, pods })
     }
-}
 
-pub(crate) async fn plan(args: &Args, file: &Path, zones: &[ZoneName], format: Format) -> anyhow::Result<()> {
-    let wish = Wish::read(args, file).await?;
-    let layout = wish.remote.layout().await.map_err(Failure::from)?;
-    let known = if layout.is_none() { zones_there(&wish.remote).await? } else { None };
-    if layout.is_none() && known.is_none() {
-        let zones: Vec<&str> = zones.iter().map(ZoneName::as_str).collect();
-        eprintln!("note: you may not see the nodes: as if their zones were {} (--zones)", zones.join(", "));
+    async fn zones_there(&self) -> Result<Option<Vec<ZoneName>>, Failure> {
+        Ok(self.remote.reach().zones().await?)
     }
-    let mut plan = wish.plan(file, layout.as_ref(), known.as_deref().unwrap_or(zones))?;
-    if plan.pods.iter().any(|change| change.applies_to == AppliesTo::NewPods) {
-        let waiting = wish.remote.never_started().await.map_err(Failure::from)?;
+
+    /// What would be refused by the operator is refused here, where somebody reads it with its line. Who may not see what that takes
+    /// is told by the status instead.
+    async fn check(&self) -> Result<(), Failure> {
+        let layout = match self.remote.layout().await {
+            Ok(layout) => layout,
+            Err(RemoteError::Forbidden(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let zones = if layout.is_none() { self.zones_there().await? } else { Some(Vec::new()) };
+        match zones {
+            Some(zones) => self.plan_beside(layout.as_ref(), &zones).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Pods that a change makes anew at once, if it makes any.
+    async fn made_anew(&self, changes: &[remote::PodChange]) -> Result<Vec<String>, Failure> {
+        if changes.iter().all(|change| change.applies_to != AppliesTo::NewPods) {
+            return Ok(Vec::new());
+        }
+        let waiting = self.remote.never_started().await?;
         if waiting.is_none() {
             eprintln!(
                 "note: you may not see the pods: those whose server has never started are made anew by a change"
             );
         }
-        plan.made_anew = waiting.unwrap_or_default();
-    }
-    output::value(format, &plan, || page(&plan))
-}
-
-async fn zones_there(remote: &Remote) -> Result<Option<Vec<ZoneName>>, Failure> {
-    Ok(remote.reach().zones().await?)
-}
-
-fn page(plan: &RemotePlan) -> String {
-    if plan.pods.is_empty() {
-        return plan.plan.page();
-    }
-    let mut page = if plan.plan.is_empty() { String::new() } else { plan.plan.page() };
-    let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-    let mut rows = vec![["CHANGE", "FROM", "TO", "APPLIES TO"].map(str::to_owned).to_vec()];
-    rows.extend(plan.pods.iter().map(|change| {
-        vec![change.what.clone(), cell(&change.from), cell(&change.to), change.applies_to.to_string()]
-    }));
-    page.push_str(&columns(&rows));
-    if !plan.made_anew.is_empty() {
-        page.push_str("\nmade anew at once, as their servers have never started: ");
-        page.push_str(&plan.made_anew.join(", "));
-        page.push('\n');
-    }
-    page
-}
-
-pub(crate) async fn apply(args: &Args, file: &Path, wait: bool, within: Within) -> anyhow::Result<()> {
-    let wish = Wish::read(args, file).await?;
-    check(&wish, file).await?;
-    let applied = wish.remote.apply(&wish.object).await.map_err(Failure::from)?;
-    if !wait {
-        eprintln!("applied; `{} status` shows how it goes on", called());
-        return Ok(());
-    }
-    let status = healthy(&wish.remote, applied, within).await?;
-    output::text(&status.page())
-}
-
-/// What would be refused by the operator is refused here, where somebody reads it with its line. Who may not see what that takes
-/// is told by the status instead.
-async fn check(wish: &Wish, file: &Path) -> Result<(), Failure> {
-    let layout = match wish.remote.layout().await {
-        Ok(layout) => layout,
-        Err(RemoteError::Forbidden(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let zones = if layout.is_none() { zones_there(&wish.remote).await? } else { Some(Vec::new()) };
-    match zones {
-        Some(zones) => wish.plan(file, layout.as_ref(), &zones).map(drop),
-        None => Ok(()),
+        Ok(waiting.unwrap_or_default())
     }
 }
 
-/// Waits until the operator has followed what was applied, and the cluster is healthy.
-async fn healthy(remote: &Remote, applied: RedisCluster, within: Within) -> anyhow::Result<Status> {
-    let wanted = applied.metadata.generation;
-    let mut patience = Patience::new(within);
-    let mut watched = remote.watch();
-    let mut object = applied;
-    loop {
-        let is_seen = object.status.as_ref().is_some_and(|status| status.observed_generation >= wanted);
-        let mut status = look::of(remote.name(), &object, &Lead::Unknown);
+/// What a manifest changes of the layout, and of pods and volumes.
+struct Beside {
+    plan: Plan,
+    pods: Vec<remote::PodChange>,
+}
+
+impl Wanted for KubernetesWanted {
+    fn plan<'a>(&'a self, zones: &'a [ZoneName]) -> Boxed<'a, Plan> {
+        Box::pin(async {
+            let layout = self.remote.layout().await.map_err(Failure::from)?;
+            let known = if layout.is_none() { self.zones_there().await? } else { None };
+            if layout.is_none() && known.is_none() {
+                let zones: Vec<&str> = zones.iter().map(ZoneName::as_str).collect();
+                eprintln!(
+                    "note: you may not see the nodes: as if their zones were {} (--zones)",
+                    zones.join(", ")
+                );
+            }
+            let Beside { mut plan, pods } =
+                self.plan_beside(layout.as_ref(), known.as_deref().unwrap_or(zones))?;
+            let made_anew = self.made_anew(&pods).await?;
+            let pods = pods.into_iter().map(pod_change).collect();
+            plan.pods = Some(PodPlan { pods, made_anew });
+            Ok(plan)
+        })
+    }
+
+    fn apply(&self, _: Duration) -> Boxed<'_, Box<dyn Applied>> {
+        Box::pin(async {
+            self.check().await?;
+            let object = self.remote.apply(&self.object).await.map_err(Failure::from)?;
+            let wanted = object.metadata.generation;
+            let (remote, watched) = (self.remote.clone(), None);
+            Ok(Box::new(KubernetesApplied { remote, wanted, object, watched }) as Box<dyn Applied>)
+        })
+    }
+}
+
+fn pod_change(change: remote::PodChange) -> PodChange {
+    let remote::PodChange { what, from, to, applies_to } = change;
+    PodChange { what, from, to, applies_to: applies_to.to_string() }
+}
+
+/// An object that was applied: the operator has still to follow it.
+struct KubernetesApplied {
+    remote: Remote,
+    /// The generation that is to be followed.
+    wanted: Option<i64>,
+    /// As it was seen last.
+    object: RedisCluster,
+    /// None before the first look, which is at the object as it was answered.
+    watched: Option<Watched>,
+}
+
+impl KubernetesApplied {
+    /// What is told is of this generation, or refused.
+    fn judged(&self) -> anyhow::Result<Status> {
+        let told = self.object.status.as_ref();
+        let is_seen = told.is_some_and(|status| status.observed_generation >= self.wanted);
+        let mut status = of(self.remote.name(), &self.object, &Lead::Unknown);
         if is_seen && let Some(why) = &status.refused {
             let what = format!("the operator does not follow the manifest: {why}");
             return Err(Failure { kind: Kind::Unsafe, what, hint: None }.into());
         }
         status.healthy &= is_seen;
-        if patience.is_over(&status)? {
-            return Ok(look::of(remote.name(), &object, &look::lead(remote).await));
-        }
-        tokio::select! {
-            next = watched.next() => object = next.map_err(Failure::from)?,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
+        Ok(status)
+    }
+}
+
+impl Applied for KubernetesApplied {
+    fn next(&mut self) -> Boxed<'_, Status> {
+        Box::pin(async {
+            match &mut self.watched {
+                None => self.watched = Some(self.remote.watch()),
+                Some(watched) => tokio::select! {
+                    next = watched.next() => self.object = next.map_err(Failure::from)?,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                },
+            }
+            self.judged()
+        })
+    }
+
+    fn settled(&mut self, _: Status) -> Boxed<'_, Status> {
+        Box::pin(async { Ok(of(self.remote.name(), &self.object, &lead(&self.remote).await)) })
     }
 }

@@ -1,27 +1,91 @@
-//! Which cluster a command is about, and the way to its supervisor.
+//! Clusters on this machine: their state directory, and each one's supervisor.
+
+mod events;
+pub(crate) mod manifest;
+pub(crate) mod status;
+pub(crate) mod supervisor;
 
 use crate::args::Common;
+use crate::boxed::Boxed;
 use crate::called::called;
+use crate::conversation::{Asked, Talk, To};
+use crate::document::connection::{Connection, PasswordPlace};
+use crate::document::event::Event;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use std::path::PathBuf;
-use std::time::Duration;
-use valkeeper_local::{
-    ClusterDir, Control, ControlAnswer, ControlError, ControlRequest, Keeper, StateDir, StateError,
+use crate::load::{LoadHere, Writers};
+use crate::target::kill::kill;
+use crate::target::{
+    ClusterTarget, EventsFollowed, Feed, Interrupts, LocalOnly, LogPart, Members, Platform, Trigger, Wanted,
 };
-use valkeeper_model::{ClusterName, Refusal, Request};
+use events::{EventsAfter, LogFile, event};
+use manifest::LocalWanted;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use valkeeper_client::Endpoint;
+use valkeeper_local::{ClusterDir, EventLog, StateDir};
+use valkeeper_model::{ClusterName, Happened, InstanceName, Request};
 
-/// A supervisor tells how it is within this.
-pub(crate) const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Between looks of who watches a status.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+/// Between looks of a drill. Each costs the supervisor a moment, and the supervisor is what is measured.
+const DRILL_LOOKS_EVERY: Duration = Duration::from_millis(20);
 
-/// Where clusters are kept: as told, or in the user's data folder.
-pub(crate) fn state_dir(common: &Common) -> anyhow::Result<StateDir> {
-    let path = match &common.state_dir {
-        Some(path) => path.clone(),
-        None => data_home()?.join("valkeeper"),
-    };
-    // Servers run in folders of their own: what they are told must hold there too.
-    let path = std::path::absolute(&path)?;
-    Ok(StateDir::new(path))
+/// This machine.
+pub(crate) struct LocalPlatform {
+    common: Common,
+}
+
+impl LocalPlatform {
+    pub(crate) fn new(common: Common) -> Self {
+        Self { common }
+    }
+
+    /// What was said of which cluster.
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Where clusters are kept: as told, or in the user's data folder.
+    pub(crate) fn state_dir(&self) -> anyhow::Result<StateDir> {
+        let path = match &self.common.state_dir {
+            Some(path) => path.clone(),
+            None => data_home()?.join("valkeeper"),
+        };
+        // Servers run in folders of their own: what they are told must hold there too.
+        let path = std::path::absolute(&path)?;
+        Ok(StateDir::new(path))
+    }
+
+    /// The cluster named, or the only one there is.
+    pub(crate) fn cluster_dir(&self) -> anyhow::Result<ClusterDir> {
+        let state = self.state_dir()?;
+        let names = state.clusters()?;
+        let listed = || names.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
+        let name = match (&self.common.cluster, names.as_slice()) {
+            (Some(name), all) if all.contains(name) => name,
+            (Some(name), _) => {
+                let hint = if names.is_empty() {
+                    format!("`{} up FILE` makes one", called())
+                } else {
+                    format!("there are: {}", listed())
+                };
+                return Err(Failure::new(Kind::Usage, format!("there is no cluster `{name}`"), hint).into());
+            }
+            (None, [only]) => only,
+            (None, []) => {
+                let what = format!("there is no cluster in {}", state.path().display());
+                let hint = format!("`{} up FILE` makes one; --state-dir looks elsewhere", called());
+                return Err(Failure::new(Kind::Usage, what, hint).into());
+            }
+            (None, _) => {
+                let hint = format!("say --cluster with one of: {}", listed());
+                return Err(Failure::new(Kind::Usage, "there is more than one cluster", hint).into());
+            }
+        };
+        Ok(state.cluster(name))
+    }
 }
 
 fn data_home() -> anyhow::Result<PathBuf> {
@@ -37,114 +101,162 @@ fn data_home() -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The cluster named, or the only one there is.
-pub(crate) fn cluster(common: &Common) -> anyhow::Result<ClusterDir> {
-    let state = state_dir(common)?;
-    let names = state.clusters()?;
-    let listed = || names.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
-    let name = match (&common.cluster, names.as_slice()) {
-        (Some(name), all) if all.contains(name) => name,
-        (Some(name), _) => {
-            let hint = if names.is_empty() {
-                format!("`{} up FILE` makes one", called())
-            } else {
-                format!("there are: {}", listed())
+impl Platform for LocalPlatform {
+    fn cluster(&self) -> Boxed<'_, Box<dyn ClusterTarget>> {
+        Box::pin(async {
+            let (dir, state) = (self.cluster_dir()?, self.state_dir()?);
+            Ok(Box::new(LocalTarget { dir, state }) as Box<dyn ClusterTarget>)
+        })
+    }
+
+    fn manifest<'a>(&'a self, file: &'a Path) -> Boxed<'a, Box<dyn Wanted>> {
+        Box::pin(async { Ok(Box::new(LocalWanted::read(self, file.to_owned())?) as Box<dyn Wanted>) })
+    }
+
+    fn local(&self, _: LocalOnly) -> Result<&LocalPlatform, Failure> {
+        Ok(self)
+    }
+}
+
+/// A cluster on this machine.
+struct LocalTarget {
+    dir: ClusterDir,
+    state: StateDir,
+}
+
+impl LocalTarget {
+    fn log(&self) -> EventLog {
+        EventLog::new(self.dir.clone())
+    }
+}
+
+impl ClusterTarget for LocalTarget {
+    fn name(&self) -> &ClusterName {
+        self.dir.name()
+    }
+
+    fn status(&self) -> Boxed<'_, Status> {
+        Box::pin(status::status(&self.dir))
+    }
+
+    fn watch_status(&self) -> Box<dyn Feed<Status>> {
+        Box::new(status::Looks::new(self.dir.clone(), WATCH_EVERY))
+    }
+
+    /// The supervisor itself withdraws what nobody waits for any more: an interrupt just ends this program.
+    fn request<'a>(&'a self, request: Request, within: Duration, _: Interrupts<'a>) -> Boxed<'a, ()> {
+        Box::pin(supervisor::request(&self.dir, request, within))
+    }
+
+    fn members(&self) -> Boxed<'_, Members> {
+        Box::pin(async {
+            let Some(layout) = self.dir.layout()? else { return Ok(Members::Some(BTreeMap::new())) };
+            let shards = layout.instances.iter().map(|(name, one)| (name.clone(), one.shard.clone()));
+            Ok(Members::All(shards.collect()))
+        })
+    }
+
+    fn events(&self) -> Boxed<'_, Vec<Event>> {
+        Box::pin(async { Ok(self.log().read()?.into_iter().map(event).collect()) })
+    }
+
+    fn follow_events(&self) -> Boxed<'_, EventsFollowed> {
+        Box::pin(async {
+            let kept = self.events().await?;
+            let shown = kept.last().map(|last| last.at);
+            Ok(EventsFollowed { kept, news: Box::new(EventsAfter { log: self.log(), shown }) })
+        })
+    }
+
+    fn logs<'a>(
+        &'a self,
+        instance: &'a InstanceName,
+        part: LogPart,
+    ) -> Boxed<'a, Box<dyn Feed<Option<Vec<u8>>>>> {
+        Box::pin(async move {
+            Ok(Box::new(LogFile::open(&self.dir, instance, part)?) as Box<dyn Feed<Option<Vec<u8>>>>)
+        })
+    }
+
+    fn connection(&self) -> Boxed<'_, Connection> {
+        Box::pin(async {
+            let seeds = self.dir.addresses()?.values().map(ToString::to_string).collect();
+            if self.dir.supervisor().is_none() && self.dir.running_servers()?.is_empty() {
+                eprintln!("note: cluster {} is down: `{} up FILE` starts it", self.dir.name(), called());
+            }
+            let password = PasswordPlace::File { password_file: self.dir.password_path() };
+            Ok(Connection { service: None, seeds, username: "default", password })
+        })
+    }
+
+    fn converse<'a>(&'a self, asked: Asked<'a>) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let names: BTreeMap<Endpoint, String> = self
+                .dir
+                .addresses()?
+                .iter()
+                .map(|(name, address)| (address.into(), name.to_string()))
+                .collect();
+            if names.is_empty() {
+                let what = format!("cluster {} has no addresses yet", self.dir.name());
+                let hint = format!("`{} up FILE` starts it", called());
+                return Err(Failure::new(Kind::Failed, what, hint).into());
+            }
+            let words: Vec<&[u8]> = asked.command.iter().map(|word| word.as_encoded_bytes()).collect();
+            let seeds = names.keys().cloned().collect();
+            let client = valkeeper_client::ClusterClient::new(seeds, Some(self.dir.password()?));
+            let talk = Talk {
+                cluster: self.dir.name().clone(),
+                to: To::of(asked.to, &client, &names, asked.within).await?,
+                client,
+                names,
+                within: asked.within,
+                manner: asked.manner,
+                history: Some(self.state.path().join(".cli_history")),
             };
-            return Err(Failure::new(Kind::Usage, format!("there is no cluster `{name}`"), hint).into());
-        }
-        (None, [only]) => only,
-        (None, []) => {
-            let what = format!("there is no cluster in {}", state.path().display());
-            return Err(Failure::new(
-                Kind::Usage,
-                what,
-                format!("`{} up FILE` makes one; --state-dir looks elsewhere", called()),
-            )
-            .into());
-        }
-        (None, _) => {
-            return Err(Failure::new(
-                Kind::Usage,
-                "there is more than one cluster",
-                format!("say --cluster with one of: {}", listed()),
-            )
-            .into());
-        }
-    };
-    Ok(state.cluster(name))
-}
-
-/// A manifest is of one cluster: it must not change another than the one that was named.
-pub(crate) fn refuse_another(common: &Common, manifests: &ClusterName) -> Result<(), Failure> {
-    match common.cluster.as_ref().filter(|named| *named != manifests) {
-        None => Ok(()),
-        Some(named) => {
-            let what = format!("the manifest is of cluster `{manifests}`, not of `{named}`");
-            Err(Failure::new(Kind::Usage, what, "leave --cluster out, or give the manifest of that cluster"))
-        }
+            talk.converse(&words).await
+        })
     }
-}
 
-/// Asks the supervisor to do something and waits for the end of it.
-pub(crate) async fn request(dir: &ClusterDir, request: Request, within: Duration) -> anyhow::Result<()> {
-    answer(dir, request, within).await?.map_err(|refusal| Failure::from(refusal).into())
-}
-
-/// The same, with why it is refused as a type.
-pub(crate) async fn answer(
-    dir: &ClusterDir,
-    request: Request,
-    within: Duration,
-) -> anyhow::Result<Result<(), Refusal>> {
-    match Control::new(dir.clone()).ask(&ControlRequest::Do(request), within).await {
-        Ok(ControlAnswer::Refused(refusal)) => Ok(Err(refusal)),
-        Ok(_) => Ok(Ok(())),
-        Err(error) => Err(control_failure(&error).into()),
+    fn drill_status(&self) -> Boxed<'_, Status> {
+        self.status()
     }
-}
 
-/// Somebody supervises the cluster already: who answers can be told to end, who does not cannot.
-pub(crate) async fn supervised(dir: &ClusterDir, by: Keeper) -> Failure {
-    let seen = Control::new(dir.clone()).ask(&ControlRequest::Status, LOOK_WITHIN).await;
-    match seen.map_err(|error| silent(dir, error)) {
-        Err(error @ ControlError::Silent { .. }) => control_failure(&error),
-        _ => Failure::new(
-            Kind::Unsafe,
-            StateError::Supervised { by }.to_string(),
-            format!("`{0} status` shows it, `{0} down` ends it", called()),
-        ),
+    fn drill_looks_every(&self) -> Duration {
+        DRILL_LOOKS_EVERY
     }
-}
 
-/// A supervisor that has not even told how it is does not answer at all.
-pub(crate) fn silent(dir: &ClusterDir, error: ControlError) -> ControlError {
-    match (error, dir.supervisor()) {
-        (ControlError::Timeout, Some(keeper)) => ControlError::Silent { keeper, path: dir.socket_path() },
-        (error, _) => error,
+    fn refuse_unattended<'a>(&'a self, status: &'a Status) -> Boxed<'a, ()> {
+        Box::pin(async {
+            if status.supervisor_pid.is_some() {
+                return Ok(());
+            }
+            let what = format!("no supervisor looks after cluster {}", status.cluster);
+            let hint = format!("`{} up FILE --detach` starts one", called());
+            Err(Failure::new(Kind::Failed, what, hint).into())
+        })
     }
-}
 
-/// A supervisor that cannot be asked.
-pub(crate) fn control_failure(error: &ControlError) -> Failure {
-    let what = error.to_string();
-    match error {
-        ControlError::NoSupervisor => {
-            Failure::new(Kind::Failed, what, format!("`{} up FILE` starts one", called()))
-        }
-        ControlError::Silent { keeper, .. } => {
-            let end =
-                keeper.pid.map_or_else(|| "end it".to_owned(), |pid| format!("end it with `kill {pid}`"));
-            let hint = format!(
-                "{end}, with -9 if it does not end; then `{} up FILE --detach` takes its servers over",
-                called()
-            );
-            Failure::new(Kind::TimedOut, what, hint)
-        }
-        ControlError::Timeout => Failure::new(
-            Kind::TimedOut,
-            what,
-            format!("what was asked may still happen: see `{0} status` and `{0} events`", called()),
-        ),
-        ControlError::Lost(_) => Failure::new(Kind::Failed, what, format!("see `{} status`", called())),
+    fn writers<'a>(&'a self, _: &'a Status, saturate: bool) -> Boxed<'a, Box<dyn Writers>> {
+        Box::pin(async move {
+            let seeds: Vec<Endpoint> = self.dir.addresses()?.values().map(Endpoint::from).collect();
+            let load = LoadHere::start(seeds, self.dir.password()?, saturate).await?;
+            Ok(Box::new(load) as Box<dyn Writers>)
+        })
+    }
+
+    fn aim<'a>(&'a self, _: &'a InstanceName, pid: u32) -> Boxed<'a, Trigger> {
+        let trigger: Trigger = Box::new(move || Box::pin(std::future::ready(kill(pid))));
+        Box::pin(std::future::ready(Ok(trigger)))
+    }
+
+    fn writes_held_ms(&self, since: jiff::Timestamp) -> anyhow::Result<Option<u64>> {
+        let lines = self.log().read()?;
+        let told =
+            lines.iter().rev().take_while(|line| line.at >= since).find_map(|line| match &line.happened {
+                Happened::SwitchedOver { paused_ms, .. } => Some(*paused_ms),
+                _ => None,
+            });
+        Ok(told)
     }
 }
