@@ -127,6 +127,7 @@ impl<'a> Filter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn shown(only: &Only, happened: &Happened) -> bool {
         let shards = [("c-0", "s0"), ("c-1", "s1")]

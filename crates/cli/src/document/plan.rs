@@ -100,11 +100,9 @@ impl Plan {
         }
         if !self.changes.is_empty() {
             let mut rows = vec![["CHANGE", "FROM", "TO"].map(str::to_owned).to_vec()];
-            rows.extend(
-                self.changes
-                    .iter()
-                    .map(|change| vec![change.what.clone(), cell(&change.from), cell(&change.to)]),
-            );
+            rows.extend(self.changes.iter().map(|change| {
+                vec![change.what.clone(), cell(change.from.as_deref()), cell(change.to.as_deref())]
+            }));
             page.push_str(&columns(&rows));
         }
         if let Some(pods) = pods {
@@ -118,7 +116,12 @@ impl PodPlan {
     fn page(&self) -> String {
         let mut rows = vec![["CHANGE", "FROM", "TO", "APPLIES TO"].map(str::to_owned).to_vec()];
         rows.extend(self.pods.iter().map(|change| {
-            vec![change.what.clone(), cell(&change.from), cell(&change.to), change.applies_to.clone()]
+            vec![
+                change.what.clone(),
+                cell(change.from.as_deref()),
+                cell(change.to.as_deref()),
+                change.applies_to.clone(),
+            ]
         }));
         let mut page = columns(&rows);
         if !self.made_anew.is_empty() {
@@ -130,8 +133,8 @@ impl PodPlan {
     }
 }
 
-fn cell(value: &Option<String>) -> String {
-    value.clone().unwrap_or_else(|| "-".to_owned())
+fn cell(value: Option<&str>) -> String {
+    value.unwrap_or("-").to_owned()
 }
 
 #[cfg(test)]

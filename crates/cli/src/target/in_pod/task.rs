@@ -30,3 +30,36 @@ pub(super) fn line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     line.push(b'\n');
     Ok(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Agents of another version read it.
+    #[test]
+    fn tasks_are_written_as_they_always_were() {
+        let manner = serde_json::from_str(r#"{"format":"Json","typed":false,"prompted":true}"#).unwrap();
+        let command = vec![b"GET".to_vec()];
+        let to = vec![("demo-0".to_owned(), "host".to_owned())];
+        let tasks = [
+            Task::Cli { command: command.clone(), within_ms: 5, manner },
+            Task::CliTo { command, within_ms: 5, manner, to },
+            Task::Load { seeds: vec!["a:1".to_owned()], saturate: true },
+            Task::Kill { pid: 7 },
+        ];
+        let lines: Vec<String> =
+            tasks.iter().map(|task| String::from_utf8(task.line().unwrap()).unwrap()).collect();
+        let manner = r#""manner":{"format":"Json","typed":false,"prompted":true}"#;
+        assert_eq!(
+            lines,
+            [
+                format!("{{\"do\":\"cli\",\"command\":[[71,69,84]],\"within_ms\":5,{manner}}}\n"),
+                format!(
+                    "{{\"do\":\"cliTo\",\"command\":[[71,69,84]],\"within_ms\":5,{manner},\"to\":[[\"demo-0\",\"host\"]]}}\n"
+                ),
+                "{\"do\":\"load\",\"seeds\":[\"a:1\"],\"saturate\":true}\n".to_owned(),
+                "{\"do\":\"kill\",\"pid\":7}\n".to_owned(),
+            ]
+        );
+    }
+}

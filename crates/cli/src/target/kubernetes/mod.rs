@@ -233,3 +233,34 @@ impl Feed<Option<Vec<u8>>> for LogRead {
         Box::pin(async { Ok(LogRead::next(self).await.map_err(Failure::from)?) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_on_this_machine_alone_has_a_hint() {
+        for (command, name, instead) in [
+            (LocalOnly::Up, "up", "apply -f FILE --wait"),
+            (LocalOnly::Down, "down", "fence INSTANCE"),
+            (LocalOnly::Delete, "delete", "kubectl delete rediscluster NAME"),
+            (LocalOnly::DrillCreate, "drill create", "apply -f FILE --wait"),
+        ] {
+            let failure = not_here(command);
+            assert_eq!(failure.kind, Kind::Usage);
+            assert_eq!(failure.what, format!("there is no `{name}` on Kubernetes"));
+            assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(instead)), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_lines_is_no_namespace() {
+        let platform = |line: &[&str]| {
+            KubernetesPlatform::new(&<Args as clap::Parser>::try_parse_from(line).unwrap()).map(drop)
+        };
+        let refused = platform(&["valkeeper", "logs", "demo-0", "-n", "5"]).unwrap_err();
+        assert_eq!(refused.hint.as_deref(), Some("--lines 5 shows so many lines"));
+        assert!(platform(&["valkeeper", "logs", "demo-0", "-n", "shop"]).is_ok());
+        assert!(platform(&["valkeeper", "status", "-n", "5"]).is_ok());
+    }
+}

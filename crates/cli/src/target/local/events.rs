@@ -95,3 +95,24 @@ impl Feed<Option<Vec<u8>>> for LogFile {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn a_log_is_its_last_lines_and_then_what_comes() {
+        let path = std::env::temp_dir().join(format!("valkeeper-log-{}", std::process::id()));
+        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        let mut once = LogFile::read(&path, LogPart { lines: 2, follow: false }).unwrap();
+        let mut followed = LogFile::read(&path, LogPart { lines: 0, follow: true }).unwrap();
+        let mut more = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        more.write_all(b"four\n").unwrap();
+        assert_eq!(once.next().await.unwrap().as_deref(), Some(b"two\nthree\n".as_slice()));
+        assert_eq!(once.next().await.unwrap(), None);
+        assert_eq!(followed.next().await.unwrap().as_deref(), Some(b"".as_slice()));
+        assert_eq!(followed.next().await.unwrap().as_deref(), Some(b"four\n".as_slice()));
+        std::fs::remove_file(&path).unwrap();
+    }
+}
