@@ -1,8 +1,12 @@
 //! The command line. Parsed here, meant by `command`.
 
 mod groups;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 
 pub(crate) use groups::{ManifestArg, Only, Recipients, Since};
+#[cfg(feature = "kubernetes")]
+pub(crate) use kubernetes::{Kube, Kubernetes, KubernetesCommand, KubernetesInner, Operator};
 
 use crate::complete;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -12,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use valkeeper_model::{ClusterName, InstanceName, NodeId, Request, ShardName, ZoneName};
+use valkeeper_model::{CalledAs, ClusterName, InstanceName, NodeId, Request, ShardName, ZoneName};
 
 /// Runs Valkey and Redis clusters from one manifest, and keeps them running.
 #[derive(Debug, Parser)]
@@ -60,6 +64,26 @@ pub(crate) struct Common {
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
     pub(crate) kubernetes: Kubernetes,
+}
+
+impl Common {
+    /// Is the cluster on Kubernetes?
+    pub(crate) fn is_on_kubernetes(&self) -> bool {
+        #[cfg(feature = "kubernetes")]
+        return self.kubernetes.is_meant();
+        #[cfg(not(feature = "kubernetes"))]
+        return false;
+    }
+
+    /// Called as a plugin of kubectl, it is about Kubernetes.
+    pub(crate) fn heed_name(&mut self, called: CalledAs) {
+        #[cfg(feature = "kubernetes")]
+        {
+            self.kubernetes.asked |= called == CalledAs::KubectlValkeeper;
+        }
+        #[cfg(not(feature = "kubernetes"))]
+        let _ = called;
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,13 +246,9 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Look after the clusters of a Kubernetes
     #[cfg(feature = "kubernetes")]
-    Operator(Operator),
-    /// What an install on Kubernetes consists of
-    #[cfg(feature = "kubernetes")]
-    #[command(subcommand)]
-    Kube(Kube),
+    #[command(flatten)]
+    Kubernetes(KubernetesCommand),
     /// What only this program says to itself
     #[command(skip)]
     Inner(Inner),
@@ -239,21 +259,9 @@ pub(crate) enum Command {
 pub(crate) enum Inner {
     /// The supervisor itself, in the foreground
     Supervise(Supervise),
-    /// The agent in a pod, its first process
     #[cfg(feature = "kubernetes")]
-    Agent,
-    /// Copy this program into a folder, for the pod's other container
-    #[cfg(feature = "kubernetes")]
-    Install {
-        /// The folder
-        folder: PathBuf,
-    },
-    /// Raise the node's limit of waiting connections to the server's
-    #[cfg(feature = "kubernetes")]
-    TuneKernel,
-    /// In a pod: what the command line outside wants done there; it says so on stdin
-    #[cfg(feature = "kubernetes")]
-    Inside,
+    #[command(flatten)]
+    Kubernetes(KubernetesInner),
 }
 
 impl Command {
@@ -276,49 +284,10 @@ impl Command {
     pub(crate) fn talks(&self) -> bool {
         match self {
             #[cfg(feature = "kubernetes")]
-            Self::Operator(_) | Self::Inner(Inner::Agent) => true,
+            Self::Kubernetes(KubernetesCommand::Operator(_))
+            | Self::Inner(Inner::Kubernetes(KubernetesInner::Agent)) => true,
             _ => false,
         }
-    }
-}
-
-/// Where in which Kubernetes.
-#[cfg(feature = "kubernetes")]
-#[derive(Debug, Clone, ClapArgs)]
-pub(crate) struct Kubernetes {
-    /// The cluster is on Kubernetes; so it is as `kubectl valkeeper`, and with any of the options below
-    #[arg(
-        id = "kubernetes",
-        long = "kubernetes",
-        global = true,
-        env = "VALKEEPER_KUBERNETES",
-        value_parser = clap::builder::FalseyValueParser::new(),
-        help_heading = "Kubernetes"
-    )]
-    pub(crate) asked: bool,
-    /// Its namespace [default: that of the context]
-    #[arg(
-        long,
-        short = 'n',
-        short_alias = 'N',
-        global = true,
-        value_name = "NAMESPACE",
-        help_heading = "Kubernetes"
-    )]
-    pub(crate) namespace: Option<String>,
-    /// The context of the kubeconfig [default: the current one]
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Kubernetes")]
-    pub(crate) context: Option<String>,
-    /// The kubeconfig [default: as kubectl does]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Kubernetes")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-}
-
-#[cfg(feature = "kubernetes")]
-impl Kubernetes {
-    /// Is the cluster there?
-    pub(crate) fn is_meant(&self) -> bool {
-        self.asked || self.namespace.is_some() || self.context.is_some() || self.kubeconfig.is_some()
     }
 }
 
@@ -338,56 +307,6 @@ pub(crate) struct Supervise {
     /// How long the former password is accepted after the file `password` has changed
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
     pub(crate) password_overlap: Duration,
-}
-
-#[cfg(feature = "kubernetes")]
-#[derive(Debug, Clone, ClapArgs)]
-pub(crate) struct Operator {
-    /// Only clusters of this namespace; may be given again [default: of all]
-    #[arg(long, value_name = "NAMESPACE")]
-    pub(crate) watch: Vec<String>,
-    /// The operator's own name, which no other has: its pod's
-    #[arg(long, env = "VALKEEPER_OPERATOR_NAME", value_name = "NAME")]
-    pub(crate) name: String,
-    /// The namespace it runs in
-    #[arg(long, env = "VALKEEPER_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
-    pub(crate) own_namespace: String,
-    /// The image it runs from; agents come from it too
-    #[arg(long, env = "VALKEEPER_IMAGE", value_name = "IMAGE")]
-    pub(crate) image: String,
-    /// The DNS domain of this Kubernetes [default: of /etc/resolv.conf, or else cluster.local]
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) cluster_domain: Option<String>,
-}
-
-#[cfg(feature = "kubernetes")]
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum Kube {
-    /// Print the definitions of `RedisCluster` and `RedisClusterRequest`; removing them removes all clusters
-    #[command(after_help = "Example:\n  valkeeper kube crds | kubectl apply --server-side -f -")]
-    Crds,
-    /// Print the operator's install: permissions, webhook, operator; the definitions are `kube crds`
-    #[command(after_help = "Example:\n  valkeeper kube manifests | kubectl apply --server-side -f -")]
-    Manifests {
-        /// Where the operator is to run
-        #[arg(long, default_value = "valkeeper-system", value_name = "NAMESPACE")]
-        namespace: String,
-        /// Its image
-        #[arg(long, default_value = "valkeeper/valkeeper:dev", value_name = "IMAGE")]
-        image: String,
-        /// How many operators; one acts, the others stand by
-        #[arg(long, default_value_t = 1, value_name = "NUMBER")]
-        replicas: u32,
-        /// Only clusters of this namespace; may be given again [default: of all]
-        #[arg(long, value_name = "NAMESPACE")]
-        watch: Vec<String>,
-        /// Without the webhook that judges a manifest before it is stored; the operator still judges it afterwards
-        #[arg(long)]
-        no_webhook: bool,
-        /// The DNS domain of this Kubernetes [default: what the operator's pod is told]
-        #[arg(long, value_name = "DOMAIN")]
-        cluster_domain: Option<String>,
-    },
 }
 
 #[derive(Debug, Clone, ClapArgs)]

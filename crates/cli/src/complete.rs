@@ -2,7 +2,7 @@
 //! had at once is left out.
 
 use crate::args::Common;
-use crate::target;
+use crate::target::local::LocalPlatform;
 use clap::Parser;
 use clap_complete::CompletionCandidate;
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ fn begun(mut line: impl Iterator<Item = OsString>, known: &[&str]) -> Option<Com
 }
 
 fn layout() -> Option<Layout> {
-    target::cluster(&common()?).ok()?.layout().ok()?
+    LocalPlatform::new(common()?).cluster_dir().ok()?.layout().ok()?
 }
 
 fn offered(names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
@@ -52,7 +52,7 @@ fn offered(names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> 
 /// The clusters of the state directory. What stands behind `--cluster` is not finished.
 pub(crate) fn clusters() -> Vec<CompletionCandidate> {
     let line = || std::env::args_os().skip_while(|word| word != "--").skip(1);
-    let names = || target::state_dir(&begun(line(), &["--state-dir"])?).ok()?.clusters().ok();
+    let names = || LocalPlatform::new(begun(line(), &["--state-dir"])?).state_dir().ok()?.clusters().ok();
     offered(names().unwrap_or_default().iter().map(ToString::to_string))
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn instances() -> Vec<CompletionCandidate> {
 
 /// The types of the events that there were.
 pub(crate) fn events() -> Vec<CompletionCandidate> {
-    let seen = || EventLog::new(target::cluster(&common()?).ok()?).read().ok();
+    let seen = || EventLog::new(LocalPlatform::new(common()?).cluster_dir().ok()?).read().ok();
     let types: BTreeSet<String> =
         seen().iter().flatten().filter_map(|line| line.happened.type_name()).collect();
     offered(types)

@@ -54,37 +54,6 @@ impl From<valkeeper_model::Refusal> for Failure {
 #[error("exit code {0}")]
 pub(crate) struct ToldAlready(pub(crate) u8);
 
-#[cfg(feature = "kubernetes")]
-impl From<valkeeper_kube::remote::RemoteError> for Failure {
-    fn from(error: valkeeper_kube::remote::RemoteError) -> Self {
-        let kind = if error.is_usage() { Kind::Usage } else { Kind::Failed };
-        Self { kind, what: error.to_string(), hint: error.hint(called()) }
-    }
-}
-
-#[cfg(feature = "kubernetes")]
-impl From<valkeeper_kube::remote::AskError> for Failure {
-    fn from(error: valkeeper_kube::remote::AskError) -> Self {
-        use valkeeper_kube::remote::AskError;
-        let (kind, hint) = match error {
-            AskError::Refused(refusal) => return refusal.into(),
-            AskError::Remote(error) => return error.into(),
-            AskError::NobodyLeads { .. } => (
-                Kind::Failed,
-                "nothing was done; `kubectl get pods -A -l app.kubernetes.io/name=valkeeper-operator` shows why".to_owned(),
-            ),
-            AskError::TimedOut(_) => (
-                Kind::TimedOut,
-                format!("what was begun goes on: see `{0} status` and `{0} events`", called()),
-            ),
-            AskError::Interrupted | AskError::TakenAway => {
-                (Kind::Failed, format!("what was begun goes on: see `{} status`", called()))
-            }
-        };
-        Self::new(kind, error.to_string(), hint)
-    }
-}
-
 /// Prints an error and its causes, and gives the exit code.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     if let Some(ToldAlready(code)) = error.downcast_ref() {

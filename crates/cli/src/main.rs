@@ -1,17 +1,21 @@
 //! `valkeeper`: runs Valkey and Redis clusters from one manifest.
 
 mod args;
+mod boxed;
 mod called;
 mod command;
 mod complete;
+mod conversation;
+#[cfg_attr(not(feature = "kubernetes"), expect(dead_code, reason = "some of it is said of Kubernetes alone"))]
+mod document;
 mod ending;
 mod failure;
+mod load;
 mod manifest_file;
 mod manifest_text;
 mod output;
 mod patience;
 mod program;
-mod status;
 mod target;
 mod watch;
 
@@ -73,21 +77,8 @@ fn parse() -> Args {
     }
     let mut command = Args::command().bin_name(called::by_name(name.as_deref(), false).to_string());
     let matches = command.clone().get_matches();
-    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
-    #[cfg(feature = "kubernetes")]
-    let args = on_kubernetes_by_name(args, name.as_deref());
-    #[cfg(feature = "kubernetes")]
-    let meant = args.common.kubernetes.is_meant();
-    #[cfg(not(feature = "kubernetes"))]
-    let meant = false;
-    called::note(called::by_name(name.as_deref(), meant));
-    args
-}
-
-/// Called as a plugin of kubectl, it is about Kubernetes.
-#[cfg(feature = "kubernetes")]
-fn on_kubernetes_by_name(mut args: Args, name: Option<&std::path::Path>) -> Args {
-    args.common.kubernetes.asked |=
-        called::by_name(name, false) == valkeeper_model::CalledAs::KubectlValkeeper;
+    let mut args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    args.common.heed_name(called::by_name(name.as_deref(), false));
+    called::note(called::by_name(name.as_deref(), args.common.is_on_kubernetes()));
     args
 }

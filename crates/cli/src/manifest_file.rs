@@ -1,6 +1,7 @@
 //! The manifest as a file: what is wrong with it, and where. Some of it only shows beside the zones, the cluster that exists, or
 //! the server program; it is told with file and line all the same.
 
+use crate::args::Common;
 use crate::failure::{Failure, Kind};
 use crate::{manifest_text, program};
 use std::path::Path;
@@ -8,7 +9,7 @@ use valkeeper_agent::Program;
 use valkeeper_engine::RandomIds;
 use valkeeper_local::{ClusterDir, StateDir};
 use valkeeper_model::manifest::{Manifest, Target};
-use valkeeper_model::{ClusterSpec, InvalidDirective, Refusal, Trial, ZoneName};
+use valkeeper_model::{ClusterName, ClusterSpec, InvalidDirective, Refusal, Trial, ZoneName};
 use valkeeper_plan::controller::change;
 use valkeeper_plan::placement;
 
@@ -35,6 +36,17 @@ pub(crate) fn read_for(target: Target, file: &Path) -> anyhow::Result<Manifest> 
         eprintln!("note: {name}:{}: {note}", note.line);
     }
     Ok(manifest)
+}
+
+/// A manifest is of one cluster: it must not change another than the one that was named.
+pub(crate) fn refuse_another(common: &Common, manifests: &ClusterName) -> Result<(), Failure> {
+    match common.cluster.as_ref().filter(|named| *named != manifests) {
+        None => Ok(()),
+        Some(named) => {
+            let what = format!("the manifest is of cluster `{manifests}`, not of `{named}`");
+            Err(Failure::new(Kind::Usage, what, "leave --cluster out, or give the manifest of that cluster"))
+        }
+    }
 }
 
 /// Would the controller follow this spec? The same functions that it uses itself.

@@ -4,6 +4,7 @@ use crate::args::Format;
 use anyhow::Context as _;
 use serde::Serialize;
 use std::io::Write as _;
+use std::time::Duration;
 
 /// Prints text as it is.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
@@ -30,6 +31,11 @@ pub(crate) fn value<T: Serialize>(
         Format::Json => text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
         Format::Yaml => text(&format!("{}\n", serde_saphyr::to_string(value)?.trim_end())),
     }
+}
+
+/// Milliseconds with two decimals.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// Each on a line of its own.

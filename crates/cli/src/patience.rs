@@ -2,8 +2,8 @@
 
 use crate::args::Within;
 use crate::called::called;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
 use std::time::{Duration, Instant};
 
 /// A reason that is gone in a moment is not told.
@@ -14,21 +14,35 @@ pub(crate) fn tell_waiting(begun: Instant, what: &str) {
     eprintln!("{:>6.1}s  waiting: {what}", begun.elapsed().as_secs_f64());
 }
 
+/// Looks until the cluster is healthy, and says what it waits for.
+pub(crate) async fn until_healthy(
+    within: Within,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Status>,
+) -> anyhow::Result<Status> {
+    let mut patience = Patience::new(within);
+    loop {
+        let status = look().await?;
+        if patience.is_over(&status)? {
+            return Ok(status);
+        }
+    }
+}
+
 /// Somebody waits.
-pub(crate) struct Patience {
+struct Patience {
     within: Duration,
     begun: Instant,
     said: (Instant, String),
 }
 
 impl Patience {
-    pub(crate) fn new(within: Within) -> Self {
+    fn new(within: Within) -> Self {
         let now = Instant::now();
         Self { within: within.timeout, begun: now, said: (now, String::new()) }
     }
 
     /// Is it healthy? Says what it waits for when that is another thing; an error when the time is over.
-    pub(crate) fn is_over(&mut self, status: &Status) -> Result<bool, Failure> {
+    fn is_over(&mut self, status: &Status) -> Result<bool, Failure> {
         if status.healthy {
             return Ok(true);
         }

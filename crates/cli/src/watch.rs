@@ -1,9 +1,9 @@
 //! A status that is shown as it changes: in place on a terminal, one after the other elsewhere.
 
 use crate::args::Format;
+use crate::document::status::Status;
 use crate::ending::Ending;
 use crate::output;
-use crate::status::Status;
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use std::io::{IsTerminal as _, Read as _};
 use std::pin::Pin;

@@ -1,11 +1,11 @@
 //! What a request has done, in a line.
 
 use crate::called::called;
-use crate::status::Status;
+use crate::document::status::Status;
 use valkeeper_model::{InstanceName, Request, Role, ShardName};
 
 /// By what was seen before and is seen now.
-pub(super) fn told(request: &Request, before: &Status, after: &Status) -> String {
+pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String {
     match request {
         Request::Switchover { shard, to } => {
             let shard = shard.clone().or_else(|| shard_of(after, to.as_ref()?)).or_else(|| only(after));

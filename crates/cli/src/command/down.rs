@@ -1,23 +1,24 @@
 //! `down` and `delete`.
 
-use crate::args::{Args, Within};
+use crate::args::Within;
 use crate::called::called;
 use crate::failure::{Failure, Kind};
 use crate::patience::{WORTH_TELLING, tell_waiting};
-use crate::target;
+use crate::target::local::LocalPlatform;
+use crate::target::local::supervisor::{LOOK_WITHIN, control_failure, silent};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{InstanceName, Persistence};
 
-pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
-    let dir = target::cluster(&args.common)?;
+pub(super) async fn down(platform: &LocalPlatform, within: Within) -> anyhow::Result<()> {
+    let dir = platform.cluster_dir()?;
     let layout = dir.layout();
     let deadline = Instant::now() + within.timeout;
     let control = Control::new(dir.clone());
-    let look = control.ask(&ControlRequest::Status, target::LOOK_WITHIN.min(within.timeout)).await;
-    if let Err(error @ ControlError::Silent { .. }) = look.map_err(|error| target::silent(&dir, error)) {
-        return Err(target::control_failure(&error).into());
+    let look = control.ask(&ControlRequest::Status, LOOK_WITHIN.min(within.timeout)).await;
+    if let Err(error @ ControlError::Silent { .. }) = look.map_err(|error| silent(&dir, error)) {
+        return Err(control_failure(&error).into());
     }
     let told = tokio::select! {
         told = control.ask(&ControlRequest::Down, within.timeout) => told,
@@ -38,7 +39,7 @@ pub(crate) async fn down(args: &Args, within: Within) -> anyhow::Result<()> {
             Err(error) => format!("is down, but {error}"),
         },
         Err(ControlError::NoSupervisor) => "is down already".to_owned(),
-        Err(error) => return Err(target::control_failure(&error).into()),
+        Err(error) => return Err(control_failure(&error).into()),
     };
     // The lock is given back when the process has ended. One whose disk hangs cannot end.
     while let Some(keeper) = dir.supervisor() {
@@ -88,8 +89,8 @@ fn fate_of_data(persistence: Option<Persistence>) -> &'static str {
     }
 }
 
-pub(crate) fn delete(args: &Args, purge: bool) -> anyhow::Result<()> {
-    let dir = target::cluster(&args.common)?;
+pub(super) fn delete(platform: &LocalPlatform, purge: bool) -> anyhow::Result<()> {
+    let dir = platform.cluster_dir()?;
     if dir.supervisor().is_some() || !dir.running_servers()?.is_empty() {
         return Err(Failure::new(
             Kind::Unsafe,

@@ -1,70 +1,73 @@
 //! `events`: what happened.
 
-use crate::args::{Args, Format, Only, Since};
+use crate::args::{Format, Only, Since};
+use crate::document::event::Event;
 use crate::failure::Failure;
-use crate::output::lines;
-use crate::{output, target};
+use crate::output;
+use crate::target::{EventsFollowed, Members, Platform};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use valkeeper_local::{EventLine, EventLog};
-use valkeeper_model::{Happened, InstanceName, Layout, Refusal, ShardName};
+use valkeeper_model::{Happened, InstanceName, Refusal, ShardName};
 
-pub(crate) async fn events(args: &Args, follow: bool, only: &Only, format: Format) -> anyhow::Result<()> {
-    let dir = target::cluster(&args.common)?;
-    let layout = dir.layout()?;
-    if let Some(layout) = &layout {
-        refuse_unknown(only, layout)?;
+pub(super) async fn events(
+    platform: &dyn Platform,
+    follow: bool,
+    only: &Only,
+    format: Format,
+) -> anyhow::Result<()> {
+    let cluster = platform.cluster().await?;
+    let shards = match cluster.members().await? {
+        Members::All(shards) => {
+            refuse_unknown(only, &shards)?;
+            shards
+        }
+        Members::Some(shards) => shards,
+    };
+    let filter = Filter::new(only, shards);
+    if !follow {
+        let all = cluster.events().await?;
+        let chosen = filter.choose(&all);
+        output::value(format, &chosen, || page(&chosen))?;
+        filter.say_if_nothing_matches(&all);
+        return Ok(());
     }
-    let shards = layout.map(|layout| {
-        layout.instances.iter().map(|(name, instance)| (name.clone(), instance.shard.clone())).collect()
-    });
-    let filter = Filter::new(only, shards.unwrap_or_default());
-    let log = EventLog::new(dir);
-    let mut shown = None;
+    let EventsFollowed { kept, mut news } = cluster.follow_events().await?;
+    show_more(&filter.choose(&kept), format)?;
+    filter.say_if_nothing_matches(&kept);
     loop {
-        let all = log.read()?;
-        let new: Vec<&EventLine> = all
-            .iter()
-            .filter(|line| shown.is_none_or(|at| line.at > at))
-            .filter(|line| filter.shows(line.at, Some(&line.happened)))
-            .collect();
-        if follow && format != Format::Table {
-            // A stream of documents, one a line: an array would never end.
-            for line in &new {
-                output::text(&format!("{}\n", serde_json::to_string(line)?))?;
-            }
-        } else if !new.is_empty() || shown.is_none() {
-            output::value(format, &new, || {
-                let rows: Vec<String> =
-                    new.iter().map(|line| format!("{:.3}  {}", line.at, line.message)).collect();
-                lines(&rows)
-            })?;
-        }
-        if shown.is_none() && new.is_empty() {
-            filter.say_nothing_matches(all.iter().map(|line| &line.happened));
-        }
-        shown = all.last().map(|line| line.at).or(shown);
-        if !follow {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        show_more(&filter.choose(&news.next().await?), format)?;
     }
 }
 
+/// Of events that are followed.
+fn show_more(events: &[&Event], format: Format) -> anyhow::Result<()> {
+    if format == Format::Table {
+        return output::text(&page(events));
+    }
+    // A stream of documents, one a line: an array would never end.
+    for event in events {
+        output::text(&format!("{}\n", serde_json::to_string(event)?))?;
+    }
+    Ok(())
+}
+
+fn page(events: &[&Event]) -> String {
+    output::lines(&events.iter().map(|event| event.line()).collect::<Vec<_>>())
+}
+
 /// A slip in a name would look like peace.
-fn refuse_unknown(only: &Only, layout: &Layout) -> Result<(), Failure> {
-    if let Some(shard) = only.shard.iter().find(|shard| layout.shards.get(*shard).is_none()) {
+fn refuse_unknown(only: &Only, shards: &BTreeMap<InstanceName, ShardName>) -> Result<(), Failure> {
+    if let Some(shard) = only.shard.iter().find(|shard| !shards.values().any(|one| one == *shard)) {
         return Err(Refusal::NoSuchShard { shard: shard.clone() }.into());
     }
-    match only.instance.iter().find(|instance| layout.instances.get(*instance).is_none()) {
+    match only.instance.iter().find(|instance| !shards.contains_key(instance)) {
         Some(instance) => Err(Refusal::NoSuchInstance { instance: instance.clone() }.into()),
         None => Ok(()),
     }
 }
 
 /// Which events are shown.
-pub(super) struct Filter<'a> {
+struct Filter<'a> {
     only: &'a Only,
     since: Option<Timestamp>,
     shards: BTreeMap<InstanceName, ShardName>,
@@ -72,7 +75,7 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     /// With the shard of each instance.
-    pub(super) fn new(only: &'a Only, shards: BTreeMap<InstanceName, ShardName>) -> Self {
+    fn new(only: &'a Only, shards: BTreeMap<InstanceName, ShardName>) -> Self {
         let since = only.since.map(|since| match since {
             Since::At(at) => at,
             // Longer ago than time can be told is for ever.
@@ -82,7 +85,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Is it wanted? One that cannot be read has no type and is about nothing that is known.
-    pub(super) fn shows(&self, at: Timestamp, happened: Option<&Happened>) -> bool {
+    fn shows(&self, at: Timestamp, happened: Option<&Happened>) -> bool {
         let Only { instance, shard, types, .. } = self.only;
         let about = happened.map(Happened::instances).unwrap_or_default();
         let of_instance = instance.is_empty() || about.iter().any(|one| instance.contains(one));
@@ -95,9 +98,18 @@ impl<'a> Filter<'a> {
         self.since.is_none_or(|since| at >= since) && of_instance && of_shard && of_type
     }
 
+    /// Those that are wanted.
+    fn choose<'b>(&self, all: &'b [Event]) -> Vec<&'b Event> {
+        all.iter().filter(|event| self.shows(event.at, event.happened())).collect()
+    }
+
     /// A slip in the name of a type would look like peace.
-    pub(super) fn say_nothing_matches<'b>(&self, all: impl Iterator<Item = &'b Happened>) {
-        let known: BTreeSet<String> = all.filter_map(Happened::type_name).collect();
+    fn say_if_nothing_matches(&self, all: &[Event]) {
+        if !self.choose(all).is_empty() {
+            return;
+        }
+        let known: BTreeSet<String> =
+            all.iter().filter_map(Event::happened).filter_map(Happened::type_name).collect();
         let unknown: Vec<&str> = self
             .only
             .types
@@ -115,6 +127,7 @@ impl<'a> Filter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn shown(only: &Only, happened: &Happened) -> bool {
         let shards = [("c-0", "s0"), ("c-1", "s1")]
@@ -122,6 +135,19 @@ mod tests {
             .into_iter()
             .collect();
         Filter::new(only, shards).shows(Timestamp::now(), Some(happened))
+    }
+
+    #[test]
+    fn a_slip_in_a_name_is_refused() {
+        let shards = BTreeMap::from([("c-0".parse().unwrap(), "s0".parse().unwrap())]);
+        let of = |instance: &str, shard: &str| Only {
+            instance: vec![instance.parse().unwrap()],
+            shard: vec![shard.parse().unwrap()],
+            ..Only::default()
+        };
+        assert!(refuse_unknown(&of("c-0", "s0"), &shards).is_ok());
+        assert!(refuse_unknown(&of("c-1", "s0"), &shards).is_err());
+        assert!(refuse_unknown(&of("c-0", "s1"), &shards).is_err());
     }
 
     #[test]

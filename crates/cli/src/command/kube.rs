@@ -1,8 +1,8 @@
 //! What runs on Kubernetes, and what installs it there.
 
-use crate::args::{Kube, Operator};
+use crate::args::{Kube, KubernetesCommand, KubernetesInner, Operator};
 use crate::ending::Ending;
-use crate::output;
+use crate::{output, target};
 use anyhow::Context as _;
 use std::net::Ipv6Addr;
 use std::path::Path;
@@ -14,7 +14,24 @@ use valkeeper_kube::{Lifetimes, operator};
 /// As many waiting connections as the servers ask for (`tcp-backlog` 511) and some more.
 const SOMAXCONN: &str = "1024";
 
-pub(super) async fn operator(asked: &Operator, ending: &mut Ending) -> anyhow::Result<()> {
+pub(super) async fn command(command: &KubernetesCommand, ending: &mut Ending) -> anyhow::Result<()> {
+    match command {
+        KubernetesCommand::Operator(asked) => operator(asked, ending).await,
+        KubernetesCommand::Kube(command) => kube(command),
+    }
+}
+
+/// What the program says to itself there.
+pub(super) async fn inner(command: &KubernetesInner, ending: &mut Ending) -> anyhow::Result<()> {
+    match command {
+        KubernetesInner::Agent => agent(ending).await,
+        KubernetesInner::Install { folder } => install(folder),
+        KubernetesInner::TuneKernel => tune_kernel(),
+        KubernetesInner::Inside => target::in_pod::inside().await,
+    }
+}
+
+async fn operator(asked: &Operator, ending: &mut Ending) -> anyhow::Result<()> {
     let scope = if asked.watch.is_empty() { Scope::All } else { Scope::Only(asked.watch.clone()) };
     let setup = OperatorSetup {
         namespace: asked.own_namespace.clone(),
@@ -30,20 +47,20 @@ pub(super) async fn operator(asked: &Operator, ending: &mut Ending) -> anyhow::R
     operator::run(setup, ending.told()?).await.context("the operator ended")
 }
 
-pub(super) async fn agent(ending: &mut Ending) -> anyhow::Result<()> {
+async fn agent(ending: &mut Ending) -> anyhow::Result<()> {
     pod::run(PodSetup::read()?, ending.told()?).await.context("the agent ended")
 }
 
-pub(super) fn install(folder: &Path) -> anyhow::Result<()> {
+fn install(folder: &Path) -> anyhow::Result<()> {
     pod::install(folder).with_context(|| format!("cannot copy this program to {}", folder.display()))
 }
 
-pub(super) fn tune_kernel() -> anyhow::Result<()> {
+fn tune_kernel() -> anyhow::Result<()> {
     let file = "/proc/sys/net/core/somaxconn";
     std::fs::write(file, SOMAXCONN).with_context(|| file.to_owned())
 }
 
-pub(super) fn kube(command: &Kube) -> anyhow::Result<()> {
+fn kube(command: &Kube) -> anyhow::Result<()> {
     let objects = match command {
         Kube::Crds => crds(),
         Kube::Manifests { namespace, image, replicas, watch, no_webhook, cluster_domain } => {

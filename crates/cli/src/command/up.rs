@@ -1,28 +1,32 @@
 //! `up`: check everything that can be checked beforehand, then supervise, here or in the background.
 
-use crate::args::{Args, Supervise, Up, Within};
+use crate::args::{Args, Supervise, Up};
 use crate::called::called;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
-use crate::patience::Patience;
-use crate::status::Status;
-use crate::{manifest_file, manifest_text, output, program, target};
+use crate::patience::until_healthy;
+use crate::target::Feed as _;
+use crate::target::local::LocalPlatform;
+use crate::target::local::manifest::LOOK_EVERY;
+use crate::target::local::status::{Looks, status};
+use crate::target::local::supervisor::supervised;
+use crate::{manifest_file, manifest_text, output, program};
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use valkeeper_local::{
     ClusterDir, StateDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching,
 };
 use valkeeper_model::{Address, ClusterSpec, Persistence};
 
-fn setup(args: &Args, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
+fn setup(platform: &LocalPlatform, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
     let file = supervise.manifest.path();
     let spec = manifest_file::read(file)?;
-    let state = target::state_dir(&args.common)?;
-    target::refuse_another(&args.common, &spec.name)?;
+    let state = platform.state_dir()?;
+    manifest_file::refuse_another(platform.common(), &spec.name)?;
     let dir = state.cluster(&spec.name);
     manifest_file::check(file, &dir, &spec, &supervise.zones)?;
     refuse_too_few_files(&spec)?;
@@ -93,9 +97,7 @@ async fn claim(setup: SupervisorSetup) -> anyhow::Result<(Supervisor, Watching)>
     let dir = setup.state.cluster(&setup.spec.name);
     match Supervisor::claim(setup) {
         Ok(claimed) => Ok(claimed),
-        Err(SupervisorError::State(StateError::Supervised { by })) => {
-            Err(target::supervised(&dir, by).await.into())
-        }
+        Err(SupervisorError::State(StateError::Supervised { by })) => Err(supervised(&dir, by).await.into()),
         Err(error) => Err(failure(error)),
     }
 }
@@ -127,18 +129,23 @@ fn failure(error: SupervisorError) -> anyhow::Error {
 }
 
 /// The supervisor itself: until SIGTERM, SIGINT, SIGHUP or `down`.
-pub(crate) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
-    let (supervisor, _) = claim(setup(args, supervise)?).await?;
+pub(super) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
+    let platform = LocalPlatform::new(args.common.clone());
+    let (supervisor, _) = claim(setup(&platform, supervise)?).await?;
     supervisor.run(ending.told()?).await.map_err(failure)
 }
 
-pub(crate) async fn up(args: &Args, up: &Up, ending: &mut Ending) -> anyhow::Result<()> {
-    if up.detach { detached(args, up).await } else { foreground(args, &up.supervise, ending).await }
+pub(super) async fn up(platform: &LocalPlatform, up: &Up, ending: &mut Ending) -> anyhow::Result<()> {
+    if up.detach { detached(platform, up).await } else { foreground(platform, &up.supervise, ending).await }
 }
 
 /// In the foreground: what happens is said as it happens, until Ctrl-C.
-async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
-    let setup = setup(args, supervise)?;
+async fn foreground(
+    platform: &LocalPlatform,
+    supervise: &Supervise,
+    ending: &mut Ending,
+) -> anyhow::Result<()> {
+    let setup = setup(platform, supervise)?;
     let name = setup.spec.name.clone();
     let keeps_data = setup.spec.persistence != Persistence::None;
     let dir = setup.state.cluster(&name);
@@ -166,7 +173,7 @@ async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> 
         let whole =
             watching.report.wait_for(|report| report.as_ref().is_some_and(|report| report.healthy)).await;
         drop(whole);
-        let status = Status::of(&dir).await?;
+        let status = status(&dir).await?;
         output::text(&status.page())?;
         let kept = if keeps_data { "data is kept" } else { "persistence is none: its data goes with it" };
         eprintln!("`{} connect` says how to connect; Ctrl-C stops the cluster, {kept}", called());
@@ -185,12 +192,12 @@ async fn foreground(args: &Args, supervise: &Supervise, ending: &mut Ending) -> 
 }
 
 /// In the background: this very program, in a process group of its own. Returns when the cluster is healthy.
-async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
+async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
     // Everything that can be refused is refused here, where somebody reads it.
-    let setup = setup(args, &up.supervise)?;
+    let setup = setup(platform, &up.supervise)?;
     let dir = setup.state.cluster(&setup.spec.name);
     if let Some(by) = dir.supervisor() {
-        return Err(target::supervised(&dir, by).await.into());
+        return Err(supervised(&dir, by).await.into());
     }
     dir.make().map_err(|error| failure(error.into()))?;
     let path = dir.supervisor_log();
@@ -241,9 +248,12 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         what: format!("the supervisor ended ({status}): {}", gone()),
         hint: Some(format!("its log is {}", path.display())),
     };
-    let status = wait(&dir, up.within, || match child.try_wait() {
-        Ok(Some(status)) => Err(ended(status)),
-        _ => Ok(()),
+    let mut looks = Looks::new(dir, LOOK_EVERY);
+    let status = until_healthy(up.within, async || {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(ended(status).into());
+        }
+        looks.next().await
     })
     .await?;
     if status.supervisor_pid != Some(child.id()) {
@@ -251,21 +261,4 @@ async fn detached(args: &Args, up: &Up) -> anyhow::Result<()> {
         return Err(ended(child.wait().context("wait for the supervisor")?).into());
     }
     output::text(&status.page())
-}
-
-/// Waits until the cluster is healthy, and says what it waits for.
-pub(crate) async fn wait(
-    dir: &ClusterDir,
-    within: Within,
-    mut alive: impl FnMut() -> Result<(), Failure>,
-) -> anyhow::Result<Status> {
-    let mut patience = Patience::new(within);
-    loop {
-        alive()?;
-        let status = Status::of(dir).await?;
-        if patience.is_over(&status)? {
-            return Ok(status);
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -1,11 +1,10 @@
 //! How long a new cluster takes: one of its own, in a folder for the time of it, by the very command that users give.
 
-use super::event::ms;
 use super::interrupted;
 use super::report::Spread;
 use crate::args::Drill;
 use crate::failure::{Failure, Kind};
-use crate::output::columns;
+use crate::output::{columns, milliseconds};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -85,8 +84,8 @@ pub(super) async fn runs(
         let removed = place.remove().await;
         let took = created?;
         removed?;
-        eprintln!("run {run}/{}: healthy after {:.0} ms", drill.runs, ms(took));
-        runs.push(CreateRun { run, healthy_ms: ms(took) });
+        eprintln!("run {run}/{}: healthy after {:.0} ms", drill.runs, milliseconds(took));
+        runs.push(CreateRun { run, healthy_ms: milliseconds(took) });
     }
     let healthy = Spread::of(runs.iter().map(|run| run.healthy_ms));
     Ok(CreateReport { event: "create", summary: CreateSummary { runs: runs.len(), healthy }, runs })

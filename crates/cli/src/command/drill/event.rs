@@ -1,13 +1,14 @@
 //! One event in a running cluster, under load.
 
-use super::ground::Ground;
 use super::interrupted;
 use super::report::Run;
-use super::writers::{Found, Writers};
 use crate::args::{Drill, DrillEvent};
 use crate::called::called;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
+use crate::load::{Found, Writers};
+use crate::output::milliseconds;
+use crate::target::{ClusterTarget, Interrupts};
 use anyhow::Context as _;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -23,6 +24,11 @@ const OVER_WITHIN: Duration = Duration::from_secs(60);
 const AFTERMATH: Duration = Duration::from_millis(500);
 /// And until the cluster is healthy again, but not for longer than this: at full speed they fill the servers' memory.
 const HEALED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Before the event, so that connections are warm and, when saturating, buffers are as full as they will be.
+const WARM_UP: Duration = Duration::from_millis(300);
+const WARM_UP_SATURATED: Duration = Duration::from_secs(1);
+const FLOWING_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -44,10 +50,10 @@ impl Event {
 }
 
 /// The shard whose turn it is, as it was before the event.
-pub(super) struct Target {
+struct Turn {
     shard: ShardName,
-    pub(super) primary: InstanceName,
-    pub(super) pid: u32,
+    primary: InstanceName,
+    pid: u32,
 }
 
 /// How the event went.
@@ -60,39 +66,39 @@ struct Outcome {
 }
 
 pub(super) async fn run(
-    ground: &Ground,
+    cluster: &dyn ClusterTarget,
     event: Event,
     drill: &Drill,
     number: u32,
     ended: &mut Pin<&mut impl Future<Output = ()>>,
 ) -> anyhow::Result<Run> {
     let status = tokio::select! {
-        status = calm(ground) => status?,
+        status = calm(cluster) => status?,
         () = ended.as_mut() => return Err(interrupted()),
     };
-    let target = target_of(&status, number)?;
+    let turn = turn_of(&status, number)?;
     let began = jiff::Timestamp::now();
-    let mut writers = ground.writers(drill, &status).await?;
+    let mut writers = cluster.writers(&status, drill.saturate).await?;
     let outcome = tokio::select! {
-        outcome = cause(ground, event, drill, &target, &mut writers) => outcome,
+        outcome = cause(cluster, event, drill, &turn, writers.as_mut()) => outcome,
         () = ended.as_mut() => Err(interrupted()),
     };
     // Whatever happened: the writers' keys go.
     let at = outcome.as_ref().map(|outcome| outcome.at).unwrap_or_default();
     let found = writers.finish(at).await;
     let (outcome, found) = (outcome?, found?);
-    let run = told(event, number, target, &status, outcome, found, ground.held(began)?);
+    let run = told(event, number, turn, &status, outcome, found, cluster.writes_held_ms(began)?);
     eprintln!("run {number}/{}: {run}", drill.runs);
     Ok(run)
 }
 
 /// Waits until the cluster is healthy, and for a while until there is nothing at all to wait for.
-async fn calm(ground: &Ground) -> anyhow::Result<Status> {
+async fn calm(cluster: &dyn ClusterTarget) -> anyhow::Result<Status> {
     let began = Instant::now();
     let mut healthy_since = None;
     loop {
-        let status = ground.status().await?;
-        ground.refuse_unattended(&status).await?;
+        let status = cluster.drill_status().await?;
+        cluster.refuse_unattended(&status).await?;
         if status.healthy {
             let since: Instant = *healthy_since.get_or_insert_with(Instant::now);
             if status.waiting.is_empty() || since.elapsed() >= MENDED_WITHIN {
@@ -116,43 +122,47 @@ async fn calm(ground: &Ground) -> anyhow::Result<Status> {
             )
             .into());
         }
-        ground.pause().await;
+        tokio::time::sleep(cluster.drill_looks_every()).await;
     }
 }
 
 /// Shards take turns.
-fn target_of(status: &Status, number: u32) -> anyhow::Result<Target> {
+fn turn_of(status: &Status, number: u32) -> anyhow::Result<Turn> {
     let index = usize::try_from(number - 1)? % status.shards.len().max(1);
     let shard = status.shards.get(index).context("the cluster has no shards")?;
     let primary = shard.primary.clone().context("the shard has no primary")?;
     let instance = status.instances.iter().find(|instance| instance.name == primary);
     let pid = instance.and_then(|instance| instance.pid).context("the primary's process is not known")?;
-    Ok(Target { shard: shard.name.clone(), primary, pid })
+    Ok(Turn { shard: shard.name.clone(), primary, pid })
 }
 
 async fn cause(
-    ground: &Ground,
+    cluster: &dyn ClusterTarget,
     event: Event,
     drill: &Drill,
-    target: &Target,
-    writers: &mut Writers,
+    turn: &Turn,
+    writers: &mut dyn Writers,
 ) -> anyhow::Result<Outcome> {
-    writers.warm_up(drill).await?;
+    warm_up(writers, drill).await?;
     let trigger = match event {
-        Event::Failover => Some(ground.aim(target).await?),
+        Event::Failover => Some(cluster.aim(&turn.primary, turn.pid).await?),
         Event::Switchover => None,
     };
     let (at, began) = (writers.mark().await?, Instant::now());
     let mut refused = None;
     if let Some(trigger) = trigger {
-        trigger.pull().await?;
+        trigger().await?;
     } else {
-        let request = Request::Switchover { shard: Some(target.shard.clone()), to: None };
-        refused = ground.request(request, OVER_WITHIN).await.err().map(|error| error.to_string());
+        let request = Request::Switchover { shard: Some(turn.shard.clone()), to: None };
+        refused = cluster
+            .request(request, OVER_WITHIN, Interrupts::Caller)
+            .await
+            .err()
+            .map(|error| error.to_string());
     }
     let mut took = began.elapsed();
     let to = if refused.is_none() {
-        let to = successor(ground, target).await?;
+        let to = successor(cluster, turn).await?;
         if event == Event::Failover {
             took = began.elapsed();
         }
@@ -162,35 +172,42 @@ async fn cause(
     };
     writers.flowing(OVER_WITHIN).await?;
     tokio::time::sleep(AFTERMATH).await;
-    let healed = healed(ground, began).await?;
+    let healed = healed(cluster, began).await?;
     Ok(Outcome { at, took, to, healed, refused })
 }
 
+/// Until every shard takes writes.
+async fn warm_up(writers: &mut dyn Writers, drill: &Drill) -> anyhow::Result<()> {
+    writers.flowing(FLOWING_WITHIN).await?;
+    tokio::time::sleep(if drill.saturate { WARM_UP_SATURATED } else { WARM_UP }).await;
+    Ok(())
+}
+
 /// Waits until another instance is the shard's primary.
-async fn successor(ground: &Ground, target: &Target) -> anyhow::Result<InstanceName> {
+async fn successor(cluster: &dyn ClusterTarget, turn: &Turn) -> anyhow::Result<InstanceName> {
     let began = Instant::now();
     loop {
-        let status = ground.status().await?;
+        let status = cluster.drill_status().await?;
         let primary =
-            status.shards.into_iter().find(|shard| shard.name == target.shard).and_then(|s| s.primary);
-        if let Some(primary) = primary.filter(|primary| *primary != target.primary) {
+            status.shards.into_iter().find(|shard| shard.name == turn.shard).and_then(|s| s.primary);
+        if let Some(primary) = primary.filter(|primary| *primary != turn.primary) {
             return Ok(primary);
         }
         if began.elapsed() >= OVER_WITHIN {
-            let what = format!("{} has no new primary after {} s", target.shard, OVER_WITHIN.as_secs());
+            let what = format!("{} has no new primary after {} s", turn.shard, OVER_WITHIN.as_secs());
             return Err(Failure::new(Kind::TimedOut, what, format!("`{} status` says why", called())).into());
         }
-        ground.pause().await;
+        tokio::time::sleep(cluster.drill_looks_every()).await;
     }
 }
 
 /// When the cluster was healthy again, since the event; `None` if it was not by the time the writers have to end.
-async fn healed(ground: &Ground, began: Instant) -> anyhow::Result<Option<Duration>> {
+async fn healed(cluster: &dyn ClusterTarget, began: Instant) -> anyhow::Result<Option<Duration>> {
     while began.elapsed() < HEALED_WITHIN {
-        if ground.status().await?.healthy {
+        if cluster.drill_status().await?.healthy {
             return Ok(Some(began.elapsed()));
         }
-        ground.pause().await;
+        tokio::time::sleep(cluster.drill_looks_every()).await;
     }
     Ok(None)
 }
@@ -198,7 +215,7 @@ async fn healed(ground: &Ground, began: Instant) -> anyhow::Result<Option<Durati
 fn told(
     event: Event,
     number: u32,
-    target: Target,
+    turn: Turn,
     status: &Status,
     outcome: Outcome,
     found: Found,
@@ -216,13 +233,13 @@ fn told(
     let writes_per_second = (found.acknowledged as f64 / found.seconds.max(0.001)) as u64;
     Run {
         number,
-        shard: target.shard,
-        from: target.primary,
+        shard: turn.shard,
+        from: turn.primary,
         to: outcome.to,
         refused: outcome.refused,
-        took_ms: ms(outcome.took),
+        took_ms: milliseconds(outcome.took),
         held_ms: held.filter(|_| event == Event::Switchover),
-        healed_ms: outcome.healed.map(ms),
+        healed_ms: outcome.healed.map(milliseconds),
         gaps_ms: named.collect(),
         writes_per_second,
         acknowledged: found.acknowledged,
@@ -233,9 +250,4 @@ fn told(
         evicted: found.evicted,
         errors: found.errors,
     }
-}
-
-/// Milliseconds with two decimals.
-pub(super) fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }

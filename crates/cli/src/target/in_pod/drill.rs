@@ -1,13 +1,13 @@
 //! A drill on Kubernetes: writers run in a pod, where the servers can be reached; requests are made from outside, as a user makes
 //! them. The two talk in lines of JSON.
 
-use super::ground::kill;
-use super::writers::{Found, Here, Writers};
-use crate::args::Drill;
-use crate::called::called;
-use crate::command::remote::{inside::Task, look};
+use super::task::{Task, line};
+use crate::boxed::Boxed;
+use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
-use crate::status::Status;
+use crate::load::{Found, LoadHere, Writers};
+use crate::target::Trigger;
+use crate::target::kill::kill;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, Write as _};
@@ -15,11 +15,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::io::{ReadHalf, SimplexStream, WriteHalf};
 use valkeeper_client::{Endpoint, Password};
-use valkeeper_kube::remote::{Ending, Lead, Process, Remote};
+use valkeeper_kube::remote::{Ending, Process, Remote};
 use valkeeper_model::InstanceName;
-
-/// Between looks at the status: the operator writes it no more often.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// What is asked of the one in the pod.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,13 +39,13 @@ enum Answer {
 }
 
 /// This program in a pod. Dropped, it ends there, and cleans up.
-pub(super) struct Far {
+struct InPod {
     stdin: WriteHalf<SimplexStream>,
     stdout: BufReader<ReadHalf<SimplexStream>>,
     _ending: Ending,
 }
 
-impl Far {
+impl InPod {
     async fn start(process: Process, task: &Task) -> anyhow::Result<Self> {
         let Process { mut stdin, stdout, mut stderr, ending } = process;
         tokio::spawn(async move {
@@ -56,7 +53,7 @@ impl Far {
             let _ = stderr.read_to_string(&mut text).await;
             eprint!("{text}");
         });
-        stdin.write_all(&line(task)?).await?;
+        stdin.write_all(&task.line()?).await?;
         let mut far = Self { stdin, stdout: BufReader::new(stdout), _ending: ending };
         far.answer().await?;
         Ok(far)
@@ -76,27 +73,31 @@ impl Far {
         self.stdin.write_all(&line(ask)?).await?;
         self.answer().await
     }
+}
 
-    pub(super) async fn mark(&mut self) -> anyhow::Result<Duration> {
-        match self.ask(&Ask::Mark).await? {
-            Answer::At { us } => Ok(Duration::from_micros(us)),
-            _ => Err(odd()),
-        }
+impl Writers for InPod {
+    fn mark(&mut self) -> Boxed<'_, Duration> {
+        Box::pin(async {
+            match self.ask(&Ask::Mark).await? {
+                Answer::At { us } => Ok(Duration::from_micros(us)),
+                _ => Err(odd()),
+            }
+        })
     }
 
-    pub(super) async fn flowing(&mut self, within: Duration) -> anyhow::Result<()> {
-        self.ask(&Ask::Flowing { within_ms: u64::try_from(within.as_millis())? }).await.map(drop)
+    fn flowing(&mut self, within: Duration) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            self.ask(&Ask::Flowing { within_ms: u64::try_from(within.as_millis())? }).await.map(drop)
+        })
     }
 
-    pub(super) async fn finish(mut self, at: Duration) -> anyhow::Result<Found> {
-        match self.ask(&Ask::Finish { at_us: u64::try_from(at.as_micros())? }).await? {
-            Answer::Found { found } => Ok(found),
-            _ => Err(odd()),
-        }
-    }
-
-    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
-        self.ask(&Ask::Kill).await.map(drop)
+    fn finish(mut self: Box<Self>, at: Duration) -> Boxed<'static, Found> {
+        Box::pin(async move {
+            match self.ask(&Ask::Finish { at_us: u64::try_from(at.as_micros())? }).await? {
+                Answer::Found { found } => Ok(found),
+                _ => Err(odd()),
+            }
+        })
     }
 }
 
@@ -104,47 +105,28 @@ fn odd() -> anyhow::Error {
     anyhow::anyhow!("the pod answered something else")
 }
 
-fn line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-pub(super) async fn status(remote: &Remote) -> anyhow::Result<Status> {
-    let object = remote.object().await.map_err(Failure::from)?;
-    Ok(look::of(remote.name(), &object, &Lead::Unknown))
-}
-
-pub(super) async fn refuse_unattended(remote: &Remote) -> anyhow::Result<()> {
-    match remote.reach().lead().await.map_err(Failure::from)? {
-        Lead::Nobody { .. } => {
-            let what = format!("no operator looks after cluster {}", remote.name());
-            Err(Failure::new(Kind::Failed, what, format!("`{} status` says since when", called())).into())
-        }
-        Lead::Operator { .. } | Lead::Unknown => Ok(()),
-    }
-}
-
-pub(super) async fn writers(remote: &Remote, drill: &Drill, status: &Status) -> anyhow::Result<Writers> {
+/// Starts writers in a pod.
+pub(crate) async fn writers(
+    remote: &Remote,
+    status: &Status,
+    saturate: bool,
+) -> anyhow::Result<Box<dyn Writers>> {
     let seeds = status.instances.iter().filter_map(|instance| instance.address.clone()).collect();
     let process = remote.run_inside(&["inside"]).await.map_err(Failure::from)?;
-    let far = Far::start(process, &Task::Load { seeds, saturate: drill.saturate }).await?;
-    Ok(Writers::Far(Box::new(far)))
+    Ok(Box::new(InPod::start(process, &Task::Load { seeds, saturate }).await?))
 }
 
-pub(super) async fn aim(remote: &Remote, at: &InstanceName, pid: u32) -> anyhow::Result<Far> {
+/// Makes ready to kill a pod's server.
+pub(crate) async fn aim(remote: &Remote, at: &InstanceName, pid: u32) -> anyhow::Result<Trigger> {
     let process = remote.run_in(at.as_str(), &["inside"]).await.map_err(Failure::from)?;
-    Far::start(process, &Task::Kill { pid }).await
+    let mut in_pod = InPod::start(process, &Task::Kill { pid }).await?;
+    Ok(Box::new(move || Box::pin(async move { in_pod.ask(&Ask::Kill).await.map(drop) })))
 }
 
 /// In the pod: writes until it is told to finish, or nobody is there any more.
-pub(in crate::command) async fn write(
-    seeds: &[String],
-    password: Password,
-    saturate: bool,
-) -> anyhow::Result<()> {
+pub(super) async fn write(seeds: &[String], password: Password, saturate: bool) -> anyhow::Result<()> {
     let seeds: Result<Vec<Endpoint>, _> = seeds.iter().map(|seed| seed.parse()).collect();
-    let here = match Here::start(seeds?, password, saturate).await {
+    let here = match LoadHere::start(seeds?, password, saturate).await {
         Ok(here) => here,
         Err(error) => return say(&failed(&error)),
     };
@@ -153,17 +135,19 @@ pub(in crate::command) async fn write(
         let answer = match asked()? {
             None => break None,
             Some(Ask::Finish { at_us }) => break Some(Duration::from_micros(at_us)),
-            Some(Ask::Mark) => Answer::At { us: u64::try_from(here.mark().as_micros())? },
-            Some(Ask::Flowing { within_ms }) => match here.flowing(Duration::from_millis(within_ms)).await {
-                Ok(()) => Answer::Done,
-                Err(error) => failed(&error),
-            },
+            Some(Ask::Mark) => Answer::At { us: u64::try_from(here.elapsed().as_micros())? },
+            Some(Ask::Flowing { within_ms }) => {
+                match here.take_writes(Duration::from_millis(within_ms)).await {
+                    Ok(()) => Answer::Done,
+                    Err(error) => failed(&error),
+                }
+            }
             Some(Ask::Kill) => failed(&odd()),
         };
         say(&answer)?;
     };
     // Whatever happened: the writers' keys go.
-    match (here.finish(at.unwrap_or_default()).await, at) {
+    match (here.stop(at.unwrap_or_default()).await, at) {
         (Ok(found), Some(_)) => say(&Answer::Found { found }),
         (Err(error), Some(_)) => say(&failed(&error)),
         (_, None) => Ok(()),
@@ -171,7 +155,7 @@ pub(in crate::command) async fn write(
 }
 
 /// In the pod: kills the server when it is told to.
-pub(in crate::command) fn wait_and_kill(pid: u32) -> anyhow::Result<()> {
+pub(super) fn wait_and_kill(pid: u32) -> anyhow::Result<()> {
     say(&Answer::Done)?;
     match asked()? {
         Some(Ask::Kill) => say(&kill(pid).map_or_else(|error| failed(&error), |()| Answer::Done)),

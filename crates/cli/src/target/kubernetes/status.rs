@@ -1,48 +1,61 @@
-//! `status` of a cluster on Kubernetes.
+//! How a cluster on Kubernetes is: what its operator has said of it last, and whether one acts.
 
-use crate::args::Format;
-use crate::ending::Ending;
+use crate::boxed::Boxed;
+use crate::document::status::{OperatorSeen, Status, WaitingFor};
 use crate::failure::Failure;
-use crate::output;
-use crate::status::{OperatorSeen, Status, WaitingFor};
-use crate::watch::Screen;
+use crate::target::Feed;
 use std::time::{Duration, Instant};
 use valkeeper_kube::api::{ConditionType, RedisCluster};
-use valkeeper_kube::remote::{Lead, Remote};
+use valkeeper_kube::remote::{Lead, Remote, Watched};
 use valkeeper_model::{CalledAs, ClusterName, Phase, Report, Waiting};
 
 /// Nothing tells when an operator is gone: it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_secs(1);
 
-pub(super) async fn status(
-    remote: &Remote,
-    is_watched: bool,
-    format: Format,
-    ending: &mut Ending,
-) -> anyhow::Result<()> {
-    if !is_watched {
-        let status = seen(remote).await?;
-        output::value(format, &status, || status.page())?;
-        return status.verdict();
+/// The status as it changes.
+pub(super) struct StatusWatch {
+    remote: Remote,
+    watched: Watched,
+    seen: Option<Seen>,
+}
+
+/// What was seen last.
+struct Seen {
+    object: RedisCluster,
+    lead: Lead,
+    /// When it was looked who leads.
+    looked: Instant,
+}
+
+impl StatusWatch {
+    pub(super) fn new(remote: Remote) -> Self {
+        Self { watched: remote.watch(), remote, seen: None }
     }
-    let mut watched = remote.watch();
-    let mut object = watched.next().await.map_err(Failure::from)?;
-    let mut who = lead(remote).await;
-    let mut looked = Instant::now();
-    let mut screen = Screen::open(format, ending)?;
-    loop {
-        screen.show(&of(remote.name(), &object, &who))?;
-        tokio::select! {
-            next = watched.next() => object = next.map_err(Failure::from)?,
-            // The clock goes on although nothing changes.
-            left = screen.is_left_within(TICK) => if left? {
-                return Ok(());
-            },
-        }
-        if looked.elapsed() >= LOOK_EVERY {
-            (who, looked) = (lead(remote).await, Instant::now());
-        }
+}
+
+impl Feed<Status> for StatusWatch {
+    fn next(&mut self) -> Boxed<'_, Status> {
+        Box::pin(async {
+            let seen = match &mut self.seen {
+                None => {
+                    let object = self.watched.next().await.map_err(Failure::from)?;
+                    let lead = lead(&self.remote).await;
+                    self.seen.insert(Seen { object, lead, looked: Instant::now() })
+                }
+                Some(seen) => {
+                    let due = seen.looked + LOOK_EVERY;
+                    tokio::select! {
+                        next = self.watched.next() => seen.object = next.map_err(Failure::from)?,
+                        () = tokio::time::sleep_until(due.into()) => {}
+                    }
+                    if due <= Instant::now() {
+                        (seen.lead, seen.looked) = (lead(&self.remote).await, Instant::now());
+                    }
+                    seen
+                }
+            };
+            Ok(of(self.remote.name(), &seen.object, &seen.lead))
+        })
     }
 }
 
@@ -58,7 +71,7 @@ pub(super) async fn lead(remote: &Remote) -> Lead {
 }
 
 /// What its operator has said of it last.
-pub(in crate::command) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
+pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
     let told = object.status.as_ref();
     let report = told.and_then(valkeeper_kube::api::RedisClusterStatus::report);
     let is_told = report.is_some();

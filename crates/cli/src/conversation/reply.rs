@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use valkeeper_client::Value;
 
 /// Is a reply to it meant to be read as it is, as redis-cli shows it?
-pub(super) fn is_text<A: AsRef<[u8]>>(words: &[A]) -> bool {
+pub(crate) fn is_text<A: AsRef<[u8]>>(words: &[A]) -> bool {
     let word = |index: usize| {
         words
             .get(index)
@@ -24,7 +24,7 @@ pub(super) fn is_text<A: AsRef<[u8]>>(words: &[A]) -> bool {
 
 /// With types and quotes: what redis-cli prints on a terminal. Text that is meant to be read stands as it is, but for what would tell the
 /// terminal anything else than to go to the next line.
-pub(super) fn typed(value: &Value, is_text: bool) -> String {
+pub(crate) fn typed(value: &Value, is_text: bool) -> String {
     let mut text = String::new();
     if let (Value::BulkString(bytes), true) = (value, is_text) {
         let readable = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
@@ -92,7 +92,7 @@ fn error(value: &Value) -> String {
 }
 
 /// The bytes alone, a line each: what redis-cli prints into a pipe.
-pub(super) fn raw(value: &Value) -> Vec<u8> {
+pub(crate) fn raw(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
     append_raw(value, &mut bytes);
     bytes
@@ -113,7 +113,7 @@ fn append_raw(value: &Value, bytes: &mut Vec<u8>) {
 }
 
 /// For programs. Bytes that are no UTF-8 become `{"hex": "…"}`, an error inside a reply `{"error": "…"}`.
-pub(super) fn document(value: &Value) -> serde_json::Value {
+pub(crate) fn document(value: &Value) -> serde_json::Value {
     use serde_json::{Value as Json, json};
     match value {
         Value::Nil => Json::Null,

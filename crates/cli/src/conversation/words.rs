@@ -5,7 +5,7 @@ use std::slice::Iter;
 
 /// Why a line is no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unbalanced {
+pub(crate) enum Unbalanced {
     #[error("a quote is not closed")]
     Open,
     #[error("a closing quote is followed by something else than a space")]
@@ -16,7 +16,7 @@ type Bytes<'a> = Peekable<Iter<'a, u8>>;
 
 /// Splits at white space. `"…"` knows `\n \r \t \b \a \xHH` and takes any other escaped character as it is; `'…'` knows only
 /// `\'`.
-pub(super) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Unbalanced> {
+pub(crate) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Unbalanced> {
     let mut words = Vec::new();
     let mut rest = line.iter().peekable();
     loop {

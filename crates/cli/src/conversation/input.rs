@@ -14,21 +14,21 @@ const AHEAD: usize = 64;
 const HISTORY: usize = 1_000;
 
 /// What a person is asked with.
-pub(super) struct Prompt {
-    pub(super) text: String,
+pub(crate) struct Prompt {
+    pub(crate) text: String,
     /// Where former lines are kept.
-    pub(super) history: Option<PathBuf>,
+    pub(crate) history: Option<PathBuf>,
 }
 
 /// Lines of stdin. Reading blocks, so a thread does it; it asks for the next line only when the last is answered if a person
 /// is prompted, and ahead of that otherwise.
-pub(super) struct Input {
+pub(crate) struct Input {
     lines: mpsc::Receiver<io::Result<Vec<u8>>>,
     ready: std::sync::mpsc::Sender<()>,
 }
 
 impl Input {
-    pub(super) fn open(prompt: Option<Prompt>) -> Self {
+    pub(crate) fn open(prompt: Option<Prompt>) -> Self {
         let (sender, lines) = mpsc::channel(AHEAD);
         let (ready, asked) = std::sync::mpsc::channel();
         std::thread::spawn(move || match prompt {
@@ -42,7 +42,7 @@ impl Input {
         Self { lines, ready }
     }
 
-    pub(super) async fn next(&mut self) -> Option<io::Result<Vec<u8>>> {
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Vec<u8>>> {
         let _ = self.ready.send(());
         self.lines.recv().await
     }

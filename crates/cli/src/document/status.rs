@@ -3,10 +3,8 @@
 use crate::called::called;
 use crate::failure::ToldAlready;
 use crate::output::{columns_within, width};
-use crate::target;
 use serde::Serialize;
 use std::fmt::Write as _;
-use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
 use valkeeper_plan::view::causes::{self, Cause};
 
@@ -32,10 +30,6 @@ pub(crate) struct Status {
 /// Who looks after clusters on Kubernetes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "camelCase")]
-#[cfg_attr(
-    not(feature = "kubernetes"),
-    expect(dead_code, reason = "there is no operator without Kubernetes")
-)]
 pub(crate) enum OperatorSeen {
     /// This one.
     Acts { name: String },
@@ -116,26 +110,7 @@ impl Status {
         if self.healthy { Ok(()) } else { Err(ToldAlready(1).into()) }
     }
 
-    /// Asks the supervisor; without one, tells what the disk knows.
-    pub(crate) async fn of(dir: &ClusterDir) -> anyhow::Result<Self> {
-        let control = Control::new(dir.clone());
-        let ask = || control.ask(&ControlRequest::Status, target::LOOK_WITHIN);
-        let mut answer = ask().await;
-        // A supervisor that dies while it answers is none any more, or has a successor by now.
-        if let Err(ControlError::Lost(_)) = answer {
-            answer = ask().await;
-        }
-        match answer {
-            Ok(ControlAnswer::Status(seen)) => match seen.report {
-                Some(report) => Ok(Self::new(dir.name().clone(), report, Some(seen.supervisor_pid))),
-                None => Self::from_disk(dir, Some(seen.supervisor_pid)),
-            },
-            Ok(_) => anyhow::bail!("the supervisor answered something else"),
-            Err(ControlError::NoSupervisor) => Self::from_disk(dir, None),
-            Err(error) => Err(target::control_failure(&target::silent(dir, error)).into()),
-        }
-    }
-
+    /// By a report, which says it all but for who looks after the cluster.
     pub(crate) fn new(cluster: ClusterName, report: Report, supervisor_pid: Option<u32>) -> Self {
         let causes = causes::of(&report);
         Self {
@@ -149,44 +124,6 @@ impl Status {
             operator: None,
             refused: None,
         }
-    }
-
-    fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<Self> {
-        let layout = dir.layout()?;
-        let mut report = Report {
-            phase: Phase::Creating,
-            healthy: false,
-            shards: Vec::new(),
-            instances: Vec::new(),
-            waiting: Vec::new(),
-        };
-        if let Some(layout) = layout {
-            for (name, instance) in layout.instances.iter() {
-                report.instances.push(InstanceReport {
-                    name: name.clone(),
-                    shard: instance.shard.clone(),
-                    zone: instance.zone.clone(),
-                    role: None,
-                    address: None,
-                    pid: dir.server(name).running().ok().flatten().map(|(_, process)| process.pid),
-                    version: None,
-                    lag_bytes: None,
-                    fenced: instance.fenced,
-                });
-            }
-            for (name, shard) in layout.shards.iter() {
-                let (slots, name) = (shard.slots.clone(), name.clone());
-                report.shards.push(ShardReport { name, slots, primary: None, replicas: Vec::new() });
-            }
-            if supervisor_pid.is_none() {
-                let running = report.instances.iter().any(|instance| instance.pid.is_some());
-                report.phase = if running { Phase::Unsupervised } else { Phase::Down };
-            }
-        }
-        if supervisor_pid.is_none() {
-            report.waiting.push(Waiting::NoSupervisor);
-        }
-        Ok(Self::new(dir.name().clone(), report, supervisor_pid))
     }
 
     /// For people.

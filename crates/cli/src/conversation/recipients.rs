@@ -9,7 +9,7 @@ use std::time::Duration;
 use valkeeper_client::{ClusterClient, Endpoint};
 
 /// Who.
-pub(in crate::command) enum To {
+pub(crate) enum To {
     /// The primary of its keys.
     Keys,
     /// These, by their names.
@@ -17,7 +17,7 @@ pub(in crate::command) enum To {
 }
 
 impl To {
-    pub(super) async fn of(
+    pub(crate) async fn of(
         asked: &Recipients,
         client: &ClusterClient,
         names: &BTreeMap<Endpoint, String>,
@@ -48,7 +48,7 @@ impl To {
 }
 
 /// All of them at once, in their order.
-pub(super) async fn all<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub(crate) async fn all<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut tasks: Vec<_> = tasks.into_iter().map(|task| (Box::pin(task), None)).collect();
     std::future::poll_fn(|context| {
         let mut waiting = false;

@@ -11,7 +11,7 @@ use valkeeper_kube::remote::{Process, Remote};
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs it there with these first bytes on its stdin, and then ours if that is wanted. Its exit code is ours.
-pub(super) async fn run(remote: &Remote, first: &[u8], ours_too: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(remote: &Remote, first: &[u8], ours_too: bool) -> anyhow::Result<()> {
     let process = remote.run_inside(&["inside"]).await.map_err(Failure::from)?;
     let Process { mut stdin, mut stdout, mut stderr, mut ending } = process;
     let feed = async {

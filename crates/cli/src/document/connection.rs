@@ -1,0 +1,143 @@
+//! How clients reach a cluster. The password is never printed, only where it stands (law 11).
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// `connect -o json`. Fields are added, never changed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Connection {
+    /// On Kubernetes: host and port that lead to any server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
+    /// Host and port of each server.
+    pub(crate) seeds: Vec<String>,
+    pub(crate) username: &'static str,
+    #[serde(flatten)]
+    pub(crate) password: PasswordPlace,
+}
+
+/// Where the password stands.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub(crate) enum PasswordPlace {
+    File {
+        password_file: PathBuf,
+    },
+    Secret {
+        password_secret: String,
+        password_key: &'static str,
+        /// Prints the password.
+        password_command: String,
+    },
+}
+
+impl Connection {
+    /// For people.
+    pub(crate) fn page(&self) -> String {
+        let first = self.seeds.first().map_or("-", String::as_str);
+        let url = self.service.as_deref().unwrap_or(first);
+        let (host, port) = url.rsplit_once(':').unwrap_or((url, "-"));
+        let head = |seeds: &str| {
+            format!(
+                "url       redis://default@{url} (a cluster: use a client that knows clusters)\nseeds     {seeds}\nusername  default\n"
+            )
+        };
+        match &self.password {
+            PasswordPlace::File { password_file } => format!(
+                "{}password  in {}\n\nexample   REDISCLI_AUTH=\"$(cat {})\" valkey-cli -c -h {host} -p {port}\n",
+                head(&self.seeds.join(" ")),
+                password_file.display(),
+                quoted(&password_file.to_string_lossy()),
+            ),
+            PasswordPlace::Secret { password_secret, password_key, password_command } => {
+                let seeds =
+                    if self.seeds.is_empty() { "-".to_owned() } else { self.seeds.join("\n          ") };
+                format!(
+                    "{}password  in Secret {password_secret}, key {password_key}\n\n\
+                     password  {password_command}\n\
+                     example   REDISCLI_AUTH=\"$({password_command})\" valkey-cli -c -h {host}\n\n\
+                     from outside: `kubectl valkeeper cli`. A port-forward reaches one server only: it sends clients on to the names of \
+                     other pods, which are known in Kubernetes alone\n",
+                    head(&seeds),
+                )
+            }
+        }
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        assert_eq!(quoted("/a/b-c_1.d"), "/a/b-c_1.d");
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
+
+    fn local() -> Connection {
+        Connection {
+            service: None,
+            seeds: vec!["127.0.0.1:7000".to_owned(), "127.0.0.1:7001".to_owned()],
+            username: "default",
+            password: PasswordPlace::File { password_file: "/state/a b/password".into() },
+        }
+    }
+
+    fn on_kubernetes() -> Connection {
+        Connection {
+            service: Some("demo-any.shop.svc:6379".to_owned()),
+            seeds: vec!["demo-0.x:6379".to_owned(), "demo-1.x:6379".to_owned()],
+            username: "default",
+            password: PasswordPlace::Secret {
+                password_secret: "demo-auth".to_owned(),
+                password_key: "password",
+                password_command: "kubectl get".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn each_platform_has_its_own_fields() {
+        let document = |connection: &Connection| serde_json::to_string(connection).unwrap();
+        assert_eq!(
+            document(&local()),
+            r#"{"seeds":["127.0.0.1:7000","127.0.0.1:7001"],"username":"default","passwordFile":"/state/a b/password"}"#
+        );
+        let parsed: serde_json::Value = serde_json::from_str(&document(&on_kubernetes())).unwrap();
+        let expected = json!({
+            "service": "demo-any.shop.svc:6379", "seeds": ["demo-0.x:6379", "demo-1.x:6379"], "username": "default",
+            "passwordSecret": "demo-auth", "passwordKey": "password", "passwordCommand": "kubectl get",
+        });
+        assert_eq!(parsed, expected);
+    }
+
+    #[test]
+    fn a_page_says_where_the_password_stands() {
+        assert_eq!(
+            local().page(),
+            "url       redis://default@127.0.0.1:7000 (a cluster: use a client that knows clusters)\n\
+             seeds     127.0.0.1:7000 127.0.0.1:7001\n\
+             username  default\n\
+             password  in /state/a b/password\n\n\
+             example   REDISCLI_AUTH=\"$(cat '/state/a b/password')\" valkey-cli -c -h 127.0.0.1 -p 7000\n"
+        );
+        let page = on_kubernetes().page();
+        let expected = "url       redis://default@demo-any.shop.svc:6379 (a cluster: use a client that knows clusters)\n\
+             seeds     demo-0.x:6379\n          demo-1.x:6379\n\
+             username  default\n\
+             password  in Secret demo-auth, key password\n\n\
+             password  kubectl get\n\
+             example   REDISCLI_AUTH=\"$(kubectl get)\" valkey-cli -c -h demo-any.shop.svc\n\n\
+             from outside: ";
+        assert!(page.starts_with(expected), "{page}");
+    }
+}

@@ -1,0 +1,171 @@
+//! What a manifest would change.
+
+use crate::output::columns;
+use serde::Serialize;
+use valkeeper_engine::RandomIds;
+use valkeeper_model::{ClusterSpec, InstanceName, Layout, Refusal, Role, ShardName, ZoneName};
+use valkeeper_plan::controller::change::{self, Difference};
+use valkeeper_plan::placement;
+use valkeeper_plan::server::config::AboveLimit;
+
+/// `plan -o json`. Fields are added, never changed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Plan {
+    creates: Vec<Creation>,
+    changes: Vec<Difference>,
+    /// Which servers hold more than the memory limit that is wanted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) above_limit: Vec<AboveLimit>,
+    /// On Kubernetes alone.
+    #[serde(flatten)]
+    pub(crate) pods: Option<PodPlan>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Creation {
+    instance: InstanceName,
+    shard: ShardName,
+    zone: ZoneName,
+    role: Role,
+    slots: String,
+}
+
+/// What changes of pods and volumes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodPlan {
+    pub(crate) pods: Vec<PodChange>,
+    /// Pods whose server has never started, and that this manifest makes anew.
+    pub(crate) made_anew: Vec<String>,
+}
+
+/// A change of what pods and volumes are to be.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodChange {
+    pub(crate) what: String,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+    /// Where it shows, in words.
+    pub(crate) applies_to: String,
+}
+
+impl Plan {
+    /// What the controller would make of the spec: by the same functions that it uses itself.
+    pub(crate) fn of(
+        layout: Option<&Layout>,
+        spec: &ClusterSpec,
+        zones: &[ZoneName],
+    ) -> Result<Self, Refusal> {
+        if let Some(layout) = layout {
+            let changes = change::differences(layout, &change::follow(layout, spec)?);
+            return Ok(Self { creates: Vec::new(), changes, above_limit: Vec::new(), pods: None });
+        }
+        let layout = placement::found(spec, zones, &mut RandomIds)?;
+        let creates = layout.instances.iter().map(|(name, instance)| {
+            let shard = layout.shards.get(&instance.shard);
+            let founder = shard.is_some_and(|shard| shard.founder == *name);
+            Creation {
+                instance: name.clone(),
+                shard: instance.shard.clone(),
+                zone: instance.zone.clone(),
+                role: if founder { Role::Primary } else { Role::Replica },
+                slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
+            }
+        });
+        Ok(Self { creates: creates.collect(), changes: Vec::new(), above_limit: Vec::new(), pods: None })
+    }
+
+    /// For people.
+    pub(crate) fn page(&self) -> String {
+        let pods = self.pods.as_ref().filter(|plan| !plan.pods.is_empty());
+        if self.creates.is_empty() && self.changes.is_empty() && pods.is_none() {
+            return "nothing would change\n".to_owned();
+        }
+        let mut page = String::new();
+        if !self.creates.is_empty() {
+            let mut rows = vec![["CREATE", "SHARD", "ZONE", "ROLE", "SLOTS"].map(str::to_owned).to_vec()];
+            rows.extend(self.creates.iter().map(|new| {
+                vec![
+                    new.instance.to_string(),
+                    new.shard.to_string(),
+                    new.zone.to_string(),
+                    new.role.to_string(),
+                    new.slots.clone(),
+                ]
+            }));
+            page.push_str(&columns(&rows));
+        }
+        if !self.changes.is_empty() {
+            let mut rows = vec![["CHANGE", "FROM", "TO"].map(str::to_owned).to_vec()];
+            rows.extend(self.changes.iter().map(|change| {
+                vec![change.what.clone(), cell(change.from.as_deref()), cell(change.to.as_deref())]
+            }));
+            page.push_str(&columns(&rows));
+        }
+        if let Some(pods) = pods {
+            page.push_str(&pods.page());
+        }
+        page
+    }
+}
+
+impl PodPlan {
+    fn page(&self) -> String {
+        let mut rows = vec![["CHANGE", "FROM", "TO", "APPLIES TO"].map(str::to_owned).to_vec()];
+        rows.extend(self.pods.iter().map(|change| {
+            vec![
+                change.what.clone(),
+                cell(change.from.as_deref()),
+                cell(change.to.as_deref()),
+                change.applies_to.clone(),
+            ]
+        }));
+        let mut page = columns(&rows);
+        if !self.made_anew.is_empty() {
+            page.push_str("\nmade anew at once, as their servers have never started: ");
+            page.push_str(&self.made_anew.join(", "));
+            page.push('\n');
+        }
+        page
+    }
+}
+
+fn cell(value: Option<&str>) -> String {
+    value.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(pods: Option<PodPlan>) -> Plan {
+        Plan { creates: Vec::new(), changes: Vec::new(), above_limit: Vec::new(), pods }
+    }
+
+    fn image() -> PodChange {
+        let to = Some("b".to_owned());
+        PodChange { what: "imageName".to_owned(), from: None, to, applies_to: "new pods".to_owned() }
+    }
+
+    #[test]
+    fn pods_are_in_a_plan_for_kubernetes_alone() {
+        let document = |plan: &Plan| serde_json::to_string(plan).unwrap();
+        assert_eq!(document(&plan(None)), r#"{"creates":[],"changes":[]}"#);
+        let none = PodPlan { pods: Vec::new(), made_anew: Vec::new() };
+        assert_eq!(plan(None).page(), "nothing would change\n");
+        assert_eq!(document(&plan(Some(none))), r#"{"creates":[],"changes":[],"pods":[],"madeAnew":[]}"#);
+        let one = plan(Some(PodPlan { pods: vec![image()], made_anew: vec!["demo-0".to_owned()] }));
+        assert_eq!(
+            document(&one),
+            r#"{"creates":[],"changes":[],"pods":[{"what":"imageName","from":null,"to":"b","appliesTo":"new pods"}],"madeAnew":["demo-0"]}"#
+        );
+        assert_eq!(
+            one.page(),
+            "CHANGE     FROM  TO  APPLIES TO\nimageName  -     b   new pods\n\n\
+             made anew at once, as their servers have never started: demo-0\n"
+        );
+    }
+}
