@@ -7,7 +7,7 @@
 //! | `pod.rs` | an instance's pod |
 //! | `storage.rs` | its volume claim, with the piece of layout that it carries |
 //! | `network.rs` | Services, disruption budget, network policy |
-//! | `secrets.rs` | password, authority, certificates |
+//! | `secrets.rs` | password, CA, certificates |
 //! | `whose.rs` | is what has a name of its objects one of them? |
 //! | `shape.rs` | is it as it was made, and what puts it right |
 

@@ -1,8 +1,8 @@
 //! What people are told of one cluster: the controller's report, with what Kubernetes and the spec add to it.
 
-use super::super::telling::{self, Told};
-use super::super::zones;
 use super::{Explained, Judged, Task, now};
+use crate::operator::status::status_writer::{self, Told};
+use crate::operator::status::{pod_trouble, zones};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -59,8 +59,8 @@ impl Task {
         tell: &watch::Sender<Told>,
     ) {
         let mut report = report.clone();
-        let silent = self.context.world.silent_nodes();
-        report.waiting.extend(telling::not_running(&self.seen, &silent, &report));
+        let silent = self.context.cache.silent_nodes();
+        report.waiting.extend(pod_trouble::not_running(&self.seen, &silent, &report));
         let left = zones::without_nodes(&report, &self.context.zones.borrow());
         report.waiting.extend(left);
         let obstacles = self.seen.obstacles();
@@ -108,7 +108,7 @@ impl Task {
         let roles: BTreeMap<InstanceName, Role> =
             report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
         // A label that somebody has edited is put right although nothing else has changed.
-        let edited = telling::differ(&self.seen.pods(), &roles);
+        let edited = status_writer::differ(&self.seen.pods(), &roles);
         tell.send_if_modified(|told| {
             let next = Told { status: Some(status), roles };
             let changed = *told != next;

@@ -1,0 +1,216 @@
+//! What is missing or not as it should be, and what to do about it: from what the watches have seen and what the layout asks for.
+//! Pure.
+
+use crate::objects::Owner;
+use crate::objects::shape::shape;
+use crate::objects::storage::Piece;
+use crate::objects::template::hash;
+use crate::objects::whose::Whose;
+use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, Things};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use valkeeper_kube_api::names::ANNOTATION_SPEC_HASH;
+use valkeeper_model::{ClusterId, InstanceName, Waiting};
+
+/// What a cluster is to consist of, but for its Secrets and its layout.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Services, policy, budget.
+    pub(crate) shared: Vec<Value>,
+    /// Those that are not wanted: kind and name.
+    pub(crate) unwanted: Vec<Object>,
+    pub(crate) instances: BTreeMap<InstanceName, WantedInstance>,
+}
+
+/// What one instance consists of.
+#[derive(Debug)]
+pub(crate) struct WantedInstance {
+    pub(crate) pod: Value,
+    /// None without persistent storage.
+    pub(crate) claim: Option<WantedClaim>,
+    /// May its pod be made now? What is there is looked after all the same.
+    pub(crate) due: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct WantedClaim {
+    pub(crate) object: Value,
+    pub(crate) piece: Option<Piece>,
+    pub(crate) cluster: ClusterId,
+}
+
+/// Something to do to one object.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Action {
+    pub(crate) object: Object,
+    /// Whose trouble it is if it cannot be done; of all otherwise.
+    pub(crate) instance: Option<InstanceName>,
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum What {
+    /// Make it. What has its name all the same is looked at first.
+    Create(Value),
+    /// Put right what was edited, if it is the cluster's.
+    Mend(Value),
+    /// Bring the piece of layout on a claim up to date.
+    Annotate(Value),
+    /// Remove this very one.
+    Remove { uid: String, version: Option<String> },
+}
+
+/// What there is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Before pods are made: they need it.
+    pub(crate) first: Vec<Action>,
+    /// For each instance whose claim is as it should be.
+    pub(crate) pods: Vec<Action>,
+    /// What is in the way and stays.
+    pub(crate) foreign: Vec<(Object, Option<InstanceName>)>,
+    /// What is in the way and goes by itself.
+    pub(crate) leaving: Vec<(Object, Option<InstanceName>)>,
+}
+
+impl Plan {
+    /// Notes what is in the way; true if it is.
+    fn is_in_the_way(&mut self, whose: Whose, object: &Object, instance: Option<&InstanceName>) -> bool {
+        let list = match whose {
+            Whose::Ours => return false,
+            Whose::Prepared | Whose::Foreign => &mut self.foreign,
+            Whose::Leaving => &mut self.leaving,
+        };
+        list.push((object.clone(), instance.cloned()));
+        true
+    }
+
+    /// What people are told of what is in the way.
+    pub(crate) fn told(&self) -> impl Iterator<Item = Waiting> {
+        let foreign = self
+            .foreign
+            .iter()
+            .cloned()
+            .map(|(Object { kind, name }, instance)| Waiting::NotOurs { kind, name, instance });
+        let leaving = self
+            .leaving
+            .iter()
+            .cloned()
+            .map(|(Object { kind, name }, instance)| Waiting::Leaving { kind, name, instance });
+        foreign.chain(leaving)
+    }
+
+    /// Names the instances that something is in the way of.
+    pub(crate) fn in_the_way(&self) -> impl Iterator<Item = &InstanceName> {
+        self.foreign.iter().chain(&self.leaving).filter_map(|(_, instance)| instance.as_ref())
+    }
+}
+
+/// What there is to do about what is there.
+pub(crate) fn due(owner: &Owner, wanted: &Wanted, there: &Things) -> Plan {
+    let mut plan = Plan::default();
+    for object in &wanted.shared {
+        let named = Object::of(object);
+        match there.object(&named) {
+            None => plan.first.push(action(named, None, What::Create(object.clone()))),
+            Some(seen) if plan.is_in_the_way(seen.marks.whose(owner), &named, None) => {}
+            Some(seen) if seen.shape.as_ref() != Some(&shape(object)) => {
+                plan.first.push(action(named, None, What::Mend(object.clone())));
+            }
+            Some(_) => {}
+        }
+    }
+    for named in &wanted.unwanted {
+        if let Some(seen) = there.object(named).filter(|seen| seen.marks.whose(owner) == Whose::Ours) {
+            let what = What::Remove { uid: seen.uid.clone(), version: None };
+            plan.first.push(action(named.clone(), None, what));
+        }
+    }
+    for (name, instance) in &wanted.instances {
+        let pod = there.pods.get(name);
+        if let Some(claim) = &instance.claim {
+            of_claim(owner, name, claim, pod, there, &mut plan);
+        }
+        of_pod(owner, name, instance, pod, &mut plan);
+    }
+    plan
+}
+
+fn action(object: Object, instance: Option<&InstanceName>, what: What) -> Action {
+    Action { object, instance: instance.cloned(), what }
+}
+
+fn of_claim(
+    owner: &Owner,
+    name: &InstanceName,
+    wanted: &WantedClaim,
+    pod: Option<&PodSeen>,
+    there: &Things,
+    plan: &mut Plan,
+) {
+    let named = Object::of(&wanted.object);
+    let Some(seen) = there.object(&named) else {
+        return plan.first.push(action(named, Some(name), What::Create(wanted.object.clone())));
+    };
+    let whose = seen.marks.whose(owner);
+    // One that a user has prepared is used as it is.
+    if whose != Whose::Prepared && plan.is_in_the_way(whose, &named, Some(name)) {
+        return;
+    }
+    if whose == Whose::Ours && was_never_used(seen, pod) && is_another(seen, &wanted.object) {
+        let what = What::Remove { uid: seen.uid.clone(), version: Some(seen.version.clone()) };
+        return plan.first.push(action(named, Some(name), what));
+    }
+    // What cannot be read may be of a newer version, or all that is left of a shard.
+    let Ok(older) = seen.layout_piece.as_deref().map(Piece::read).transpose() else { return };
+    let news = wanted.piece.as_ref().is_some_and(|piece| piece.is_news_to(older.as_ref()));
+    // A claim of another cluster keeps its word: who is made again on it must not overwrite what it says.
+    if news && older.is_none_or(|older| older.cluster == wanted.cluster) {
+        plan.first.push(action(named, Some(name), What::Annotate(wanted.object.clone())));
+    }
+}
+
+/// It has no volume, and nobody has begun to run on it: there is no data to lose.
+fn was_never_used(claim: &ObjectSeen, pod: Option<&PodSeen>) -> bool {
+    claim.unbound && pod.is_none_or(|pod| !pod.started)
+}
+
+/// It was made for another size or class.
+fn is_another(claim: &ObjectSeen, wanted: &Value) -> bool {
+    claim.made_from.as_deref().is_some_and(|made_from| made_from != hash(&wanted["spec"]))
+}
+
+fn of_pod(
+    owner: &Owner,
+    name: &InstanceName,
+    wanted: &WantedInstance,
+    pod: Option<&PodSeen>,
+    plan: &mut Plan,
+) {
+    let named = Object::of(&wanted.pod);
+    let Some(pod) = pod else {
+        if wanted.due {
+            plan.pods.push(action(named, Some(name), What::Create(wanted.pod.clone())));
+        }
+        return;
+    };
+    if plan.is_in_the_way(pod.marks.whose(owner), &named, Some(name)) {
+        return;
+    }
+    let remove = || What::Remove { uid: pod.uid.clone(), version: None };
+    let made_from = &wanted.pod["metadata"]["annotations"][ANNOTATION_SPEC_HASH];
+    match pod.state {
+        PodState::Over => plan.pods.push(action(named, Some(name), remove())),
+        // What never ran is not worth keeping when it would be made otherwise now.
+        PodState::Alive if !pod.started && pod.spec_hash.as_deref() != made_from.as_str() => {
+            plan.pods.push(action(named, Some(name), remove()));
+        }
+        PodState::Alive if pod.shape != shape(&wanted.pod) => {
+            plan.pods.push(action(named, Some(name), What::Mend(wanted.pod.clone())));
+        }
+        PodState::Alive | PodState::Ending => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
