@@ -1,43 +1,16 @@
 //! What is missing or not as it should be, and what to do about it: from what the watches have seen and what the layout asks for.
 //! Pure.
 
+use super::wanted_objects::{Rendering, Wanted, WantedClaim, WantedInstance};
 use crate::objects::Owner;
 use crate::objects::shape::shape;
 use crate::objects::storage::Piece;
 use crate::objects::template::hash;
 use crate::objects::whose::Whose;
-use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, Things};
+use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, SeenObjects};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use valkeeper_kube_api::names::ANNOTATION_SPEC_HASH;
-use valkeeper_model::{ClusterId, InstanceName, Waiting};
-
-/// What a cluster is to consist of, but for its Secrets and its layout.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted {
-    /// Services, policy, budget.
-    pub(crate) shared: Vec<Value>,
-    /// Those that are not wanted: kind and name.
-    pub(crate) unwanted: Vec<Object>,
-    pub(crate) instances: BTreeMap<InstanceName, WantedInstance>,
-}
-
-/// What one instance consists of.
-#[derive(Debug)]
-pub(crate) struct WantedInstance {
-    pub(crate) pod: Value,
-    /// None without persistent storage.
-    pub(crate) claim: Option<WantedClaim>,
-    /// May its pod be made now? What is there is looked after all the same.
-    pub(crate) due: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct WantedClaim {
-    pub(crate) object: Value,
-    pub(crate) piece: Option<Piece>,
-    pub(crate) cluster: ClusterId,
-}
+use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH};
+use valkeeper_model::{ClusterName, InstanceName, Layout, Waiting};
 
 /// Something to do to one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +35,7 @@ pub(crate) enum What {
 
 /// What there is to do.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct Actions {
     /// Before pods are made: they need it.
     pub(crate) first: Vec<Action>,
     /// For each instance whose claim is as it should be.
@@ -73,7 +46,7 @@ pub(crate) struct Plan {
     pub(crate) leaving: Vec<(Object, Option<InstanceName>)>,
 }
 
-impl Plan {
+impl Actions {
     /// Notes what is in the way; true if it is.
     fn is_in_the_way(&mut self, whose: Whose, object: &Object, instance: Option<&InstanceName>) -> bool {
         let list = match whose {
@@ -106,16 +79,25 @@ impl Plan {
     }
 }
 
-/// What there is to do about what is there.
-pub(crate) fn due(owner: &Owner, wanted: &Wanted, there: &Things) -> Plan {
-    let mut plan = Plan::default();
+/// What there is to do about what is there of a cluster, so that it consists of what its layout asks for.
+pub(crate) fn missing_objects(layout: &Layout, seen: &SeenObjects, rendering: &Rendering<'_>) -> Actions {
+    differences(rendering.owner, &Wanted::of(layout, rendering), seen)
+}
+
+/// Is the `ConfigMap` with the layout not there?
+pub(crate) fn is_layout_missing(cluster: &ClusterName, seen: &SeenObjects) -> bool {
+    seen.object(&Object::new("ConfigMap", &names::layout_config_map(cluster))).is_none()
+}
+
+fn differences(owner: &Owner, wanted: &Wanted, there: &SeenObjects) -> Actions {
+    let mut actions = Actions::default();
     for object in &wanted.shared {
         let named = Object::of(object);
         match there.object(&named) {
-            None => plan.first.push(action(named, None, What::Create(object.clone()))),
-            Some(seen) if plan.is_in_the_way(seen.marks.whose(owner), &named, None) => {}
+            None => actions.first.push(action(named, None, What::Create(object.clone()))),
+            Some(seen) if actions.is_in_the_way(seen.marks.whose(owner), &named, None) => {}
             Some(seen) if seen.shape.as_ref() != Some(&shape(object)) => {
-                plan.first.push(action(named, None, What::Mend(object.clone())));
+                actions.first.push(action(named, None, What::Mend(object.clone())));
             }
             Some(_) => {}
         }
@@ -123,17 +105,17 @@ pub(crate) fn due(owner: &Owner, wanted: &Wanted, there: &Things) -> Plan {
     for named in &wanted.unwanted {
         if let Some(seen) = there.object(named).filter(|seen| seen.marks.whose(owner) == Whose::Ours) {
             let what = What::Remove { uid: seen.uid.clone(), version: None };
-            plan.first.push(action(named.clone(), None, what));
+            actions.first.push(action(named.clone(), None, what));
         }
     }
     for (name, instance) in &wanted.instances {
         let pod = there.pods.get(name);
         if let Some(claim) = &instance.claim {
-            of_claim(owner, name, claim, pod, there, &mut plan);
+            of_claim(owner, name, claim, pod, there, &mut actions);
         }
-        of_pod(owner, name, instance, pod, &mut plan);
+        of_pod(owner, name, instance, pod, &mut actions);
     }
-    plan
+    actions
 }
 
 fn action(object: Object, instance: Option<&InstanceName>, what: What) -> Action {
@@ -145,28 +127,28 @@ fn of_claim(
     name: &InstanceName,
     wanted: &WantedClaim,
     pod: Option<&PodSeen>,
-    there: &Things,
-    plan: &mut Plan,
+    there: &SeenObjects,
+    actions: &mut Actions,
 ) {
     let named = Object::of(&wanted.object);
     let Some(seen) = there.object(&named) else {
-        return plan.first.push(action(named, Some(name), What::Create(wanted.object.clone())));
+        return actions.first.push(action(named, Some(name), What::Create(wanted.object.clone())));
     };
     let whose = seen.marks.whose(owner);
     // One that a user has prepared is used as it is.
-    if whose != Whose::Prepared && plan.is_in_the_way(whose, &named, Some(name)) {
+    if whose != Whose::Prepared && actions.is_in_the_way(whose, &named, Some(name)) {
         return;
     }
     if whose == Whose::Ours && was_never_used(seen, pod) && is_another(seen, &wanted.object) {
         let what = What::Remove { uid: seen.uid.clone(), version: Some(seen.version.clone()) };
-        return plan.first.push(action(named, Some(name), what));
+        return actions.first.push(action(named, Some(name), what));
     }
     // What cannot be read may be of a newer version, or all that is left of a shard.
     let Ok(older) = seen.layout_piece.as_deref().map(Piece::read).transpose() else { return };
     let news = wanted.piece.as_ref().is_some_and(|piece| piece.is_news_to(older.as_ref()));
     // A claim of another cluster keeps its word: who is made again on it must not overwrite what it says.
     if news && older.is_none_or(|older| older.cluster == wanted.cluster) {
-        plan.first.push(action(named, Some(name), What::Annotate(wanted.object.clone())));
+        actions.first.push(action(named, Some(name), What::Annotate(wanted.object.clone())));
     }
 }
 
@@ -185,28 +167,28 @@ fn of_pod(
     name: &InstanceName,
     wanted: &WantedInstance,
     pod: Option<&PodSeen>,
-    plan: &mut Plan,
+    actions: &mut Actions,
 ) {
     let named = Object::of(&wanted.pod);
     let Some(pod) = pod else {
         if wanted.due {
-            plan.pods.push(action(named, Some(name), What::Create(wanted.pod.clone())));
+            actions.pods.push(action(named, Some(name), What::Create(wanted.pod.clone())));
         }
         return;
     };
-    if plan.is_in_the_way(pod.marks.whose(owner), &named, Some(name)) {
+    if actions.is_in_the_way(pod.marks.whose(owner), &named, Some(name)) {
         return;
     }
     let remove = || What::Remove { uid: pod.uid.clone(), version: None };
     let made_from = &wanted.pod["metadata"]["annotations"][ANNOTATION_SPEC_HASH];
     match pod.state {
-        PodState::Over => plan.pods.push(action(named, Some(name), remove())),
+        PodState::Over => actions.pods.push(action(named, Some(name), remove())),
         // What never ran is not worth keeping when it would be made otherwise now.
         PodState::Alive if !pod.started && pod.spec_hash.as_deref() != made_from.as_str() => {
-            plan.pods.push(action(named, Some(name), remove()));
+            actions.pods.push(action(named, Some(name), remove()));
         }
         PodState::Alive if pod.shape != shape(&wanted.pod) => {
-            plan.pods.push(action(named, Some(name), What::Mend(wanted.pod.clone())));
+            actions.pods.push(action(named, Some(name), What::Mend(wanted.pod.clone())));
         }
         PodState::Alive | PodState::Ending => {}
     }

@@ -1,7 +1,7 @@
 //! Makes, mends and removes objects, each for itself: what the API server refuses to one is no trouble of the others.
 
 use super::backoff::Backoff;
-use super::missing_objects::{Action, Plan, What};
+use super::missing_objects::{Action, Actions, What};
 use crate::objects::Owner;
 use crate::objects::shape;
 use crate::objects::template::hash;
@@ -80,14 +80,15 @@ impl ObjectWriter {
     }
 
     /// Does what is due and not held back. Pods are made for those instances only of which all else is there.
-    pub(crate) async fn carry_out(&self, plan: &Plan, backoff: &mut Backoff) {
-        let wanted: BTreeSet<&Object> = plan.first.iter().chain(&plan.pods).map(|due| &due.object).collect();
+    pub(crate) async fn carry_out(&self, actions: &Actions, backoff: &mut Backoff) {
+        let wanted: BTreeSet<&Object> =
+            actions.first.iter().chain(&actions.pods).map(|due| &due.object).collect();
         backoff
             .keep(|object| wanted.contains(object) || object.kind == "Secret" || object.kind == "ConfigMap");
-        let mut without: BTreeSet<InstanceName> = plan.in_the_way().cloned().collect();
-        without.extend(self.carry_out_all(plan.first.iter(), backoff).await);
+        let mut without: BTreeSet<InstanceName> = actions.in_the_way().cloned().collect();
+        without.extend(self.carry_out_all(actions.first.iter(), backoff).await);
         let pods =
-            plan.pods.iter().filter(|due| due.instance.as_ref().is_none_or(|it| !without.contains(it)));
+            actions.pods.iter().filter(|due| due.instance.as_ref().is_none_or(|it| !without.contains(it)));
         self.carry_out_all(pods, backoff).await;
     }
 

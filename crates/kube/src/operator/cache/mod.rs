@@ -12,7 +12,7 @@ mod seen;
 mod watches;
 
 pub(crate) use pod::{PodSeen, PodState, has_started, pod_seen};
-pub(crate) use seen::{Object, ObjectSeen, Placed, Seen, Things};
+pub(crate) use seen::{Object, ObjectSeen, Placed, Seen, SeenObjects};
 pub use watches::Scope;
 pub(crate) use watches::{Watches, Wished};
 

@@ -1,8 +1,12 @@
 //! What the watches have seen, by cluster: enough to act on, and no more, since it is kept for every pod there is.
 
 use super::pod::{PodSeen, PodState};
+use crate::objects::shape::shape;
 use crate::objects::whose::Marks;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -41,6 +45,19 @@ impl ObjectSeen {
             layout_piece: annotation(ANNOTATION_LAYOUT),
         }
     }
+
+    /// What matters of a volume claim. One that is being deleted is not one that waits for a volume.
+    pub(crate) fn of_claim(claim: &PersistentVolumeClaim) -> Self {
+        let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+        let unbound = phase == Some("Pending") && claim.metadata.deletion_timestamp.is_none();
+        Self { unbound, ..Self::of(&claim.metadata) }
+    }
+
+    /// What matters of an object that is compared as a whole.
+    pub(crate) fn whole<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Self {
+        let shape = serde_json::to_value(object).ok().map(|object| shape(&object));
+        Self { shape, ..Self::of(object.meta()) }
+    }
 }
 
 /// An object of a cluster's, by kind and name.
@@ -73,7 +90,7 @@ pub(crate) struct Placed {
 /// What is there of one cluster. Rings when something changes that its controller has to act on.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    inner: Mutex<Things>,
+    inner: Mutex<SeenObjects>,
     pub(crate) reprovision: Arc<Notify>,
     /// Rung when something changes that people are told of.
     pub(crate) told: Arc<Notify>,
@@ -82,7 +99,7 @@ pub(crate) struct Seen {
 }
 
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Things {
+pub(crate) struct SeenObjects {
     pub(crate) pods: BTreeMap<InstanceName, PodSeen>,
     pub(crate) objects: BTreeMap<Object, ObjectSeen>,
     pub(crate) placed: BTreeMap<InstanceName, Placed>,
@@ -96,14 +113,14 @@ pub(crate) struct Things {
     untold: Vec<String>,
 }
 
-impl Things {
+impl SeenObjects {
     pub(crate) fn object(&self, object: &Object) -> Option<&ObjectSeen> {
         self.objects.get(object)
     }
 }
 
 impl Seen {
-    pub(super) fn things(&self) -> std::sync::MutexGuard<'_, Things> {
+    pub(super) fn things(&self) -> std::sync::MutexGuard<'_, SeenObjects> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,12 +129,8 @@ impl Seen {
     }
 
     /// All of it, as it is now.
-    pub(crate) fn all(&self) -> Things {
+    pub(crate) fn all(&self) -> SeenObjects {
         self.things().clone()
-    }
-
-    pub(crate) fn object(&self, kind: &str, name: &str) -> Option<ObjectSeen> {
-        self.things().objects.get(&Object::new(kind, name)).cloned()
     }
 
     pub(crate) fn objects_of(&self, kind: &str) -> BTreeMap<String, ObjectSeen> {

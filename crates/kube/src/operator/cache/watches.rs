@@ -1,11 +1,10 @@
 //! The watches: whatever changes in Kubernetes is known within milliseconds, and nothing is asked again and again.
 
 use super::{Cache, Object, ObjectSeen, home_of, pod_seen};
-use crate::objects::shape::shape;
 use crate::operator::metrics::Phases;
 use crate::wire::Home;
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
@@ -13,7 +12,6 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -105,11 +103,7 @@ impl Watches {
                 cache.of(&home).saw_pod(name, seen);
             });
         }
-        count += self.objects("PersistentVolumeClaim", &complete, |claim: &PersistentVolumeClaim| {
-            let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
-            let unbound = phase == Some("Pending") && claim.metadata.deletion_timestamp.is_none();
-            ObjectSeen { unbound, ..ObjectSeen::of(&claim.metadata) }
-        });
+        count += self.objects("PersistentVolumeClaim", &complete, ObjectSeen::of_claim);
         // A Secret's content is not kept.
         count += self.objects("Secret", &complete, |secret: &PartialObjectMeta<Secret>| {
             ObjectSeen::of(&secret.metadata)
@@ -117,9 +111,9 @@ impl Watches {
         count += self.objects("ConfigMap", &complete, |map: &PartialObjectMeta<ConfigMap>| {
             ObjectSeen::of(&map.metadata)
         });
-        count += self.objects("Service", &complete, whole::<Service>);
-        count += self.objects("PodDisruptionBudget", &complete, whole::<PodDisruptionBudget>);
-        count += self.objects("NetworkPolicy", &complete, whole::<NetworkPolicy>);
+        count += self.objects("Service", &complete, ObjectSeen::whole::<Service>);
+        count += self.objects("PodDisruptionBudget", &complete, ObjectSeen::whole::<PodDisruptionBudget>);
+        count += self.objects("NetworkPolicy", &complete, ObjectSeen::whole::<NetworkPolicy>);
         self.nodes(complete);
         (count + 1, completed)
     }
@@ -224,12 +218,6 @@ impl Watches {
         }
         receiver
     }
-}
-
-/// What matters of an object that is compared as a whole.
-fn whole<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> ObjectSeen {
-    let shape = serde_json::to_value(object).ok().map(|object| shape(&object));
-    ObjectSeen { shape, ..ObjectSeen::of(object.meta()) }
 }
 
 /// Does Kubernetes not hear of it, or call it not ready?

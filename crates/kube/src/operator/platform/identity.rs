@@ -1,6 +1,7 @@
 //! A cluster's CA, and what the controller proves to its agents with.
 
-use super::{PlatformError, must_be_ours};
+use super::PlatformError;
+use super::secrets::must_be_ours;
 use crate::ca::{Ca, Lifetimes};
 use crate::objects::Owner;
 use crate::objects::secrets::{self, text_of};

@@ -1,21 +1,20 @@
 //! The layout in a `ConfigMap` of its own, changed by compare-and-set on its version. When it was taken away, or the cluster is
 //! made again on its old volumes, it is put together from the pieces that these carry.
 
-use crate::objects::Owner;
 use crate::objects::storage::{self, Piece};
 use crate::objects::whose::{Marks, Whose};
-use crate::operator::apply::object_writer::{NotDone, ObjectWriter, told};
-use crate::operator::cache::{Object, Seen};
+use crate::objects::{Owner, layout_map};
+use crate::operator::apply::object_writer::{NotDone, told};
+use crate::operator::cache::Object;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::api::{ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::Arc;
 use valkeeper_engine::{Boxed, Store};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
@@ -30,7 +29,6 @@ const ADDRESSES_KEY: &str = "addresses.json";
 pub(crate) struct LayoutStore {
     pub(crate) client: Client,
     pub(crate) owner: Owner,
-    pub(crate) seen: Arc<Seen>,
     pub(crate) spec: ClusterSpec,
 }
 
@@ -89,17 +87,9 @@ impl LayoutStore {
         Ok(all.list_metadata(&ListParams::default().labels(&of_it)).await?.items)
     }
 
-    fn object(&self, layout: &Layout) -> Result<Value, serde_json::Error> {
-        Ok(json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": self.owner.metadata(&self.name()),
-            "data": { LAYOUT_KEY: serde_json::to_string(layout)? },
-        }))
-    }
-
     /// Creates it; `false` if there is one.
     async fn create(&self, layout: &Layout) -> Result<bool, String> {
-        let object = self.object(layout).and_then(serde_json::from_value);
+        let object = layout_map::config_map(&self.owner, layout).and_then(serde_json::from_value);
         let object: ConfigMap = object.map_err(|error| error.to_string())?;
         match self.api().create(&PostParams::default(), &object).await {
             Ok(_) => Ok(true),
@@ -153,15 +143,6 @@ impl LayoutStore {
             Err(kube::Error::Api(error)) if error.code == 409 => Err(CommitError::Conflict),
             Err(error) => Err(CommitError::Failed(told(&error))),
         }
-    }
-
-    /// Makes it again if it was taken away.
-    pub(crate) async fn ensure(&self, layout: &Layout) -> Result<(), NotDone> {
-        if self.seen.object("ConfigMap", &self.name()).is_some() {
-            return Ok(());
-        }
-        let writer = ObjectWriter { client: self.client.clone(), owner: self.owner.clone() };
-        writer.create(&self.object(layout)?).await
     }
 
     /// Where instances were last.
