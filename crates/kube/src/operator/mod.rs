@@ -135,6 +135,13 @@ async fn acting(client: &Client, setup: &OperatorSetup, news: TcpListener, phase
 }
 
 async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
+    let (context, watches) = observe(client, setup, phases).await;
+    tokio::spawn(agent_news::serve(news, Arc::clone(&context.listeners)));
+    follow_clusters(&context, &watches).await;
+}
+
+/// Starts the watches that say what is there, and waits until each has looked once.
+async fn observe(client: &Client, setup: &OperatorSetup, phases: Arc<Phases>) -> (Arc<Context>, Watches) {
     let cache = Arc::new(Cache::default());
     let (zones, known_zones) = watch::channel(BTreeSet::new());
     let watches = Watches {
@@ -150,7 +157,7 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
             break;
         }
     }
-    let context = Arc::new(Context {
+    let context = Context {
         client: client.clone(),
         cache,
         zones: known_zones,
@@ -165,12 +172,16 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
         reporter: setup.name.clone(),
         setting_up: Semaphore::new(SETTING_UP),
         phases,
-    });
-    tokio::spawn(agent_news::serve(news, Arc::clone(&context.listeners)));
+    };
+    (Arc::new(context), watches)
+}
+
+/// Has each cluster looked after by a task of its own, for ever.
+async fn follow_clusters(context: &Arc<Context>, watches: &Watches) {
     let mut wished = watches.listen();
     let mut clusters: BTreeMap<crate::wire::Home, ClusterHandle> = BTreeMap::new();
     while let Some(wish) = wished.recv().await {
-        dispatch(&context, &mut clusters, wish);
+        dispatch(context, &mut clusters, wish);
     }
 }
 
@@ -178,3 +189,8 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
 pub fn news_address(namespace: &str) -> String {
     format!("{LEASE}.{namespace}.svc:{NEWS_PORT}")
 }
+
+#[cfg(test)]
+mod fake_api;
+#[cfg(test)]
+mod tests;
