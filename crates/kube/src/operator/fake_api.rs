@@ -16,7 +16,7 @@ use k8s_openapi::ByteString;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -131,8 +131,13 @@ impl FakeApi {
         objects.find(|((of, _, named), _)| of == kind && named == name).map(|(_, object)| object.clone())
     }
 
+    pub(super) fn names(&self, kind: &str) -> BTreeSet<String> {
+        let state = self.state();
+        state.objects.keys().filter(|(of, _, _)| of == kind).map(|(_, _, name)| name.clone()).collect()
+    }
+
     pub(super) fn count(&self, kind: &str) -> usize {
-        self.state().objects.keys().filter(|(of, _, _)| of == kind).count()
+        self.names(kind).len()
     }
 
     /// What the operator has asked to be written until now.

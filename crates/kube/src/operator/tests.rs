@@ -115,7 +115,12 @@ fn says(value: &Value, text: &str) -> bool {
 
 #[tokio::test]
 async fn what_is_missing_is_made_in_order() {
-    let leading = Leading::with_example().await;
+    let leading = Leading::start().await;
+    leading.apply_example();
+    leading.api.until("the first pods", |api| api.count("pods") > 0).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let first = leading.api.names("pods");
+    leading.api.until("all pods", |api| api.count("pods") == PODS).await;
     let writes = leading.api.writes();
     let created: Vec<&str> = writes
         .iter()
@@ -125,7 +130,7 @@ async fn what_is_missing_is_made_in_order() {
         .collect();
     let map = leading.api.object("configmaps", "demo-layout").unwrap();
     let layout = Layout::read(map["data"][LAYOUT_KEY].as_str().unwrap().as_bytes()).unwrap();
-    let is_founder = |pod: &str| layout.shards.values().any(|shard| shard.founder.as_str() == pod);
+    assert_eq!(first, layout.shards.values().map(|shard| shard.founder.to_string()).collect());
     // What comes before what; within a step all is made side by side.
     let step = |what: &str| match what.split_once('/').unwrap() {
         ("secrets", "demo-ca") => 0,
@@ -133,8 +138,7 @@ async fn what_is_missing_is_made_in_order() {
         ("secrets", "demo-auth") => 2,
         ("secrets", "demo-agent-tls") => 3,
         ("services" | "networkpolicies" | "poddisruptionbudgets" | "persistentvolumeclaims", _) => 4,
-        ("pods", pod) if is_founder(pod) => 5,
-        ("pods", _) => 6,
+        ("pods", _) => 5,
         _ => panic!("{what} is not of the cluster"),
     };
     let steps: Vec<i32> = created.iter().map(|what| step(what)).collect();
@@ -146,6 +150,12 @@ async fn what_is_missing_is_made_in_order() {
 #[tokio::test]
 async fn rounds_with_nothing_to_do_write_nothing() {
     let leading = Leading::with_example().await;
+    // What was made is right: nothing was mended, which would be held back for a while and not show in the next rounds.
+    let is_made = |write: &Write| write.what.starts_with("create ");
+    let is_status = |write: &Write| write.what == "patch redisclusters/demo";
+    let writes = leading.api.writes();
+    let mended = writes.iter().filter(|write| !is_made(write) && !is_status(write));
+    assert_eq!(mended.map(|write| write.what.as_str()).collect::<Vec<_>>(), [""; 0]);
     let before = leading.api.writes().len();
     leading.round().await;
     leading.round().await;
