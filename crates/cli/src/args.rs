@@ -68,11 +68,9 @@ pub(crate) struct Common {
 
 impl Common {
     /// Is the cluster on Kubernetes?
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn is_on_kubernetes(&self) -> bool {
-        #[cfg(feature = "kubernetes")]
-        return self.kubernetes.is_meant();
-        #[cfg(not(feature = "kubernetes"))]
-        return false;
+        self.kubernetes.is_meant()
     }
 
     /// Called as a plugin of kubectl, it is about Kubernetes.

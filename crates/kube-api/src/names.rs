@@ -95,7 +95,7 @@ pub fn auth_secret(cluster: &ClusterName) -> String {
     ClusterSpec::made_secret(cluster)
 }
 
-/// The Secret with the key of the authority that signs the agents' certificates. Only the operator reads it.
+/// The Secret with the key of the CA that signs the agents' certificates. Only the operator reads it.
 pub fn ca_secret(cluster: &ClusterName) -> String {
     format!("{cluster}-ca")
 }

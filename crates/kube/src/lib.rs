@@ -9,9 +9,9 @@
 //! | `remote/` | what the command line needs of all that |
 //! | `plain_http.rs` | probes and metrics |
 //! | `memory.rs` | what is free is given back |
-//! | `authority.rs` | certificates for that |
+//! | `ca.rs` | certificates for that |
 
-mod authority;
+mod ca;
 pub mod install;
 mod memory;
 mod objects;
@@ -21,7 +21,7 @@ pub mod pod;
 pub mod remote;
 mod wire;
 
-pub use authority::Lifetimes;
+pub use ca::Lifetimes;
 pub use valkeeper_kube_api as api;
 use valkeeper_kube_api::names::{BUS_PORT, CLIENT_PORT};
 pub use wire::CredentialsError;

@@ -1,8 +1,8 @@
-//! Password, authority, certificates of agents and webhook. What is there is kept; what is missing or about to end is made anew.
+//! Password, CA, certificates of agents and webhook. What is there is kept; what is missing or about to end is made anew.
 
 use super::Owner;
 use super::template::hash;
-use crate::authority::{Authority, AuthorityError, Issued, Issuing, Lifetimes, due_for_renewal};
+use crate::ca::{Ca, CaError, Issued, Issuing, Lifetimes, due_for_renewal};
 use crate::wire::Who;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
@@ -15,13 +15,13 @@ use valkeeper_model::InstanceName;
 /// What a Secret holds, as text.
 pub(crate) type Data = BTreeMap<String, String>;
 
-const AUTHORITY: &str = "ca.crt";
-const AUTHORITY_KEY: &str = "ca.key";
-const AUTHORITY_BEFORE: &str = "previous.crt";
-const AUTHORITY_NEXT: &str = "next.crt";
-const AUTHORITY_NEXT_KEY: &str = "next.key";
-const AUTHORITY_NEXT_SINCE: &str = "next-since";
-/// Which authority has issued the certificates of a Secret.
+const CA: &str = "ca.crt";
+const CA_KEY: &str = "ca.key";
+const CA_BEFORE: &str = "previous.crt";
+const CA_NEXT: &str = "next.crt";
+const CA_NEXT_KEY: &str = "next.key";
+const CA_NEXT_SINCE: &str = "next-since";
+/// Which CA has issued the certificates of a Secret.
 const ISSUED_BY: &str = "issued-by";
 const CERTIFICATE: &str = "tls.crt";
 const CERTIFICATE_KEY: &str = "tls.key";
@@ -35,61 +35,56 @@ pub(crate) fn auth(owner: &Owner, password: &Password) -> Value {
     )
 }
 
-/// The authority that a Secret holds.
-pub(crate) fn read_authority(data: &Data) -> Option<Authority> {
+/// The CA that a Secret holds.
+pub(crate) fn read_ca(data: &Data) -> Option<Ca> {
     let text = |key: &str| data.get(key).filter(|text| !text.is_empty()).cloned();
     let next = || {
-        let since = text(AUTHORITY_NEXT_SINCE)?.parse().ok()?;
-        Some((Issuing { certificate: text(AUTHORITY_NEXT)?, key: text(AUTHORITY_NEXT_KEY)? }, since))
+        let since = text(CA_NEXT_SINCE)?.parse().ok()?;
+        Some((Issuing { certificate: text(CA_NEXT)?, key: text(CA_NEXT_KEY)? }, since))
     };
-    Some(Authority {
-        current: Issuing { certificate: text(AUTHORITY)?, key: text(AUTHORITY_KEY)? },
-        previous: text(AUTHORITY_BEFORE),
+    Some(Ca {
+        current: Issuing { certificate: text(CA)?, key: text(CA_KEY)? },
+        previous: text(CA_BEFORE),
         next: next(),
     })
 }
 
-/// The authority to use from now on: the one there is, or another one if there is none.
-pub(crate) fn authority(
-    name: &str,
-    there: Option<Authority>,
-    now: OffsetDateTime,
-    life: Lifetimes,
-) -> Result<Authority, AuthorityError> {
+/// The CA to use from now on: the one there is, or another one if there is none.
+pub(crate) fn ca(name: &str, there: Option<Ca>, now: OffsetDateTime, life: Lifetimes) -> Result<Ca, CaError> {
     match there {
-        None => Authority::new(name, now, life),
+        None => Ca::new(name, now, life),
         Some(there) => there.kept(name, now, life),
     }
 }
 
-/// What a Secret says of an authority.
-fn authority_data(authority: &Authority) -> Data {
-    let next = authority.next.as_ref();
+/// What a Secret says of a CA.
+fn ca_data(ca: &Ca) -> Data {
+    let next = ca.next.as_ref();
     let data = [
-        (AUTHORITY, authority.current.certificate.clone()),
-        (AUTHORITY_KEY, authority.current.key.clone()),
-        (AUTHORITY_BEFORE, authority.previous.clone().unwrap_or_default()),
-        (AUTHORITY_NEXT, next.map(|(next, _)| next.certificate.clone()).unwrap_or_default()),
-        (AUTHORITY_NEXT_KEY, next.map(|(next, _)| next.key.clone()).unwrap_or_default()),
-        (AUTHORITY_NEXT_SINCE, next.map(|(_, since)| since.to_string()).unwrap_or_default()),
+        (CA, ca.current.certificate.clone()),
+        (CA_KEY, ca.current.key.clone()),
+        (CA_BEFORE, ca.previous.clone().unwrap_or_default()),
+        (CA_NEXT, next.map(|(next, _)| next.certificate.clone()).unwrap_or_default()),
+        (CA_NEXT_KEY, next.map(|(next, _)| next.key.clone()).unwrap_or_default()),
+        (CA_NEXT_SINCE, next.map(|(_, since)| since.to_string()).unwrap_or_default()),
     ];
     data.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
 /// Its Secret.
-pub(crate) fn authority_secret(owner: &Owner, authority: &Authority) -> Value {
-    secret(owner, &names::ca_secret(&owner.home.cluster), &json!(authority_data(authority)))
+pub(crate) fn ca_secret(owner: &Owner, ca: &Ca) -> Value {
+    secret(owner, &names::ca_secret(&owner.home.cluster), &json!(ca_data(ca)))
 }
 
-/// The certificate that a Secret holds beside the authority that made it.
+/// The certificate that a Secret holds beside the CA that made it.
 pub(crate) fn read_certificate(data: &Data) -> Option<Issued> {
     let text = |key| data.get(key).cloned();
     Some(Issued { certificate: text(CERTIFICATE)?, key: text(CERTIFICATE_KEY)? })
 }
 
-/// What a Secret says of an authority and of the one certificate that it has made.
-pub(crate) fn certificate_data(authority: &Authority, issued: &Issued) -> Data {
-    let mut data = authority_data(authority);
+/// What a Secret says of a CA and of the one certificate that it has made.
+pub(crate) fn certificate_data(ca: &Ca, issued: &Issued) -> Data {
+    let mut data = ca_data(ca);
     data.insert(CERTIFICATE.to_owned(), issued.certificate.clone());
     data.insert(CERTIFICATE_KEY.to_owned(), issued.key.clone());
     data
@@ -101,21 +96,21 @@ pub(crate) fn text_of(secret: &Secret) -> Data {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-/// The agents' certificates: those there are, and new ones for who has none, whose is about to end, or whose is not of the authority
+/// The agents' certificates: those there are, and new ones for who has none, whose is about to end, or whose is not of the CA
 /// that issues now: the one before it is trusted until all have arrived. `None`: nothing is to be written.
 pub(crate) fn agents(
     owner: &Owner,
-    authority: &Authority,
+    ca: &Ca,
     instances: impl Iterator<Item = InstanceName>,
     there: &Data,
     now: OffsetDateTime,
     life: Lifetimes,
-) -> Result<Option<Value>, AuthorityError> {
-    let trusted = authority.trusted();
-    let issuer = hash(&json!(authority.current.certificate));
+) -> Result<Option<Value>, CaError> {
+    let trusted = ca.trusted();
+    let issuer = hash(&json!(ca.current.certificate));
     let same_issuer = there.get(ISSUED_BY) == Some(&issuer);
-    let mut changed = !same_issuer || there.get(AUTHORITY) != Some(&trusted);
-    let mut data = Data::from([(AUTHORITY.to_owned(), trusted), (ISSUED_BY.to_owned(), issuer)]);
+    let mut changed = !same_issuer || there.get(CA) != Some(&trusted);
+    let mut data = Data::from([(CA.to_owned(), trusted), (ISSUED_BY.to_owned(), issuer)]);
     for name in instances {
         let (certificate, key) = (format!("{name}.crt"), format!("{name}.key"));
         let kept = there.get(&certificate).zip(there.get(&key));
@@ -124,7 +119,7 @@ pub(crate) fn agents(
             Issued { certificate: certificate.clone(), key: key.clone() }
         } else {
             changed = true;
-            authority.issue(vec![Who::Agent(name.clone()).name(&owner.home)], now, life)?
+            ca.issue(vec![Who::Agent(name.clone()).name(&owner.home)], now, life)?
         };
         data.insert(certificate, pair.certificate);
         data.insert(key, pair.key);

@@ -108,4 +108,4 @@ pub(crate) fn merge_patch(there: &Value, wanted: &Value) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,64 +1,41 @@
 //! The operator: one process for the clusters of all namespaces, or of some.
 //!
-//! | file | what |
+//! | room | what |
 //! | --- | --- |
-//! | `lead.rs` | which of several operators acts |
-//! | `rivals.rs` | which of several installs does |
-//! | `watches.rs`, `world.rs` | what changes in Kubernetes, and what is there |
-//! | `dispatch.rs`, `cluster.rs` | one task for each cluster |
-//! | `domain.rs` | the DNS domain that names end in |
-//! | `head_start.rs` | whose pods are made first |
-//! | `platform.rs`, `store.rs` | the controller's ports: pods and agents, the layout |
-//! | `missing.rs` | what there is to do about what is there. Pure |
-//! | `making.rs`, `held.rs` | doing it, each object for itself |
-//! | `touching.rs` | pods that do not begin on their node |
-//! | `identity.rs` | a cluster's authority, and what the controller proves to its agents with |
-//! | `dns_propagation.rs` | whether clients find who has another address |
-//! | `named.rs` | whether clients find a new cluster by its names |
-//! | `news.rs` | what agents say unasked |
-//! | `requests.rs` | what users ask |
-//! | `telling.rs` | status, role labels, events |
-//! | `zones.rs` | what the loss of a zone would cost |
-//! | `successors.rs` | agents go on as the operator's version |
-//! | `webhook.rs` | judges what users write before it is stored |
+//! | `election/` | which of several operators acts |
+//! | `cache/` | what there is in Kubernetes, and the watches that keep it up to date |
+//! | `cluster/` | one task for each cluster: what users want, what agents say |
+//! | `platform/` | the controller's ports: pods and agents, the layout, a cluster's CA |
+//! | `apply/` | which objects are missing or wrong, and doing something about it |
+//! | `dns/` | the names of instances, and whether they lead to them |
+//! | `status/` | what people are told: status, role labels, events |
+//! | `agent_upgrade.rs` | agents go on as the operator's version |
+//! | `webhook/` | judges what users write before it is stored |
 //! | `metrics.rs` | metrics and health |
 
+mod agent_upgrade;
+mod apply;
+mod cache;
 mod cluster;
-mod dispatch;
-mod dns_propagation;
-mod domain;
-mod head_start;
-mod held;
-mod identity;
-mod lead;
-mod making;
+mod dns;
+mod election;
 mod metrics;
-mod missing;
-mod named;
-mod news;
 mod platform;
-mod requests;
-mod rivals;
-mod store;
-mod successors;
-mod telling;
-mod touching;
-mod watches;
+mod status;
 pub(crate) mod webhook;
-mod world;
-mod zones;
 
-pub(crate) use lead::{LABEL_LEADING, LEASE};
-pub use watches::Scope;
-pub(crate) use world::has_started;
+pub use cache::Scope;
+pub(crate) use cache::has_started;
+pub(crate) use election::{LABEL_LEADING, LEASE};
 
-use crate::authority::Lifetimes;
+use crate::ca::Lifetimes;
 use crate::objects::pod::OperatorFacts;
 use crate::{METRICS_PORT, NEWS_PORT, WEBHOOK_PORT};
-use cluster::{ClusterHandle, Context};
-use dispatch::dispatch;
+use cache::{Cache, Watches};
+use cluster::{ClusterHandle, Context, agent_news, dispatch};
+use dns::domain;
+use election::{Candidate, other_installs};
 use kube::Client;
-use lead::Candidate;
 use metrics::Phases;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -66,8 +43,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use watches::Watches;
-use world::World;
 
 /// Clusters that are set up at a time.
 const SETTING_UP: usize = 8;
@@ -150,22 +125,29 @@ pub async fn run(setup: OperatorSetup, told: impl Future<Output = ()>) -> Result
 
 /// Leads for as long as no other install does so in its place.
 async fn acting(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
-    rivals::until_none(client, &setup.namespace).await;
+    other_installs::until_none(client, &setup.namespace).await;
     phases.leading.store(true, Ordering::Relaxed);
     tokio::select! {
         () = lead(client, setup, news, phases) => {}
         // Started again, it stands by.
-        () = rivals::until_one(client, &setup.namespace) => {}
+        () = other_installs::until_one(client, &setup.namespace) => {}
     }
 }
 
 async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases: Arc<Phases>) {
-    let world = Arc::new(World::default());
+    let (context, watches) = observe(client, setup, phases).await;
+    tokio::spawn(agent_news::serve(news, Arc::clone(&context.listeners)));
+    follow_clusters(&context, &watches).await;
+}
+
+/// Starts the watches that say what is there, and waits until each has looked once.
+async fn observe(client: &Client, setup: &OperatorSetup, phases: Arc<Phases>) -> (Arc<Context>, Watches) {
+    let cache = Arc::new(Cache::default());
     let (zones, known_zones) = watch::channel(BTreeSet::new());
     let watches = Watches {
         client: client.clone(),
         scope: setup.scope.clone(),
-        world: Arc::clone(&world),
+        cache: Arc::clone(&cache),
         zones,
         phases: Arc::clone(&phases),
     };
@@ -175,9 +157,9 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
             break;
         }
     }
-    let context = Arc::new(Context {
+    let context = Context {
         client: client.clone(),
-        world,
+        cache,
         zones: known_zones,
         operator: OperatorFacts {
             image: setup.image.clone(),
@@ -190,12 +172,16 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
         reporter: setup.name.clone(),
         setting_up: Semaphore::new(SETTING_UP),
         phases,
-    });
-    tokio::spawn(news::serve(news, Arc::clone(&context.listeners)));
+    };
+    (Arc::new(context), watches)
+}
+
+/// Has each cluster looked after by a task of its own, for ever.
+async fn follow_clusters(context: &Arc<Context>, watches: &Watches) {
     let mut wished = watches.listen();
     let mut clusters: BTreeMap<crate::wire::Home, ClusterHandle> = BTreeMap::new();
     while let Some(wish) = wished.recv().await {
-        dispatch(&context, &mut clusters, wish);
+        dispatch(context, &mut clusters, wish);
     }
 }
 
@@ -203,3 +189,8 @@ async fn lead(client: &Client, setup: &OperatorSetup, news: TcpListener, phases:
 pub fn news_address(namespace: &str) -> String {
     format!("{LEASE}.{namespace}.svc:{NEWS_PORT}")
 }
+
+#[cfg(test)]
+mod fake_api;
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `setup.rs` | what the pod says: names, addresses, files |
-//! | `desk.rs` | what others may ask of it, and who |
+//! | `agent_server.rs` | what others may ask of it, and who |
 //! | `peers.rs` | asking the other agents |
 //! | `order_file.rs` | the last order, kept beside the data |
 //! | `news.rs` | telling the operator what has changed |
@@ -11,9 +11,10 @@
 //! | `probe.rs` | liveness and readiness, all that is told to strangers |
 //! | `server_log.rs` | the server's log as the container's |
 //! | `orphans.rs` | what process 1 owes to processes without a parent |
-//! | `successor.rs` | going on as another program, the server running on |
+//! | `agent_upgrade.rs` | going on as another program, the server running on |
 
-mod desk;
+mod agent_server;
+mod agent_upgrade;
 mod news;
 mod order_file;
 mod orphans;
@@ -22,16 +23,15 @@ mod probe;
 mod program_file;
 mod server_log;
 mod setup;
-mod successor;
 
+pub use agent_upgrade::install;
+pub(crate) use agent_upgrade::{digest, own_digest};
 pub(crate) use peers::ask_agent;
 pub use setup::{PodSetup, SetupError};
 pub(crate) use setup::{place, variable};
-pub use successor::install;
-pub(crate) use successor::{digest, own_digest};
 
 use crate::wire::{self, Caller, Credentials, Who};
-use desk::Desk;
+use agent_server::AgentServer;
 use order_file::OrderFile;
 use peers::{OwnAgent, PodPeers};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -105,7 +105,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         record,
         nudge: Arc::clone(&nudge),
         origin: Instant::now(),
-        neighbours: Neighbours::OwnHosts { lease_until: successor::lease_left() },
+        neighbours: Neighbours::OwnHosts { lease_until: agent_upgrade::lease_left() },
     });
     let _ = own.set(agent.clone());
     let listener =
@@ -113,7 +113,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     let probes =
         TcpListener::bind((setup.listen, crate::PROBE_PORT)).await.map_err(system("the probes' port"))?;
     let (replaced, mut replacement) = watch::channel(None);
-    let desk = Arc::new(Desk {
+    let agent_server = Arc::new(AgentServer {
         setup: Arc::clone(&setup),
         agent: agent.clone(),
         peers: Arc::clone(&peers),
@@ -124,9 +124,9 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     // What was last ordered holds until somebody orders something newer: a container that is started again while no operator
     // runs takes up its server by it.
     if let Some(order) = order_file.read() {
-        desk.take_order(order);
+        agent_server.take_order(order);
     }
-    tokio::spawn(wire::serve(listener, setup.home.clone(), Arc::clone(&credentials), desk));
+    tokio::spawn(wire::serve(listener, setup.home.clone(), Arc::clone(&credentials), agent_server));
     tokio::spawn(probe::serve(probes, agent.clone()));
     tokio::spawn(server_log::follow(log));
     tokio::spawn(news::tell(Arc::clone(&setup), Arc::clone(&caller), kept, Arc::clone(&nudge)));
@@ -137,7 +137,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         () = told => {}
         _ = replacement.changed() => {
             let Some(program) = replacement.borrow().clone() else { return Ok(()) };
-            return Err(successor::go_on_as(&program, agent.leave().await));
+            return Err(agent_upgrade::go_on_as(&program, agent.leave().await));
         }
     }
     tracing::info!("told to end: handing over, then stopping");

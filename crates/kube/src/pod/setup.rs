@@ -97,7 +97,7 @@ impl PodSetup {
             let path = self.tls.join(name);
             std::fs::read_to_string(&path).map_err(|source| SetupError::File { path, source })
         };
-        Ok(Identity { authorities: read("ca.crt")?, certificate: read("tls.crt")?, key: read("tls.key")? })
+        Ok(Identity { trusted_cas: read("ca.crt")?, certificate: read("tls.crt")?, key: read("tls.key")? })
     }
 
     pub(crate) fn password_file(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! A certificate, its key and whom it trusts, as TLS settings for both directions.
 
-use crate::authority::Issued;
+use crate::ca::Issued;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,15 +19,15 @@ pub enum CredentialsError {
         why: String,
     },
     /// They do not fit together.
-    #[error("certificate, key and authority do not fit together: {0}")]
+    #[error("certificate, key and CA do not fit together: {0}")]
     Unfit(String),
 }
 
 /// What somebody proves its identity with, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The authorities that are trusted: the one in force, and during a change the other one too.
-    pub(crate) authorities: String,
+    /// The CAs that are trusted: the one in force, and during a change the other one too.
+    pub(crate) trusted_cas: String,
     /// The own certificate.
     pub(crate) certificate: String,
     /// Its key.
@@ -76,8 +76,8 @@ impl TlsSettings {
     fn new(identity: &Identity) -> Result<Self, CredentialsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        for authority in certificates("the authority", &identity.authorities)? {
-            roots.add(authority).map_err(|error| unfit(&error))?;
+        for ca in certificates("the CA", &identity.trusted_cas)? {
+            roots.add(ca).map_err(|error| unfit(&error))?;
         }
         let roots = Arc::new(roots);
         let chain = certificates("the certificate", &identity.certificate)?;
@@ -97,7 +97,7 @@ impl TlsSettings {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key()?)
             .map_err(|error| unfit(&error))?;
-        // No session is taken up again: everybody proves itself anew to the authorities of now. Connections are kept, so that this is
+        // No session is taken up again: everybody proves itself anew to the CAs of now. Connections are kept, so that this is
         // rare; and the memory that rustls sets aside for sessions (170 KiB) would be most of what an operator keeps of a cluster.
         server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         server.send_tls13_tickets = 0;

@@ -1,4 +1,4 @@
-//! How controller and agents talk: HTTP with JSON over TLS, both sides with a certificate of the cluster's own authority.
+//! How controller and agents talk: HTTP with JSON over TLS, both sides with a certificate of the cluster's own CA.
 //!
 //! | file | what |
 //! | --- | --- |

@@ -21,8 +21,8 @@ fn stored(mut service: Value) -> Value {
     service
 }
 
-/// Applies a merge patch as the API server does.
-fn merge(target: &mut Value, patch: &Value) {
+/// Applies a merge patch as the API server does (RFC 7386).
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         *target = patch.clone();
         return;

@@ -1,30 +1,27 @@
 //! What people are told of one cluster: the controller's report, with what Kubernetes and the spec add to it.
 
-use super::super::telling::{self, Told};
-use super::super::zones;
-use super::{Explained, Judged, Task, now};
+use super::judged::Judged;
+use super::round::Explanation;
+use super::task::Task;
+use crate::operator::status::status_writer::{self, Told};
+use crate::operator::status::{pod_trouble, zones};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::watch;
 use valkeeper_kube_api::{Facts, RedisClusterStatus, names};
 use valkeeper_model::{InstanceName, Observation, Phase, Report, Role, Waiting};
 
 impl Task {
-    pub(super) fn tell_of_spec(&mut self, judged: &Judged, tell: &watch::Sender<Told>) {
+    pub(super) fn tell_of_spec(&mut self, judged: &Judged) {
         let generation = self.object.borrow().metadata.generation;
         let before = self.status.as_deref();
         let status = Arc::new(RedisClusterStatus::of_spec(judged.verdict(), generation, before, &now()));
         self.status = Some(Arc::clone(&status));
-        tell.send_modify(|told| told.status = Some(status));
+        self.tell.send_modify(|told| told.status = Some(status));
     }
 
     /// Nothing is known yet, but for this.
-    pub(super) fn tell_of_beginning(
-        &mut self,
-        waiting: Option<Waiting>,
-        judged: &Judged,
-        tell: &watch::Sender<Told>,
-    ) {
+    pub(super) fn tell_of_beginning(&mut self, waiting: Option<Waiting>, judged: &Judged) {
         let report = Report {
             phase: Phase::Creating,
             healthy: false,
@@ -32,35 +29,24 @@ impl Task {
             instances: Vec::new(),
             waiting: waiting.into_iter().collect(),
         };
-        self.tell_report(None, &report, judged, tell);
+        self.tell_report(None, &report, judged);
     }
 
-    pub(super) fn tell_latest(
-        &mut self,
-        latest: Option<&Explained>,
-        judged: &Judged,
-        tell: &watch::Sender<Told>,
-    ) {
+    pub(super) fn tell_latest(&mut self, latest: Option<&Explanation>, judged: &Judged) {
         match latest {
-            Some((_, observation, report)) => self.tell_report(observation.as_ref(), report, judged, tell),
+            Some(latest) => self.tell_report(latest.observation.as_ref(), &latest.report, judged),
             // Before the first look: what cannot be made may keep it away.
             None if self.status.as_ref().is_none_or(|status| !status.bootstrap_completed) => {
-                self.tell_of_beginning(None, judged, tell);
+                self.tell_of_beginning(None, judged);
             }
             None => {}
         }
     }
 
-    fn tell_report(
-        &mut self,
-        observation: Option<&Observation>,
-        report: &Report,
-        judged: &Judged,
-        tell: &watch::Sender<Told>,
-    ) {
+    fn tell_report(&mut self, observation: Option<&Observation>, report: &Report, judged: &Judged) {
         let mut report = report.clone();
-        let silent = self.context.world.silent_nodes();
-        report.waiting.extend(telling::not_running(&self.seen, &silent, &report));
+        let silent = self.context.cache.silent_nodes();
+        report.waiting.extend(pod_trouble::not_running(&self.seen, &silent, &report));
         let left = zones::without_nodes(&report, &self.context.zones.borrow());
         report.waiting.extend(left);
         let obstacles = self.seen.obstacles();
@@ -108,12 +94,16 @@ impl Task {
         let roles: BTreeMap<InstanceName, Role> =
             report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
         // A label that somebody has edited is put right although nothing else has changed.
-        let edited = telling::differ(&self.seen.pods(), &roles);
-        tell.send_if_modified(|told| {
+        let edited = status_writer::differ(&self.seen.pods(), &roles);
+        self.tell.send_if_modified(|told| {
             let next = Told { status: Some(status), roles };
             let changed = *told != next;
             *told = next;
             changed || edited
         });
     }
+}
+
+fn now() -> Time {
+    Time(jiff::Timestamp::now())
 }

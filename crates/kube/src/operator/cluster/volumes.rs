@@ -1,10 +1,12 @@
 //! What the volumes of a cluster that exists allow: data stays where it is, and no volume gets smaller. The webhook judges a change before it
 //! is stored; where there is none, or it was away, the operator does before it follows.
 
-use super::super::platform::PodPlatform;
-use super::{Judged, Task, jittered};
+use super::jittered;
+use super::judged::Judged;
+use super::task::Task;
 use crate::objects::template::Template;
 use crate::objects::whose::{LABEL_MANAGED_BY, MANAGED_BY};
+use crate::operator::platform::PodPlatform;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;

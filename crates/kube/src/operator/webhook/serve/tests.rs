@@ -15,11 +15,11 @@ async fn served(serving: Arc<Serving>) -> SocketAddr {
     at
 }
 
-/// Asks as an API server does that trusts these authorities; status and body.
+/// Asks as an API server does that trusts these CAs; status and body.
 async fn ask(at: SocketAddr, trusted: &str, request: &str) -> std::io::Result<(u16, String)> {
     let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
-        roots.add(authority.unwrap()).unwrap();
+    for ca in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
+        roots.add(ca.unwrap()).unwrap();
     }
     let config =
         rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -42,11 +42,11 @@ fn post(path: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_answers_who_trusts_its_authority() {
+async fn it_answers_who_trusts_its_ca() {
     let (certified, ..) = made();
     let serving = Arc::new(Serving::default());
     let at = served(Arc::clone(&serving)).await;
-    let trusted = certified.authority.trusted();
+    let trusted = certified.ca.trusted();
     let review = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
@@ -62,7 +62,7 @@ async fn it_answers_who_trusts_its_authority() {
     assert_eq!((status, &answer["response"]), (200, &json!({"uid": "7", "allowed": true})));
     // From one connection to the next it is another certificate.
     let (other, ..) = made();
-    let other_trusted = other.authority.trusted();
+    let other_trusted = other.ca.trusted();
     assert!(ask(at, &other_trusted, &question).await.is_err());
     serving.serve_as(other).unwrap();
     assert_eq!(ask(at, &other_trusted, &question).await.unwrap().0, 200);
@@ -72,7 +72,7 @@ async fn it_answers_who_trusts_its_authority() {
 #[tokio::test]
 async fn what_is_no_question_is_refused() {
     let (certified, ..) = made();
-    let trusted = certified.authority.trusted();
+    let trusted = certified.ca.trusted();
     let serving = Arc::new(Serving::default());
     serving.serve_as(certified).unwrap();
     let at = served(serving).await;

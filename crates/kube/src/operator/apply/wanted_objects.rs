@@ -1,0 +1,123 @@
+//! What a cluster is to consist of, but for its Secrets and its layout. Pure.
+
+use crate::objects::pod::OperatorFacts;
+use crate::objects::storage::{self, Piece};
+use crate::objects::template::Template;
+use crate::objects::{Owner, network, pod};
+use crate::operator::cache::Object;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use valkeeper_model::{ClusterId, Instance, InstanceName, Layout};
+
+/// What objects are rendered from, beside the layout.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rendering<'a> {
+    pub(crate) owner: &'a Owner,
+    /// None while the manifest cannot be read.
+    pub(crate) template: Option<&'a Template>,
+    pub(crate) operator: &'a OperatorFacts,
+    pub(crate) operator_namespace: &'a str,
+    pub(crate) pods_due: PodsDue,
+}
+
+/// Whose pods may be made now. What is there is looked after all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PodsDue {
+    /// All of them.
+    All,
+    /// Only those of founders.
+    Founders,
+    /// Nobody's: what they need is missing.
+    Nobody,
+}
+
+impl PodsDue {
+    /// From what pods lack, and for how long founders' pods still come first.
+    pub(crate) fn of(lack: Option<&str>, founders_first: Option<Duration>) -> Self {
+        match (lack, founders_first) {
+            (Some(_), _) => Self::Nobody,
+            (None, Some(_)) => Self::Founders,
+            (None, None) => Self::All,
+        }
+    }
+
+    fn includes(self, name: &InstanceName, layout: &Layout) -> bool {
+        match self {
+            Self::All => true,
+            Self::Founders => layout.shards.values().any(|shard| shard.founder == *name),
+            Self::Nobody => false,
+        }
+    }
+}
+
+/// What a cluster is to consist of.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Services, policy, budget.
+    pub(super) shared: Vec<Value>,
+    /// Those that are not wanted: kind and name.
+    pub(super) unwanted: Vec<Object>,
+    pub(super) instances: BTreeMap<InstanceName, WantedInstance>,
+}
+
+/// What one instance consists of.
+#[derive(Debug)]
+pub(super) struct WantedInstance {
+    pub(super) pod: Value,
+    /// None without persistent storage.
+    pub(super) claim: Option<WantedClaim>,
+    /// May its pod be made now?
+    pub(super) due: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct WantedClaim {
+    pub(super) object: Value,
+    pub(super) piece: Option<Piece>,
+    pub(super) cluster: ClusterId,
+}
+
+impl Wanted {
+    /// What a layout asks for. Without a template that is what needs none.
+    pub(crate) fn of(layout: &Layout, rendering: &Rendering<'_>) -> Self {
+        let owner = rendering.owner;
+        let mut wanted = Self {
+            shared: vec![
+                network::headless(owner),
+                network::any(owner),
+                network::policy(owner, rendering.operator_namespace),
+            ],
+            ..Self::default()
+        };
+        let Some(template) = rendering.template else { return wanted };
+        let budget = network::disruption_budget(owner, layout.instances.len());
+        if template.kubernetes.pod_disruption_budget {
+            wanted.shared.push(budget);
+        } else {
+            wanted.unwanted.push(Object::of(&budget));
+        }
+        let instance =
+            |(name, instance): (&InstanceName, &Instance)| {
+                let claim = storage::claim(owner, name, instance, layout, template).map(|object| {
+                    WantedClaim { object, piece: Piece::of(layout, &instance.shard), cluster: layout.id }
+                });
+                let pod = pod::pod(owner, name, instance, template, rendering.operator);
+                let due = rendering.pods_due.includes(name, layout);
+                (name.clone(), WantedInstance { pod, claim, due })
+            };
+        wanted.instances = layout.instances.iter().map(instance).collect();
+        wanted
+    }
+
+    /// All of it, in the order in which it is made.
+    #[cfg(test)]
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Value> {
+        let claims = self.instances.values().filter_map(|instance| Some(&instance.claim.as_ref()?.object));
+        let pods = self.instances.values().map(|instance| &instance.pod);
+        self.shared.iter().chain(claims).chain(pods)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,274 @@
+//! The operator's loop, from the watches to what is written, on an API server in memory. No agent answers: what is made is seen, and
+//! what servers do is tried elsewhere.
+
+use super::fake_api::{FakeApi, Verb, Write, failure};
+use super::*;
+use crate::wire::Home;
+use futures::FutureExt as _;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use valkeeper_kube_api::names::{LABEL_ZONE, LAYOUT_KEY};
+use valkeeper_kube_api::{RedisCluster, RedisClusterRequest};
+use valkeeper_model::Layout;
+
+/// The pods of the cluster.
+const PODS: usize = 6;
+/// What is due at once is done by then.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// An operator that leads, and the API server that it talks to.
+struct Leading {
+    api: FakeApi,
+    context: Arc<Context>,
+    _task: JoinHandle<()>,
+}
+
+impl Leading {
+    /// Three nodes in a zone each, and no cluster yet.
+    async fn start() -> Self {
+        let api = FakeApi::default();
+        for zone in ["a", "b", "c"] {
+            api.put(
+                "nodes",
+                json!({
+                    "apiVersion": "v1", "kind": "Node",
+                    "metadata": { "name": format!("node-{zone}"), "labels": { LABEL_ZONE: zone } },
+                    "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+                }),
+            );
+        }
+        let setup = OperatorSetup {
+            namespace: "valkeeper-system".to_owned(),
+            name: "operator-0".to_owned(),
+            image: "valkeeper:test".to_owned(),
+            news: news_address("valkeeper-system"),
+            scope: Scope::Only(vec!["shop".to_owned()]),
+            listen: IpAddr::from([127, 0, 0, 1]),
+            lifetimes: Lifetimes::default(),
+            domain: Some("cluster.local".to_owned()),
+        };
+        let (context, watches) = observe(&api.client(), &setup, Arc::new(Phases::new())).await;
+        let leading = Arc::clone(&context);
+        let task = tokio::spawn(async move { follow_clusters(&leading, &watches).await });
+        Self { api, context, _task: task }
+    }
+
+    /// A user applies `examples/kubernetes.yaml`.
+    fn apply_example(&self) {
+        let text = include_str!("../../../../examples/kubernetes.yaml");
+        let mut object: Value = serde_saphyr::from_str(text).unwrap();
+        object["metadata"]["namespace"] = json!("shop");
+        object["metadata"]["generation"] = json!(1);
+        self.api.put(RedisCluster::PLURAL, object);
+    }
+
+    /// The example, of which everything is there.
+    async fn with_example() -> Self {
+        let leading = Self::start().await;
+        leading.apply_example();
+        leading.api.until("all pods", |api| api.count("pods") == PODS).await;
+        leading.settle().await;
+        leading
+    }
+
+    /// Waits until nothing has been written for a while.
+    async fn settle(&self) {
+        loop {
+            let before = self.api.writes().len();
+            tokio::time::sleep(AT_ONCE).await;
+            if self.api.writes().len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Has the controller provision once more, and waits until it has.
+    async fn round(&self) {
+        let home = Home { namespace: "shop".to_owned(), cluster: "demo".parse().unwrap() };
+        let seen = self.context.cache.of(&home);
+        seen.reprovision.notify_one();
+        tokio::time::sleep(AT_ONCE).await;
+        assert!(seen.reprovision.notified().now_or_never().is_none(), "nobody provisions");
+    }
+
+    /// Whether people were told that in a status.
+    fn told(&self, text: &str) -> bool {
+        let of_status = |write: &Write| write.what == "patch redisclusters/demo";
+        self.api.writes().iter().filter(|write| of_status(write)).any(|write| says(&write.body, text))
+    }
+
+    /// Whether the status says that now.
+    fn tells(&self, text: &str) -> bool {
+        self.api.object(RedisCluster::PLURAL, "demo").is_some_and(|cluster| says(&cluster["status"], text))
+    }
+}
+
+fn says(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(said) => said.contains(text),
+        Value::Array(all) => all.iter().any(|one| says(one, text)),
+        Value::Object(all) => all.values().any(|one| says(one, text)),
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_made_in_order() {
+    let leading = Leading::start().await;
+    leading.apply_example();
+    leading.api.until("the first pods", |api| api.count("pods") > 0).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let first = leading.api.names("pods");
+    leading.api.until("all pods", |api| api.count("pods") == PODS).await;
+    let writes = leading.api.writes();
+    let created: Vec<&str> = writes
+        .iter()
+        .filter(|write| write.code == 200)
+        .filter_map(|write| write.what.strip_prefix("create "))
+        .filter(|what| !what.starts_with("events/"))
+        .collect();
+    let map = leading.api.object("configmaps", "demo-layout").unwrap();
+    let layout = Layout::read(map["data"][LAYOUT_KEY].as_str().unwrap().as_bytes()).unwrap();
+    assert_eq!(first, layout.shards.values().map(|shard| shard.founder.to_string()).collect());
+    // What comes before what; within a step all is made side by side.
+    let step = |what: &str| match what.split_once('/').unwrap() {
+        ("secrets", "demo-ca") => 0,
+        ("configmaps", "demo-layout") => 1,
+        ("secrets", "demo-auth") => 2,
+        ("secrets", "demo-agent-tls") => 3,
+        ("services" | "networkpolicies" | "poddisruptionbudgets" | "persistentvolumeclaims", _) => 4,
+        ("pods", _) => 5,
+        _ => panic!("{what} is not of the cluster"),
+    };
+    let steps: Vec<i32> = created.iter().map(|what| step(what)).collect();
+    assert!(steps.is_sorted(), "{created:#?}");
+    let expected = 4 + 2 + 1 + 1 + PODS + PODS;
+    assert_eq!(created.len(), expected, "{created:#?}");
+}
+
+#[tokio::test]
+async fn rounds_with_nothing_to_do_write_nothing() {
+    let leading = Leading::with_example().await;
+    // What was made is right: nothing was mended, which would be held back for a while and not show in the next rounds.
+    let is_made = |write: &Write| write.what.starts_with("create ");
+    let is_status = |write: &Write| write.what == "patch redisclusters/demo";
+    let writes = leading.api.writes();
+    let mended = writes.iter().filter(|write| !is_made(write) && !is_status(write));
+    assert_eq!(mended.map(|write| write.what.as_str()).collect::<Vec<_>>(), [""; 0]);
+    let before = leading.api.writes().len();
+    leading.round().await;
+    leading.round().await;
+    let new: Vec<String> =
+        leading.api.writes().split_off(before).into_iter().map(|write| write.what).collect();
+    assert_eq!(new, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_deleted_by_hand_is_made_again() {
+    let leading = Leading::with_example().await;
+    for (kind, name) in [
+        ("services", "demo-any"),
+        ("poddisruptionbudgets", "demo"),
+        ("networkpolicies", "demo"),
+        ("persistentvolumeclaims", "demo-data-1"),
+        ("pods", "demo-1"),
+        ("secrets", "demo-auth"),
+        ("secrets", "demo-ca"),
+        ("configmaps", "demo-layout"),
+    ] {
+        let before = leading.api.object(kind, name).unwrap();
+        leading.api.delete(kind, name);
+        leading.api.until(name, |api| api.object(kind, name).is_some()).await;
+        let after = leading.api.object(kind, name).unwrap();
+        assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
+        // The same password, CA and layout: servers and agents have them.
+        assert_eq!(after["data"], before["data"], "{kind}/{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_conflicts_is_put_right_all_the_same() {
+    let leading = Leading::with_example().await;
+    let wanted = leading.api.object("services", "demo-any").unwrap()["spec"].clone();
+    leading.api.refuse(Verb::Patch, "services", 1, failure(409, "Conflict", "it was modified"));
+    leading.api.edit("services", "demo-any", &json!({ "spec": { "selector": { "app": "web" } } }));
+    let is_right = |api: &FakeApi| api.object("services", "demo-any").unwrap()["spec"] == wanted;
+    leading.api.until("the selector", is_right).await;
+    let writes = leading.api.writes();
+    let codes = writes.iter().filter(|write| write.what == "patch services/demo-any").map(|write| write.code);
+    assert_eq!(codes.collect::<Vec<_>>(), [409, 200]);
+    assert!(!leading.told("modified"), "a conflict is nobody's trouble");
+}
+
+#[tokio::test]
+async fn a_layout_that_another_has_made_meanwhile_is_not_written_over() {
+    let leading = Leading::start().await;
+    let conflict = failure(409, "AlreadyExists", "configmaps \"demo-layout\" already exists");
+    leading.api.refuse(Verb::Create, "configmaps", 1, conflict);
+    leading.apply_example();
+    leading.api.until("all pods", |api| api.count("pods") == PODS).await;
+    let writes = leading.api.writes();
+    let codes = writes.iter().filter(|write| write.what == "create configmaps/demo-layout");
+    assert_eq!(codes.map(|write| write.code).collect::<Vec<_>>(), [409, 200]);
+}
+
+#[tokio::test]
+async fn what_the_api_server_fails_at_is_told_and_tried_again() {
+    let leading = Leading::start().await;
+    let failed = failure(500, "InternalError", "etcdserver: request timed out");
+    leading.api.refuse(Verb::Create, "persistentvolumeclaims", 1, failed);
+    leading.apply_example();
+    leading.api.until("all pods", |api| api.count("pods") == PODS).await;
+    assert!(leading.told("etcdserver: request timed out"));
+    leading.api.until("the all-clear", |_| !leading.tells("etcdserver")).await;
+    // The one whose claim failed came last: its pod would have waited for it.
+    let writes = leading.api.writes();
+    let failed = writes.iter().find(|write| write.code == 500).unwrap();
+    let pod = failed.what.replace("create persistentvolumeclaims/demo-data-", "create pods/demo-");
+    let position = |what: &str| writes.iter().position(|write| write.what == what && write.code == 200);
+    assert!(position(&failed.what) < position(&pod), "{} before {pod}", failed.what);
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() {
+    let leading = Leading::start().await;
+    let why = "pods is forbidden: User \"system:serviceaccount:valkeeper-system:valkeeper-operator\" cannot create resource \"pods\" in API group \"\" in the namespace \"shop\"";
+    leading.api.refuse(Verb::Create, "pods", usize::MAX, failure(403, "Forbidden", why));
+    leading.apply_example();
+    leading.api.until("the reason", |_| leading.tells("cannot create resource \"pods\"")).await;
+    assert_eq!(leading.api.count("pods"), 0);
+    assert_eq!(leading.api.count("persistentvolumeclaims"), PODS, "all else goes on");
+    leading.api.allow();
+    leading.api.until("all pods", |api| api.count("pods") == PODS).await;
+    leading.api.until("the all-clear", |_| !leading.tells("cannot create")).await;
+}
+
+#[tokio::test]
+async fn who_may_not_even_make_a_ca_says_so() {
+    let leading = Leading::start().await;
+    let why = "secrets is forbidden: User \"operator\" cannot create resource \"secrets\" in API group \"\" in the namespace \"shop\"";
+    leading.api.refuse(Verb::Create, "secrets", usize::MAX, failure(403, "Forbidden", why));
+    leading.apply_example();
+    leading.api.until("the reason", |_| leading.tells("cannot create resource \"secrets\"")).await;
+    leading.api.allow();
+    leading.api.until("all pods", |api| api.count("pods") == PODS).await;
+}
+
+#[tokio::test]
+async fn a_request_for_a_cluster_that_is_not_there_is_answered() {
+    let leading = Leading::start().await;
+    leading.api.put(
+        RedisClusterRequest::PLURAL,
+        json!({
+            "apiVersion": "redis.io/v1", "kind": "RedisClusterRequest",
+            "metadata": { "name": "r1", "namespace": "shop" },
+            "spec": { "cluster": "nowhere", "request": { "restart": { "instance": "nowhere-0" } } },
+        }),
+    );
+    let answered = |api: &FakeApi| {
+        api.object(RedisClusterRequest::PLURAL, "r1")
+            .is_some_and(|request| says(&request["status"], "there is no"))
+    };
+    leading.api.until("an answer", answered).await;
+}
