@@ -68,9 +68,15 @@ pub(crate) struct Common {
 
 impl Common {
     /// Is the cluster on Kubernetes?
-    #[cfg(feature = "kubernetes")]
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(clippy::unused_self, reason = "a program without the feature knows one platform")
+    )]
     pub(crate) fn is_on_kubernetes(&self) -> bool {
-        self.kubernetes.is_meant()
+        #[cfg(feature = "kubernetes")]
+        return self.kubernetes.is_meant();
+        #[cfg(not(feature = "kubernetes"))]
+        return false;
     }
 
     /// Called as a plugin of kubectl, it is about Kubernetes.
