@@ -49,3 +49,33 @@ pub(crate) struct About {
     /// SHA-256 of its program, hex.
     pub(crate) program: String,
 }
+
+/// What earlier versions send. The files in `tests/frozen/` are never changed, whatever becomes of these types; the number in a name is the
+/// `v1` of the paths.
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
+
+    use super::*;
+    use serde_json::Value;
+
+    /// It is read, with a field that a newer version has added, and written again as it was.
+    fn survives<T: for<'a> Deserialize<'a> + Serialize>(text: &str) -> T {
+        let frozen: Value = serde_json::from_str(text).unwrap();
+        let mut newer = frozen.clone();
+        newer.as_object_mut().unwrap().insert("added".to_owned(), Value::Bool(true));
+        let read: T = serde_json::from_value(newer).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), frozen);
+        read
+    }
+
+    #[test]
+    fn what_the_first_version_of_the_wire_says_is_understood() {
+        let asked: AskOf = survives(include_str!("../../tests/frozen/ask-1.json"));
+        assert!(matches!(asked.ask, Ask::Force { .. }) && asked.within_ms == 100);
+        let news: News = survives(include_str!("../../tests/frozen/news-1.json"));
+        assert!(matches!(news.happened[..], [Happened::Started { .. }]));
+        let about: About = survives(include_str!("../../tests/frozen/about-1.json"));
+        assert_eq!((about.version.as_str(), about.program.len()), ("0.1.0", 64));
+    }
+}
