@@ -1,5 +1,16 @@
-//! The supervisor of one server. [`valkeeper_plan::agent::Agent`] decides; this crate carries out: it starts the process,
+//! The agent of one server. [`valkeeper_plan::agent::Agent`] decides; this crate carries out: it starts the process,
 //! knows the instant it ends, looks into its data directory, talks to it, and passes questions between agents.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `runtime.rs` | the task that owns the machine |
+//! | `server.rs`, `launch.rs`, `server_file.rs` | a server's folder, its start, its configuration file |
+//! | `serving.rs`, `configured.rs`, `entrance.rs`, `slow.rs` | looks at a running server and commands to it; its configuration; whether clients can come in; slow commands |
+//! | `rotation.rs` | a changed password is brought to a running server, as `plan::server::password` decides |
+//! | `data_dir.rs`, `record_file.rs`, `copy_files.rs`, `aof_head.rs`, `rdb_header.rs` | the data directory: marker, record of the copy, files and their heads |
+//! | `files.rs` | file access on a thread of its own: a disk may hang |
+//! | `os.rs`, `adoption.rs` | processes; a server that runs already |
+//! | `trial.rs`, `program.rs` | a configuration is tried with the server program |
 
 mod adoption;
 mod aof_head;

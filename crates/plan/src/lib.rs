@@ -3,14 +3,14 @@
 //!
 //! | where | what is decided |
 //! | --- | --- |
-//! | [`view`] | what is seen of the cluster: views and beliefs beside the layout, health in typed reasons (law 8), causes, unknown nodes |
+//! | [`view`] | what is seen of the cluster: reports and topology views beside the layout, health in typed reasons (law 8), causes, unknown nodes |
 //! | [`mode`] | what a mode answers: the nodes.conf that a server starts with |
 //! | [`failover`] | who is primary next: succession, promotion, handover, takeover, restart; which copy of the data counts |
 //! | [`hostwatch`] | leases, and who may replace a primary that nobody hears |
 //! | [`server`] | the directives and the password of a server |
 //! | [`placement`] | which instances exist, in which zone and shard, with which slots |
-//! | [`operations`] | how much of a cluster may be disturbed at a time |
-//! | [`agent`] | what the supervisor of one server does: start, watch, fail over, hand over, stop |
+//! | [`operations`] | what changes a running cluster and no agent can do alone; how much of it may be disturbed at a time |
+//! | [`agent`] | what the agent of one server does: start, watch, fail over, hand over, stop |
 //! | [`controller`] | what the cluster's controller does: commit, order, take over, rewire, switch back |
 //! | [`protocol`] | what goes into an agent's machine and what comes out |
 //! | [`lint`] | a layout or a step that breaks a law is refused before it is stored or taken |

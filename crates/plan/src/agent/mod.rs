@@ -1,4 +1,4 @@
-//! The supervisor of one server, as a state machine: events and time in, commands out. What must be fast is decided here, on
+//! The agent of one server, as a state machine: events and time in, commands out. What must be fast is decided here, on
 //! the spot, with the functions of [`crate::failover`] that the controller uses too.
 //!
 //! | file | what it decides |
@@ -10,7 +10,10 @@
 //! | `launch.rs` | whether and as what a server starts |
 //! | `consultation.rs` | what others hold before a start |
 //! | `copy_choice.rs` | which of its files a server is started from |
-//! | `copy_record.rs` | the durable record of our copy; whether a replica has caught up |
+//! | `copy_record.rs` | the durable record of our copy |
+//! | `sync_check.rs` | whether a replica has caught up with its primary |
+//! | `founding.rs` | whether a server begins with nothing |
+//! | `aof_loss.rs` | an append-only file that is lost while its server runs |
 //! | `watch.rs` | whether a running server is well |
 //! | `silence.rs` | when silence is its end |
 //! | `relapse.rs` | when one that ends again and again is started |

@@ -9,6 +9,7 @@
 //! | `attempts.rs` | when a step is taken again, and what is told of one that is refused |
 //! | [`change`] | what a changed spec makes of a layout |
 //! | [`orders`] | what agents are told |
+//! | `ordering.rs` | which agents are told, and when again |
 //! | [`crate::operations`] | what agents cannot do alone: takeover, rewiring, zones |
 //! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
 //! | `pace.rs` | how often it looks |

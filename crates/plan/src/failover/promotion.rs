@@ -155,7 +155,7 @@ impl Promotion {
     }
 
     /// Somebody may be promoted until then, and after that only with another permit: the primary is not dead for certain, but
-    /// takes no writes for a while (see [`crate::hostwatch::rule`]).
+    /// takes no writes for a while (see [`crate::hostwatch`]).
     pub fn permit(&mut self, until: Millis) {
         self.permit = Some(until);
     }

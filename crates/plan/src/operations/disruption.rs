@@ -9,13 +9,13 @@ use valkeeper_model::{Activity, Refusal, Waiting};
 /// the primary serves, and another replica may follow it.
 pub fn changing(shard: &ShardView<'_>) -> Option<Waiting> {
     let primary = shard.primary().map(|primary| primary.name);
-    shard.instances.iter().find_map(|cluster_view| match &cluster_view.report?.activity {
+    shard.instances.iter().find_map(|instance| match &instance.report?.activity {
         Activity::FailingOver | Activity::WithoutVotes { .. } => {
             Some(Waiting::FailingOver { shard: shard.name.clone() })
         }
         Activity::HandingOver => Some(Waiting::SwitchingOver { shard: shard.name.clone() }),
-        Activity::Stopping if primary == Some(cluster_view.name) => {
-            Some(Waiting::InstanceDown { instance: cluster_view.name.clone() })
+        Activity::Stopping if primary == Some(instance.name) => {
+            Some(Waiting::InstanceDown { instance: instance.name.clone() })
         }
         // It may be anything: the shard is left alone.
         Activity::Newer(newer) => Some(Waiting::Newer(newer.clone())),
@@ -26,9 +26,9 @@ pub fn changing(shard: &ShardView<'_>) -> Option<Waiting> {
 /// Is something going on in this shard already, or is one of its instances missing? Then none more of it is stopped.
 pub fn busy(shard: &ShardView<'_>) -> Option<Waiting> {
     changing(shard).or_else(|| {
-        shard.instances.iter().find_map(|cluster_view| match &cluster_view.report?.activity {
+        shard.instances.iter().find_map(|instance| match &instance.report?.activity {
             Activity::Starting | Activity::Stopping => {
-                Some(Waiting::InstanceDown { instance: cluster_view.name.clone() })
+                Some(Waiting::InstanceDown { instance: instance.name.clone() })
             }
             _ => None,
         })

@@ -216,7 +216,7 @@ impl Fleet {
             }
             Command::Kill(run) => {
                 // An agent on a host of its own that was restarted and has no order yet when the lease ends cannot hand over: it knows nobody
-                // (`hostwatch::rule`). Its first order may come while the signal is on its way.
+                // (`hostwatch`). Its first order may come while the signal is on its way.
                 let machine = self.agents[agent].agent.as_ref();
                 if self.setup.own_hosts && machine.is_some_and(|machine| machine.current_order().is_none()) {
                     self.laws.may_stop[agent] = self.laws.may_stop[agent].max(self.now() + soon + 1);
