@@ -462,6 +462,10 @@ pub struct ReplicaStanding {
     pub persistence_incomplete: bool,
     /// The sequence of its agent's [`crate::CopyRecord`].
     pub sequence: Option<u64>,
+    /// How long ago it was told to become primary, milliseconds: it may win its election until the engine gives that up. `None` if it was not
+    /// lately, or by an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_asked_ms: Option<u64>,
 }
 
 /// Why an agent did not do it.

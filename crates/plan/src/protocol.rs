@@ -244,6 +244,13 @@ pub enum ServerCommand {
     Relink,
 }
 
+impl ServerCommand {
+    /// Is the server told to become primary?
+    pub(crate) fn promotes(&self) -> bool {
+        matches!(self, Self::FailoverForce { .. } | Self::FailoverTakeover { .. } | Self::FailoverPlanned)
+    }
+}
+
 /// What our server replied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {

@@ -172,6 +172,7 @@ impl Watched {
             caught_up: true,
             persistence_incomplete: false,
             sequence: None,
+            promotion_asked_ms: None,
         });
         let seen = Answer::Replication { incarnation: Incarnation(4), replication, standing };
         self.now += 50;

@@ -419,3 +419,18 @@ fn the_next_agent_claims_an_emptied_directory_whose_file_is_whole_again() {
         ],
     );
 }
+
+/// Seed 865000001833, on hosts of their own: while the votes for one replica were late, another's agent had its own ask for them, and won a
+/// millisecond after the first.
+#[test]
+fn no_second_replica_asks_for_votes_while_the_first_may_win() {
+    holds(
+        &Setup { own_hosts: true, unresponsive_after_ms: 1_000, ..shape(2, Persistence::Aof, 2_000) },
+        &[
+            (5_859, Fault::FreezeHost(Target::PrimaryOf(1), 2_162)),
+            (6_718, Fault::User(Wish::Fence, Target::ReplicaOf(0))),
+            (7_325, Fault::ControllerDies(0, 2)),
+            (7_597, Fault::Hang(Target::PrimaryOf(0), 3_265)),
+        ],
+    );
+}

@@ -20,7 +20,6 @@ impl Agent {
             if matches!(self.phase, Phase::Stopping(_)) {
                 return self.refuse(token, "it is being stopped");
             }
-            self.promotion_requested_at = Some(now);
         }
         match ask {
             Ask::Report { fresh: false } => self.answer_report(token),
@@ -31,37 +30,47 @@ impl Agent {
                 let sent = self.out.serve(ServerCommand::Look(wanted), SERVE_MS);
                 self.relayed.insert(sent, Relay::Report(token));
             }
-            Ask::Replication => self.relay_to_server(token, None, ServerCommand::Replication),
+            Ask::Replication => self.relay_to_server(now, token, None, ServerCommand::Replication),
             Ask::Force { incarnation, replaces, after } => {
                 if after == Death::KilledForSilence {
                     self.silence.killed(now);
                 }
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverForce { replaces });
+                self.relay_to_server(
+                    now,
+                    token,
+                    Some(incarnation),
+                    ServerCommand::FailoverForce { replaces },
+                );
             }
             Ask::Takeover { incarnation, replaces } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverTakeover { replaces });
+                self.relay_to_server(
+                    now,
+                    token,
+                    Some(incarnation),
+                    ServerCommand::FailoverTakeover { replaces },
+                );
             }
             // Two that both are about to stop would hand over to each other for ever.
             Ask::Succeed { .. } if matches!(self.phase, Phase::Parting(..)) => {
                 self.refuse(token, "it is about to be stopped itself");
             }
             Ask::Succeed { incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::FailoverPlanned);
+                self.relay_to_server(now, token, Some(incarnation), ServerCommand::FailoverPlanned);
             }
             Ask::Flush => {
-                self.relay_to_server(token, None, ServerCommand::Flush);
+                self.relay_to_server(now, token, None, ServerCommand::Flush);
                 if let Phase::Watching(watch) = &mut self.phase {
                     watch.look_now(now);
                 }
             }
             Ask::Follow { primary, incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::Follow(primary));
+                self.relay_to_server(now, token, Some(incarnation), ServerCommand::Follow(primary));
             }
-            Ask::Meet { address } => self.relay_to_server(token, None, ServerCommand::Meet(address)),
+            Ask::Meet { address } => self.relay_to_server(now, token, None, ServerCommand::Meet(address)),
             Ask::TakeSlots { slots, incarnation } => {
-                self.relay_to_server(token, Some(incarnation), ServerCommand::TakeSlots(slots));
+                self.relay_to_server(now, token, Some(incarnation), ServerCommand::TakeSlots(slots));
             }
-            Ask::Forget { nodes } => self.relay_to_server(token, None, ServerCommand::Forget(nodes)),
+            Ask::Forget { nodes } => self.relay_to_server(now, token, None, ServerCommand::Forget(nodes)),
             Ask::HandOver { to } => match &self.phase {
                 Phase::Watching(_) if self.owns_slots() => {
                     self.attending.push(token);
@@ -134,7 +143,13 @@ impl Agent {
         self.out.push(Command::Answer { token, result });
     }
 
-    fn relay_to_server(&mut self, token: Token, meant_for: Option<Incarnation>, command: ServerCommand) {
+    fn relay_to_server(
+        &mut self,
+        now: Millis,
+        token: Token,
+        meant_for: Option<Incarnation>,
+        command: ServerCommand,
+    ) {
         let refusal = match self.incarnation() {
             None => Some(AskFailed::NotRunning),
             Some(running) if meant_for.is_some_and(|meant| meant != running) => Some(AskFailed::Outdated),
@@ -150,6 +165,9 @@ impl Agent {
         if let Some(refusal) = refusal {
             self.out.push(Command::Answer { token, result: Err(refusal) });
             return;
+        }
+        if command.promotes() {
+            self.promotion_requested_at = Some(now);
         }
         let sent = self.out.serve(command, SERVE_MS);
         self.relayed.insert(sent, Relay::Plain(token));
@@ -168,7 +186,7 @@ impl Agent {
     }
 
     /// Our server replied to somebody else's question.
-    pub(super) fn relay(&mut self, relay: Relay, result: Result<Reply, ServerError>) {
+    pub(super) fn relay(&mut self, now: Millis, relay: Relay, result: Result<Reply, ServerError>) {
         let token = match relay {
             Relay::Report(token) => return self.answer_report(token),
             Relay::Plain(token) => token,
@@ -176,7 +194,7 @@ impl Agent {
         let result = match (result, self.incarnation()) {
             (Ok(Reply::Replication(replication)), Some(incarnation)) => {
                 self.saw_replication(&replication);
-                Ok(Answer::Replication { incarnation, replication, standing: self.standing() })
+                Ok(Answer::Replication { incarnation, replication, standing: self.standing(now) })
             }
             (Ok(_), _) => Ok(Answer::Done),
             (Err(ServerError::Refused(why)), _) => Err(AskFailed::Refused(why)),

@@ -4,6 +4,7 @@ use super::Command;
 use super::machine::Agent;
 use super::sync_check::SyncCheck;
 use crate::failover::copy::{Evidence, branch, examine, extend};
+use crate::failover::promotion::FORCED_MS;
 use crate::failover::restart_decision::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -216,7 +217,7 @@ impl Agent {
     }
 
     /// `None` as long as nothing is known of our copy.
-    pub(super) fn standing(&self) -> Option<ReplicaStanding> {
+    pub(super) fn standing(&self, now: Millis) -> Option<ReplicaStanding> {
         self.keeper.held.as_ref()?;
         let view = self.server.known().or(self.last_view.as_ref());
         Some(ReplicaStanding {
@@ -224,6 +225,10 @@ impl Agent {
             caught_up: self.keeper.sync.caught_up,
             persistence_incomplete: self.lacks_aof(),
             sequence: self.keeper.durable.as_ref().map(|record| record.sequence),
+            promotion_asked_ms: self
+                .promotion_requested_at
+                .map(|at| now.since(at))
+                .filter(|ms| *ms < FORCED_MS),
         })
     }
 

@@ -58,7 +58,7 @@ impl Agent {
             }
         }
         if let Some(relay) = self.relayed.remove(&token) {
-            self.relay(relay, result);
+            self.relay(now, relay, result);
         } else if let Phase::HandingOver(_, handover, _) = &mut self.phase {
             let progress = handover.served(now, token, result, &mut self.out);
             self.handover_went(now, progress);

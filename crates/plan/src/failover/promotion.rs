@@ -1,7 +1,9 @@
 //! Law 3, in action: our server was its shard's primary and is dead for certain, which is the fence. Look at the replicas,
 //! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
 
-use crate::failover::succession::{Candidate, Heirs, best_after_death, is_primary, may_replace};
+use crate::failover::succession::{
+    Candidate, Heirs, best_after_death, is_primary, may_follow_dead, may_replace,
+};
 use crate::protocol::{Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
@@ -14,6 +16,8 @@ const LOOK_MS: u64 = 100;
 /// How long the replicas get to read what the dead primary sent before it died. They are done when their link is lost. Waiting
 /// longer was measured to save nothing (docs/engine-facts.md): what is lost then had not left the dead process.
 const DRAIN_MS: u64 = 20;
+/// A server that was told to ask for votes may win them until so long after: the engine gives it up after 5 s.
+pub(crate) const FORCED_MS: u64 = 5_500;
 /// How long one vote may take before FORCE is sent again: each one bumps the epoch and restarts the voting, so not sooner.
 const VOTE_MS: u64 = 400;
 /// How long a replica that cannot be seen is waited for when another could be promoted.
@@ -347,13 +351,21 @@ impl Promotion {
         let of = |candidates: &[&Candidate]| {
             best_after_death(candidates.iter().copied(), self.lost.history, &self.heirs).cloned()
         };
-        let best = of(&willing).or_else(|| of(&known));
+        // Another agent has told one to ask for votes: it may win yet, and a second that wins beside it takes away what the first was given.
+        let underway = known
+            .iter()
+            .copied()
+            .find(|one| may_follow_dead(one, &self.heirs).is_ok() && self.is_asked_by_another(one));
+        let best = underway.cloned().or_else(|| of(&willing)).or_else(|| of(&known));
         let waited = now.since(self.began);
         match best {
             Some(_) if draining && waited < DRAIN_MS => self.stage = Stage::Rest { until: now.plus(1) },
             _ if unseen && waited < UNSEEN_MS => self.stage = Stage::Rest { until: now.plus(10) },
             None if !astray.is_empty() && waited < LOOKED_MS => {
                 self.stage = Stage::Rest { until: now.plus(20) };
+            }
+            Some(to) if underway.is_some() && asked_ms(&to) < Some(VOTE_MS) => {
+                self.stage = Stage::Rest { until: now.plus(10) };
             }
             Some(_) if self.lacks_permit(now) => self.stage = Stage::Rest { until: now.plus(10) },
             Some(to) => {
@@ -371,6 +383,10 @@ impl Promotion {
         Progress::Going
     }
 
+    fn is_asked_by_another(&self, candidate: &Candidate) -> bool {
+        !self.was_asked(&candidate.instance) && asked_ms(candidate).is_some()
+    }
+
     fn arrive(&mut self, to: InstanceName, out: &mut Outbox) {
         // The announcement is pushed out first: clients of the other primaries wait for it.
         out.tell(&to, Ask::Flush, LOOK_MS);
@@ -378,6 +394,11 @@ impl Promotion {
         self.without_votes = None;
         self.stage = Stage::Fetch { to, token };
     }
+}
+
+/// How long ago it was told to become primary, milliseconds, if that may still lead to something.
+fn asked_ms(candidate: &Candidate) -> Option<u64> {
+    candidate.standing?.promotion_asked_ms
 }
 
 /// Does it follow the lost primary, as far as anybody knows?

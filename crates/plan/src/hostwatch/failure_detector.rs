@@ -4,7 +4,7 @@
 use super::machine::{Effect, HostWatch, Run, ShardRole, Situation};
 use super::voter::may_force;
 use super::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS};
-use crate::failover::promotion::{Lost, Progress, Promotion};
+use crate::failover::promotion::{FORCED_MS, Lost, Progress, Promotion};
 use crate::failover::succession::{Heirs, Legacy};
 use crate::protocol::{Outbox, Token, sooner};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,6 @@ const DEFEND_MS: u64 = 100;
 const AGAIN_MS: u64 = 250;
 /// The second replica, by name, waits so much longer than the first: mostly that one has done it by then.
 const STAGGER_MS: u64 = 400;
-/// A promotion that was begun may succeed until so long after the last FORCE: the engine gives it up after 5 s.
-const FORCED_MS: u64 = 5_500;
 
 /// A primary that is not heard, from the first question to its successor.
 #[derive(Debug)]
