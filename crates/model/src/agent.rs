@@ -310,6 +310,10 @@ pub enum Ask {
         /// How its primary ended.
         #[serde(default, skip_serializing_if = "Death::is_ended")]
         after: Death,
+        /// The look that the promotion rests on ([`ReplicaStanding::looked_at`]), if the order must not be old: the primary is not dead for certain.
+        /// `None` also from an older agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        looked_at: Option<crate::Millis>,
     },
     /// Tell your server to become primary without a vote (law 4).
     Takeover {
@@ -466,6 +470,9 @@ pub struct ReplicaStanding {
     /// lately, or by an older agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion_asked_ms: Option<u64>,
+    /// When it was looked at, by its agent's own clock. What comes back with an order tells the agent how old the order is. `None` by an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<crate::Millis>,
 }
 
 /// Why an agent did not do it.

@@ -5,7 +5,7 @@ mod fleet;
 use fleet::{address, id, name, order, view};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,
+    Answer, Ask, AskFailed, Death, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::failover::copy::DataFiles;
@@ -38,6 +38,8 @@ struct Host {
     /// What the server's `min-replicas-to-write` is.
     wanted_replicas: String,
     obeys: bool,
+    /// It does not answer to what it is told to set.
+    mute: bool,
     /// The others have elected it, and nobody follows it.
     elected: bool,
     log: Vec<(u64, Command)>,
@@ -60,6 +62,7 @@ impl Host {
             others,
             wanted_replicas: "0".to_owned(),
             obeys: true,
+            mute: false,
             elected: false,
             log: Vec::new(),
         };
@@ -72,6 +75,7 @@ impl Host {
         for command in commands.clone() {
             self.log.push((self.now, command.clone()));
             match command {
+                Command::Serve { command: ServerCommand::Configure(_), .. } if self.mute => {}
                 Command::Serve { token, command, .. } => {
                     let result = self.serve(command);
                     self.happens(Event::Served { token, result });
@@ -166,6 +170,33 @@ fn a_primary_that_hears_nobody_refuses_writes_and_takes_them_again() {
     };
     assert_eq!(told(|event| matches!(event, Happened::Isolated { .. })), 1);
     assert_eq!(told(|event| matches!(event, Happened::IsolationEnded { .. })), 1);
+}
+
+/// The order to refuse writes may take as long as its server likes, in as many steps as it likes: not longer than that.
+#[test]
+fn a_server_that_does_not_answer_the_order_to_refuse_writes_is_killed() {
+    let mut host = Host::new(0, silent);
+    host.mute = true;
+    host.until(20_000);
+    let at = |wanted: fn(&Command) -> bool| {
+        host.log.iter().find(|(_, command)| wanted(command)).map(|(at, _)| *at)
+    };
+    let told = at(is_refusal).expect("it is told to refuse writes");
+    let killed = at(|command| matches!(command, Command::Kill(_))).expect("it is killed");
+    assert!(killed - told <= CONFIRM_MS, "{killed} after {told}");
+}
+
+#[test]
+fn the_directive_that_refuses_writes_is_set_first() {
+    let mut host = Host::new(0, silent);
+    host.until(20_000);
+    let first = host.log.iter().find_map(|(_, command)| match command {
+        Command::Serve { command: ServerCommand::Configure(directives), .. } if is_refusal(command) => {
+            directives.first()
+        }
+        _ => None,
+    });
+    assert_eq!(first.map(|(name, _)| name.as_str()), Some(MIN_REPLICAS));
 }
 
 /// One of the two others is enough: two of three are a majority.
@@ -366,4 +397,30 @@ fn a_wiped_replica_is_asked_what_it_is_before_it_is_stopped() {
         host.log.iter().any(|(_, command)| matches!(command, Command::Terminate(_)))
     };
     assert!(stopped(false) && !stopped(true));
+}
+
+/// What a promotion instead of a lost primary rests on ends: an order that arrives late may find that primary with a lease again.
+#[test]
+fn an_order_to_promote_that_was_long_on_its_way_is_refused() {
+    for (late_ms, taken) in [(100, true), (1_000, false)] {
+        let mut host = Host::new(3, well);
+        host.until(3_000);
+        let look = host.happens(Event::Asked { token: Token(1), ask: Ask::Replication });
+        assert!(look.iter().any(|command| matches!(command, Command::Serve { .. })));
+        let looked_at = host.log.iter().find_map(|(_, command)| match command {
+            Command::Answer { token: Token(1), result: Ok(Answer::Replication { standing, .. }) } => {
+                standing.as_ref()?.looked_at
+            }
+            _ => None,
+        });
+        host.until(3_000 + late_ms);
+        let looked_at = Some(looked_at.unwrap_or(Millis(3_000)));
+        let ask =
+            Ask::Force { incarnation: Incarnation(1), replaces: Some(id(0)), after: Death::Ended, looked_at };
+        host.happens(Event::Asked { token: Token(2), ask });
+        let forced = host.log.iter().any(|(_, command)| {
+            matches!(command, Command::Serve { command: ServerCommand::FailoverForce { .. }, .. })
+        });
+        assert_eq!(forced, taken, "{late_ms} ms late");
+    }
 }

@@ -173,6 +173,7 @@ impl Watched {
             persistence_incomplete: false,
             sequence: None,
             promotion_asked_ms: None,
+            looked_at: None,
         });
         let seen = Answer::Replication { incarnation: Incarnation(4), replication, standing };
         self.now += 50;
@@ -263,7 +264,7 @@ fn the_successor_of_a_primary_that_was_killed_for_silence_is_given_more_time() {
     for (after, spared) in [(Death::Ended, false), (Death::KilledForSilence, true)] {
         let mut watched = Watched::new(1);
         watched.until(1_000);
-        let force = Ask::Force { incarnation: Incarnation(1), replaces: None, after };
+        let force = Ask::Force { incarnation: Incarnation(1), replaces: None, after, looked_at: None };
         watched.happens(Event::Asked { token: Token(900), ask: force });
         watched.refusal = silent();
         watched.until(1_000 + 2 * LIMIT_MS);

@@ -124,7 +124,7 @@ fn who_is_being_stopped_is_not_promoted() {
     host.happens(Event::Order(Box::new(order(4))));
     for ask in [
         Ask::Succeed { incarnation: RUN },
-        Ask::Force { incarnation: RUN, replaces: None, after: Death::Ended },
+        Ask::Force { incarnation: RUN, replaces: None, after: Death::Ended, looked_at: None },
         Ask::Takeover { incarnation: RUN, replaces: None },
     ] {
         let commands = host.asked(ask);

@@ -10,8 +10,8 @@ use valkeeper_model::InstanceName;
 /// A program of ten megabytes over a slow network.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 const ASK_WITHIN: Duration = Duration::from_secs(5);
-/// Between two agents: one that has just begun does not give others a lease for six seconds (`plan::hostwatch`).
-const APART: Duration = Duration::from_secs(8);
+/// Between two agents: one that has just begun does not give others a lease for eight seconds (`plan::hostwatch`).
+const APART: Duration = Duration::from_secs(10);
 
 /// Before those that could not be replaced are tried again.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -4,12 +4,13 @@ use super::About;
 use super::machine::{Agent, Phase, Relay, Then};
 use super::{Command, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
+use crate::hostwatch::FORCED_WITHIN_MS;
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replication, Role, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
 const PROMOTION_RECENT_MS: u64 = 5_000;
 /// Our server may take this long for one command of somebody else's.
-const SERVE_MS: u64 = 500;
+pub(crate) const SERVE_MS: u64 = 500;
 /// Why it does nothing that stops or changes its server.
 pub(super) const BUSY: &str = "it is starting, stopping or changing its role already";
 
@@ -31,7 +32,10 @@ impl Agent {
                 self.relayed.insert(sent, Relay::Report(token));
             }
             Ask::Replication => self.relay_to_server(now, token, None, ServerCommand::Replication),
-            Ask::Force { incarnation, replaces, after } => {
+            Ask::Force { looked_at: Some(at), .. } if at > now || now.since(at) >= FORCED_WITHIN_MS => {
+                self.refuse(token, "the order was too long on its way: its primary may take writes again");
+            }
+            Ask::Force { incarnation, replaces, after, .. } => {
                 if after == Death::KilledForSilence {
                     self.silence.killed(now);
                 }

@@ -229,6 +229,7 @@ impl Agent {
                 .promotion_requested_at
                 .map(|at| now.since(at))
                 .filter(|ms| *ms < FORCED_MS),
+            looked_at: Some(now),
         })
     }
 

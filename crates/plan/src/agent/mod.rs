@@ -54,6 +54,7 @@ mod watch;
 pub use crate::protocol::{
     About, Command, Event, ExitCause, Outbox, Reply, ServerCommand, ServerError, SetAside, StartPlan, Token,
 };
+pub(crate) use answer::SERVE_MS;
 pub use machine::Agent;
 
 use crate::protocol::sooner;

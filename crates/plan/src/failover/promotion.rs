@@ -374,6 +374,8 @@ impl Promotion {
                     incarnation: to.incarnation,
                     replaces: self.lost.node_id,
                     after: self.after,
+                    // A death that is certain is so for ever.
+                    looked_at: self.permit.and(to.standing).and_then(|standing| standing.looked_at),
                 };
                 let token = out.tell(&to.instance, ask, LOOK_MS);
                 self.stage = Stage::Force { to, token };

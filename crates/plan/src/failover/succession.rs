@@ -234,6 +234,7 @@ mod tests {
             persistence_incomplete: false,
             sequence: None,
             promotion_asked_ms: None,
+            looked_at: None,
         };
         let never = Candidate { standing: Some(standing), ..candidate("a", Link::Lost, 1, 90) };
         assert_eq!(may_follow_dead(&never, &live(Legacy::Everything)), Err(Unfit::NotInSync));

@@ -3,7 +3,7 @@
 use super::machine::{HostWatch, Run, ShardRole, Situation};
 use super::{CONFIRM_MS, Effect, FENCE_AFTER_MS};
 use crate::protocol::{Outbox, Reply, ServerCommand, ServerError, Token};
-use crate::server::config;
+use crate::server::config::{self, Directive};
 use valkeeper_model::{AgentOrder, Happened, Millis, Role, ServerView};
 
 /// Before a server that did not take the order to refuse writes is told again.
@@ -55,7 +55,8 @@ impl Fence {
         match self.state {
             State::Lifted => Some(held_until).filter(|until| *until < Millis(u64::MAX)),
             State::Again { at, .. } => Some(at),
-            State::Told { .. } | State::InForce => None,
+            State::Told { since, .. } => Some(since.plus(CONFIRM_MS)),
+            State::InForce => None,
         }
     }
 }
@@ -113,7 +114,8 @@ impl HostWatch {
         };
         match self.fence.state {
             State::Lifted => self.refuse_writes(order, now, now, out),
-            State::Again { since, .. } if now.since(since) >= CONFIRM_MS => {
+            // However the server answers: what it has not confirmed by now it may not have done.
+            State::Told { since, .. } | State::Again { since, .. } if now.since(since) >= CONFIRM_MS => {
                 self.effects.push(Effect::KillUnconfirmed { after_ms: CONFIRM_MS });
             }
             State::Again { since, at } if at <= now => self.refuse_writes(order, now, since, out),
@@ -124,7 +126,10 @@ impl HostWatch {
 
     fn refuse_writes(&mut self, order: &AgentOrder, now: Millis, since: Millis, out: &mut Outbox) {
         let wanted = config::refusing_writes(config::directives(&order.config));
-        let fence = wanted.into_iter().filter(|(name, _)| config::refuses_writes(name)).collect();
+        let mut fence: Vec<Directive> =
+            wanted.into_iter().filter(|(name, _)| config::refuses_writes(name)).collect();
+        // They are set one after the other. This one refuses writes; the other only keeps it from being turned off.
+        fence.sort_by_key(|(name, _)| name != config::MIN_REPLICAS);
         let within = CONFIRM_MS.saturating_sub(now.since(since)).max(1);
         let token = out.serve(ServerCommand::Configure(fence), within);
         self.fence.state = State::Told { since, token };
