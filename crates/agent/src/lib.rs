@@ -35,7 +35,7 @@ mod trial;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use handle::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers};
-pub use os::{file_limit, raise_file_limit};
+pub use os::{file_limit, is_running, raise_file_limit};
 pub use program::{Program, ProgramError};
 pub use runtime::spawn;
 pub use server::{ProcessRecord, ServerHome};

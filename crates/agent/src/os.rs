@@ -52,6 +52,12 @@ pub(crate) fn find(pid: u32) -> io::Result<Option<ProcessId>> {
     Ok(system::start_time(pid)?.map(|start_time| ProcessId { pid, start_time }))
 }
 
+/// Does a process with this id run? One that is past its last instruction does not, although it may still hold files. An error says that
+/// nothing is known.
+pub fn is_running(pid: u32) -> io::Result<bool> {
+    Ok(find(pid)?.is_some())
+}
+
 /// Is this very process alive? An error says that nothing is known.
 pub(crate) fn alive(process: ProcessId) -> io::Result<bool> {
     Ok(find(process.pid)? == Some(process))

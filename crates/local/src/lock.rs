@@ -104,27 +104,14 @@ fn hold(file: &File, root: &Path) -> Result<bool, rustix::io::Errno> {
             taken => return taken.map(|()| true),
         }
         let waited = begun.elapsed();
-        let ends = || written_pid(root).is_some_and(is_ending);
+        // One that ends has its files closed last of all. What cannot be told counts as running.
+        let ends =
+            || written_pid(root).is_some_and(|pid| matches!(valkeeper_agent::is_running(pid), Ok(false)));
         if waited >= ENDS_WITHIN || waited >= LOOK_WITHIN && !ends() {
             return Ok(false);
         }
         std::thread::sleep(BETWEEN_TRIES);
     }
-}
-
-/// Is this process gone, or about to be? One that ends has no command line any more, and its files are closed after that.
-#[cfg(target_os = "linux")]
-fn is_ending(pid: u32) -> bool {
-    match fs::read(format!("/proc/{pid}/cmdline")) {
-        Ok(line) => line.is_empty(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
-}
-
-/// Elsewhere that cannot be seen.
-#[cfg(not(target_os = "linux"))]
-fn is_ending(_pid: u32) -> bool {
-    false
 }
 
 fn is_shared_refused(file: &File) -> bool {
@@ -190,7 +177,6 @@ mod tests {
     }
 
     /// A process that has ended keeps its lock for a moment: here something else holds it, and the file names a process that is gone.
-    #[cfg(target_os = "linux")]
     #[test]
     fn the_lock_of_a_process_that_ends_is_waited_for() {
         let folder = Folder::new("ending");

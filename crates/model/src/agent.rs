@@ -87,6 +87,10 @@ impl AgentOrder {
             .filter(move |(name, member)| Some(&member.shard) == shard && **name != self.instance)
     }
     /// Who has this node id.
+    /// The names of the other members of its shard.
+    pub fn sibling_names(&self) -> Vec<InstanceName> {
+        self.siblings().map(|(name, _)| name.clone()).collect()
+    }
     /// The slots with which this instance's shard is founded.
     pub fn founding_slots(&self) -> Option<&SlotSet> {
         Some(&self.member_with(self.myself()?.founder)?.1.founding_slots)

@@ -288,10 +288,7 @@ impl Agent {
     }
 
     pub(super) fn siblings(&self) -> Vec<InstanceName> {
-        self.order
-            .as_ref()
-            .map(|order| order.siblings().map(|(name, _)| name.clone()).collect())
-            .unwrap_or_default()
+        self.order.as_deref().map(AgentOrder::sibling_names).unwrap_or_default()
     }
 
     pub(super) fn incarnation(&self) -> Option<Incarnation> {

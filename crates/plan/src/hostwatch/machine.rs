@@ -50,8 +50,7 @@ impl Situation<'_> {
     }
 
     pub(super) fn siblings(&self) -> Vec<InstanceName> {
-        let siblings = |order: &AgentOrder| order.siblings().map(|(name, _)| name.clone()).collect();
-        self.order.map(siblings).unwrap_or_default()
+        self.order.map(AgentOrder::sibling_names).unwrap_or_default()
     }
 
     /// Is the own server a slot-owning primary, and going to stay one?
