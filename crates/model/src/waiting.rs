@@ -140,7 +140,8 @@ pub enum Waiting {
         instance: InstanceName,
     },
     /// A primary is not heard, and is not replaced as long as a majority of the others has not said so too.
-    TestimonyMissing {
+    #[serde(rename = "testimonyMissing")]
+    DownUnconfirmed {
         /// The primary.
         instance: InstanceName,
         /// Who has not said so, or not yet.

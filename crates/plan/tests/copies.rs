@@ -9,7 +9,7 @@ use valkeeper_plan::failover::copy::{
     AofFiles, DataFiles, Evidence, RdbFile, compare_positions, examine, is_newer, of_running, would_be_lost,
 };
 use valkeeper_plan::failover::restart_decision::{
-    Claim, Hold, Loss, RestartDecision, Returning, Sibling, decide_restart,
+    Claim, Loss, RestartDecision, Returning, Sibling, WaitReason, decide_restart,
 };
 use valkeeper_plan::failover::succession::Candidate;
 
@@ -217,7 +217,7 @@ fn a_replica_that_was_in_sync_serves_for_a_primary_whose_files_are_lost() {
         };
         decide_restart(&me, &[(name(1), cold(theirs.clone()))])
     };
-    let waits = RestartDecision::Wait(Hold::Doubtful(CopyState::Foreign));
+    let waits = RestartDecision::Wait(WaitReason::Doubtful(CopyState::Foreign));
     assert_eq!(
         comes_back(&[1], &theirs),
         RestartDecision::Promote { instance: name(1), incarnation: Incarnation(1) }
@@ -272,19 +272,19 @@ fn the_better_copy_serves_whatever_its_role_was() {
             comes_back(&doubtful, cold(theirs.clone()), refused),
             RestartDecision::Promote { instance: name(1), incarnation: Incarnation(1) }
         );
-        assert_eq!(comes_back(&doubtful, down, refused), RestartDecision::Wait(Hold::CopyOn(name(1))));
+        assert_eq!(comes_back(&doubtful, down, refused), RestartDecision::Wait(WaitReason::CopyOn(name(1))));
         assert_eq!(
             comes_back(&doubtful, Sibling::Unknown, refused),
-            RestartDecision::Wait(Hold::Unknown(vec![name(1)]))
+            RestartDecision::Wait(WaitReason::Unknown(vec![name(1)]))
         );
         assert_eq!(
             comes_back(&doubtful, Sibling::Empty, refused),
-            RestartDecision::Wait(Hold::Doubtful(state))
+            RestartDecision::Wait(WaitReason::Doubtful(state))
         );
         assert_eq!(comes_back(&doubtful, Sibling::Empty, Loss::Accepted), RestartDecision::AsPrimary);
         // Theirs is as doubtful, and nobody can tell.
         let both = cold(HeldCopy { state, ..theirs.clone() });
-        assert_eq!(comes_back(&doubtful, both, refused), RestartDecision::Wait(Hold::Doubtful(state)));
+        assert_eq!(comes_back(&doubtful, both, refused), RestartDecision::Wait(WaitReason::Doubtful(state)));
     }
     // Ours went on in a file that was not complete: theirs is newer by what is known.
     let incomplete = held(at(1, 50), false, false, &[at(1, 50)]);
@@ -302,7 +302,7 @@ fn the_better_copy_comes_up_behind_a_newer_claim() {
     let claims = Sibling::Claims(Epoch(4), Box::new(theirs));
     assert_eq!(comes_back(&ours, claims, Loss::Refused), RestartDecision::BehindClaim(name(1)));
     let sound = Sibling::Claims(Epoch(4), Box::new(held(at(3, 1), true, true, &[at(2, 50), at(3, 1)])));
-    assert_eq!(comes_back(&ours, sound, Loss::Refused), RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(comes_back(&ours, sound, Loss::Refused), RestartDecision::Wait(WaitReason::CopyOn(name(1))));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use valkeeper_model::{
     Role, ServerView, SlotSet, TopologyNode, Unseen,
 };
 use valkeeper_plan::failover::restart_decision::{
-    Claim, Hold, Loss, RestartDecision, Returning, ShardFacts, Sibling, decide_restart, judge,
+    Claim, Loss, RestartDecision, Returning, ShardFacts, Sibling, WaitReason, decide_restart, judge,
 };
 
 fn name(n: u32) -> InstanceName {
@@ -122,9 +122,9 @@ fn who_was_replaced_by_us_is_not_followed() {
         decide_as(epoch, claim, has_data, Persistence::Aof, &siblings)
     };
     assert_eq!(back(8, Claim::OwnFile, true), RestartDecision::AsPrimary);
-    assert_eq!(back(8, Claim::OwnFile, false), RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(8, Claim::OwnFile, false), RestartDecision::Wait(WaitReason::CopyOn(name(1))));
     // It follows us as soon as it is told, and two that follow each other never serve: its copy is judged when it is a replica.
-    assert_eq!(back(8, Claim::ToldByOthers, true), RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(back(8, Claim::ToldByOthers, true), RestartDecision::Wait(WaitReason::CopyOn(name(1))));
     assert_eq!(back(7, Claim::ToldByOthers, true), RestartDecision::AsReplicaOf(Box::new(primary.clone())));
     assert_eq!(back(7, Claim::OwnFile, true), RestartDecision::AsReplicaOf(Box::new(primary)));
 }
@@ -148,7 +148,7 @@ fn a_live_copy_of_an_unknown_successor_is_not_promoted() {
         let siblings = [(name(1), live.clone()), (name(2), other)];
         decide_as(own_epoch, Claim::OwnFile, true, Persistence::Rdb, &siblings)
     };
-    assert_eq!(decide(6, Sibling::Unknown), RestartDecision::Wait(Hold::Unknown(vec![name(2)])));
+    assert_eq!(decide(6, Sibling::Unknown), RestartDecision::Wait(WaitReason::Unknown(vec![name(2)])));
     assert_eq!(decide(7, Sibling::Unknown), RestartDecision::FailOver);
     let down = Sibling::DownWithData(Box::new(HeldCopy::unrecorded(true)));
     assert_eq!(decide(6, down), RestartDecision::FailOver);
@@ -197,7 +197,7 @@ fn unknown_is_waited_for() {
     let syncing = running(replica(Link::Syncing, 3), true);
     for sibling in [silent, gone, syncing] {
         let verdict = decide(true, true, Persistence::Aof, &sibling);
-        assert_eq!(verdict, RestartDecision::Wait(Hold::Unknown(vec![name(1)])));
+        assert_eq!(verdict, RestartDecision::Wait(WaitReason::Unknown(vec![name(1)])));
     }
 }
 
@@ -212,7 +212,10 @@ fn after_a_power_loss_the_primary_with_data_starts_in_place() {
 #[test]
 fn a_newer_claim_on_a_sibling_disk_is_waited_for() {
     let claim = |epoch| down(DiskRole::Primary { config_epoch: Epoch(epoch), slots: SlotSet::all() }, true);
-    assert_eq!(decide(true, true, Persistence::Aof, &claim(2)), RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(
+        decide(true, true, Persistence::Aof, &claim(2)),
+        RestartDecision::Wait(WaitReason::CopyOn(name(1)))
+    );
     assert_eq!(decide(true, true, Persistence::Aof, &claim(1)), RestartDecision::AsPrimary);
     assert_eq!(decide(false, true, Persistence::Aof, &claim(1)), RestartDecision::BehindClaim(name(1)));
 }
@@ -221,7 +224,7 @@ fn a_newer_claim_on_a_sibling_disk_is_waited_for() {
 fn a_wiped_primary_lets_a_copy_on_disk_go_first() {
     let of = NodeId::from_bytes([1; 20]);
     let verdict = decide(false, false, Persistence::Aof, &down(DiskRole::Replica { of }, true));
-    assert_eq!(verdict, RestartDecision::Wait(Hold::CopyOn(name(1))));
+    assert_eq!(verdict, RestartDecision::Wait(WaitReason::CopyOn(name(1))));
     let verdict = decide(false, false, Persistence::Aof, &running(replica(Link::NeverUp, 9), true));
     assert_eq!(verdict, RestartDecision::Promote { instance: name(1), incarnation: Incarnation(3) });
 }
@@ -229,8 +232,8 @@ fn a_wiped_primary_lets_a_copy_on_disk_go_first() {
 #[test]
 fn a_shard_without_any_copy_comes_back_only_where_that_was_promised_or_accepted() {
     let nothing = running(replica(Link::NeverUp, 0), false);
-    assert_eq!(decide(false, false, Persistence::Aof, &nothing), RestartDecision::Wait(Hold::NoCopy));
-    assert_eq!(decide(false, false, Persistence::Rdb, &nothing), RestartDecision::Wait(Hold::NoCopy));
+    assert_eq!(decide(false, false, Persistence::Aof, &nothing), RestartDecision::Wait(WaitReason::NoCopy));
+    assert_eq!(decide(false, false, Persistence::Rdb, &nothing), RestartDecision::Wait(WaitReason::NoCopy));
     assert_eq!(decide(false, false, Persistence::None, &nothing), RestartDecision::AsPrimary);
     // Its own files are whole: it was never written to.
     assert_eq!(decide(true, false, Persistence::Rdb, &nothing), RestartDecision::AsPrimary);

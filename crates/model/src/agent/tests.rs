@@ -14,7 +14,7 @@ fn what_passes_between_hosts_survives_the_way() {
         let json = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
     }
-    let missing = Waiting::TestimonyMissing { instance: name.clone(), of: vec![name.clone()] };
+    let missing = Waiting::DownUnconfirmed { instance: name.clone(), of: vec![name.clone()] };
     for waiting in
         [Waiting::Isolated { instance: name.clone() }, Waiting::PrimaryUnheard { instance: name }, missing]
     {

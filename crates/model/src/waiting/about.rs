@@ -15,7 +15,7 @@ impl Waiting {
             | Self::Fenced { instance }
             | Self::Isolated { instance }
             | Self::PrimaryUnheard { instance }
-            | Self::TestimonyMissing { instance, .. }
+            | Self::DownUnconfirmed { instance, .. }
             | Self::StartFailed { instance, .. }
             | Self::SiblingsUnknown { instance, .. }
             | Self::CopyOnSibling { instance, .. }

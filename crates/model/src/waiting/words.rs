@@ -92,7 +92,7 @@ impl Waiting {
             Self::PrimaryUnheard { instance } => {
                 write!(f, "{instance}: its replicas do not hear of it; its host may be lost")
             }
-            Self::TestimonyMissing { instance, of } => write!(
+            Self::DownUnconfirmed { instance, of } => write!(
                 f,
                 "{instance}: not heard, but not replaced either: whether it still serves is known only when a majority of \
                  the primaries has not heard of it, and nothing is known of {}",

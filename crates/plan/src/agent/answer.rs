@@ -1,7 +1,7 @@
 //! What others may ask of us. Everything that changes the server names the run it is meant for.
 
 use super::About;
-use super::machine::{Agent, Phase, Relay, Then};
+use super::machine::{Agent, Forwarded, Phase, Then};
 use super::{Command, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
 use crate::hostwatch::FORCED_WITHIN_MS;
@@ -29,9 +29,9 @@ impl Agent {
                 // Compared like the watch's own looks: what differs must not vanish from the report meanwhile.
                 let wanted = self.wanted_config().unwrap_or_default();
                 let sent = self.out.serve(ServerCommand::Look(wanted), SERVE_MS);
-                self.relayed.insert(sent, Relay::Report(token));
+                self.forwarded.insert(sent, Forwarded::Report(token));
             }
-            Ask::Replication => self.relay_to_server(now, token, None, ServerCommand::Replication),
+            Ask::Replication => self.forward_to_server(now, token, None, ServerCommand::Replication),
             Ask::Force { looked_at: Some(at), .. } if at > now || now.since(at) >= FORCED_WITHIN_MS => {
                 self.refuse(token, "the order was too long on its way: its primary may take writes again");
             }
@@ -39,7 +39,7 @@ impl Agent {
                 if after == Death::KilledForSilence {
                     self.silence.killed(now);
                 }
-                self.relay_to_server(
+                self.forward_to_server(
                     now,
                     token,
                     Some(incarnation),
@@ -47,7 +47,7 @@ impl Agent {
                 );
             }
             Ask::Takeover { incarnation, replaces } => {
-                self.relay_to_server(
+                self.forward_to_server(
                     now,
                     token,
                     Some(incarnation),
@@ -55,29 +55,29 @@ impl Agent {
                 );
             }
             // Two that both are about to stop would hand over to each other for ever.
-            Ask::Succeed { .. } if matches!(self.phase, Phase::Parting(..)) => {
+            Ask::Succeed { .. } if matches!(self.phase, Phase::Draining(..)) => {
                 self.refuse(token, "it is about to be stopped itself");
             }
             Ask::Succeed { incarnation } => {
-                self.relay_to_server(now, token, Some(incarnation), ServerCommand::FailoverPlanned);
+                self.forward_to_server(now, token, Some(incarnation), ServerCommand::FailoverPlanned);
             }
             Ask::Flush => {
-                self.relay_to_server(now, token, None, ServerCommand::Flush);
+                self.forward_to_server(now, token, None, ServerCommand::Flush);
                 if let Phase::Watching(watch) = &mut self.phase {
                     watch.look_now(now);
                 }
             }
             Ask::Follow { primary, incarnation } => {
-                self.relay_to_server(now, token, Some(incarnation), ServerCommand::Follow(primary));
+                self.forward_to_server(now, token, Some(incarnation), ServerCommand::Follow(primary));
             }
-            Ask::Meet { address } => self.relay_to_server(now, token, None, ServerCommand::Meet(address)),
+            Ask::Meet { address } => self.forward_to_server(now, token, None, ServerCommand::Meet(address)),
             Ask::TakeSlots { slots, incarnation } => {
-                self.relay_to_server(now, token, Some(incarnation), ServerCommand::TakeSlots(slots));
+                self.forward_to_server(now, token, Some(incarnation), ServerCommand::TakeSlots(slots));
             }
-            Ask::Forget { nodes } => self.relay_to_server(now, token, None, ServerCommand::Forget(nodes)),
+            Ask::Forget { nodes } => self.forward_to_server(now, token, None, ServerCommand::Forget(nodes)),
             Ask::HandOver { to } => match &self.phase {
                 Phase::Watching(_) if self.owns_slots() => {
-                    self.attending.push(token);
+                    self.awaiting_completion.push(token);
                     self.hand_over(now, to, Then::Watch);
                 }
                 Phase::Watching(_) => self.refuse(token, "it is not a primary"),
@@ -105,7 +105,7 @@ impl Agent {
             }
             Ask::AcceptLoss => {
                 self.loss = Loss::Accepted;
-                if let Phase::Held { until } = &mut self.phase {
+                if let Phase::RetryAt { until } = &mut self.phase {
                     *until = now;
                 }
                 self.out.push(Command::Answer { token, result: Ok(Answer::Done) });
@@ -147,7 +147,7 @@ impl Agent {
         self.out.push(Command::Answer { token, result });
     }
 
-    fn relay_to_server(
+    fn forward_to_server(
         &mut self,
         now: Millis,
         token: Token,
@@ -174,15 +174,15 @@ impl Agent {
             self.promotion_requested_at = Some(now);
         }
         let sent = self.out.serve(command, SERVE_MS);
-        self.relayed.insert(sent, Relay::Plain(token));
+        self.forwarded.insert(sent, Forwarded::Plain(token));
     }
 
     /// Our server has ended before it replied: who asked is told so.
-    pub(super) fn relayed_in_vain(&mut self) {
-        for relay in std::mem::take(&mut self.relayed).into_values() {
-            match relay {
-                Relay::Report(token) => self.answer_report(token),
-                Relay::Plain(token) => {
+    pub(super) fn forwarded_in_vain(&mut self) {
+        for forward in std::mem::take(&mut self.forwarded).into_values() {
+            match forward {
+                Forwarded::Report(token) => self.answer_report(token),
+                Forwarded::Plain(token) => {
                     self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) });
                 }
             }
@@ -190,10 +190,10 @@ impl Agent {
     }
 
     /// Our server replied to somebody else's question.
-    pub(super) fn relay(&mut self, now: Millis, relay: Relay, result: Result<Reply, ServerError>) {
-        let token = match relay {
-            Relay::Report(token) => return self.answer_report(token),
-            Relay::Plain(token) => token,
+    pub(super) fn forward(&mut self, now: Millis, forward: Forwarded, result: Result<Reply, ServerError>) {
+        let token = match forward {
+            Forwarded::Report(token) => return self.answer_report(token),
+            Forwarded::Plain(token) => token,
         };
         let result = match (result, self.incarnation()) {
             (Ok(Reply::Replication(replication)), Some(incarnation)) => {

@@ -72,12 +72,13 @@ impl Agent {
         let snapshot = self.persistence() == Persistence::Rdb;
         let rewritten = self.aof_loss.rewritten_by == Some(run) && view.aof == Some(AofStatus::Settled);
         let anew = snapshot || rewritten;
-        if disk.owner != Owner::Nobody || !anew || self.keeper.is_writing() {
+        if disk.owner != Owner::Nobody || !anew || self.copy_record.is_writing() {
             return;
         }
         let record = self.next_record(run, view);
         if snapshot || record.aof.complete {
-            let sequence = record.sequence.max(disk.beside.unwrap_or(0)).max(self.keeper.sequence_seen());
+            let sequence =
+                record.sequence.max(disk.beside.unwrap_or(0)).max(self.copy_record.sequence_seen());
             self.write_by(now, CopyRecord { sequence, ..record }, Command::Reclaim);
         }
     }

@@ -31,9 +31,9 @@ pub(super) struct CopyChoice {
 
 impl Agent {
     pub(super) fn choose_copy(&mut self, role: Role, beside: Beside<'_>) -> CopyChoice {
-        let held = self.keeper.held().cloned().unwrap_or_else(|| HeldCopy::unrecorded(false));
+        let held = self.copy_record.held().cloned().unwrap_or_else(|| HeldCopy::unrecorded(false));
         let files = self.disk.as_ref().map(|disk| disk.files.clone()).unwrap_or_default();
-        let (persistence, resync) = (self.persistence(), self.keeper.resync);
+        let (persistence, resync) = (self.persistence(), self.copy_record.resync);
         let causes = set_aside(&held, &files, role, beside, persistence, resync);
         let gone = |source| causes.contains_key(&source);
         let aof = files.aof.is_loadable() && !gone(CopySource::Aof);
@@ -54,7 +54,7 @@ impl Agent {
         let set_aside: Vec<SetAside> = causes
             .into_iter()
             .map(|(what, why)| {
-                let void = self.keeper.durable().is_some_and(|record| record.snapshot_void);
+                let void = self.copy_record.durable().is_some_and(|record| record.snapshot_void);
                 if why == AsideCause::NotPersisted && what == CopySource::Rdb && void {
                     // Each takes the place of the one before: a disk must not fill with what nothing was promised of.
                     return SetAside { what, folder: VOID_SNAPSHOT.to_owned() };
@@ -70,7 +70,7 @@ impl Agent {
             })
             .collect();
         if !set_aside.is_empty() {
-            self.keeper.forget_refusals();
+            self.copy_record.forget_refusals();
         }
         CopyChoice { load, set_aside, record }
     }
@@ -84,14 +84,14 @@ impl Agent {
         aof_is_there: bool,
         state: CopyState,
     ) -> CopyRecord {
-        let mut record = self.keeper.durable().cloned().unwrap_or_else(CopyRecord::first);
+        let mut record = self.copy_record.durable().cloned().unwrap_or_else(CopyRecord::first);
         let beside = self.disk.as_ref().and_then(|disk| disk.beside).unwrap_or(0);
-        record.sequence = record.sequence.max(beside).max(self.keeper.sequence_seen()) + 1;
+        record.sequence = record.sequence.max(beside).max(self.copy_record.sequence_seen()) + 1;
         let appends =
             load == CopySource::Aof || load == CopySource::Nothing && persistence == Persistence::Aof;
         let sound = state == CopyState::Held && aof_is_there;
         // Without a record it is an older Valkeeper's directory, whose AOF counted.
-        let was_complete = self.keeper.durable().is_none_or(|record| record.aof.complete);
+        let was_complete = self.copy_record.durable().is_none_or(|record| record.aof.complete);
         record.aof.complete = appends && sound && load == CopySource::Aof && was_complete;
         if !aof_is_there {
             record.aof.position = None;

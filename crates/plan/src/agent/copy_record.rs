@@ -22,7 +22,7 @@ const PINGS: u64 = 256;
 
 /// What is kept about our server's copy.
 #[derive(Debug, Default)]
-pub(super) struct Keeper {
+pub(super) struct CopyRecordState {
     /// The record as it is on the disk.
     durable: Option<CopyRecord>,
     /// The sequence of the record that is being written.
@@ -67,7 +67,7 @@ enum LastWrite {
 /// Starts that must fail on a file before the file counts as damaged: one may be cut short by something else.
 const REFUSALS: u32 = 2;
 
-impl Keeper {
+impl CopyRecordState {
     pub(super) fn found(&mut self, disk: &Disk) {
         let known = self.durable.as_ref().map_or(0, |record| record.sequence);
         // A record that was being written while the directory was looked at counts when it has been written.
@@ -184,19 +184,19 @@ impl Agent {
             emptied: disk.owner == Owner::Nobody,
             claims_slots: matches!(disk.role(), DiskRole::Primary { slots, .. } if !slots.is_empty()),
             seen_by_siblings: seen,
-            refused: self.keeper.refused(),
+            refused: self.copy_record.refused(),
             slots: slots.as_ref(),
         };
         let held = examine(&disk.files, self.persistence(), evidence);
-        self.keeper.held = Some(held.clone());
-        self.keeper.reading = Reading::Current;
+        self.copy_record.held = Some(held.clone());
+        self.copy_record.reading = Reading::Current;
         held
     }
 
     /// What we tell others of our copy: the disk's, with what is known by now.
     pub(super) fn copy_held(&self) -> HeldCopy {
-        let Some(mut held) = self.keeper.current().cloned() else { return HeldCopy::unread() };
-        if let Some(record) = &self.keeper.durable {
+        let Some(mut held) = self.copy_record.current().cloned() else { return HeldCopy::unread() };
+        if let Some(record) = &self.copy_record.durable {
             held.histories.clone_from(&record.histories);
             held.sequence = Some(record.sequence);
             held.seen.clone_from(&record.seen);
@@ -207,8 +207,8 @@ impl Agent {
         }
         // A server that has not been connected in this run holds what it held when the last one ended.
         if self.incarnation().is_some() {
-            held.caught_up = match self.keeper.sync.link {
-                Some(Link::Up | Link::Lost | Link::Syncing) => self.keeper.sync.caught_up,
+            held.caught_up = match self.copy_record.sync.link {
+                Some(Link::Up | Link::Lost | Link::Syncing) => self.copy_record.sync.caught_up,
                 Some(Link::NeverUp) => held.caught_up,
                 None => held.caught_up || self.owns_slots(),
             };
@@ -218,13 +218,13 @@ impl Agent {
 
     /// `None` as long as nothing is known of our copy.
     pub(super) fn standing(&self, now: Millis) -> Option<ReplicaStanding> {
-        self.keeper.held.as_ref()?;
+        self.copy_record.held.as_ref()?;
         let view = self.server.known().or(self.last_view.as_ref());
         Some(ReplicaStanding {
             follows: view.and_then(ServerView::primary),
-            caught_up: self.keeper.sync.caught_up,
+            caught_up: self.copy_record.sync.caught_up,
             persistence_incomplete: self.lacks_aof(),
-            sequence: self.keeper.durable.as_ref().map(|record| record.sequence),
+            sequence: self.copy_record.durable.as_ref().map(|record| record.sequence),
             promotion_asked_ms: self
                 .promotion_requested_at
                 .map(|at| now.since(at))
@@ -236,33 +236,33 @@ impl Agent {
     /// Is an append-only file promised that does not hold everything yet?
     pub(super) fn lacks_aof(&self) -> bool {
         let shown = self.server.known().or(self.last_view.as_ref()).and_then(|view| view.aof);
-        self.persistence() == Persistence::Aof && shown.is_some() && !self.keeper.aof_complete()
+        self.persistence() == Persistence::Aof && shown.is_some() && !self.copy_record.aof_complete()
     }
 
     /// A look at our server has come.
     pub(super) fn keep(&mut self, now: Millis, view: &ServerView) {
         let (Some(run), true) = (self.incarnation(), self.order.is_some()) else { return };
-        if self.keeper.held.is_none() {
+        if self.copy_record.held.is_none() {
             // Without its record nothing is known of the copy of a server that an earlier agent started.
             self.out.push(Command::Inspect);
             return;
         }
-        if self.adopted == Some(run) && !std::mem::replace(&mut self.keeper.adopted, true) {
-            self.keeper.adopt(run);
+        if self.adopted == Some(run) && !std::mem::replace(&mut self.copy_record.adopted, true) {
+            self.copy_record.adopt(run);
         }
         self.check_sync(now, view);
         self.compare_keys(now, view);
-        if self.keeper.writing.is_some() {
+        if self.copy_record.writing.is_some() {
             return;
         }
         let next = self.next_record(run, view);
-        let durable = self.keeper.durable.as_ref();
+        let durable = self.copy_record.durable.as_ref();
         let in_kind = durable.is_none_or(|last| differs_in_kind(last, &next));
-        let waited = now.since(self.keeper.written_at);
+        let waited = now.since(self.copy_record.written_at);
         let moved = durable.is_some_and(|last| moved_by(last, &next) > PINGS || last.keys != next.keys);
         // One more after the last that moved: by then what the first one saw of the append-only file has reached the disk.
-        let unsettled = moved || self.keeper.settles;
-        let at_once = in_kind && self.keeper.last_write == LastWrite::Done;
+        let unsettled = moved || self.copy_record.settles;
+        let at_once = in_kind && self.copy_record.last_write == LastWrite::Done;
         let due = at_once
             || in_kind && waited >= MOVED_MS
             || waited >= MOVED_MS && unsettled
@@ -273,14 +273,14 @@ impl Agent {
         if !in_kind && view.replication.role() == Role::Replica {
             self.ask_primary(now, view);
         }
-        self.keeper.settles = in_kind || moved;
+        self.copy_record.settles = in_kind || moved;
         self.write(now, next);
     }
 
     /// Our server has ended. What it had at last is recorded under a sequence of its own: a directory from before, put back while the
     /// server is down, has another.
     pub(super) fn keep_last(&mut self, now: Millis, run: Incarnation) {
-        if self.keeper.writing.is_none()
+        if self.copy_record.writing.is_none()
             && let Some(view) = self.last_view.clone()
         {
             let last = self.next_record(run, &view);
@@ -289,9 +289,9 @@ impl Agent {
     }
 
     pub(super) fn kept(&mut self, sequence: u64, written: bool) {
-        self.keeper.kept(sequence, written);
+        self.copy_record.kept(sequence, written);
         // A disk that was looked at before the last record was written has that record by now.
-        let durable = self.keeper.durable().filter(|record| record.sequence == sequence);
+        let durable = self.copy_record.durable().filter(|record| record.sequence == sequence);
         if let (Process::Down, Some(disk), Some(record)) = (&self.process, &mut self.disk, durable)
             && disk.record.as_ref().is_none_or(|known| known.sequence < sequence)
         {
@@ -311,18 +311,18 @@ impl Agent {
         command: impl FnOnce(Box<CopyRecord>) -> Command,
     ) {
         let record = CopyRecord { sequence: record.sequence + 1, ..record };
-        self.keeper.writing = Some((record.sequence, Box::new(record.clone())));
-        self.keeper.written_at = now;
+        self.copy_record.writing = Some((record.sequence, Box::new(record.clone())));
+        self.copy_record.written_at = now;
         self.out.push(command(Box::new(record)));
     }
 
     /// May the append-only file be switched off now? Not before the record says that the file holds no longer everything, and up to where
     /// it did: a snapshot from before then is older.
     pub(super) fn may_stop_aof(&mut self, now: Millis, view: &ServerView) -> bool {
-        if !self.keeper.aof_complete() {
+        if !self.copy_record.aof_complete() {
             return true;
         }
-        if self.keeper.writing.is_none()
+        if self.copy_record.writing.is_none()
             && let Some(run) = self.incarnation()
         {
             let mut record = self.next_record(run, view);
@@ -334,17 +334,17 @@ impl Agent {
     }
 
     pub(super) fn next_record(&self, run: Incarnation, view: &ServerView) -> CopyRecord {
-        let mut next = self.keeper.durable.clone().unwrap_or_else(CopyRecord::first);
+        let mut next = self.copy_record.durable.clone().unwrap_or_else(CopyRecord::first);
         let role = view.replication.role();
         let counts = match role {
             Role::Primary => view.owns_slots(),
-            Role::Replica => self.keeper.sync.caught_up,
+            Role::Replica => self.copy_record.sync.caught_up,
         };
         next.run = run;
         next.role = role;
-        next.caught_up = role == Role::Replica && self.keeper.sync.caught_up;
+        next.caught_up = role == Role::Replica && self.copy_record.sync.caught_up;
         next.attached = if role == Role::Primary { self.attached(view) } else { None };
-        next.seen.extend(self.keeper.seen.iter().map(|(name, sequence)| (name.clone(), *sequence)));
+        next.seen.extend(self.copy_record.seen.iter().map(|(name, sequence)| (name.clone(), *sequence)));
         if counts {
             let position = Position { history: view.replication.replid, offset: view.replication.offset };
             if let Some(before) = view.branched_from {

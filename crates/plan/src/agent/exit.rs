@@ -15,27 +15,27 @@ impl Agent {
         let view = self.last_view.as_ref().filter(|view| view.owns_slots());
         self.attached_at_death = view.and_then(|view| self.attached(view));
         if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
-            self.keeper.load_refused();
+            self.copy_record.load_refused();
         }
         // A fenced primary that died all the same still leaves a shard that needs its successor.
-        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.resting;
+        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.stays_down;
         if !orphaned {
             self.keep_last(now, incarnation);
         }
-        self.keeper.ended();
+        self.copy_record.ended();
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);
         self.look_refused = None;
-        self.relayed_in_vain();
+        self.forwarded_in_vain();
         self.with_host_watch(now, |watch, _, _| watch.server_ended());
         self.died_at = Some(now);
         let unasked = !matches!(self.phase, Phase::Stopping(_));
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping(stop) => stop.then,
-            Phase::HandingOver(_, _, then) | Phase::Parting(_, _, then) => {
+            Phase::HandingOver(_, _, then) | Phase::Draining(_, _, then) => {
                 self.died(how.clone(), cause);
-                if then == Then::Rest { Then::Rest } else { Then::Restart }
+                if then == Then::StayDown { Then::StayDown } else { Then::Restart }
             }
             _ => {
                 self.died(how.clone(), cause);
@@ -45,20 +45,20 @@ impl Agent {
         // It may have been unfenced while it was being stopped: what is wanted by now counts, not what was when the stop began.
         if self.wanted_up() || orphaned && !self.siblings().is_empty() {
             // A shard that needs a successor does not wait.
-            let later = if unasked && !orphaned { self.relapses.ended(now) } else { None };
+            let later = if unasked && !orphaned { self.crash_loop.ended(now) } else { None };
             match later {
                 Some(delay) => {
                     // It answered in between, so that nothing else says why it is down most of the time.
                     let (instance, failure) = (self.name.clone(), StartFailure::Exited { detail: how });
                     self.waiting = Some(Waiting::StartFailed { instance, failure });
-                    self.phase = Phase::Held { until: now.plus(delay) };
+                    self.phase = Phase::RetryAt { until: now.plus(delay) };
                 }
                 None if self.failures.in_a_row > 0 => self.try_later(now),
                 None => self.inspect(),
             }
         }
         // Its siblings ask what it has left, also while it stays down.
-        if matches!(self.phase, Phase::Idle | Phase::Held { .. }) {
+        if matches!(self.phase, Phase::Idle | Phase::RetryAt { .. }) {
             self.out.push(Command::Inspect);
         }
         // A shard without a primary waits for the look at its disk: four syncs of a disk later the record is written all the same.
@@ -66,10 +66,10 @@ impl Agent {
             self.keep_last(now, incarnation);
         }
         // Who asked for a restart waits until the server is back; who asked for anything else has lost it.
-        if then == Then::Rest {
-            self.attend_all(&if self.resting { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
+        if then == Then::StayDown {
+            self.complete_all(&if self.stays_down { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
         } else if unasked {
-            self.attend_all(&Err(AskFailed::NotRunning));
+            self.complete_all(&Err(AskFailed::NotRunning));
         }
     }
 

@@ -19,7 +19,7 @@ impl Agent {
     /// cluster that lives, and a founder without data would empty the replicas that still follow it.
     pub(super) fn found(&mut self, now: Millis, order: &AgentOrder, consultation: &Consultation) {
         if consultation.knows_newer(order.generation) {
-            return self.hold(now, Waiting::OldOrder { instance: self.name.clone() });
+            return self.wait_and_retry(now, Waiting::OldOrder { instance: self.name.clone() });
         }
         if consultation.anybody_holds_keys() {
             self.has_served = true;

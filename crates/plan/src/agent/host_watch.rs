@@ -37,7 +37,7 @@ impl Agent {
             order: self.order.as_deref(),
             last_view: self.last_view.as_ref(),
             run,
-            resting: self.resting,
+            stays_down: self.stays_down,
         }
     }
 

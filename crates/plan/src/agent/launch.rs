@@ -5,12 +5,12 @@ use super::copy_choice::Beside;
 use super::machine::{Agent, Phase};
 use super::{Command, StartPlan};
 use crate::failover::copy::AofFiles;
-use crate::failover::promotion::{Lost, Promotion};
+use crate::failover::promotion::{Promotion, ReplacedPrimary};
 use crate::failover::restart_decision::{
-    Claim, Disk, Hold, Loss, NodesFile, Owner, RestartDecision, Returning, ShardFacts, Sibling,
+    Claim, Disk, Loss, NodesFile, Owner, RestartDecision, Returning, ShardFacts, Sibling, WaitReason,
     decide_restart, judge,
 };
-use crate::failover::succession::{Heirs, Legacy, has_online_replica};
+use crate::failover::succession::{Eligible, LeftOnDisk, has_online_replica};
 use crate::mode::cluster::nodes_conf::{self, Part};
 use crate::server::config;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ impl Agent {
         if matches!(self.phase, Phase::Watching(_)) {
             return self.inspected_while_running(now, result);
         }
-        if matches!(self.phase, Phase::Idle | Phase::Held { .. }) && self.keeper.is_unread() {
+        if matches!(self.phase, Phase::Idle | Phase::RetryAt { .. }) && self.copy_record.is_unread() {
             return self.inspected_at_rest(result);
         }
         if !matches!(self.phase, Phase::Inspecting) {
@@ -54,7 +54,7 @@ impl Agent {
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
-        self.keeper.found(&disk);
+        self.copy_record.found(&disk);
         self.examine(&disk, None);
         let Some(order) = self.order.clone() else { return self.phase = Phase::Idle };
         match (&disk.owner, &disk.nodes_conf) {
@@ -85,7 +85,7 @@ impl Agent {
     /// What an instance that stays down holds, for its siblings.
     fn inspected_at_rest(&mut self, result: Result<Box<Disk>, String>) {
         let Some(disk) = result.ok().filter(|disk| !matches!(disk.owner, Owner::Other(_))) else { return };
-        self.keeper.found(&disk);
+        self.copy_record.found(&disk);
         self.examine(&disk, None);
         self.disk = Some(*disk);
     }
@@ -97,8 +97,8 @@ impl Agent {
         let (Ok(disk), true) = (result, self.order.is_some()) else { return };
         let wiped = disk.owner == Owner::Nobody;
         // A server that an earlier agent started: what its record says was not read yet.
-        if self.keeper.held().is_none() {
-            self.keeper.found(&disk);
+        if self.copy_record.held().is_none() {
+            self.copy_record.found(&disk);
             self.examine(&disk, None);
             if let Phase::Watching(watch) = &mut self.phase {
                 watch.look_now(now);
@@ -152,14 +152,14 @@ impl Agent {
     /// at once; otherwise everybody is asked what they hold.
     fn on_primary_lost(&mut self, now: Millis) {
         if self.died_as_primary() {
-            let legacy = self.keeper.held().map_or(Legacy::Less(None), Legacy::of);
-            self.promote(now, Heirs::InSync { attached: self.attached_at_death.clone(), legacy });
+            let left_on_disk = self.copy_record.held().map_or(LeftOnDisk::Less(None), LeftOnDisk::of);
+            self.promote(now, Eligible::InSync { attached: self.attached_at_death.clone(), left_on_disk });
         } else {
             self.consult(now);
         }
     }
 
-    fn promote(&mut self, now: Millis, heirs: Heirs) {
+    fn promote(&mut self, now: Millis, eligible: Eligible) {
         let history = self.last_view.as_ref().map(|view| view.replication.replid);
         let seen = self.last_view.as_ref().and_then(ServerView::myself).map(|node| node.config_epoch);
         let kept = self.disk.as_ref().and_then(|disk| match disk.role() {
@@ -168,9 +168,9 @@ impl Agent {
         });
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
-        let lost = Lost { node_id: self.node_id(), history, claim, slots: self.shard_slots() };
+        let lost = ReplacedPrimary { node_id: self.node_id(), history, claim, slots: self.shard_slots() };
         let promotion =
-            Promotion::begin(self.siblings(), lost, heirs, died_at, now, &mut self.out).after(self.death);
+            Promotion::begin(self.siblings(), lost, eligible, died_at, now, &mut self.out).after(self.death);
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 
@@ -199,7 +199,7 @@ impl Agent {
         let me_shard = &member.shard;
         // Whichever way the server is started: a directory that begins anew goes on counting where the lost one ended, or it would
         // be taken for one that was put back.
-        self.keeper.learn_sequence(consultation.sequence_seen(&self.name));
+        self.copy_record.learn_sequence(consultation.sequence_seen(&self.name));
         if self.may_found() {
             return self.found(now, &order, &consultation);
         }
@@ -221,7 +221,9 @@ impl Agent {
                     return self.start(now, Some(conf), Beside::Nobody);
                 }
                 Some((_, node)) => (node.config_epoch, Claim::ToldByOthers, node.slots.clone()),
-                None => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
+                None => {
+                    return self.wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
+                }
             },
         };
         let copy = self.examine(&disk, consultation.sequence_seen(&self.name));
@@ -244,7 +246,8 @@ impl Agent {
                     _ => None,
                 };
                 let (Some((topology, seen)), Some(claimant)) = (known, order.members.get(&name)) else {
-                    return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() });
+                    return self
+                        .wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
                 };
                 if self.wanted_up() {
                     let part = Part::ReplicaOf(claimant.node_id);
@@ -256,10 +259,13 @@ impl Agent {
                 }
             }
             RestartDecision::FailOver => {
-                self.promote(now, Heirs::InSync { attached: attached.cloned(), legacy: Legacy::of(&copy) });
+                self.promote(
+                    now,
+                    Eligible::InSync { attached: attached.cloned(), left_on_disk: LeftOnDisk::of(&copy) },
+                );
             }
             RestartDecision::Promote { instance, incarnation } => {
-                self.promote(now, Heirs::Only { instance, incarnation });
+                self.promote(now, Eligible::Only { instance, incarnation });
             }
             RestartDecision::AsPrimary => {
                 let conf = match (&disk.nodes_conf, newest) {
@@ -280,7 +286,10 @@ impl Agent {
                         let part = self.owner_of_shard(view).map_or(Part::AsKnown, Part::ReplicaOf);
                         Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part))
                     }
-                    _ => return self.hold(now, Waiting::TopologyUnknown { instance: self.name.clone() }),
+                    _ => {
+                        return self
+                            .wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
+                    }
                 };
                 if self.wanted_up() {
                     if loss == Loss::Accepted && copy.state != CopyState::Held {
@@ -289,17 +298,17 @@ impl Agent {
                     self.start(now, conf, Beside::Nobody);
                 }
             }
-            RestartDecision::Wait(hold) => self.hold_for(now, hold, me_shard),
+            RestartDecision::Wait(hold) => self.wait_for_reason(now, hold, me_shard),
         }
     }
 
-    fn hold_for(&mut self, now: Millis, hold: Hold, shard: &ShardName) {
+    fn wait_for_reason(&mut self, now: Millis, hold: WaitReason, shard: &ShardName) {
         let (instance, shard) = (self.name.clone(), shard.clone());
         let waiting = match hold {
-            Hold::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
-            Hold::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
-            Hold::NoCopy => Waiting::AllCopiesMissing { shard },
-            Hold::Doubtful(state) => {
+            WaitReason::Unknown(siblings) => Waiting::SiblingsUnknown { instance, siblings },
+            WaitReason::CopyOn(sibling) => Waiting::CopyOnSibling { instance, sibling },
+            WaitReason::NoCopy => Waiting::AllCopiesMissing { shard },
+            WaitReason::Doubtful(state) => {
                 let why = self.disk.as_ref().and_then(|disk| disk.files.aof.fault()).map(str::to_owned);
                 Waiting::CopyDoubtful {
                     instance,
@@ -309,7 +318,7 @@ impl Agent {
                 }
             }
         };
-        self.hold(now, waiting);
+        self.wait_and_retry(now, waiting);
     }
 
     fn judge_siblings(&self, consultation: &Consultation) -> Vec<(InstanceName, Sibling)> {
@@ -382,9 +391,11 @@ impl Agent {
                 .disk
                 .as_ref()
                 .is_some_and(|disk| disk.files.aof == AofFiles::Whole && disk.files.rdb.is_some());
-        let sound =
-            self.keeper.held().is_some_and(|held| matches!(held.state, CopyState::Held | CopyState::Nothing));
-        both || !sound || self.keeper.resync
+        let sound = self
+            .copy_record
+            .held()
+            .is_some_and(|held| matches!(held.state, CopyState::Held | CopyState::Nothing));
+        both || !sound || self.copy_record.resync
     }
 
     fn start_as_replica_of_whoever_serves(&mut self, now: Millis, consultation: &Consultation) {
@@ -402,8 +413,8 @@ impl Agent {
                 self.start_as_replica_of(now, &view, &theirs);
             }
             // What cannot be loaded is set aside only beside a primary that serves.
-            (None, _) if self.keeper.refused().is_some() && self.wanted_up() => {
-                self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
+            (None, _) if self.copy_record.refused().is_some() && self.wanted_up() => {
+                self.phase = Phase::RetryAt { until: now.plus(AGAIN_MS) };
             }
             (None, NodesFile::Intact(conf)) if self.wanted_up() => {
                 self.start(now, nodes_conf::readdressed(conf, &order), Beside::Nobody);
@@ -418,8 +429,8 @@ impl Agent {
             // Whatever led here: a fence holds.
             return self.phase = Phase::Idle;
         }
-        if self.keeper.is_writing() {
-            return self.phase = Phase::Held { until: now.plus(KEPT_MS) };
+        if self.copy_record.is_writing() {
+            return self.phase = Phase::RetryAt { until: now.plus(KEPT_MS) };
         }
         let mut config = config::directives(&self.config_to_start_with(&order));
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
@@ -473,7 +484,7 @@ impl Agent {
     /// Tries again after a while that grows with the failures in a row.
     pub(super) fn try_later(&mut self, now: Millis) {
         let delay = FAILED_MS.saturating_mul(1 << self.failures.in_a_row.min(10)).min(FAILED_MAX_MS);
-        self.phase = if self.wanted_up() { Phase::Held { until: now.plus(delay) } } else { Phase::Idle };
+        self.phase = if self.wanted_up() { Phase::RetryAt { until: now.plus(delay) } } else { Phase::Idle };
     }
 
     /// Tells a failure once, and shows it until a start works.
@@ -486,8 +497,8 @@ impl Agent {
         self.waiting = Some(Waiting::StartFailed { instance, failure });
     }
 
-    pub(super) fn hold(&mut self, now: Millis, waiting: Waiting) {
+    pub(super) fn wait_and_retry(&mut self, now: Millis, waiting: Waiting) {
         self.waiting = Some(waiting);
-        self.phase = Phase::Held { until: now.plus(AGAIN_MS) };
+        self.phase = Phase::RetryAt { until: now.plus(AGAIN_MS) };
     }
 }

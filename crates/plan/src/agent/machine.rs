@@ -2,9 +2,9 @@
 
 use super::aof_loss::AofLoss;
 use super::consultation::Consultation;
-use super::copy_record::Keeper;
+use super::copy_record::CopyRecordState;
+use super::crash_loop::CrashLoop;
 use super::memory::Fullness;
-use super::relapse::Relapses;
 use super::relink::Relink;
 use super::silence::Silence;
 use super::snapshot::Snapshot;
@@ -50,7 +50,7 @@ pub struct Agent {
     /// The disk has not answered the last look yet, for too long.
     pub(super) disk_silent: bool,
     pub(super) waiting: Option<Waiting>,
-    pub(super) resting: bool,
+    pub(super) stays_down: bool,
     /// What the user has accepted since our server served last.
     pub(super) loss: Loss,
     /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
@@ -61,15 +61,15 @@ pub struct Agent {
     /// How its last run ended.
     pub(super) death: Death,
     pub(super) silence: Silence,
-    pub(super) relapses: Relapses,
+    pub(super) crash_loop: CrashLoop,
     /// When somebody last wanted our server to become primary.
     pub(super) promotion_requested_at: Option<Millis>,
     pub(super) failures: Failures,
     pub(super) out: Outbox,
     /// Questions of others that wait for our server's reply.
-    pub(super) relayed: BTreeMap<Token, Relay>,
+    pub(super) forwarded: BTreeMap<Token, Forwarded>,
     /// Questions of others that wait for a handover or a restart to end.
-    pub(super) attending: Vec<Token>,
+    pub(super) awaiting_completion: Vec<Token>,
     next_disk_look: Millis,
     pub(super) snapshot: Snapshot,
     pub(super) trials: Trials,
@@ -77,7 +77,7 @@ pub struct Agent {
     pub(super) copies_at_rest: Option<u64>,
     pub(super) fullness: Fullness,
     pub(super) relink: Relink,
-    pub(super) keeper: Keeper,
+    pub(super) copy_record: CopyRecordState,
     pub(super) aof_loss: AofLoss,
     /// The record that the start under way writes.
     pub(super) starting_record: Option<CopyRecord>,
@@ -91,7 +91,7 @@ pub struct Agent {
 
 /// What a question of somebody else's became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relay {
+pub(super) enum Forwarded {
     /// Answer with what the server replies.
     Plain(Token),
     /// Answer with our report once the server has been looked at.
@@ -122,18 +122,18 @@ pub(super) enum Phase {
     /// Running, and handing over.
     HandingOver(Watch, Box<Handover>, Then),
     /// Has handed over, and sends clients on to its successor until it is stopped then.
-    Parting(Watch, Millis, Then),
+    Draining(Watch, Millis, Then),
     /// Being stopped.
     Stopping(Stop),
     /// Not started yet; tried again then.
-    Held { until: Millis },
+    RetryAt { until: Millis },
 }
 
 impl Phase {
     /// The watch over a server that runs and is not being stopped.
     pub(super) fn watch_mut(&mut self) -> Option<&mut Watch> {
         match self {
-            Self::Watching(watch) | Self::HandingOver(watch, ..) | Self::Parting(watch, ..) => Some(watch),
+            Self::Watching(watch) | Self::HandingOver(watch, ..) | Self::Draining(watch, ..) => Some(watch),
             _ => None,
         }
     }
@@ -147,7 +147,7 @@ pub(super) enum Then {
     /// Start again.
     Restart,
     /// Stay down.
-    Rest,
+    StayDown,
 }
 
 impl Agent {
@@ -173,26 +173,26 @@ impl Agent {
             disk: None,
             disk_silent: false,
             waiting: None,
-            resting: false,
+            stays_down: false,
             loss: Loss::Refused,
             has_served: false,
             died_at: None,
             death: Death::Ended,
             silence: Silence::default(),
-            relapses: Relapses::default(),
+            crash_loop: CrashLoop::default(),
             promotion_requested_at: None,
             stranger: None,
             failures: Failures::default(),
             out: Outbox::default(),
-            relayed: BTreeMap::new(),
-            attending: Vec::new(),
+            forwarded: BTreeMap::new(),
+            awaiting_completion: Vec::new(),
             next_disk_look: now.plus(DISK_LOOK_MS),
             snapshot: Snapshot::default(),
             trials: Trials::default(),
             copies_at_rest: None,
             fullness: Fullness::default(),
             relink: Relink::default(),
-            keeper: Keeper::default(),
+            copy_record: CopyRecordState::default(),
             aof_loss: AofLoss::default(),
             starting_record: None,
             attached_at_death: None,
@@ -249,7 +249,7 @@ impl Agent {
             Event::Password(fault) => self.trials.password = fault,
             Event::Stop => self.stop(now),
             Event::Retire => {
-                self.resting = true;
+                self.stays_down = true;
                 self.come_down(now);
             }
             Event::Tick => {}
@@ -272,15 +272,15 @@ impl Agent {
             Phase::Watching(watch) => Some(watch.wake_at()),
             Phase::Promoting(promotion) => promotion.wake_at(),
             Phase::HandingOver(watch, handover, _) => sooner(Some(watch.wake_at()), handover.wake_at()),
-            Phase::Parting(watch, until, _) => sooner(Some(watch.wake_at()), Some(*until)),
+            Phase::Draining(watch, until, _) => sooner(Some(watch.wake_at()), Some(*until)),
             Phase::Stopping(stop) => Some(stop.wake_at()),
-            Phase::Held { until } => Some(*until),
+            Phase::RetryAt { until } => Some(*until),
         };
         sooner(sooner(disk, phase), self.host_watch_wake_at())
     }
 
     pub(super) fn wanted_up(&self) -> bool {
-        !self.resting && self.order.as_ref().is_some_and(|order| order.run == Run::Up)
+        !self.stays_down && self.order.as_ref().is_some_and(|order| order.run == Run::Up)
     }
 
     pub(super) fn shard(&self) -> Option<ShardName> {
@@ -323,7 +323,7 @@ impl Agent {
 
     /// Is the server down, and nothing going on?
     pub fn at_rest(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && self.process == Process::Down && !self.keeper.is_writing()
+        matches!(self.phase, Phase::Idle) && self.process == Process::Down && !self.copy_record.is_writing()
     }
 
     /// Where our server listens.
@@ -359,13 +359,13 @@ impl Agent {
 
     fn tick(&mut self, now: Millis) {
         match &mut self.phase {
-            Phase::Held { until } if *until <= now => self.inspect(),
+            Phase::RetryAt { until } if *until <= now => self.inspect(),
             Phase::Promoting(promotion) => {
                 let progress = promotion.tick(now, &mut self.out);
                 self.promotion_went(now, progress);
             }
             Phase::HandingOver(_, handover, _) => handover.tick(now, &mut self.out),
-            Phase::Parting(_, until, _) if *until <= now => self.part(now),
+            Phase::Draining(_, until, _) if *until <= now => self.end_draining(now),
             Phase::Consulting(consultation) if consultation.expired(now) => self.consulted(now),
             Phase::Stopping(stop) => {
                 stop.tick(now, &mut self.out);
@@ -409,7 +409,7 @@ impl Agent {
                 self.waiting = None;
                 self.inspect();
             }
-            if matches!(self.phase, Phase::Parting(_, _, Then::Rest)) {
+            if matches!(self.phase, Phase::Draining(_, _, Then::StayDown)) {
                 self.stay();
             }
             if let Phase::Watching(watch) = &mut self.phase {
@@ -418,7 +418,7 @@ impl Agent {
         } else {
             self.come_down(now);
             // The siblings of an instance that stays down ask what its disk holds.
-            if matches!(self.phase, Phase::Idle) && self.keeper.is_unread() {
+            if matches!(self.phase, Phase::Idle) && self.copy_record.is_unread() {
                 self.out.push(Command::Inspect);
             }
         }
@@ -428,11 +428,11 @@ impl Agent {
     pub(super) fn come_down(&mut self, now: Millis) {
         match &self.phase {
             Phase::Watching(_) if self.may_hand_over(now) => {
-                self.hand_over(now, None, Then::Rest);
+                self.hand_over(now, None, Then::StayDown);
             }
-            Phase::Watching(_) => self.terminate(now, Then::Rest),
-            Phase::Inspecting | Phase::Consulting(_) | Phase::Held { .. } => self.phase = Phase::Idle,
-            Phase::Parting(..) => self.part_for_good(),
+            Phase::Watching(_) => self.terminate(now, Then::StayDown),
+            Phase::Inspecting | Phase::Consulting(_) | Phase::RetryAt { .. } => self.phase = Phase::Idle,
+            Phase::Draining(..) => self.drain_then_stay_down(),
             // A promotion goes on: the shard needs its primary, whatever becomes of us. A start is ended when it is one.
             Phase::Idle
             | Phase::Launching
@@ -444,13 +444,13 @@ impl Agent {
 
     /// The supervisor goes down: all servers do, so that there is nobody to hand over to.
     fn stop(&mut self, now: Millis) {
-        self.resting = true;
+        self.stays_down = true;
         match &mut self.phase {
-            Phase::Watching(_) | Phase::HandingOver(..) | Phase::Parting(..) => {
-                self.terminate(now, Then::Rest);
+            Phase::Watching(_) | Phase::HandingOver(..) | Phase::Draining(..) => {
+                self.terminate(now, Then::StayDown);
             }
             Phase::Launching => {}
-            Phase::Stopping(stop) => stop.then = Then::Rest,
+            Phase::Stopping(stop) => stop.then = Then::StayDown,
             _ => self.phase = Phase::Idle,
         }
     }
@@ -478,17 +478,17 @@ impl Agent {
         self.stranger = None;
         self.disk_silent = false;
         self.death = Death::Ended;
-        self.relapses.begin(now);
+        self.crash_loop.begin(now);
         self.snapshot = Snapshot::default();
         self.copies_at_rest = None;
         self.fullness = Fullness::default();
         self.attached_at_death = None;
-        self.keeper
+        self.copy_record
             .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
         self.phase = Phase::Watching(Watch::begin(now));
         self.next_disk_look = now.plus(DISK_LOOK_MS);
         if !self.wanted_up() {
-            self.terminate(now, Then::Rest);
+            self.terminate(now, Then::StayDown);
         }
     }
 }

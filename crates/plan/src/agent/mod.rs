@@ -16,7 +16,7 @@
 //! | `aof_loss.rs` | an append-only file that is lost while its server runs |
 //! | `watch.rs` | whether a running server is well |
 //! | `silence.rs` | when silence is its end |
-//! | `relapse.rs` | when one that ends again and again is started |
+//! | `crash_loop.rs` | when one that ends again and again is started |
 //! | `relink.rs` | when a replica without a place in the stream connects anew |
 //! | `exit.rs` | what follows when its process has ended |
 //! | `stopping.rs` | how a run ends on purpose, and when by force |
@@ -33,13 +33,13 @@ mod by_hand;
 mod consultation;
 mod copy_choice;
 mod copy_record;
+mod crash_loop;
 mod exit;
 mod founding;
 mod host_watch;
 mod launch;
 mod machine;
 mod memory;
-mod relapse;
 mod relink;
 mod report;
 mod role_change;

@@ -33,7 +33,7 @@ impl Agent {
             },
             process,
             disk_role: self.disk.as_ref().map_or(DiskRole::Lost, Disk::role),
-            has_data: self.keeper.held().is_some_and(|held| held.source != CopySource::Nothing),
+            has_data: self.copy_record.held().is_some_and(|held| held.source != CopySource::Nothing),
             copy: Some(Box::new(self.copy_held())),
             activity: self.activity(),
             disk: if self.disk_silent { DiskAccess::Silent } else { DiskAccess::Answers },
@@ -75,7 +75,7 @@ impl Agent {
         match &self.phase {
             Phase::Idle if self.wanted_up() => Activity::Starting,
             Phase::Idle => Activity::Resting,
-            Phase::Inspecting | Phase::Consulting(_) | Phase::Launching | Phase::Held { .. } => {
+            Phase::Inspecting | Phase::Consulting(_) | Phase::Launching | Phase::RetryAt { .. } => {
                 Activity::Starting
             }
             Phase::Watching(_) if self.server.known().is_none() && self.last_view.is_none() => {
@@ -87,7 +87,7 @@ impl Agent {
             },
             Phase::Promoting(promotion) => promotion.activity(),
             Phase::HandingOver(..) => Activity::HandingOver,
-            Phase::Parting(..) | Phase::Stopping(_) => Activity::Stopping,
+            Phase::Draining(..) | Phase::Stopping(_) => Activity::Stopping,
         }
     }
 }

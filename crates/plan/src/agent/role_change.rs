@@ -13,7 +13,7 @@ use valkeeper_model::{
 /// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
 /// redirects it sends: commands in flight and those of connections that are seldom used would otherwise meet a closed
 /// connection, which an application sees (node-redis: an error for each of them; docs/clients.md).
-const PARTING_MS: u64 = 2_000;
+const DRAINING_MS: u64 = 2_000;
 /// Our server may take this long to follow another primary.
 const FOLLOW_MS: u64 = 500;
 
@@ -54,7 +54,7 @@ impl Agent {
                             self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
                         }
                     } else if promotion.for_its_copy() {
-                        let state = self.keeper.held().map_or(CopyState::Nothing, |held| held.state);
+                        let state = self.copy_record.held().map_or(CopyState::Nothing, |held| held.state);
                         self.out.record(Happened::BetterCopyPromoted { shard, from, to, state });
                     } else {
                         self.out.record(Happened::FailedOver { shard, from, to, took_ms });
@@ -80,7 +80,7 @@ impl Agent {
         let happened = match progress {
             handover::Progress::Going => return,
             handover::Progress::Done { to, paused_ms } => {
-                self.attend_all_unless_restarting(&Ok(Answer::Done));
+                self.complete_all_unless_restarting(&Ok(Answer::Done));
                 self.shard().map(|shard| Happened::SwitchedOver {
                     shard,
                     from: self.name.clone(),
@@ -102,7 +102,7 @@ impl Agent {
         self.promotion_requested_at = None;
         self.phase = match then {
             Then::Watch => Phase::Watching(watch),
-            Then::Restart | Then::Rest => Phase::Parting(watch, now.plus(PARTING_MS), then),
+            Then::Restart | Then::StayDown => Phase::Draining(watch, now.plus(DRAINING_MS), then),
         };
     }
 
@@ -116,7 +116,7 @@ impl Agent {
     }
 
     /// Clients have been sent on; now it may stop. Should it have been made primary again meanwhile, it hands over again.
-    pub(super) fn part(&mut self, now: Millis) {
+    pub(super) fn end_draining(&mut self, now: Millis) {
         match self.stay() {
             Some(Then::Restart) => self.restart(now),
             // Unless its fence was lifted while it handed over.
@@ -126,16 +126,16 @@ impl Agent {
     }
 
     /// It is not only to restart but to stay down.
-    pub(super) fn part_for_good(&mut self) {
-        if let Phase::Parting(_, _, then) = &mut self.phase {
-            *then = Then::Rest;
+    pub(super) fn drain_then_stay_down(&mut self) {
+        if let Phase::Draining(_, _, then) = &mut self.phase {
+            *then = Then::StayDown;
         }
     }
 
     /// Goes on running; answers what it was about to do.
     pub(super) fn stay(&mut self) -> Option<Then> {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Parting(watch, _, then) => {
+            Phase::Draining(watch, _, then) => {
                 self.phase = Phase::Watching(watch);
                 Some(then)
             }
@@ -154,28 +154,28 @@ impl Agent {
             return;
         };
         self.phase = Phase::Watching(watch);
-        self.attend_all(&Err(AskFailed::Refused(why)));
+        self.complete_all(&Err(AskFailed::Refused(why)));
         // The planner allowed a fence although nobody can follow only if the user forced it. While somebody could, the fence
         // has to wait (law 2): it is tried again at the next look at the disk.
         let view = self.server.known().or(self.last_view.as_ref());
-        if then == Then::Rest
+        if then == Then::StayDown
             && !self.wanted_up()
             && !self.promotion_is_recent(now)
             && !view.is_some_and(|view| has_online_replica(&view.replication))
         {
-            self.terminate(now, Then::Rest);
+            self.terminate(now, Then::StayDown);
         }
     }
 
-    pub(super) fn attend_all_unless_restarting(&mut self, result: &Result<Answer, AskFailed>) {
+    pub(super) fn complete_all_unless_restarting(&mut self, result: &Result<Answer, AskFailed>) {
         if !matches!(self.phase, Phase::HandingOver(_, _, Then::Restart)) {
-            self.attend_all(result);
+            self.complete_all(result);
         }
     }
 
     /// Answers everybody who waits for a handover or a restart to end.
-    pub(super) fn attend_all(&mut self, result: &Result<Answer, AskFailed>) {
-        for token in std::mem::take(&mut self.attending) {
+    pub(super) fn complete_all(&mut self, result: &Result<Answer, AskFailed>) {
+        for token in std::mem::take(&mut self.awaiting_completion) {
             self.out.push(Command::Answer { token, result: result.clone() });
         }
     }

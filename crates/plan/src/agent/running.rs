@@ -1,6 +1,6 @@
 //! A running server: what its replies mean, what is set in it, and its end when it stays silent.
 
-use super::machine::{Agent, Failures, Phase, Relay};
+use super::machine::{Agent, Failures, Forwarded, Phase};
 use super::watch::Looked;
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
@@ -57,8 +57,8 @@ impl Agent {
                 watch.alive(now);
             }
         }
-        if let Some(relay) = self.relayed.remove(&token) {
-            self.relay(now, relay, result);
+        if let Some(forward) = self.forwarded.remove(&token) {
+            self.forward(now, forward, result);
         } else if let Phase::HandingOver(_, handover, _) = &mut self.phase {
             let progress = handover.served(now, token, result, &mut self.out);
             self.handover_went(now, progress);
@@ -69,7 +69,7 @@ impl Agent {
     /// does not unmake what is known. After that nothing is known, whatever keeps the server from telling (law 1).
     fn not_seen(&mut self, now: Millis, token: Token, error: &ServerError) {
         let is_look = self.phase.watch_mut().is_some_and(|watch| watch.is_looking(token))
-            || matches!(self.relayed.get(&token), Some(Relay::Report(_)));
+            || matches!(self.forwarded.get(&token), Some(Forwarded::Report(_)));
         let known = self.server.known().is_some();
         let fresh = known && now.since(self.seen_at) <= STALE_MS;
         // A look that takes long on a busy machine is no pause yet.
@@ -93,7 +93,7 @@ impl Agent {
 
     pub(super) fn silent_for(&self, now: Millis) -> u64 {
         match &self.phase {
-            Phase::Watching(watch) | Phase::HandingOver(watch, ..) | Phase::Parting(watch, ..) => {
+            Phase::Watching(watch) | Phase::HandingOver(watch, ..) | Phase::Draining(watch, ..) => {
                 watch.silent_for(now)
             }
             _ => 0,
@@ -123,7 +123,7 @@ impl Agent {
         }
         view.full_syncs = self.copies_in_vain(&view);
         view.memory_full = self.fullness.seen(now, view.memory_full);
-        self.keeper.loaded();
+        self.copy_record.loaded();
         self.keep(now, &view);
         self.set_live(now, &view);
         self.follow_the_owner(&view);
@@ -139,8 +139,9 @@ impl Agent {
         self.last_view = Some(view.clone());
         self.server = Observed::Known(view);
         self.restart_if_emptied(now);
-        if self.settled() && !self.attending.is_empty() && matches!(self.phase, Phase::Watching(_)) {
-            self.attend_all(&Ok(Answer::Done));
+        if self.settled() && !self.awaiting_completion.is_empty() && matches!(self.phase, Phase::Watching(_))
+        {
+            self.complete_all(&Ok(Answer::Done));
         }
     }
 
@@ -166,7 +167,7 @@ impl Agent {
         let mut ordered = config::directives(&order.config);
         // The engine's own election must not promote a replica that has not caught up (law 13).
         let replica = view.is_some_and(|view| view.replication.role() == Role::Replica);
-        if replica && !self.keeper.sync.electable {
+        if replica && !self.copy_record.sync.electable {
             config::set(&mut ordered, config::NO_FAILOVER, "yes");
         }
         let refuses = self.host_watch.as_ref().is_some_and(|watch| watch.refuses_writes());
@@ -213,7 +214,7 @@ impl Agent {
     /// Is our server as it should be, as far as it can tell itself?
     pub(super) fn settled(&self) -> bool {
         let caught_up =
-            |view: &ServerView| view.replication.role() == Role::Primary || self.keeper.caught_up();
+            |view: &ServerView| view.replication.role() == Role::Primary || self.copy_record.caught_up();
         self.server.known().is_some_and(|view| Self::settled_by(view) && caught_up(view)) && !self.lacks_aof()
     }
 

@@ -50,14 +50,14 @@ impl SyncCheck {
 impl Agent {
     pub(super) fn check_sync(&mut self, now: Millis, view: &ServerView) {
         self.check_link(now, view);
-        let sync = &mut self.keeper.sync;
+        let sync = &mut self.copy_record.sync;
         let doubted = |node| view.failed.contains(&node) || view.suspected.contains(&node);
         sync.electable = sync.caught_up && (sync.electable || !view.primary().is_some_and(doubted));
     }
 
     fn check_link(&mut self, now: Millis, view: &ServerView) {
         let link = view.replication.link();
-        let sync = &mut self.keeper.sync;
+        let sync = &mut self.copy_record.sync;
         let before = std::mem::replace(&mut sync.link, link);
         let follows = view.primary();
         if std::mem::replace(&mut sync.follows, follows).is_some_and(|former| Some(former) != follows) {
@@ -78,10 +78,10 @@ impl Agent {
             return;
         }
         // What is to be dropped for its primary's copy is no copy.
-        if self.keeper.resync {
+        if self.copy_record.resync {
             return;
         }
-        let sync = &mut self.keeper.sync;
+        let sync = &mut self.copy_record.sync;
         sync.caught_up = sync.target.is_some_and(|target| {
             target.online
                 && target.history == view.replication.replid
@@ -93,12 +93,12 @@ impl Agent {
     }
 
     pub(super) fn ask_primary(&mut self, now: Millis, view: &ServerView) {
-        if self.keeper.sync.asked.is_some_and(|(_, at)| now.since(at) < ASK_MS) {
+        if self.copy_record.sync.asked.is_some_and(|(_, at)| now.since(at) < ASK_MS) {
             return;
         }
         let Some(primary) = self.member_named(view) else { return };
         let token = self.out.tell(&primary, Ask::Replication, ASK_MS);
-        self.keeper.sync.asked = Some((token, now));
+        self.copy_record.sync.asked = Some((token, now));
     }
 
     fn member_named(&self, view: &ServerView) -> Option<InstanceName> {
@@ -113,7 +113,7 @@ impl Agent {
         token: Token,
         result: &Result<Answer, AskFailed>,
     ) -> bool {
-        let sync = &mut self.keeper.sync;
+        let sync = &mut self.copy_record.sync;
         if sync.comparing.take_if(|asked| *asked == token).is_some() {
             if let Ok(Answer::Report(report)) = result
                 && let Some(view) = report.view()
@@ -131,13 +131,13 @@ impl Agent {
             let attached = order.and_then(|order| attached(&order.members, replication));
             // Where the primary sees its replicas under other addresses than their own, the offset alone tells.
             let online = attached.is_none_or(|attached| attached.contains(&self.name));
-            self.keeper.sync.target =
+            self.copy_record.sync.target =
                 Some(Target { history: replication.replid, offset: replication.offset, online });
             let view = self.server.known().or(self.last_view.as_ref());
             if let Some(sequence) = standing.and_then(|standing| standing.sequence)
                 && let Some(primary) = view.and_then(|view| self.member_named(view))
             {
-                self.keeper.seen.insert(primary, sequence);
+                self.copy_record.seen.insert(primary, sequence);
             }
         } else {
             return false;
@@ -152,8 +152,8 @@ impl Agent {
     /// of a FLUSHALL under the offset before it (docs/engine-facts.md). Keys without a time to live are counted, since a replica keeps
     /// expired ones that its primary dropped while loading.
     pub(super) fn compare_keys(&mut self, now: Millis, view: &ServerView) {
-        let sync = &mut self.keeper.sync;
-        if !sync.caught_up || sync.compared >= COMPARISONS || self.keeper.resync {
+        let sync = &mut self.copy_record.sync;
+        if !sync.caught_up || sync.compared >= COMPARISONS || self.copy_record.resync {
             return;
         }
         let mine = Position { history: view.replication.replid, offset: view.replication.offset };
@@ -167,8 +167,8 @@ impl Agent {
                         keys: own,
                         primary_keys: keys,
                     });
-                    self.keeper.resync = true;
-                    self.keeper.sync.caught_up = false;
+                    self.copy_record.resync = true;
+                    self.copy_record.sync.caught_up = false;
                     self.restart(now);
                 }
             }
@@ -176,7 +176,7 @@ impl Agent {
                 sync.compared += 1;
                 if let Some(primary) = self.member_named(view) {
                     let token = self.out.tell(&primary, Ask::Report { fresh: true }, ASK_MS);
-                    self.keeper.sync.comparing = Some(token);
+                    self.copy_record.sync.comparing = Some(token);
                 }
             }
             _ => {}

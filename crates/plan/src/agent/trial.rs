@@ -108,7 +108,7 @@ impl Agent {
             }
             None if tokens.is_empty() => {}
             None => {
-                self.attending.extend(tokens);
+                self.awaiting_completion.extend(tokens);
                 self.restart(now);
             }
         }

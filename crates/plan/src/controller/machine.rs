@@ -93,7 +93,7 @@ pub(super) enum Pending {
 
 /// A user's request that is done once a layout is stored.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct PendingRequest {
     /// Whom to answer.
     pub(super) token: Token,
     /// What to tell people.
@@ -120,7 +120,7 @@ pub(super) enum Stage {
     /// The store is being read.
     Loading,
     /// A layout is being stored; the request that wants it, and what to tell.
-    Committing { layout: Box<Layout>, request: Option<Wish> },
+    Committing { layout: Box<Layout>, request: Option<PendingRequest> },
     /// Instances get their places.
     Provisioning,
     /// Reports are being gathered.
@@ -372,20 +372,20 @@ impl Controller {
                     self.out.push(Command::Record(Happened::Formed));
                 }
                 self.layout = Some(*layout);
-                if let Some(wish) = request {
-                    if let Some(spec) = wish.spec {
+                if let Some(pending) = request {
+                    if let Some(spec) = pending.spec {
                         self.spec = *spec;
                     }
-                    self.out.push(Command::Record(wish.happened));
-                    match wish.done {
-                        DoneWhen::Observed => self.until_observed.push(wish.token),
-                        DoneWhen::Down(instance) => self.until_down.push((wish.token, instance)),
+                    self.out.push(Command::Record(pending.happened));
+                    match pending.done {
+                        DoneWhen::Observed => self.until_observed.push(pending.token),
+                        DoneWhen::Down(instance) => self.until_down.push((pending.token, instance)),
                     }
                 }
                 self.provision();
             }
             Err(CommitError::Conflict) => {
-                if let Some(Wish { token, .. }) = request {
+                if let Some(PendingRequest { token, .. }) = request {
                     self.answer(
                         token,
                         Err(Refusal::NotStored { why: "another controller changed it just now".to_owned() }),
@@ -394,7 +394,7 @@ impl Controller {
                 self.load();
             }
             Err(CommitError::Failed(why)) => {
-                if let Some(Wish { token, .. }) = request {
+                if let Some(PendingRequest { token, .. }) = request {
                     self.answer(token, Err(Refusal::NotStored { why: why.clone() }));
                 }
                 let then = if self.layout.is_some() { Then::Observe } else { Then::Load };

@@ -1,7 +1,7 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
 use super::awaited::Awaited;
-use super::machine::{Controller, DoneWhen, Pending, Wish};
+use super::machine::{Controller, DoneWhen, Pending, PendingRequest};
 use super::{change, forgetting};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, may_disturb, may_succeed};
@@ -66,14 +66,14 @@ impl Controller {
             }
             Ok(Decision::Commit(layout, happened, spec)) => {
                 let done = DoneWhen::Observed;
-                self.commit(*layout, Some(Wish { token, happened, spec, done }));
+                self.commit(*layout, Some(PendingRequest { token, happened, spec, done }));
             }
             Ok(Decision::Forget(nodes, members)) => self.forget(token, nodes, members),
             Ok(Decision::Try(by, config, request)) => self.try_first(by, *config, token, request),
             Ok(Decision::CommitUntilDown(layout, instance)) => {
                 let happened = Happened::Fenced { instance: instance.clone() };
                 let done = DoneWhen::Down(instance);
-                self.commit(*layout, Some(Wish { token, happened, spec: None, done }));
+                self.commit(*layout, Some(PendingRequest { token, happened, spec: None, done }));
             }
             Ok(Decision::UntilDown(instance)) => self.until_down.push((token, instance)),
             Ok(Decision::Done) => self.answer(token, Ok(())),

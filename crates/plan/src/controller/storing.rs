@@ -1,12 +1,12 @@
 //! A layout is stored, with the numbers that it needs.
 
 use super::Command;
-use super::machine::{Controller, Stage, Wish};
+use super::machine::{Controller, PendingRequest, Stage};
 use std::collections::BTreeMap;
 use valkeeper_model::{Instance, InstanceName, Layout, LayoutVersion, OrderedSince};
 
 impl Controller {
-    pub(super) fn commit(&mut self, layout: Layout, request: Option<Wish>) {
+    pub(super) fn commit(&mut self, layout: Layout, request: Option<PendingRequest>) {
         let after = self.layout.as_ref().map(Layout::version);
         self.commit_after(layout, after, request);
     }
@@ -15,7 +15,7 @@ impl Controller {
         &mut self,
         layout: Layout,
         after: Option<LayoutVersion>,
-        request: Option<Wish>,
+        request: Option<PendingRequest>,
     ) {
         let layout = numbered(self.layout.as_ref(), layout);
         self.out.push(Command::Commit { layout: Box::new(layout.clone()), after });

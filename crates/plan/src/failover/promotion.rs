@@ -2,7 +2,7 @@
 //! let them read out what the dead one still sent, promote the best by vote, and see that it was promoted.
 
 use crate::failover::succession::{
-    Candidate, Heirs, best_after_death, is_primary, may_follow_dead, may_replace,
+    Candidate, Eligible, best_after_death, is_primary, may_follow_dead, may_replace,
 };
 use crate::protocol::{Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ const STALE_MS: u64 = 10_000;
 
 /// The primary that is to be replaced, as far as anything is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
+pub struct ReplacedPrimary {
     /// Which node.
     pub node_id: Option<NodeId>,
     /// Its history.
@@ -54,8 +54,8 @@ pub struct Lost {
 #[derive(Debug)]
 pub struct Promotion {
     siblings: Vec<InstanceName>,
-    lost: Lost,
-    heirs: Heirs,
+    lost: ReplacedPrimary,
+    eligible: Eligible,
     /// When the primary died.
     pub died_at: Millis,
     began: Millis,
@@ -134,8 +134,8 @@ impl Promotion {
     /// Begins one in the place of `lost`.
     pub fn begin(
         siblings: Vec<InstanceName>,
-        lost: Lost,
-        heirs: Heirs,
+        lost: ReplacedPrimary,
+        eligible: Eligible,
         died_at: Millis,
         now: Millis,
         out: &mut Outbox,
@@ -144,7 +144,7 @@ impl Promotion {
         Self {
             siblings,
             lost,
-            heirs,
+            eligible,
             died_at,
             began: now,
             without_votes: None,
@@ -177,7 +177,7 @@ impl Promotion {
 
     /// Is it because the replica's copy is the best?
     pub fn for_its_copy(&self) -> bool {
-        matches!(self.heirs, Heirs::Only { .. })
+        matches!(self.eligible, Eligible::Only { .. })
     }
 
     /// Was somebody told to ask for votes?
@@ -349,13 +349,13 @@ impl Promotion {
         let willing: Vec<&Candidate> = known.iter().copied().filter(|one| !refuses(one)).collect();
         let draining = known.iter().any(|candidate| candidate.replication.link() == Some(Link::Up));
         let of = |candidates: &[&Candidate]| {
-            best_after_death(candidates.iter().copied(), self.lost.history, &self.heirs).cloned()
+            best_after_death(candidates.iter().copied(), self.lost.history, &self.eligible).cloned()
         };
         // Another agent has told one to ask for votes: it may win yet, and a second that wins beside it takes away what the first was given.
         let underway = known
             .iter()
             .copied()
-            .find(|one| may_follow_dead(one, &self.heirs).is_ok() && self.is_asked_by_another(one));
+            .find(|one| may_follow_dead(one, &self.eligible).is_ok() && self.is_asked_by_another(one));
         let best = underway.cloned().or_else(|| of(&willing)).or_else(|| of(&known));
         let waited = now.since(self.began);
         match best {

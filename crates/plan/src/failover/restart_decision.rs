@@ -218,12 +218,12 @@ pub enum RestartDecision {
     /// Start as primary again.
     AsPrimary,
     /// Stay down until these are known, or a copy comes up.
-    Wait(Hold),
+    Wait(WaitReason),
 }
 
 /// Why a server stays down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hold {
+pub enum WaitReason {
     /// Nothing is known of these.
     Unknown(Vec<InstanceName>),
     /// That one has the copy and is not up.
@@ -297,7 +297,7 @@ pub fn decide_restart(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) 
         (Some((_, view)), None) => return RestartDecision::AsReplicaOf(view.clone()),
         // The others will tell it; then it is a replica that can be promoted.
         (_, Some((name, _))) if !held || !own_file => {
-            return RestartDecision::Wait(Hold::CopyOn(name.clone()));
+            return RestartDecision::Wait(WaitReason::CopyOn(name.clone()));
         }
         _ => {}
     }
@@ -314,7 +314,7 @@ pub fn decide_restart(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) 
         let better = held && (theirs.state != CopyState::Held || copy::is_newer(me.copy, theirs));
         let name = name.clone();
         return if own_file && !better {
-            RestartDecision::Wait(Hold::CopyOn(name))
+            RestartDecision::Wait(WaitReason::CopyOn(name))
         } else {
             RestartDecision::BehindClaim(name)
         };
@@ -324,19 +324,19 @@ pub fn decide_restart(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) 
     // A replica that follows a newer claim than ours: we have been succeeded, and who did may serve, although nothing is known of it.
     let succeeded = |sibling: &Sibling| matches!(sibling, Sibling::Live(_, claim) if *claim > Some(me.epoch));
     if own_file && !unknown.is_empty() && siblings.iter().any(|(_, sibling)| succeeded(sibling)) {
-        return RestartDecision::Wait(Hold::Unknown(unknown));
+        return RestartDecision::Wait(WaitReason::Unknown(unknown));
     }
     if siblings.iter().any(|(_, sibling)| matches!(sibling, Sibling::Live(..))) {
         return RestartDecision::FailOver;
     }
     if !unknown.is_empty() {
-        return RestartDecision::Wait(Hold::Unknown(unknown));
+        return RestartDecision::Wait(WaitReason::Unknown(unknown));
     }
     match better_copy(me, siblings) {
         Some((name, Sibling::Cold(candidate, _) | Sibling::Stale(candidate, _))) => {
             return RestartDecision::Promote { instance: name.clone(), incarnation: candidate.incarnation };
         }
-        Some((name, _)) => return RestartDecision::Wait(Hold::CopyOn(name.clone())),
+        Some((name, _)) => return RestartDecision::Wait(WaitReason::CopyOn(name.clone())),
         None => {}
     }
     // What nothing was promised of, or what was never written to, is no loss; a directory that was wiped is another matter.
@@ -346,8 +346,8 @@ pub fn decide_restart(me: &Returning<'_>, siblings: &[(InstanceName, Sibling)]) 
         return RestartDecision::AsPrimary;
     }
     RestartDecision::Wait(match me.copy.state {
-        CopyState::Nothing => Hold::NoCopy,
-        doubtful => Hold::Doubtful(doubtful),
+        CopyState::Nothing => WaitReason::NoCopy,
+        doubtful => WaitReason::Doubtful(doubtful),
     })
 }
 

@@ -27,14 +27,14 @@ impl Candidate {
 
 /// Which replicas may succeed a dead primary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heirs {
+pub enum Eligible {
     /// Those that were in sync with it: by their own agents' word, and by what the primary saw last (`None` if nobody knows). Others
     /// only if the dead primary's disk lacks what they hold.
     InSync {
         /// The replicas that the primary saw attached and online.
         attached: Option<BTreeSet<InstanceName>>,
         /// What the primary left.
-        legacy: Legacy,
+        left_on_disk: LeftOnDisk,
     },
     /// That one, whose copy was found to be the best: also if its copy comes from its own disk. What another run of it holds was not
     /// compared.
@@ -48,7 +48,7 @@ pub enum Heirs {
 
 /// What a dead primary left on its disk (law 13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Legacy {
+pub enum LeftOnDisk {
     /// Everything that it acknowledged. A replica that was never in sync holds less.
     Everything,
     /// Less than everything: a snapshot that ends here, if that is known, or nothing. A replica that runs, though it was never in sync, may hold
@@ -58,7 +58,7 @@ pub enum Legacy {
     OutOfReach,
 }
 
-impl Legacy {
+impl LeftOnDisk {
     /// What a dead primary's disk is worth beside replicas that run.
     pub fn of(copy: &HeldCopy) -> Self {
         if copy.everything {
@@ -69,29 +69,33 @@ impl Legacy {
 }
 
 /// May this replica succeed a primary that is dead?
-pub fn may_follow_dead(candidate: &Candidate, heirs: &Heirs) -> Result<(), Unfit> {
-    match heirs {
-        Heirs::Only { instance, incarnation }
+pub fn may_follow_dead(candidate: &Candidate, eligible: &Eligible) -> Result<(), Unfit> {
+    match eligible {
+        Eligible::Only { instance, incarnation }
             if *instance != candidate.instance || *incarnation != candidate.incarnation =>
         {
             return Err(Unfit::NotInSync);
         }
-        Heirs::Only { .. } => {
+        Eligible::Only { .. } => {
             return match candidate.link() {
                 None => Err(Unfit::NotItsReplica),
                 Some(Link::Syncing) => Err(Unfit::NotInSync),
                 Some(Link::Up | Link::Lost | Link::NeverUp) => Ok(()),
             };
         }
-        Heirs::InSync { .. } => {}
+        Eligible::InSync { .. } => {}
     }
     match candidate.link() {
         None => Err(Unfit::NotItsReplica),
         Some(Link::NeverUp | Link::Syncing) => Err(Unfit::NotInSync),
-        Some(Link::Up | Link::Lost) if was_in_sync(candidate, heirs) => Ok(()),
-        Some(Link::Up | Link::Lost) => match heirs {
-            Heirs::InSync { legacy: Legacy::Less(kept), .. } if !goes_beyond(*kept, candidate) => Ok(()),
-            Heirs::InSync { .. } | Heirs::Only { .. } => Err(Unfit::NotInSync),
+        Some(Link::Up | Link::Lost) if was_in_sync(candidate, eligible) => Ok(()),
+        Some(Link::Up | Link::Lost) => match eligible {
+            Eligible::InSync { left_on_disk: LeftOnDisk::Less(kept), .. }
+                if !goes_beyond(*kept, candidate) =>
+            {
+                Ok(())
+            }
+            Eligible::InSync { .. } | Eligible::Only { .. } => Err(Unfit::NotInSync),
         },
     }
 }
@@ -102,10 +106,10 @@ fn goes_beyond(kept: Option<Position>, candidate: &Candidate) -> bool {
     kept.is_some_and(|kept| kept.history == theirs.replid && kept.offset > theirs.offset)
 }
 
-fn was_in_sync(candidate: &Candidate, heirs: &Heirs) -> bool {
-    let attached = match heirs {
-        Heirs::InSync { attached, .. } => attached.as_ref(),
-        Heirs::Only { .. } => None,
+fn was_in_sync(candidate: &Candidate, eligible: &Eligible) -> bool {
+    let attached = match eligible {
+        Eligible::InSync { attached, .. } => attached.as_ref(),
+        Eligible::Only { .. } => None,
     };
     candidate.standing.is_none_or(|standing| standing.caught_up)
         && attached.is_none_or(|attached| attached.contains(&candidate.instance))
@@ -116,11 +120,11 @@ fn was_in_sync(candidate: &Candidate, heirs: &Heirs) -> bool {
 pub fn best_after_death<'a>(
     candidates: impl Iterator<Item = &'a Candidate>,
     history: Option<ReplicationId>,
-    heirs: &Heirs,
+    eligible: &Eligible,
 ) -> Option<&'a Candidate> {
-    candidates.filter(|candidate| may_follow_dead(candidate, heirs).is_ok()).max_by(|a, b| {
+    candidates.filter(|candidate| may_follow_dead(candidate, eligible).is_ok()).max_by(|a, b| {
         let rank = |c: &Candidate| {
-            (was_in_sync(c, heirs), history == Some(c.replication.replid), c.replication.offset)
+            (was_in_sync(c, eligible), history == Some(c.replication.replid), c.replication.offset)
         };
         rank(a).cmp(&rank(b)).then_with(|| b.instance.cmp(&a.instance))
     })
@@ -209,20 +213,22 @@ mod tests {
             candidate("d", Link::NeverUp, 1, 999),
             candidate("e", Link::Syncing, 1, 999),
         ];
-        let best = |all: &[Candidate], heirs: &Heirs| {
-            best_after_death(all.iter(), Some(own), heirs).map(|best| best.instance.to_string())
+        let best = |all: &[Candidate], eligible: &Eligible| {
+            best_after_death(all.iter(), Some(own), eligible).map(|best| best.instance.to_string())
         };
-        assert_eq!(best(&all, &live(Legacy::Less(None))).as_deref(), Some("b"));
-        assert_eq!(best(&all[3..], &live(Legacy::Less(None))), None);
-        let only =
-            |name: &str, run| Heirs::Only { instance: name.parse().unwrap(), incarnation: Incarnation(run) };
+        assert_eq!(best(&all, &live(LeftOnDisk::Less(None))).as_deref(), Some("b"));
+        assert_eq!(best(&all[3..], &live(LeftOnDisk::Less(None))), None);
+        let only = |name: &str, run| Eligible::Only {
+            instance: name.parse().unwrap(),
+            incarnation: Incarnation(run),
+        };
         assert_eq!(best(&all, &only("d", 1)).as_deref(), Some("d"));
         assert_eq!(best(&all, &only("d", 2)), None, "another run may hold less");
         assert_eq!(best(&all, &only("e", 1)), None);
     }
 
-    fn live(legacy: Legacy) -> Heirs {
-        Heirs::InSync { attached: None, legacy }
+    fn live(left_on_disk: LeftOnDisk) -> Eligible {
+        Eligible::InSync { attached: None, left_on_disk }
     }
 
     /// Law 13: its primary's disk has more than a replica that was never in sync.
@@ -237,22 +243,23 @@ mod tests {
             looked_at: None,
         };
         let never = Candidate { standing: Some(standing), ..candidate("a", Link::Lost, 1, 90) };
-        assert_eq!(may_follow_dead(&never, &live(Legacy::Everything)), Err(Unfit::NotInSync));
-        assert_eq!(may_follow_dead(&never, &live(Legacy::OutOfReach)), Err(Unfit::NotInSync));
-        assert_eq!(may_follow_dead(&never, &live(Legacy::Less(None))), Ok(()));
+        assert_eq!(may_follow_dead(&never, &live(LeftOnDisk::Everything)), Err(Unfit::NotInSync));
+        assert_eq!(may_follow_dead(&never, &live(LeftOnDisk::OutOfReach)), Err(Unfit::NotInSync));
+        assert_eq!(may_follow_dead(&never, &live(LeftOnDisk::Less(None))), Ok(()));
         let kept = |offset| Position { history: never.replication.replid, offset: Offset(offset) };
         let offset = never.replication.offset.0;
-        assert_eq!(may_follow_dead(&never, &live(Legacy::Less(Some(kept(offset))))), Ok(()));
-        let more = Legacy::Less(Some(kept(offset + 1)));
+        assert_eq!(may_follow_dead(&never, &live(LeftOnDisk::Less(Some(kept(offset))))), Ok(()));
+        let more = LeftOnDisk::Less(Some(kept(offset + 1)));
         assert_eq!(may_follow_dead(&never, &live(more)), Err(Unfit::NotInSync), "the snapshot has more");
         // It was, by its own word, but the primary did not see it any more.
         let gone = candidate("a", Link::Lost, 1, 90);
-        let unseen = Heirs::InSync { attached: Some(BTreeSet::new()), legacy: Legacy::Everything };
+        let unseen =
+            Eligible::InSync { attached: Some(BTreeSet::new()), left_on_disk: LeftOnDisk::Everything };
         assert_eq!(may_follow_dead(&gone, &unseen), Err(Unfit::NotInSync));
-        assert_eq!(may_follow_dead(&gone, &live(Legacy::Everything)), Ok(()));
+        assert_eq!(may_follow_dead(&gone, &live(LeftOnDisk::Everything)), Ok(()));
         // One that was in sync goes first, however far the other has come.
         let all = [never, candidate("b", Link::Lost, 1, 10)];
-        let best = best_after_death(all.iter(), None, &live(Legacy::Less(None)));
+        let best = best_after_death(all.iter(), None, &live(LeftOnDisk::Less(None)));
         assert_eq!(best.unwrap().instance.as_str(), "b");
     }
 
@@ -268,9 +275,9 @@ mod tests {
     #[test]
     fn equal_offsets_are_settled_by_name() {
         let all = [candidate("b", Link::Lost, 1, 10), candidate("a", Link::Lost, 1, 10)];
-        let heirs = live(Legacy::Everything);
-        assert_eq!(best_after_death(all.iter(), None, &heirs).unwrap().instance.as_str(), "a");
-        assert_eq!(best_after_death(all.iter().rev(), None, &heirs).unwrap().instance.as_str(), "a");
+        let eligible = live(LeftOnDisk::Everything);
+        assert_eq!(best_after_death(all.iter(), None, &eligible).unwrap().instance.as_str(), "a");
+        assert_eq!(best_after_death(all.iter().rev(), None, &eligible).unwrap().instance.as_str(), "a");
     }
 
     #[test]

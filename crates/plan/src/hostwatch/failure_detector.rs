@@ -3,9 +3,9 @@
 
 use super::machine::{Effect, HostWatch, Run, ShardRole, Situation};
 use super::voter::may_force;
-use super::{FENCE_AFTER_MS, FORCE_AFTER_MS, PERMIT_MS};
-use crate::failover::promotion::{FORCED_MS, Lost, Progress, Promotion};
-use crate::failover::succession::{Heirs, Legacy};
+use super::{DOWN_AFTER_MS, FENCE_AFTER_MS, PERMIT_MS};
+use crate::failover::promotion::{FORCED_MS, Progress, Promotion, ReplacedPrimary};
+use crate::failover::succession::{Eligible, LeftOnDisk};
 use crate::protocol::{Outbox, Token, sooner};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
@@ -103,7 +103,7 @@ impl Round {
 fn clears_itself(result: &Result<Answer, AskFailed>) -> bool {
     match result {
         // It knows that it has no lease: what the voters say counts.
-        Ok(Answer::ConfirmDown { silent_ms }) => *silent_ms < FORCE_AFTER_MS - FENCE_AFTER_MS,
+        Ok(Answer::ConfirmDown { silent_ms }) => *silent_ms < DOWN_AFTER_MS - FENCE_AFTER_MS,
         // It does not know of leases, being older, or whatever it says: it is there.
         Ok(_)
         | Err(
@@ -284,15 +284,15 @@ impl Suspicion {
         let lost = lost(situation, &self.primary);
         let heard = self.heard;
         let promotion = self.promotion.get_or_insert_with(|| {
-            let heirs = Heirs::InSync { attached: None, legacy: Legacy::OutOfReach };
-            Promotion::begin(candidates, lost, heirs, heard, now, out)
+            let eligible = Eligible::InSync { attached: None, left_on_disk: LeftOnDisk::OutOfReach };
+            Promotion::begin(candidates, lost, eligible, heard, now, out)
         });
         promotion.permit(began.plus(PERMIT_MS));
     }
 }
 
 /// What the own server knows of the primary that it follows.
-fn lost(situation: &Situation<'_>, primary: &InstanceName) -> Lost {
+fn lost(situation: &Situation<'_>, primary: &InstanceName) -> ReplacedPrimary {
     let view = situation.last_view;
     let claim = |view: &ServerView| -> Option<Epoch> {
         view.topology.get(&view.primary()?).map(|node| node.config_epoch)
@@ -300,7 +300,7 @@ fn lost(situation: &Situation<'_>, primary: &InstanceName) -> Lost {
     let founding = situation.order.and_then(AgentOrder::founding_slots).cloned();
     let seen = view.and_then(ServerView::slots).cloned();
     let slots = [founding, seen].into_iter().flatten().fold(SlotSet::empty(), |all, one| all.union(&one));
-    Lost {
+    ReplacedPrimary {
         node_id: situation.order.and_then(|order| Some(order.members.get(primary)?.node_id)),
         history: view.map(|view| view.replication.replid),
         claim: view.and_then(claim),
@@ -311,11 +311,11 @@ fn lost(situation: &Situation<'_>, primary: &InstanceName) -> Lost {
 /// May this agent promote a server in place of a primary that is not heard?
 fn may_replace(situation: &Situation<'_>) -> bool {
     let up = situation.order.is_some_and(|order| order.run == Ordered::Up);
-    situation.run == Run::Watched && !situation.resting && up
+    situation.run == Run::Watched && !situation.stays_down && up
 }
 
 fn patience_ms(situation: &Situation<'_>, primary: &InstanceName) -> u64 {
     let siblings = situation.siblings();
     let before = siblings.iter().filter(|name| *name != primary && *name < situation.name).count();
-    FORCE_AFTER_MS + STAGGER_MS * u64::try_from(before).unwrap_or(u64::MAX / STAGGER_MS / 2)
+    DOWN_AFTER_MS + STAGGER_MS * u64::try_from(before).unwrap_or(u64::MAX / STAGGER_MS / 2)
 }

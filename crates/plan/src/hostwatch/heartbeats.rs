@@ -13,7 +13,10 @@ const EAGER_HEARTBEAT_MS: u64 = 100;
 
 impl HostWatch {
     pub(super) fn sends_heartbeats(&self, situation: &Situation<'_>) -> bool {
-        !situation.resting && situation.order.is_some() && self.role == ShardRole::Primary && self.seats > 0
+        !situation.stays_down
+            && situation.order.is_some()
+            && self.role == ShardRole::Primary
+            && self.seats > 0
     }
 
     pub(super) fn send_heartbeats(&mut self, situation: &Situation<'_>, out: &mut Outbox) {

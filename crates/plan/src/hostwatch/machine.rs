@@ -39,7 +39,7 @@ pub struct Situation<'a> {
     pub(crate) last_view: Option<&'a ServerView>,
     pub(crate) run: Run,
     /// The agent was told to bring its server down and to keep it so.
-    pub(crate) resting: bool,
+    pub(crate) stays_down: bool,
 }
 
 impl Situation<'_> {
@@ -329,7 +329,7 @@ impl HostWatch {
         let instance = self.unheard.clone()?;
         let missing = self.suspicion.as_ref().map(|suspicion| &suspicion.missing);
         Some(match missing.filter(|missing| !missing.is_empty()) {
-            Some(missing) => Waiting::TestimonyMissing { instance, of: missing.clone() },
+            Some(missing) => Waiting::DownUnconfirmed { instance, of: missing.clone() },
             None => Waiting::PrimaryUnheard { instance },
         })
     }

@@ -34,7 +34,7 @@
 //!
 //! 1. P holds its lease while it has, from a majority of the seats (its own counted), an answer that counts to a heartbeat that was
 //!    **sent** less than [`FENCE_AFTER_MS`] ago ([`lease::Lease`]).
-//! 2. V confirms that P is down when V has not **received** a heartbeat of P for [`FORCE_AFTER_MS`]. From then on V answers for
+//! 2. V confirms that P is down when V has not **received** a heartbeat of P for [`DOWN_AFTER_MS`]. From then on V answers for
 //!    [`PROMISE_MS`] that P's heartbeats do not count ([`voter::Voter`]).
 //! 3. R has the best replica promoted when a majority of all seats, P's own not counted, has confirmed ([`voter::may_force`]).
 //!
@@ -94,7 +94,7 @@ pub const FENCE_AFTER_MS: u64 = 1_200;
 /// A server that has not confirmed within this that it refuses writes is killed.
 pub const CONFIRM_MS: u64 = 300;
 /// A primary that was not heard for so long may be replaced.
-pub const FORCE_AFTER_MS: u64 = 1_700;
+pub const DOWN_AFTER_MS: u64 = 1_700;
 /// For so long after its confirmation a voter's answers to the primary do not count. Longer than a promotion can take from the question for
 /// the confirmations that it rests on: see the assertion below.
 pub const PROMISE_MS: u64 = 8_000;
@@ -110,7 +110,7 @@ const ENGINE_GIVES_UP_MS: u64 = 5_000;
 /// predecessor let the server take writes up to 1,200 ms after the last heartbeat, and they must be refused for certain 1,700 ms after it.
 pub const ADOPTED_MS: u64 = 100;
 
-const _: () = assert!(FENCE_AFTER_MS + ADOPTED_MS + CONFIRM_MS < FORCE_AFTER_MS);
+const _: () = assert!(FENCE_AFTER_MS + ADOPTED_MS + CONFIRM_MS < DOWN_AFTER_MS);
 // What is left is for the voters to hear of the new primary.
 const _: () =
     assert!(PERMIT_MS + FORCED_WITHIN_MS + SERVER_TAKES_MS + ENGINE_GIVES_UP_MS + 1_000 < PROMISE_MS);

@@ -1,13 +1,13 @@
 //! Whose heartbeats count, and which primary is confirmed as down: rules 2 and 3 of [`crate::hostwatch`].
 
-use super::{FORCE_AFTER_MS, PROMISE_MS, SEATS_NEEDED};
+use super::{DOWN_AFTER_MS, PROMISE_MS, SEATS_NEEDED};
 use crate::placement::zones::quorum;
 use std::collections::BTreeMap;
 use valkeeper_model::{Epoch, InstanceName, Millis};
 
 /// May a primary be replaced after these answers (milliseconds of silence, one of each other seat), of so many seats in all?
 pub fn may_force(silences: impl Iterator<Item = u64>, of: usize) -> bool {
-    of >= SEATS_NEEDED && silences.filter(|silent_ms| *silent_ms >= FORCE_AFTER_MS).count() >= quorum(of)
+    of >= SEATS_NEEDED && silences.filter(|silent_ms| *silent_ms >= DOWN_AFTER_MS).count() >= quorum(of)
 }
 
 /// A primary, as the voter's own server knows it.
@@ -135,13 +135,13 @@ impl Voter {
         others.any(|primary| self.silent_since(primary).is_some_and(|since| now.since(since) >= ms))
     }
 
-    /// For how many milliseconds this primary has not been heard. An answer of [`FORCE_AFTER_MS`] or more confirms that it is down, and is
+    /// For how many milliseconds this primary has not been heard. An answer of [`DOWN_AFTER_MS`] or more confirms that it is down, and is
     /// a promise. `None`: the agent has no seat, or is cut off itself, or was so just before: it hears no primary then.
     pub fn confirm_down(&mut self, primary: &InstanceName, now: Millis) -> Option<u64> {
         let quorum_since = self.quorum_since?;
         let since = self.silent_since(primary).map_or(now, |since| since.max(quorum_since));
         let silent_ms = now.since(since);
-        if silent_ms >= FORCE_AFTER_MS {
+        if silent_ms >= DOWN_AFTER_MS {
             self.promised_until.insert(primary.clone(), now.plus(PROMISE_MS));
         }
         Some(silent_ms)

@@ -68,7 +68,7 @@ fn trouble(waiting: &Waiting) -> Option<&InstanceName> {
         | Waiting::Fenced { instance }
         | Waiting::Isolated { instance }
         | Waiting::PrimaryUnheard { instance }
-        | Waiting::TestimonyMissing { instance, .. }
+        | Waiting::DownUnconfirmed { instance, .. }
         | Waiting::SiblingsUnknown { instance, .. }
         | Waiting::CopyOnSibling { instance, .. }
         | Waiting::CopyDoubtful { instance, .. }

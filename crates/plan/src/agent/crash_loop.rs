@@ -10,12 +10,12 @@ const LONGEST_DELAY_MS: u64 = 30_000;
 
 /// Runs that ended by themselves.
 #[derive(Debug, Default)]
-pub(super) struct Relapses {
+pub(super) struct CrashLoop {
     began: Millis,
     short_runs: u32,
 }
 
-impl Relapses {
+impl CrashLoop {
     /// A run has begun.
     pub(super) fn begin(&mut self, now: Millis) {
         self.began = now;
@@ -39,12 +39,12 @@ mod tests {
 
     #[test]
     fn starts_come_later_each_time_until_a_run_lasts() {
-        let mut relapses = Relapses::default();
+        let mut crash_loop = CrashLoop::default();
         let mut now = Millis(1_000_000);
         let mut run = |ms: u64| {
-            relapses.begin(now);
+            crash_loop.begin(now);
             now = now.plus(ms);
-            relapses.ended(now)
+            crash_loop.ended(now)
         };
         let delays = [run(100), run(2_000), run(50), run(50)];
         assert_eq!(delays, [None, Some(500), Some(1_000), Some(2_000)]);
