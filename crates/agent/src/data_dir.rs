@@ -95,6 +95,14 @@ impl DataDir {
         replace(&self.path.join(NODES_CONF), nodes_conf::render(conf).as_bytes())
     }
 
+    /// Replaces nodes.conf in a directory that is this instance's.
+    pub(crate) fn keep_roles(&self, roles: &NodesConf, ours: &Marker) -> io::Result<()> {
+        match read(&self.path.join(MARKER), 1 << 16)?.map(|text| serde_json::from_slice::<Marker>(&text)) {
+            Some(Ok(marker)) if marker == *ours => self.write_nodes_conf(roles),
+            _ => Err(io::Error::other("the data directory is not marked as this instance's")),
+        }
+    }
+
     /// Writes the record of the copy.
     pub(crate) fn keep(&self, record: &CopyRecord, server: ServerIs) -> io::Result<()> {
         let home = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;

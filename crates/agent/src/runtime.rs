@@ -11,13 +11,14 @@ use crate::launch::launch;
 use crate::os::{self, ProcessId};
 use crate::rotation::{Carried, Rotation, StartedWith};
 use crate::server_file;
-use crate::serving::Serving;
+use crate::serving::{Identity, Serving};
 use std::collections::BTreeMap;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
+use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Activity, Answer, AskFailed, CopyRecord, Happened, Incarnation, Millis, PasswordFault, Process, Role,
     StartFailure, Unseen,
@@ -225,6 +226,7 @@ impl Runner {
             Command::Inspect => self.inspect(),
             Command::Keep(record) => self.keep(*record, None),
             Command::Reclaim(record) => self.keep(*record, self.marker()),
+            Command::KeepRoles { number, roles } => self.keep_roles(number, *roles),
             Command::Start(plan) => self.start(*plan),
             Command::Kill(incarnation) => self.kill(incarnation),
             Command::Terminate(incarnation) => {
@@ -330,6 +332,20 @@ impl Runner {
             }
             let result = kept.map_err(|error| error.to_string());
             let _ = input.send(Input::Event(Event::Kept { sequence, result }));
+        });
+    }
+
+    /// Writes the file of roles and terms, if the directory is marked as this instance's: a vote in another's would be nobody's.
+    fn keep_roles(&self, number: u64, roles: NodesConf) {
+        let Some(marker) = self.marker() else { return };
+        let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
+        tokio::spawn(async move {
+            let kept = files.with(move || data.keep_roles(&roles, &marker)).await.flatten();
+            if let Err(error) = &kept {
+                tracing::warn!(%error, "cannot write who is the primary of which term");
+            }
+            let result = kept.map_err(|error| error.to_string());
+            let _ = input.send(Input::Event(Event::RolesKept { number, result }));
         });
     }
 
@@ -459,7 +475,8 @@ impl Runner {
             let trials = Arc::clone(&self.setup.trials);
             let configured = Configured::new(trials, self.setup.home.clone(), own);
             self.rotation = Some(rotation.clone());
-            self.serving = Some(Serving::new(connection, rotation, configured));
+            let identity = self.agent.given_identity().map_or(Identity::Engine, Identity::Given);
+            self.serving = Some(Serving::new(connection, rotation, configured, identity));
         }
         self.serving.clone()
     }

@@ -7,10 +7,12 @@ use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use valkeeper_client::admin::{ClusterNodes, FailoverMode, NotSet, ServerInfo};
+use valkeeper_client::admin::{ClusterInfo, ClusterNodes, FailoverMode, NotSet, ReplicationRole, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
+use valkeeper_model::nodes_conf::{NodeLine, NodesConf};
 use valkeeper_model::{
-    ClientTrouble, Epoch, NodeId, Replication, Role, ServerView, SlowCommand, Topology, TopologyNode, Unseen,
+    ClientTrouble, Epoch, Followed, NodeId, Replication, Role, ServerView, SlowCommand, Topology,
+    TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::failover::succession::may_replace;
@@ -31,15 +33,30 @@ pub(crate) struct Serving {
     configured: Configured,
     entrance: Entrance,
     silenced: Silenced,
+    identity: Identity,
     /// The last topology, so that equal ones share their memory.
     topology: Arc<Mutex<Arc<Topology>>>,
 }
 
+/// Where the identity of a server is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// From the engine: `CLUSTER NODES`.
+    Engine,
+    /// The engine has none: it is this one, and its agent adds the rest ([`valkeeper_plan::mode::standalone::complete`]).
+    Given(NodeId),
+}
+
 impl Serving {
-    pub(crate) fn new(connection: AdminConnection, rotation: Rotation, configured: Configured) -> Self {
+    pub(crate) fn new(
+        connection: AdminConnection,
+        rotation: Rotation,
+        configured: Configured,
+        identity: Identity,
+    ) -> Self {
         let entrance = Entrance::new(connection.clone());
         let silenced = Silenced::default();
-        Self { connection, rotation, configured, entrance, silenced, topology: Arc::default() }
+        Self { connection, rotation, configured, entrance, silenced, identity, topology: Arc::default() }
     }
 
     /// Its password.
@@ -74,6 +91,8 @@ impl Serving {
             }
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => self.follow(primary, within).await,
+            ServerCommand::FollowAt(address) => done(server.replica_of(&address, within).await),
+            ServerCommand::Promote => done(server.replica_of_no_one(within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
             ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
                 done(server.add_slots(&slots, within).await)
@@ -152,8 +171,8 @@ impl Serving {
         let needs = |right: &'static str| move |said: AskError| error(said, right);
         let (info, nodes, cluster, shown) = tokio::try_join!(
             async { self.connection.server_info(within).await.map_err(needs("info")) },
-            async { self.connection.cluster_nodes(within).await.map_err(needs("cluster|nodes")) },
-            async { self.connection.cluster_info(within).await.map_err(needs("cluster|info")) },
+            async { self.nodes(within).await.map_err(needs("cluster|nodes")) },
+            async { self.cluster_info(within).await.map_err(needs("cluster|info")) },
             async { self.shown(&names, within).await.map_err(needs("config|get")) },
         )?;
         if whole {
@@ -170,9 +189,30 @@ impl Serving {
         let differences = self.configured.differences(&wanted, &shown, asked);
         let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
         let slow = self.silenced.cause(&self.connection, within).await;
-        let (cluster_ok, current_epoch) = (cluster.ok, cluster.current_epoch);
+        // A server without cluster mode serves whatever it has.
+        let (cluster_ok, current_epoch) =
+            cluster.map_or((true, Epoch::default()), |cluster| (cluster.ok, cluster.current_epoch));
         let seen = Seen { info, cluster_ok, current_epoch, clients, slow, differences };
         self.view(seen, &nodes).map_err(needs("cluster|nodes"))
+    }
+
+    /// What a server knows of the others: without cluster mode nothing but who it is.
+    async fn nodes(&self, within: Duration) -> Result<ClusterNodes, AskError> {
+        match self.identity {
+            Identity::Engine => self.connection.cluster_nodes(within).await,
+            Identity::Given(id) => {
+                let mut me = NodeLine::new(id, None, Role::Primary);
+                me.flags.myself = true;
+                Ok(NodesConf { nodes: vec![me], vars: None })
+            }
+        }
+    }
+
+    async fn cluster_info(&self, within: Duration) -> Result<Option<ClusterInfo>, AskError> {
+        match self.identity {
+            Identity::Engine => self.connection.cluster_info(within).await.map(Some),
+            Identity::Given(_) => Ok(None),
+        }
     }
 
     /// `CONFIG GET` of these names. Redis before 7.0 takes one pattern only.
@@ -310,6 +350,12 @@ impl Serving {
             aof: Some(info.aof_status()),
             expiring_keys: info.expiring_keys,
             branched_from: info.replication.branched_from(),
+            follows: match (&self.identity, &info.replication.role) {
+                (Identity::Given(_), ReplicationRole::Replica(link)) => {
+                    Some(Followed { host: link.primary.host.clone(), port: link.primary.port })
+                }
+                _ => None,
+            },
             replication: Replication::from(info.replication),
             topology,
         })
@@ -337,6 +383,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::PauseWrites(_) => "client|pause",
         ServerCommand::UnpauseWrites => "client|unpause",
         ServerCommand::Follow(_) => "cluster|replicate",
+        ServerCommand::FollowAt(_) | ServerCommand::Promote => "replicaof",
         ServerCommand::Meet(_) => "cluster|meet",
         ServerCommand::TakeSlots(_) => "cluster|addslotsrange",
         ServerCommand::Forget(_) => "cluster|forget",

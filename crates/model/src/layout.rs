@@ -2,7 +2,7 @@
 
 use crate::format::{Format, Unreadable};
 use crate::newer::NewerFields;
-use crate::spec::{MaxMemoryPolicy, Persistence};
+use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
     ClusterId, ClusterName, Generation, InstanceName, NodeId, ShardId, ShardName, SlotSet, ZoneName,
     ZonePolicy,
@@ -107,6 +107,9 @@ pub struct Instance {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerConfig {
+    /// What the servers are to each other. Older versions say nothing, and know mode `cluster` only.
+    #[serde(default, skip_serializing_if = "Mode::is_cluster")]
+    pub mode: Mode,
     /// `cluster-node-timeout`, milliseconds.
     pub node_timeout_ms: u64,
     /// A server that has not answered for this long is killed, milliseconds.

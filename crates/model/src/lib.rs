@@ -27,7 +27,7 @@ mod waiting;
 
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
-    LookRefused, Member, Process, ReplicaStanding, Run,
+    LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, Run, VoteRefusal,
 };
 pub use aside_cause::AsideCause;
 pub use called_as::CalledAs;
@@ -46,11 +46,11 @@ pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{
-    AofStatus, AttachedReplica, Link, MemoryFull, Part, Replication, Role, ServerView, SlowCommand, Topology,
-    TopologyNode,
+    AofStatus, AttachedReplica, Followed, Link, MemoryFull, Part, Replication, Role, ServerView, SlowCommand,
+    Topology, TopologyNode,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
-pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Persistence, ZonePolicy};
+pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZonePolicy};
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};

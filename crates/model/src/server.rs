@@ -185,6 +185,26 @@ pub struct ServerView {
     /// Keys that have a time to live; they count in `keys` too.
     #[serde(default)]
     pub expiring_keys: u64,
+    /// Of a replica without cluster mode: whom it follows, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Followed>,
+}
+
+/// Where a replica's primary is, as the replica was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Followed {
+    /// An address or a name (`master_host`).
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Followed {
+    /// Is it that address?
+    pub fn is_at(&self, address: &Address) -> bool {
+        self.port == address.port && self.host.parse() == Ok(address.ip)
+    }
 }
 
 /// More memory in use than `maxmemory` allows, and nothing that may be evicted.
@@ -253,6 +273,7 @@ impl ServerView {
             aof: None,
             branched_from: None,
             expiring_keys: 0,
+            follows: None,
         }
     }
 

@@ -27,6 +27,9 @@ use std::str::FromStr;
 pub struct ClusterSpec {
     /// `metadata.name`.
     pub name: ClusterName,
+    /// `spec.mode`.
+    #[serde(default)]
+    pub mode: Mode,
     /// Primaries that own slots.
     pub shards: u32,
     /// Replicas of each primary.
@@ -66,6 +69,7 @@ impl ClusterSpec {
     pub fn new(name: ClusterName) -> Self {
         Self {
             name,
+            mode: Mode::Cluster,
             shards: Self::DEFAULT_SHARDS,
             replicas_per_shard: 0,
             zones: ZonePolicy::default(),
@@ -106,6 +110,39 @@ impl ClusterSpec {
     /// that the agent acts before the engine's own election.
     pub fn default_unresponsive_after_ms(node_timeout_ms: u64) -> u64 {
         (node_timeout_ms / 3).clamp(validate::MIN_UNRESPONSIVE_AFTER_MS, Self::DEFAULT_UNRESPONSIVE_AFTER_MS)
+    }
+}
+
+/// What the servers of a cluster are to each other.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The engine's cluster mode: shards that own slots, primaries that vote.
+    #[default]
+    Cluster,
+    /// One primary and its replicas, without slots. Their agents vote.
+    Standalone,
+}
+
+impl Mode {
+    /// As the manifest has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Standalone => "standalone",
+        }
+    }
+
+    /// Is it the mode that older versions, which say none, know?
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(crate) fn is_cluster(&self) -> bool {
+        *self == Self::Cluster
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

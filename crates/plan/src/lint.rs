@@ -2,9 +2,9 @@
 //! violation is a programming error.
 
 use crate::failover::takeover::{may_take_over, votes};
+use crate::mode;
 use crate::operations::Step;
 use crate::operations::disruption::may_disturb;
-use crate::placement::zones::majority_holder;
 use crate::view::cluster_view::ClusterView;
 use crate::view::health::is_linked;
 use std::collections::BTreeSet;
@@ -50,7 +50,8 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
     claim(10, ids.len() == layout.instances.len(), &|| "two instances share a node id".to_owned());
     if layout.zones == ZonePolicy::Required {
         let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
-        let holder = majority_holder(founders.map(|instance| Some(&instance.zone)));
+        let mut zones = founders.map(|instance| Some(&instance.zone));
+        let holder = mode::rules(layout.config.mode).zone_with_majority(&mut zones);
         claim(7, holder.is_none(), &|| format!("losing zone {holder:?} loses the majority"));
     }
     found

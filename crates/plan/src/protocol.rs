@@ -66,6 +66,13 @@ pub enum Event {
         /// The error, for people.
         result: Result<(), String>,
     },
+    /// The file of roles and terms was written, or could not be (mode `standalone`).
+    RolesKept {
+        /// Which writing.
+        number: u64,
+        /// The error, for people.
+        result: Result<(), String>,
+    },
     /// Our server's reply.
     Served {
         /// To which command.
@@ -125,6 +132,13 @@ pub enum Command {
     /// The running server has written everything anew into a data directory that somebody had emptied: mark the directory as its own
     /// again, after the record is written; `Kept` follows.
     Reclaim(Box<CopyRecord>),
+    /// Write the file of roles and terms (mode `standalone`); `RolesKept` follows.
+    KeepRoles {
+        /// Which writing.
+        number: u64,
+        /// What is to be in it.
+        roles: Box<NodesConf>,
+    },
     /// Start the server; `Started`, `Found` or `StartFailed` follows, after `DiskSilent` if that takes long.
     Start(Box<StartPlan>),
     /// SIGKILL; `Exited` follows.
@@ -225,6 +239,10 @@ pub enum ServerCommand {
     UnpauseWrites,
     /// `CLUSTER REPLICATE`.
     Follow(NodeId),
+    /// `REPLICAOF` that address (mode `standalone`).
+    FollowAt(Address),
+    /// `REPLICAOF NO ONE` (mode `standalone`).
+    Promote,
     /// `CLUSTER MEET`.
     Meet(Address),
     /// `CLUSTER ADDSLOTSRANGE`.
@@ -247,7 +265,13 @@ pub enum ServerCommand {
 impl ServerCommand {
     /// Is the server told to become primary?
     pub(crate) fn promotes(&self) -> bool {
-        matches!(self, Self::FailoverForce { .. } | Self::FailoverTakeover { .. } | Self::FailoverPlanned)
+        matches!(
+            self,
+            Self::FailoverForce { .. }
+                | Self::FailoverTakeover { .. }
+                | Self::FailoverPlanned
+                | Self::Promote
+        )
     }
 }
 

@@ -40,6 +40,7 @@ fn order(to: u8) -> AgentOrder {
         run: Run::Up,
         formed: true,
         config: ServerConfig {
+            mode: valkeeper_model::Mode::Cluster,
             node_timeout_ms: 15_000,
             unresponsive_after_ms: LIMIT_MS,
             persistence: Persistence::None,

@@ -86,6 +86,16 @@ impl AdminConnection {
         self.order(cmd("CLUSTER").arg("REPLICATE").arg(primary.to_string()), within).await
     }
 
+    /// Makes it a replica of the server at that address; without cluster mode only. Done means begun.
+    pub async fn replica_of(&self, primary: &Address, within: Duration) -> Result<(), AskError> {
+        self.order(cmd("REPLICAOF").arg(primary.ip.to_string()).arg(primary.port), within).await
+    }
+
+    /// Makes it a primary; without cluster mode only.
+    pub async fn replica_of_no_one(&self, within: Duration) -> Result<(), AskError> {
+        self.order(cmd("REPLICAOF").arg("NO").arg("ONE"), within).await
+    }
+
     /// Makes it shake hands with the node at that address. Done means queued.
     pub async fn meet(&self, address: &Address, within: Duration) -> Result<(), AskError> {
         let mut meet = cmd("CLUSTER");

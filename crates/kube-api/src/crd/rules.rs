@@ -90,7 +90,8 @@ fn layout() -> Vec<Value> {
     let (min, max) = ("self.minSyncReplicas", "self.maxSyncReplicas");
     vec![
         rule(&said::MODE_MISSING, "has(self.mode)", &[]),
-        rule(&said::MODE_UNSUPPORTED, "!has(self.mode) || self.mode == 'cluster'", &["self.mode"]),
+        rule(&said::STANDALONE_ON_KUBERNETES, "!has(self.mode) || self.mode != 'standalone'", &[]),
+        rule(&said::MODE_UNSUPPORTED, "!has(self.mode) || self.mode != 'sentinel'", &["self.mode"]),
         of_cluster(&said::INSTANCES_IN_CLUSTER, "!has(self.instances) || self.instances == 0", &[]),
         of_cluster(&said::TOO_FEW_SHARDS, &format!("{shards} >= 3"), &[shards]),
         of_cluster(&said::TOO_MANY_SHARDS, &format!("{shards} <= 1000"), &[shards]),

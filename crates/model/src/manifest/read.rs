@@ -5,7 +5,7 @@ use super::tree::{Meaning, Node, Value};
 use super::{Manifest, Target, check, read_kubernetes};
 use crate::ClusterName;
 use crate::spec::{
-    self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Persistence, ZonePolicy,
+    self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence, ZonePolicy,
     normal_name, parse_duration_ms, parse_quantity_bytes, printable, rules,
 };
 use std::collections::BTreeMap;
@@ -35,15 +35,15 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     if !matches!(fields.value, Value::Map(_)) {
         return None;
     }
-    let is_cluster = is_cluster_mode(fields, findings);
+    let mode = mode(fields, findings);
     replica_mode(fields, findings);
     // A stand-in lets the rest be checked although the name is wrong.
     let named = name.or_else(|| "unnamed".parse().ok())?;
-    let (spec, wish) = cluster_spec(named, fields, findings);
+    let (spec, wish) = cluster_spec(named, mode.unwrap_or_default(), fields, findings);
     let for_kubernetes = findings.target == Target::Kubernetes;
     let kubernetes = read_kubernetes::spec(fields, for_kubernetes, findings);
     for problem in spec::validate(&spec) {
-        if is_cluster || !CLUSTER_LAYOUT.contains(&problem.field.as_str()) {
+        if mode.is_some() || !LAYOUT.contains(&problem.field.as_str()) {
             findings.problem(problem);
         }
     }
@@ -68,9 +68,14 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     Some(Manifest { spec, kubernetes, without_effect, warnings })
 }
 
-/// What only a cluster has, or counts in another way.
-const CLUSTER_LAYOUT: [&str; 4] =
-    ["spec.shards", "spec.replicasPerShard", "spec.minSyncReplicas", "spec.maxSyncReplicas"];
+/// What each mode counts in another way: not to be judged where the mode is not known.
+const LAYOUT: [&str; 5] = [
+    "spec.shards",
+    "spec.replicasPerShard",
+    "spec.instances",
+    "spec.minSyncReplicas",
+    "spec.maxSyncReplicas",
+];
 
 /// Orders to the operator whose manifests these are.
 const ANNOTATIONS_WITHOUT_EFFECT: [&str; 3] =
@@ -157,20 +162,34 @@ fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
     parsed
 }
 
-/// Is it a cluster, as far as one can tell? The layout of another mode is not to be judged as one of a cluster.
-fn is_cluster_mode(fields: &Node, findings: &mut Findings) -> bool {
-    let problem = match text_of(fields, "mode") {
-        Some(other @ ("standalone" | "sentinel")) => rules::MODE_UNSUPPORTED.broken(&[&other]),
-        None if fields.get("mode").is_none() => rules::MODE_MISSING.broken(&[]),
-        _ => {
+/// The mode; `None` if it is not supported or not one.
+fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
+    let for_kubernetes = findings.target == Target::Kubernetes;
+    let refused = match (text_of(fields, "mode"), fields.get("mode")) {
+        (Some("cluster"), _) => {
             if number_of(fields, "instances").is_some_and(|instances| instances > 0) {
                 findings.problem(rules::INSTANCES_IN_CLUSTER.broken(&[]));
             }
-            return true;
+            return Some(Mode::Cluster);
         }
+        (Some("standalone"), _) if for_kubernetes => rules::STANDALONE_ON_KUBERNETES.broken(&[]),
+        (None, None) if for_kubernetes => rules::MODE_MISSING.broken(&[]),
+        (Some("standalone"), _) | (None, None) => {
+            for field in ["spec.shards", "spec.replicasPerShard"] {
+                let name = field.strip_prefix("spec.").unwrap_or(field);
+                if number_of(fields, name).is_some_and(|number| number > 0) {
+                    let problem = rules::SHARDS_OF_CLUSTER.broken(&[]);
+                    findings.problem(FieldProblem { field: field.to_owned(), ..problem });
+                }
+            }
+            return Some(Mode::Standalone);
+        }
+        (Some("sentinel"), _) => rules::MODE_UNSUPPORTED.broken(&[&"sentinel"]),
+        // What is no mode at all was reported as that.
+        _ => return None,
     };
-    findings.problem(problem);
-    false
+    findings.problem(refused);
+    None
 }
 
 fn replica_mode(fields: &Node, findings: &mut Findings) {
@@ -186,13 +205,25 @@ fn replica_mode(fields: &Node, findings: &mut Findings) {
     }
 }
 
-fn cluster_spec(name: ClusterName, fields: &Node, findings: &mut Findings) -> (ClusterSpec, MemoryWish) {
+fn cluster_spec(
+    name: ClusterName,
+    mode: Mode,
+    fields: &Node,
+    findings: &mut Findings,
+) -> (ClusterSpec, MemoryWish) {
     let default = ClusterSpec::new(name);
     let min_sync_replicas = number_of(fields, "minSyncReplicas").unwrap_or(0);
     let max_sync_replicas = number_of(fields, "maxSyncReplicas").unwrap_or(0);
-    let replicas_per_shard = number_of(fields, "replicasPerShard").unwrap_or_else(|| {
+    let (counted, field) = match mode {
+        Mode::Cluster => (number_of(fields, "replicasPerShard"), "spec.replicasPerShard"),
+        // No instances make no replicas, and are found by their own rule.
+        Mode::Standalone => {
+            (number_of(fields, "instances").map(|instances| instances.wrapping_sub(1)), "spec.instances")
+        }
+    };
+    let replicas_per_shard = counted.unwrap_or_else(|| {
         // When it is written wrong, nothing may be concluded from it about the others.
-        if findings.is_clean("spec.replicasPerShard") { 0 } else { min_sync_replicas.max(max_sync_replicas) }
+        if findings.is_clean(field) { 0 } else { min_sync_replicas.max(max_sync_replicas) }
     });
     let node_timeout_ms = milliseconds_of(fields, "nodeTimeout").unwrap_or(default.node_timeout_ms);
     let wish = memory_wish(fields);
@@ -203,7 +234,11 @@ fn cluster_spec(name: ClusterName, fields: &Node, findings: &mut Findings) -> (C
             .unwrap_or(MaxMemoryPolicy::NoEviction)
     });
     let spec = ClusterSpec {
-        shards: number_of(fields, "shards").unwrap_or(default.shards),
+        mode,
+        shards: match mode {
+            Mode::Cluster => number_of(fields, "shards").unwrap_or(default.shards),
+            Mode::Standalone => 1,
+        },
         replicas_per_shard,
         zones: match text_of(fields, "zones") {
             Some("besteffort") => ZonePolicy::BestEffort,

@@ -139,10 +139,10 @@ const METADATA: &[Field] = &[
 
 /// The fields of `spec`.
 pub const SPEC: &[Field] = &[
-    field("mode", OneOf(&["standalone", "sentinel", "cluster"]), "The topology. Only cluster is supported yet."),
+    field("mode", OneOf(&["standalone", "sentinel", "cluster"]), "The topology. Without: standalone. sentinel is not supported yet."),
     field("shards", Integer, "Primaries that own slots.").preset(Number(3)),
     field("replicasPerShard", Integer, "Replicas of each primary.").preset(Number(0)),
-    field("instances", Integer, "For other modes: servers. 0 in cluster mode, where shards and replicas say how many."),
+    field("instances", Integer, "Servers in mode standalone: one primary, the others its replicas. Without: 1. 0 in mode cluster, where shards and replicas say how many."),
     field(
         "zones",
         OneOf(&["required", "besteffort"]),

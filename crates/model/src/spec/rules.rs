@@ -40,19 +40,44 @@ pub const CLUSTER_NAME: Rule = Rule::new(
     "`{}` cannot be the name of a cluster",
     "use lower-case letters, digits and '-' (neither first nor last), at most 40 characters",
 );
-/// There is no `spec.mode`.
+/// There is no `spec.mode`. On Kubernetes only.
 pub const MODE_MISSING: Rule = Rule::new(
     "spec.mode",
-    "missing, which means standalone, and that is not supported yet",
+    "missing, which means standalone, and that is not supported on Kubernetes yet",
     "write mode: cluster",
 );
+/// `spec.mode: standalone`. On Kubernetes only.
+pub const STANDALONE_ON_KUBERNETES: Rule =
+    Rule::new("spec.mode", "`standalone` is not supported on Kubernetes yet", "write mode: cluster");
 /// Value: the mode.
-pub const MODE_UNSUPPORTED: Rule = Rule::new("spec.mode", "`{}` is not supported yet", "write mode: cluster");
+pub const MODE_UNSUPPORTED: Rule =
+    Rule::new("spec.mode", "`{}` is not supported yet", "write mode: standalone or mode: cluster");
 /// `spec.instances` is not 0 in cluster mode.
 pub const INSTANCES_IN_CLUSTER: Rule = Rule::new(
     "spec.instances",
     "not for cluster mode, where spec.shards and spec.replicasPerShard say how many",
     "remove it",
+);
+/// `spec.shards` or `spec.replicasPerShard` in another mode; the field depends on which.
+pub const SHARDS_OF_CLUSTER: Rule =
+    Rule::new("spec.shards", "only for cluster mode; here spec.instances says how many servers", "remove it");
+/// Value: instances.
+pub const INSTANCES_RANGE: Rule = Rule::new(
+    "spec.instances",
+    "{} is not between 1 and 16 servers",
+    "one is the primary, the others are its replicas, and each replica costs the primary a copy of every write",
+);
+/// Values: the number, replicas.
+pub const MIN_SYNC_OVER_INSTANCES: Rule = Rule::new(
+    "spec.minSyncReplicas",
+    "{} is more than the {} replicas that spec.instances makes: no write would ever be accepted",
+    "lower it or raise spec.instances",
+);
+/// Values: the number, replicas.
+pub const MAX_SYNC_OVER_INSTANCES: Rule = Rule::new(
+    "spec.maxSyncReplicas",
+    "{} is more than the {} replicas that spec.instances makes",
+    "lower it or raise spec.instances",
 );
 /// Value: shards.
 pub const TOO_FEW_SHARDS: Rule = Rule::new(

@@ -1,6 +1,6 @@
 //! What is impossible or unwise in a spec, wherever it was read from.
 
-use super::{ClusterSpec, MaxMemory, Persistence, directives, printable, rules};
+use super::{ClusterSpec, MaxMemory, Mode, Persistence, directives, printable, rules};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,6 +45,8 @@ pub(crate) fn say(f: &mut fmt::Formatter<'_>, field: &str, reason: &str, hint: O
 }
 
 const MIN_SHARDS: u32 = 3;
+/// A primary that feeds more replicas than this is better cascaded.
+const MAX_STANDALONE: u32 = 16;
 const MAX_SHARDS: u32 = 1000;
 /// The engine's cluster specification gives this as the most nodes.
 const MAX_INSTANCES: u64 = 2000;
@@ -74,9 +76,18 @@ pub fn validate(spec: &ClusterSpec) -> Vec<FieldProblem> {
 pub fn warnings(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut warnings = Vec::new();
     if spec.replicas_per_shard == 0 {
-        let reason =
-            "without replicas, a server that is lost takes its slots with it, and perhaps their data";
-        warnings.push(FieldProblem::new("spec.replicasPerShard", reason).hint("write replicasPerShard: 1"));
+        warnings.push(match spec.mode {
+            Mode::Cluster => FieldProblem::new(
+                "spec.replicasPerShard",
+                "without replicas, a server that is lost takes its slots with it, and perhaps their data",
+            )
+            .hint("write replicasPerShard: 1"),
+            Mode::Standalone => FieldProblem::new(
+                "spec.instances",
+                "a single server has no replica that could take over when it is lost",
+            )
+            .hint("write instances: 3"),
+        });
     }
     if spec.unresponsive_after_ms >= spec.node_timeout_ms {
         let reason =
@@ -94,6 +105,13 @@ pub fn warnings(spec: &ClusterSpec) -> Vec<FieldProblem> {
 
 fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
+    if spec.mode == Mode::Standalone {
+        let instances = spec.replicas_per_shard.wrapping_add(1);
+        if !(1..=MAX_STANDALONE).contains(&instances) {
+            problems.push(rules::INSTANCES_RANGE.broken(&[&instances]));
+        }
+        return problems;
+    }
     let shards = spec.shards;
     if shards < MIN_SHARDS {
         problems.push(rules::TOO_FEW_SHARDS.broken(&[&shards]));
@@ -110,11 +128,15 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
 fn sync_replicas(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let (replicas, min, max) = (spec.replicas_per_shard, spec.min_sync_replicas, spec.max_sync_replicas);
     let mut problems = Vec::new();
+    let (min_over, max_over) = match spec.mode {
+        Mode::Cluster => (rules::MIN_SYNC_OVER_REPLICAS, rules::MAX_SYNC_OVER_REPLICAS),
+        Mode::Standalone => (rules::MIN_SYNC_OVER_INSTANCES, rules::MAX_SYNC_OVER_INSTANCES),
+    };
     if min > replicas {
-        problems.push(rules::MIN_SYNC_OVER_REPLICAS.broken(&[&min, &replicas]));
+        problems.push(min_over.broken(&[&min, &replicas]));
     }
     if max > replicas {
-        problems.push(rules::MAX_SYNC_OVER_REPLICAS.broken(&[&max, &replicas]));
+        problems.push(max_over.broken(&[&max, &replicas]));
     }
     if max != 0 && max < min {
         problems.push(rules::MAX_SYNC_UNDER_MIN.broken(&[&max, &min]));

@@ -5,6 +5,7 @@ use super::machine::{Agent, Forwarded, Phase, Then};
 use super::{Command, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
 use crate::hostwatch::FORCED_WITHIN_MS;
+use crate::mode::standalone::Request;
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replication, Role, Run, Unseen};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
@@ -16,12 +17,6 @@ pub(super) const BUSY: &str = "it is starting, stopping or changing its role alr
 
 impl Agent {
     pub(super) fn asked(&mut self, now: Millis, token: Token, ask: Ask) {
-        if matches!(ask, Ask::Force { .. } | Ask::Takeover { .. } | Ask::Succeed { .. }) {
-            // Its server may be there for a while yet, if it saves its data, and in sync all the time.
-            if matches!(self.phase, Phase::Stopping(_)) {
-                return self.refuse(token, "it is being stopped");
-            }
-        }
         match ask {
             Ask::Report { fresh: false } => self.answer_report(token),
             Ask::Report { fresh: true } if self.incarnation().is_none() => self.answer_report(token),
@@ -32,34 +27,19 @@ impl Agent {
                 self.forwarded.insert(sent, Forwarded::Report(token));
             }
             Ask::Replication => self.forward_to_server(now, token, None, ServerCommand::Replication),
-            Ask::Force { looked_at: Some(at), .. } if at > now || now.since(at) >= FORCED_WITHIN_MS => {
-                self.refuse(token, "the order was too long on its way: its primary may take writes again");
+            Ask::Force { .. } | Ask::Takeover { .. } | Ask::Succeed { .. } => {
+                self.asked_to_promote(now, token, &ask);
             }
-            Ask::Force { incarnation, replaces, after, .. } => {
-                if after == Death::KilledForSilence {
-                    self.silence.killed(now);
+            Ask::Vote { candidate, term } => {
+                self.asked_for_terms(now, token, Request::Vote { candidate, term });
+            }
+            Ask::Term { known } => self.asked_for_terms(now, token, Request::Term(known)),
+            // The agent keeps its server with the primary of the newest term by itself.
+            Ask::Flush | Ask::Follow { .. } if self.votes_by_itself() => {
+                if let Phase::Watching(watch) = &mut self.phase {
+                    watch.look_now(now);
                 }
-                self.forward_to_server(
-                    now,
-                    token,
-                    Some(incarnation),
-                    ServerCommand::FailoverForce { replaces },
-                );
-            }
-            Ask::Takeover { incarnation, replaces } => {
-                self.forward_to_server(
-                    now,
-                    token,
-                    Some(incarnation),
-                    ServerCommand::FailoverTakeover { replaces },
-                );
-            }
-            // Two that both are about to stop would hand over to each other for ever.
-            Ask::Succeed { .. } if matches!(self.phase, Phase::Draining(..)) => {
-                self.refuse(token, "it is about to be stopped itself");
-            }
-            Ask::Succeed { incarnation } => {
-                self.forward_to_server(now, token, Some(incarnation), ServerCommand::FailoverPlanned);
+                self.out.push(Command::Answer { token, result: Ok(Answer::Done) });
             }
             Ask::Flush => {
                 self.forward_to_server(now, token, None, ServerCommand::Flush);
@@ -113,6 +93,36 @@ impl Agent {
         }
     }
 
+    /// Its server is to become the primary.
+    fn asked_to_promote(&mut self, now: Millis, token: Token, ask: &Ask) {
+        // Its server may be there for a while yet, if it saves its data, and in sync all the time.
+        if matches!(self.phase, Phase::Stopping(_)) {
+            return self.refuse(token, "it is being stopped");
+        }
+        let (incarnation, command) = match *ask {
+            Ask::Force { looked_at: Some(at), .. } if at > now || now.since(at) >= FORCED_WITHIN_MS => {
+                return self
+                    .refuse(token, "the order was too long on its way: its primary may take writes again");
+            }
+            Ask::Force { incarnation, replaces, after, .. } => {
+                if after == Death::KilledForSilence {
+                    self.silence.killed(now);
+                }
+                (incarnation, ServerCommand::FailoverForce { replaces })
+            }
+            Ask::Takeover { incarnation, replaces } => {
+                (incarnation, ServerCommand::FailoverTakeover { replaces })
+            }
+            // Two that both are about to stop would hand over to each other for ever.
+            Ask::Succeed { .. } if matches!(self.phase, Phase::Draining(..)) => {
+                return self.refuse(token, "it is about to be stopped itself");
+            }
+            Ask::Succeed { incarnation } => (incarnation, ServerCommand::FailoverPlanned),
+            _ => return,
+        };
+        self.forward_to_server(now, token, Some(incarnation), command);
+    }
+
     /// Restarts the server; a primary hands over first if there is anybody to hand over to (law 2).
     pub(super) fn restart(&mut self, now: Millis) {
         if self.may_hand_over(now) {
@@ -135,7 +145,7 @@ impl Agent {
         self.promotion_requested_at.is_some_and(|at| now.since(at) < PROMOTION_RECENT_MS)
     }
 
-    fn refuse(&mut self, token: Token, why: &str) {
+    pub(super) fn refuse(&mut self, token: Token, why: &str) {
         self.out.push(Command::Answer { token, result: Err(AskFailed::Refused(why.to_owned())) });
     }
 
@@ -168,6 +178,17 @@ impl Agent {
         };
         if let Some(refusal) = refusal {
             self.out.push(Command::Answer { token, result: Err(refusal) });
+            return;
+        }
+        if command.promotes() && self.votes_by_itself() {
+            let replaces = match command {
+                ServerCommand::FailoverForce { replaces } | ServerCommand::FailoverTakeover { replaces } => {
+                    replaces
+                }
+                _ => None,
+            };
+            let result = self.stand(now, replaces);
+            self.out.push(Command::Answer { token, result });
             return;
         }
         if command.promotes() {

@@ -30,6 +30,8 @@ impl Consultation {
             | Answer::Replication { .. }
             | Answer::Tried(_)
             | Answer::Heartbeat { .. }
+            | Answer::Vote { .. }
+            | Answer::Term { .. }
             | Answer::ConfirmDown { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),
         });
         self.answers.insert(name, answer);

@@ -23,6 +23,7 @@ impl Agent {
             self.keep_last(now, incarnation);
         }
         self.copy_record.ended();
+        self.terms.gives_up();
         self.process = Process::Down;
         self.pid = None;
         self.server = Observed::Unknown(Unseen::NotRunning);

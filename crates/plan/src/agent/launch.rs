@@ -1,9 +1,9 @@
 //! Whether and as what our server starts. The rule is [`crate::failover::restart_decision`]; here it is fed and obeyed.
 
+use super::Command;
 use super::consultation::{CONSULT_MS, Consultation};
 use super::copy_choice::Beside;
 use super::machine::{Agent, Phase};
-use super::{Command, StartPlan};
 use crate::failover::copy::AofFiles;
 use crate::failover::promotion::{Promotion, ReplacedPrimary};
 use crate::failover::restart_decision::{
@@ -12,21 +12,15 @@ use crate::failover::restart_decision::{
 };
 use crate::failover::succession::{Eligible, LeftOnDisk, has_online_replica};
 use crate::mode::cluster::nodes_conf::{self, Part};
-use crate::server::config;
+use crate::mode::standalone::Terms;
 use std::collections::{BTreeMap, BTreeSet};
-use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Ask, CopySource, CopyState, DiskRole, Happened, InstanceName, Millis, NodeId, Persistence, Position,
-    Role, ServerView, ShardName, SlotSet, StartFailure, Topology, Waiting,
+    Ask, CopyState, DiskRole, Happened, HeldCopy, InstanceName, Millis, NodeId, Persistence, Position, Role,
+    ServerView, ShardName, SlotSet, StartFailure, Topology, Waiting,
 };
 
 /// Before the next try when somebody else has to move first.
-const AGAIN_MS: u64 = 150;
-/// Before the next look whether the record of the run that ended has been written.
-const KEPT_MS: u64 = 5;
-/// Before the next try after a start that failed: doubled each time, up to the second.
-const FAILED_MS: u64 = 100;
-const FAILED_MAX_MS: u64 = 2_000;
+pub(super) const AGAIN_MS: u64 = 150;
 
 impl Agent {
     pub(super) fn inspect(&mut self) {
@@ -54,6 +48,7 @@ impl Agent {
             Err(detail) => return self.start_failed(now, StartFailure::DataUnusable { detail }),
         };
         self.disk = Some(disk.clone());
+        self.read_roles(&disk);
         self.copy_record.found(&disk);
         self.examine(&disk, None);
         let Some(order) = self.order.clone() else { return self.phase = Phase::Idle };
@@ -85,6 +80,7 @@ impl Agent {
     /// What an instance that stays down holds, for its siblings.
     fn inspected_at_rest(&mut self, result: Result<Box<Disk>, String>) {
         let Some(disk) = result.ok().filter(|disk| !matches!(disk.owner, Owner::Other(_))) else { return };
+        self.read_roles(&disk);
         self.copy_record.found(&disk);
         self.examine(&disk, None);
         self.disk = Some(*disk);
@@ -96,6 +92,7 @@ impl Agent {
         // Without an order nobody knows whom to hand over to.
         let (Ok(disk), true) = (result, self.order.is_some()) else { return };
         let wiped = disk.owner == Owner::Nobody;
+        self.read_roles(&disk);
         // A server that an earlier agent started: what its record says was not read yet.
         if self.copy_record.held().is_none() {
             self.copy_record.found(&disk);
@@ -222,7 +219,8 @@ impl Agent {
                 }
                 Some((_, node)) => (node.config_epoch, Claim::ToldByOthers, node.slots.clone()),
                 None => {
-                    return self.wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
+                    return self
+                        .wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
                 }
             },
         };
@@ -267,38 +265,54 @@ impl Agent {
             RestartDecision::Promote { instance, incarnation } => {
                 self.promote(now, Eligible::Only { instance, incarnation });
             }
-            RestartDecision::AsPrimary => {
-                let conf = match (&disk.nodes_conf, newest) {
-                    (NodesFile::Intact(conf), _) => nodes_conf::readdressed(conf, &order),
-                    (_, Some(view)) if !slots.is_empty() => {
-                        self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
-                        Some(nodes_conf::rebuilt(
-                            &order,
-                            &view.topology,
-                            view.current_epoch,
-                            None,
-                            Part::AsKnown,
-                        ))
-                    }
-                    // The others know another owner of its slots, which does not serve: ours may be the better copy, and is there to be
-                    // promoted.
-                    (_, Some(view)) if self.owner_of_shard(view).is_some_and(|id| id != member.node_id) => {
-                        let part = self.owner_of_shard(view).map_or(Part::AsKnown, Part::ReplicaOf);
-                        Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part))
-                    }
-                    _ => {
-                        return self
-                            .wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
-                    }
-                };
-                if self.wanted_up() {
-                    if loss == Loss::Accepted && copy.state != CopyState::Held {
-                        self.out.record(Happened::LossAccepted { shard: me_shard.clone() });
-                    }
-                    self.start(now, conf, Beside::Nobody);
+            // Who has voted for another since may have been succeeded: a new term says that it was not.
+            RestartDecision::AsPrimary
+                if self.votes_by_itself() && self.terms.has_promised() && self.wanted_up() =>
+            {
+                if !self.terms.awaits_news(now) {
+                    self.with_terms(now, Terms::stand);
                 }
+                self.phase = Phase::RetryAt { until: now.plus(AGAIN_MS) };
+            }
+            RestartDecision::AsPrimary => {
+                self.start_as_primary(now, &disk, newest, &slots, &copy);
             }
             RestartDecision::Wait(hold) => self.wait_for_reason(now, hold, me_shard),
+        }
+    }
+
+    /// Starts as the primary of its shard: with its own file, or with what the newest view of the others knows of it.
+    fn start_as_primary(
+        &mut self,
+        now: Millis,
+        disk: &Disk,
+        newest: Option<&ServerView>,
+        slots: &SlotSet,
+        copy: &HeldCopy,
+    ) {
+        let Some(order) = self.order.clone() else { return };
+        let Some(member) = order.myself() else { return };
+        let conf = match (&disk.nodes_conf, newest) {
+            (NodesFile::Intact(conf), _) => nodes_conf::readdressed(conf, &order),
+            (_, Some(view)) if !slots.is_empty() => {
+                self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
+                Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, Part::AsKnown))
+            }
+            // The others know another owner of its slots, which does not serve: ours may be the better copy, and is there to be
+            // promoted.
+            (_, Some(view)) if self.owner_of_shard(view).is_some_and(|id| id != member.node_id) => {
+                let part = self.owner_of_shard(view).map_or(Part::AsKnown, Part::ReplicaOf);
+                Some(nodes_conf::rebuilt(&order, &view.topology, view.current_epoch, None, part))
+            }
+            _ => {
+                return self.wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
+            }
+        };
+        if self.wanted_up() {
+            if self.loss == Loss::Accepted && copy.state != CopyState::Held {
+                self.out.record(Happened::LossAccepted { shard: member.shard.clone() });
+            }
+            self.start(now, conf, Beside::Nobody);
         }
     }
 
@@ -421,84 +435,5 @@ impl Agent {
             }
             _ => self.phase = Phase::Idle,
         }
-    }
-
-    pub(super) fn start(&mut self, now: Millis, nodes_conf: Option<NodesConf>, beside: Beside<'_>) {
-        let (Some(order), Some(address)) = (self.order.clone(), self.address().cloned()) else { return };
-        if !self.wanted_up() {
-            // Whatever led here: a fence holds.
-            return self.phase = Phase::Idle;
-        }
-        if self.copy_record.is_writing() {
-            return self.phase = Phase::RetryAt { until: now.plus(KEPT_MS) };
-        }
-        let mut config = config::directives(&self.config_to_start_with(&order));
-        let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
-            (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf.clone()),
-            _ => None,
-        };
-        let replica =
-            conf.as_ref().and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
-        let role = if replica { Role::Replica } else { Role::Primary };
-        let choice = self.choose_copy(role, beside);
-        match choice.load {
-            CopySource::Aof => config::set(&mut config, config::APPENDONLY, "yes"),
-            CopySource::Rdb => config::set(&mut config, config::APPENDONLY, "no"),
-            CopySource::Nothing => {}
-        }
-        // Until it is in sync, its copy is not one that the engine's own election may promote: the primary may just be slow to
-        // load, and its newer data would be lost.
-        if replica {
-            config::set(&mut config, config::NO_FAILOVER, "yes");
-        }
-        let refuses = self.with_host_watch(now, |watch, situation, _| {
-            if let Some(conf) = &conf {
-                watch.read(situation, conf);
-            }
-            watch.starts_as(role, now)
-        });
-        if refuses == Some(true) {
-            config = config::refusing_writes(config);
-        }
-        self.waiting = None;
-        self.phase = Phase::Launching;
-        self.starting_record = Some(choice.record.clone());
-        self.out.push(Command::Start(Box::new(StartPlan {
-            set_aside: choice.set_aside,
-            record: choice.record,
-            nodes_conf,
-            config,
-            address,
-        })));
-    }
-
-    pub(super) fn start_failed(&mut self, now: Millis, failure: StartFailure) {
-        self.failures.in_a_row += 1;
-        if matches!(failure, StartFailure::Exited { .. }) {
-            self.doubt_config();
-        }
-        self.tell_failure(failure);
-        self.try_later(now);
-    }
-
-    /// Tries again after a while that grows with the failures in a row.
-    pub(super) fn try_later(&mut self, now: Millis) {
-        let delay = FAILED_MS.saturating_mul(1 << self.failures.in_a_row.min(10)).min(FAILED_MAX_MS);
-        self.phase = if self.wanted_up() { Phase::RetryAt { until: now.plus(delay) } } else { Phase::Idle };
-    }
-
-    /// Tells a failure once, and shows it until a start works.
-    pub(super) fn tell_failure(&mut self, failure: StartFailure) {
-        let instance = self.name.clone();
-        if self.failures.last.as_ref() != Some(&failure) {
-            self.failures.last = Some(failure.clone());
-            self.out.record(Happened::StartFailed { instance: instance.clone(), failure: failure.clone() });
-        }
-        self.waiting = Some(Waiting::StartFailed { instance, failure });
-    }
-
-    pub(super) fn wait_and_retry(&mut self, now: Millis, waiting: Waiting) {
-        self.waiting = Some(waiting);
-        self.phase = Phase::RetryAt { until: now.plus(AGAIN_MS) };
     }
 }

@@ -16,8 +16,10 @@ use crate::failover::handover::Handover;
 use crate::failover::promotion::Promotion;
 use crate::failover::restart_decision::{Disk, Loss, Owner};
 use crate::hostwatch::HostWatch;
+use crate::mode::standalone::Terms;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Happened, Incarnation,
     InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
@@ -85,6 +87,10 @@ pub struct Agent {
     pub(super) attached_at_death: Option<BTreeSet<InstanceName>>,
     /// The run that an earlier supervisor began.
     pub(super) adopted: Option<Incarnation>,
+    /// The seat of this agent, in a mode in which agents vote.
+    pub(super) terms: Terms,
+    /// The file of roles that the start under way writes.
+    pub(super) starting_roles: Option<NodesConf>,
     /// Present on a host of its own only.
     pub(super) host_watch: Option<Box<HostWatch>>,
 }
@@ -197,6 +203,8 @@ impl Agent {
             starting_record: None,
             attached_at_death: None,
             adopted: running.map(|(incarnation, _)| incarnation),
+            terms: Terms::default(),
+            starting_roles: None,
             host_watch: None,
         }
     }
@@ -241,6 +249,7 @@ impl Agent {
                 }
             }
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
+            Event::RolesKept { number, result } => self.roles_kept(now, number, result.is_ok()),
             Event::Kept { sequence, result } => self.kept(sequence, result.is_ok()),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
@@ -334,6 +343,7 @@ impl Agent {
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
         let answered = self.sync_told(now, token, &result)
             || self.host_watch_told(now, token, &result)
+            || self.terms_told(now, token, &result)
             || self.inquiry_told(now, token, &result);
         if answered {
             return;
@@ -391,70 +401,6 @@ impl Agent {
         }
     }
 
-    fn take_order(&mut self, now: Millis, order: AgentOrder) {
-        if order.instance != self.name
-            || self.order.as_ref().is_some_and(|last| last.generation > order.generation)
-        {
-            return;
-        }
-        let changed = self.order.as_ref().is_some_and(|last| last.config != order.config);
-        self.order = Some(Arc::new(order));
-        if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase
-            && changed
-        {
-            watch.wanted_changed(now);
-        }
-        if self.wanted_up() {
-            if matches!(self.phase, Phase::Idle) {
-                self.waiting = None;
-                self.inspect();
-            }
-            if matches!(self.phase, Phase::Draining(_, _, Then::StayDown)) {
-                self.stay();
-            }
-            if let Phase::Watching(watch) = &mut self.phase {
-                watch.look_now(now);
-            }
-        } else {
-            self.come_down(now);
-            // The siblings of an instance that stays down ask what its disk holds.
-            if matches!(self.phase, Phase::Idle) && self.copy_record.is_unread() {
-                self.out.push(Command::Inspect);
-            }
-        }
-    }
-
-    /// Goes down on purpose, handing over first if that is possible (law 2).
-    pub(super) fn come_down(&mut self, now: Millis) {
-        match &self.phase {
-            Phase::Watching(_) if self.may_hand_over(now) => {
-                self.hand_over(now, None, Then::StayDown);
-            }
-            Phase::Watching(_) => self.terminate(now, Then::StayDown),
-            Phase::Inspecting | Phase::Consulting(_) | Phase::RetryAt { .. } => self.phase = Phase::Idle,
-            Phase::Draining(..) => self.drain_then_stay_down(),
-            // A promotion goes on: the shard needs its primary, whatever becomes of us. A start is ended when it is one.
-            Phase::Idle
-            | Phase::Launching
-            | Phase::Promoting(_)
-            | Phase::HandingOver(..)
-            | Phase::Stopping(_) => {}
-        }
-    }
-
-    /// The supervisor goes down: all servers do, so that there is nobody to hand over to.
-    fn stop(&mut self, now: Millis) {
-        self.stays_down = true;
-        match &mut self.phase {
-            Phase::Watching(_) | Phase::HandingOver(..) | Phase::Draining(..) => {
-                self.terminate(now, Then::StayDown);
-            }
-            Phase::Launching => {}
-            Phase::Stopping(stop) => stop.then = Then::StayDown,
-            _ => self.phase = Phase::Idle,
-        }
-    }
-
     /// Was the data directory nobody's at the last look: never used, emptied, or gone?
     pub(super) fn has_unmarked_directory(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody)
@@ -483,6 +429,9 @@ impl Agent {
         self.copies_at_rest = None;
         self.fullness = Fullness::default();
         self.attached_at_death = None;
+        if let Some(roles) = self.starting_roles.take() {
+            self.terms.written(roles);
+        }
         self.copy_record
             .started(self.starting_record.take().map(|record| CopyRecord { run: incarnation, ..record }));
         self.phase = Phase::Watching(Watch::begin(now));

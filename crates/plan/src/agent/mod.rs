@@ -4,10 +4,12 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `machine.rs` | the state, which event goes where |
+//! | `obeying.rs` | what an order changes, and going down on purpose |
 //! | `running.rs` | what a running server's replies mean |
 //! | `role_change.rs` | what follows a promotion or a handover |
 //! | `by_hand.rs` | what others have changed: its role, its node id |
 //! | `launch.rs` | whether and as what a server starts |
+//! | `starting.rs` | with which files and directives, and what follows when a start fails |
 //! | `consultation.rs` | what others hold before a start |
 //! | `copy_choice.rs` | which of its files a server is started from |
 //! | `copy_record.rs` | the durable record of our copy |
@@ -23,6 +25,7 @@
 //! | `snapshot.rs` | when a server writes a snapshot of its data |
 //! | `memory.rs` | whether its memory is used up, rather than only for a moment |
 //! | `host_watch.rs` | on a host of its own: where the agent and its [`crate::hostwatch`] meet |
+//! | `terms.rs` | in mode `standalone`: where the agent and its [`crate::mode::standalone::Terms`] meet |
 //! | `report.rs` | what it tells of itself |
 //! | `trial.rs` | whether its server would start with what is ordered |
 //! | `answer.rs` | what others may ask |
@@ -40,14 +43,17 @@ mod host_watch;
 mod launch;
 mod machine;
 mod memory;
+mod obeying;
 mod relink;
 mod report;
 mod role_change;
 mod running;
 mod silence;
 mod snapshot;
+mod starting;
 mod stopping;
 mod sync_check;
+mod terms;
 mod trial;
 mod watch;
 

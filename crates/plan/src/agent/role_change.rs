@@ -5,9 +5,10 @@ use super::{Command, ServerCommand};
 use crate::failover::handover::{self, Handover};
 use crate::failover::promotion;
 use crate::failover::succession::has_online_replica;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    Answer, AskFailed, CopyState, Happened, InstanceName, Millis, NodeId, Role, ServerView,
+    Address, AgentOrder, Answer, AskFailed, CopyState, Happened, InstanceName, Member, Millis, NodeId, Role,
+    ServerView,
 };
 
 /// How long a server that has handed over goes on answering before it is stopped. Clients learn of the successor from the
@@ -32,10 +33,20 @@ fn astray(view: &ServerView, shard: &BTreeSet<NodeId>) -> Option<NodeId> {
     shard.iter().find(|node| **node != view.node_id && is_primary(node) && owns(node)).copied()
 }
 
+/// Where the servers of the siblings listen.
+fn sibling_addresses(order: &AgentOrder) -> BTreeMap<InstanceName, Address> {
+    let placed = |(name, member): (&InstanceName, &Member)| Some((name.clone(), member.address.clone()?));
+    order.siblings().filter_map(placed).collect()
+}
+
 impl Agent {
     pub(super) fn hand_over(&mut self, now: Millis, to: Option<InstanceName>, then: Then) {
         let Phase::Watching(_) = &self.phase else { return };
         let handover = Handover::begin(self.siblings(), to, now, &mut self.out);
+        let handover = match self.order.as_ref().filter(|_| self.votes_by_itself()) {
+            Some(order) => handover.demoting(sibling_addresses(order)),
+            None => handover,
+        };
         let Phase::Watching(watch) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         self.phase = Phase::HandingOver(watch, Box::new(handover), then);
     }
@@ -108,7 +119,7 @@ impl Agent {
 
     /// Has our server follow the owner of its shard's slots, if it does not by itself.
     pub(super) fn follow_the_owner(&mut self, view: &ServerView) {
-        let Some(order) = &self.order else { return };
+        let Some(order) = self.order.as_ref().filter(|_| !self.votes_by_itself()) else { return };
         let shard = order.siblings().map(|(_, member)| member.node_id).collect();
         if let (Phase::Watching(_), Some(owner)) = (&self.phase, astray(view, &shard)) {
             self.out.serve(ServerCommand::Follow(owner), FOLLOW_MS);
@@ -150,9 +161,11 @@ impl Agent {
         if let Some(shard) = self.shard() {
             self.out.record(Happened::SwitchoverAbandoned { shard, why: why.clone() });
         }
-        let Phase::HandingOver(watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+        let Phase::HandingOver(mut watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return;
         };
+        // It may have been made a replica for the handover, and is to be made a primary again.
+        watch.look_now(now);
         self.phase = Phase::Watching(watch);
         self.complete_all(&Err(AskFailed::Refused(why)));
         // The planner allowed a fence although nobody can follow only if the user forced it. While somebody could, the fence

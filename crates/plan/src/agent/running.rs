@@ -113,6 +113,7 @@ impl Agent {
                 self.out.record(Happened::Started { instance: self.name.clone() });
             }
         }
+        self.complete_view(&mut view);
         self.waiting = None;
         self.look_refused = None;
         self.seen_at = now;
@@ -127,6 +128,7 @@ impl Agent {
         self.keep(now, &view);
         self.set_live(now, &view);
         self.follow_the_owner(&view);
+        self.mend_role(now, &view);
         self.judge_config(&mut view);
         if self.relink.due(now, &view) {
             self.out.serve(ServerCommand::Relink, 2_000);

@@ -2,7 +2,7 @@
 
 use crate::placement::server_config;
 use crate::server::config;
-use valkeeper_model::{ClusterSpec, Layout, Refusal, ServerConfig};
+use valkeeper_model::{ClusterSpec, Layout, Mode, Refusal, ServerConfig};
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
 pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
@@ -10,11 +10,17 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
     if spec.name != layout.cluster {
         return refuse("metadata.name");
     }
+    if spec.mode != layout.config.mode {
+        return refuse("spec.mode");
+    }
     if usize::try_from(spec.shards) != Ok(layout.shards.len()) {
         return refuse("spec.shards");
     }
     if spec.replicas_per_shard != layout.replicas_per_shard {
-        return refuse("spec.replicasPerShard");
+        return refuse(match spec.mode {
+            Mode::Cluster => "spec.replicasPerShard",
+            Mode::Standalone => "spec.instances",
+        });
     }
     let mut next = layout.clone();
     next.zones = spec.zones;

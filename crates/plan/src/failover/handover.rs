@@ -9,7 +9,7 @@ use super::promotion::candidate;
 use crate::failover::succession::{Candidate, best_for_switchover, is_primary, lag, may_take_over};
 use crate::protocol::{Outbox, Reply, ServerCommand, ServerError, Token};
 use std::collections::BTreeMap;
-use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Millis, Replication, Unfit};
+use valkeeper_model::{Address, Answer, Ask, AskFailed, InstanceName, Millis, Replication, Unfit};
 
 /// A look must not take longer; a saturated server answers after the commands queued before ours.
 const LOOK_MS: u64 = 400;
@@ -51,7 +51,17 @@ pub struct Handover {
     paused_at: Option<Millis>,
     /// Since when the chosen one has no link to us over the bus.
     unlinked_since: Option<Millis>,
+    /// Where the others listen, if our server has to become a replica before its successor becomes the primary; see [`Handover::demoting`].
+    addresses: Option<BTreeMap<InstanceName, Address>>,
+    demoted: Demoted,
     stage: Stage,
+}
+
+/// Was our server made a replica of its successor?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demoted {
+    No,
+    Yes,
 }
 
 #[derive(Debug)]
@@ -71,6 +81,8 @@ enum Stage {
     Aim { to: Candidate, token: Token },
     /// The replica has to get there.
     Drain { to: Candidate, target: Replication, poll: Token },
+    /// Our server is being made a replica of its successor, which has everything.
+    Demote { to: Candidate, token: Token },
     /// The engine's handover was started.
     Switch { to: Candidate, since: Millis, wait: Wait, held: Held },
     /// Let the clients go, to be redirected or to go on.
@@ -120,7 +132,30 @@ impl Handover {
         out: &mut Outbox,
     ) -> Self {
         let stage = Self::look(&siblings, out);
-        Self { siblings, wanted, began: now, pauses: 0, paused_at: None, unlinked_since: None, stage }
+        Self {
+            siblings,
+            wanted,
+            began: now,
+            pauses: 0,
+            paused_at: None,
+            unlinked_since: None,
+            addresses: None,
+            demoted: Demoted::No,
+            stage,
+        }
+    }
+
+    /// The same in mode `standalone`, where the engine has no part in it: once the successor has everything, our server becomes its
+    /// replica, and only then the successor becomes the primary. So there is no moment in which both take writes, whatever dies in
+    /// between; and our server, which has what its successor has, follows by a partial resynchronisation.
+    #[must_use]
+    pub fn demoting(self, addresses: BTreeMap<InstanceName, Address>) -> Self {
+        Self { addresses: Some(addresses), ..self }
+    }
+
+    /// Was our server told to be a replica?
+    pub fn has_demoted(&self) -> bool {
+        self.demoted == Demoted::Yes
     }
 
     fn look(siblings: &[InstanceName], out: &mut Outbox) -> Stage {
@@ -168,6 +203,17 @@ impl Handover {
                 }
                 _ => return self.breathe(now, out),
             },
+            Stage::Demote { to, token: sent } if *sent == token => match result {
+                Ok(_) => {
+                    self.demoted = Demoted::Yes;
+                    let to = to.clone();
+                    self.switch_to(to, now, out);
+                }
+                Err(error) => {
+                    let why = format!("the primary could not be made a replica: {error}");
+                    return self.abandon(&why, out);
+                }
+            },
             Stage::Switch { held, .. } if *held == Held::Asked(token) => match result {
                 Ok(Reply::HoldsWrites(true)) => {
                     *held = Held::ByEngine;
@@ -205,9 +251,17 @@ impl Handover {
                 });
                 let to = to.clone();
                 if arrived {
-                    let ask = Ask::Succeed { incarnation: to.incarnation };
-                    let wait = Wait::Ordered(out.tell(&to.instance, ask, LOOK_MS));
-                    self.stage = Stage::Switch { to, since: now, wait, held: Held::ByUs };
+                    match &self.addresses {
+                        None => self.switch_to(to, now, out),
+                        Some(addresses) => {
+                            let Some(address) = addresses.get(&to.instance).cloned() else {
+                                let why = format!("nobody knows where {} listens", to.instance);
+                                return self.abandon(&why, out);
+                            };
+                            let token = out.serve(ServerCommand::FollowAt(address), LOOK_MS);
+                            self.stage = Stage::Demote { to, token };
+                        }
+                    }
                 } else if self.paused_at.is_some_and(|at| now.since(at) >= DRAIN_MS) {
                     return self.breathe(now, out);
                 } else {
@@ -247,7 +301,7 @@ impl Handover {
                     return self.release(Progress::Abandoned { why }, out);
                 }
                 *wait = Wait::At(now.plus(1 + now.since(*since) / 16));
-                if *held == Held::ByUs {
+                if *held == Held::ByUs && self.addresses.is_none() {
                     *held = Held::Asked(out.serve(ServerCommand::HoldsWrites, LOOK_MS));
                 }
             }
@@ -327,6 +381,12 @@ impl Handover {
         self.began = now;
         self.stage = Stage::Rest { until: now.plus(BREATH_MS) };
         Progress::Going
+    }
+
+    fn switch_to(&mut self, to: Candidate, now: Millis, out: &mut Outbox) {
+        let ask = Ask::Succeed { incarnation: to.incarnation };
+        let wait = Wait::Ordered(out.tell(&to.instance, ask, LOOK_MS));
+        self.stage = Stage::Switch { to, since: now, wait, held: Held::ByUs };
     }
 
     fn abandon(&mut self, why: &str, out: &mut Outbox) -> Progress {

@@ -1,5 +1,6 @@
 //! Law 4: promotion without a vote, only when no vote can be had.
 
+use crate::mode::{self, Voters};
 use crate::placement::zones::quorum;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use valkeeper_model::{Activity, AgentReport, InstanceName, Observed, Process, Role, Waiting};
@@ -16,6 +17,10 @@ pub struct Votes {
 /// Counts the shards whose primary may vote. A shard counts as dead only if every one of its instances is accounted for and
 /// none serves its slots: what is unknown may be a primary that votes (law 1).
 pub fn votes(cluster_view: &ClusterView<'_>) -> Votes {
+    // Agents that vote do so or do not: nobody is promoted without them.
+    if mode::rules(cluster_view.layout.config.mode).voters() == Voters::Agents {
+        return Votes { alive: 1, needed: 1 };
+    }
     let alive = cluster_view.shards.values().filter(|shard| shard.instances.iter().any(may_vote)).count();
     Votes { alive, needed: quorum(cluster_view.layout.shards.len()) }
 }

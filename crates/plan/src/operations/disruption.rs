@@ -1,6 +1,6 @@
 //! Law 6: one disruption per shard, and a majority of slot-owning primaries undisturbed.
 
-use crate::placement::zones::quorum;
+use crate::mode;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{is_linked, isolated};
 use valkeeper_model::{Activity, Refusal, Waiting};
@@ -55,5 +55,6 @@ pub fn may_disturb(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Res
             && other.primary().is_some_and(|primary| !isolated(&primary))
     };
     let others = cluster_view.shards.values().filter(well).count();
-    if others < quorum(of) { Err(Refusal::MajorityAtRisk { alive: others, of }) } else { Ok(()) }
+    let needed = mode::rules(cluster_view.layout.config.mode).shards_left_alone(of);
+    if others < needed { Err(Refusal::MajorityAtRisk { alive: others, of }) } else { Ok(()) }
 }

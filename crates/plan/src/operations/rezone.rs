@@ -2,7 +2,8 @@
 
 use super::disruption::may_disturb;
 use super::{Barred, Step, may_take_role};
-use crate::placement::zones::{majority_holder, quorum};
+use crate::mode;
+use crate::placement::zones::quorum;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{Activity, Link, Observed, Unseen, ZoneName, ZonePolicy};
@@ -21,7 +22,8 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<St
     for zone in cluster_view.primary_zones().flatten() {
         *held.entry(zone).or_default() += 1;
     }
-    let Some((full, _)) = majority_holder(cluster_view.primary_zones()) else {
+    let rules = mode::rules(cluster_view.layout.config.mode);
+    let Some((full, _)) = rules.zone_with_majority(&mut cluster_view.primary_zones()) else {
         return leave_shared_zone(cluster_view, barred);
     };
     let room = cluster_view.shards.len().saturating_sub(quorum(cluster_view.shards.len()));
@@ -85,6 +87,7 @@ fn on_its_way(instance: &InstanceView<'_>) -> bool {
 /// A primary that shares its zone with one of its replicas hands over to one that shares its own with nobody, if the
 /// majority of primaries then still survives any zone.
 fn leave_shared_zone(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<Step> {
+    let rules = mode::rules(cluster_view.layout.config.mode);
     cluster_view.shards.values().filter(|shard| !barred.chosen.contains(shard.name)).find_map(|shard| {
         let primary = shard.primary()?;
         let alone = |one: &InstanceView<'_>| {
@@ -97,12 +100,13 @@ fn leave_shared_zone(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<
             return None;
         }
         let to = shard.instances.iter().find(|replica| {
-            let after = cluster_view.shards.values().map(|shard| {
+            let mut after = cluster_view.shards.values().map(|shard| {
                 let other = shard.primary()?;
                 Some(if other.name == primary.name { &replica.instance.zone } else { &other.instance.zone })
             });
             let refused = barred.refused.contains(&switch(cluster_view, shard, &primary, replica).key());
-            alone(replica) && !refused && may_take_role(&primary, replica) && majority_holder(after).is_none()
+            let survives = rules.zone_with_majority(&mut after).is_none();
+            alone(replica) && !refused && may_take_role(&primary, replica) && survives
         })?;
         may_disturb(cluster_view, shard).ok()?;
         Some(switch(cluster_view, shard, &primary, to))

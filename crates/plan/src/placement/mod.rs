@@ -2,7 +2,8 @@
 
 pub mod zones;
 
-use crate::placement::zones::{majority_holder, zones_needed};
+use crate::mode;
+use crate::placement::zones::zones_needed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
@@ -19,6 +20,7 @@ pub trait Ids {
 /// How servers are to be configured, taken from the spec.
 pub fn server_config(spec: &ClusterSpec) -> ServerConfig {
     ServerConfig {
+        mode: spec.mode,
         node_timeout_ms: spec.node_timeout_ms,
         unresponsive_after_ms: spec.unresponsive_after_ms,
         persistence: spec.persistence,
@@ -102,7 +104,8 @@ fn refuse_unsafe_zones(spec: &ClusterSpec, zones: &[ZoneName], layout: &Layout) 
         return Err(Impossible::TooFewZones { given: zones.len(), needed });
     }
     let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
-    if let Some((_, worst)) = majority_holder(founders.map(|instance| Some(&instance.zone))) {
+    let mut zones_of_primaries = founders.map(|instance| Some(&instance.zone));
+    if let Some((_, worst)) = mode::rules(spec.mode).zone_with_majority(&mut zones_of_primaries) {
         let worst = u32::try_from(worst).unwrap_or(u32::MAX);
         return Err(Impossible::MajorityInOneZone { zones: zones.len(), shards: spec.shards, worst });
     }

@@ -1,5 +1,6 @@
 //! The directives a server runs with. Rendered from the layout only (law 5).
 
+use crate::mode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use valkeeper_model::spec::{is_reserved, parse_engine_bytes};
@@ -11,11 +12,7 @@ pub type Directive = (String, String);
 /// Directives that hold for every instance of the cluster, by name. Names are those that Redis 6.2 knows too;
 /// what an older engine lacks is left out by whoever knows the engine.
 ///
-/// - Automatic failover stays on as a backstop: agents are faster, but may be dead themselves.
-/// - `cluster-allow-replica-migration no`: placement is ours (law 7).
-/// - `cluster-replica-validity-factor 0`: an old copy is better than none when the engine is on its own.
-/// - `cluster-require-full-coverage no`: a dead shard must not stop the others.
-/// - `cluster-config-save-behavior best-effort` (9.1): a full disk must not end the server at the next vote.
+/// - What the mode needs: [`crate::mode::ModeRules::directives`].
 /// - `replica-read-only yes`, `min-replicas-max-lag 10`: the defaults, spelled out because a server on which somebody has changed them
 ///   loses writes: they are put back like everything here.
 /// - `repl-diskless-sync-delay 0`: the default 5 s delays every full sync.
@@ -24,13 +21,9 @@ pub type Directive = (String, String);
 pub fn directives(config: &ServerConfig) -> Vec<Directive> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
-    set("cluster-enabled", "yes".to_owned());
-    set("cluster-node-timeout", config.node_timeout_ms.to_string());
-    set("cluster-require-full-coverage", "no".to_owned());
-    set("cluster-allow-replica-migration", "no".to_owned());
-    set("cluster-replica-validity-factor", "0".to_owned());
-    set(NO_FAILOVER, "no".to_owned());
-    set("cluster-config-save-behavior", "best-effort".to_owned());
+    for (name, value) in mode::rules(config.mode).directives(config) {
+        set(name, value);
+    }
     set("repl-diskless-sync", "yes".to_owned());
     set("repl-diskless-sync-delay", "0".to_owned());
     set("repl-backlog-size", backlog_bytes(config).to_string());

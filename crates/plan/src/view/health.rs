@@ -2,8 +2,8 @@
 
 use crate::failover::succession::lag;
 use crate::failover::takeover::votes;
+use crate::mode;
 use crate::operations::disruption::changing;
-use crate::placement::zones::majority_holder;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
 use crate::view::topology_views::{Examined, TopologyViews};
@@ -343,7 +343,8 @@ fn judge_zones(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
     if cluster_view.layout.zones != valkeeper_model::ZonePolicy::Required {
         return;
     }
-    if let Some((zone, primaries)) = majority_holder(cluster_view.primary_zones()) {
+    let rules = mode::rules(cluster_view.layout.config.mode);
+    if let Some((zone, primaries)) = rules.zone_with_majority(&mut cluster_view.primary_zones()) {
         waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: cluster_view.shards.len() });
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         run: Run::Up,
         formed: true,
         config: ServerConfig {
+            mode: valkeeper_model::Mode::Cluster,
             node_timeout_ms: 15_000,
             unresponsive_after_ms: 5_000,
             persistence: Persistence::Aof,

@@ -208,6 +208,8 @@ impl Fleet {
                 server.keep(*record);
                 self.tell_agent(agent, life, Event::Kept { sequence, result: Ok(()) });
             }
+            // Its servers are in cluster mode.
+            Command::KeepRoles { .. } => {}
             Command::Start(plan) => {
                 self.law_of_orders(agent, &plan.config);
                 // Judged when it is decided: an order that comes while the process is being started has it stopped again.

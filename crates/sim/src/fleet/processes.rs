@@ -334,6 +334,9 @@ impl Fleet {
                 target.config.insert(NO_FAILOVER.to_owned(), "yes".to_owned());
                 target.replicate(primary, &mut fx)
             }
+            ServerCommand::FollowAt(_) | ServerCommand::Promote => {
+                return Err(ServerError::Refused("ERR REPLICAOF not allowed in cluster mode.".to_owned()));
+            }
             ServerCommand::Meet(address) => {
                 if let Some(who) = self.servers.iter().position(|other| other.address == address) {
                     self.servers[server].meet(who, address, &mut fx);

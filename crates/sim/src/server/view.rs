@@ -69,6 +69,7 @@ impl Server {
                 .collect()
         };
         ServerView {
+            follows: None,
             node_id: self.members.ids[self.me],
             version: "9.1.2".to_owned(),
             replication: self.replication(attached),

@@ -1,0 +1,154 @@
+//! In mode `standalone` an agent holds a seat and, if its server is to become the primary, stands for a term: here the agent and
+//! [`crate::mode::standalone::Terms`] meet.
+
+use super::machine::{Agent, Phase};
+use super::{Outbox, ServerCommand, Token};
+use crate::failover::restart_decision::{Disk, NodesFile, Owner};
+use crate::failover::succession::may_replace;
+use crate::mode::standalone::{self, Elected, Mend, Request, Situation, Terms, Vote};
+use crate::mode::{self, ModeRules, Voters};
+use valkeeper_model::{Answer, AskFailed, Millis, NodeId, Process, ServerView};
+
+/// A server takes this long for `REPLICAOF` at most.
+const ROLE_MS: u64 = 500;
+
+impl Agent {
+    /// What the mode of the cluster answers.
+    pub(super) fn mode(&self) -> &'static dyn ModeRules {
+        mode::rules(self.order.as_ref().map(|order| order.config.mode).unwrap_or_default())
+    }
+
+    /// Who the own server is, in a mode in which the engine does not know.
+    pub fn given_identity(&self) -> Option<NodeId> {
+        self.node_id().filter(|_| self.votes_by_itself())
+    }
+
+    pub(super) fn votes_by_itself(&self) -> bool {
+        self.mode().voters() == Voters::Agents
+    }
+
+    /// Lets the seat take an event. `None` in a mode in which agents have no seat.
+    pub(super) fn with_terms<T>(
+        &mut self,
+        now: Millis,
+        event: impl FnOnce(&mut Terms, &Situation<'_>, &mut Outbox) -> T,
+    ) -> Option<T> {
+        let order = self.order.clone().filter(|_| self.votes_by_itself())?;
+        let situation = Situation { now, name: &self.name.clone(), order: &order, vote: self.vote() };
+        let mut terms = std::mem::take(&mut self.terms);
+        let result = event(&mut terms, &situation, &mut self.out);
+        self.terms = terms;
+        Some(result)
+    }
+
+    /// Does the own server stand in the way of another primary?
+    fn vote(&self) -> Vote {
+        let known = self.terms.known().map(|known| known.primary);
+        let is_primary = known.is_some() && known == self.node_id();
+        let down = self.process == Process::Down && !matches!(self.phase, Phase::Launching);
+        let handed_over = matches!(&self.phase, Phase::HandingOver(_, handover, _) if handover.has_demoted());
+        if !is_primary || down || handed_over { Vote::Free } else { Vote::Serves }
+    }
+
+    /// The data directory was looked at.
+    pub(super) fn read_roles(&mut self, disk: &Disk) {
+        if let (Owner::Ours, NodesFile::Intact(roles), true) =
+            (&disk.owner, &disk.nodes_conf, self.votes_by_itself())
+        {
+            self.terms.found(roles);
+        }
+    }
+
+    /// The own server is to become the primary: its agent stands for the next term.
+    pub(super) fn stand(&mut self, now: Millis, replaces: Option<NodeId>) -> Result<Answer, AskFailed> {
+        let followed = self.last_view.as_ref().and_then(ServerView::primary);
+        if !may_replace(followed, replaces) {
+            return Err(AskFailed::Refused("it follows another primary by now".to_owned()));
+        }
+        self.promotion_requested_at = Some(now);
+        self.with_terms(now, Terms::stand);
+        Ok(Answer::Done)
+    }
+
+    /// Another agent asks for a vote, or which primary is known.
+    pub(super) fn asked_for_terms(&mut self, now: Millis, token: Token, request: Request) {
+        let asked = self.with_terms(now, |terms, situation, out| {
+            terms.requested(situation, token, request, out);
+        });
+        if asked.is_none() {
+            self.refuse(token, "its cluster's mode has no terms");
+        }
+    }
+
+    /// Another agent answered. True if the question was the seat's.
+    pub(super) fn terms_told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: &Result<Answer, AskFailed>,
+    ) -> bool {
+        let told =
+            self.with_terms(now, |terms, situation, out| terms.answered(situation, token, result, out));
+        told == Some(true)
+    }
+
+    /// The file of roles and terms was written, or could not be.
+    pub(super) fn roles_kept(&mut self, now: Millis, number: u64, written: bool) {
+        let written = if written { Ok(()) } else { Err(()) };
+        let elected =
+            self.with_terms(now, |terms, situation, out| terms.saved(situation, number, written, out));
+        // A start reads from here who the server is, and in which terms its agent voted.
+        if let (Some(disk), Some(roles)) = (&mut self.disk, self.terms.roles()) {
+            disk.nodes_conf = NodesFile::Intact(roles.clone());
+        }
+        match elected {
+            Some(Elected::Own) => {
+                self.with_terms(now, Terms::exchange);
+                if self.incarnation().is_some() {
+                    self.promotion_requested_at = Some(now);
+                    self.out.serve(ServerCommand::Promote, ROLE_MS);
+                }
+            }
+            Some(Elected::Another) => {
+                if let Some(view) = self.server.known().cloned() {
+                    self.mend_role(now, &view);
+                }
+            }
+            Some(Elected::Unchanged) | None => return,
+        }
+        if let Phase::Watching(watch) = &mut self.phase {
+            watch.look_now(now);
+        }
+    }
+
+    /// Adds to a look what a server without cluster mode does not know.
+    pub(super) fn complete_view(&self, view: &mut ServerView) {
+        if let (true, Some(order), Some(roles)) = (self.votes_by_itself(), &self.order, self.terms.roles()) {
+            standalone::complete(view, roles, order);
+        }
+    }
+
+    /// Has the own server be what its file says it is, and hears of newer terms.
+    pub(super) fn mend_role(&mut self, now: Millis, view: &ServerView) {
+        if !self.votes_by_itself() || !matches!(self.phase, Phase::Watching(_)) {
+            return;
+        }
+        self.with_terms(now, Terms::exchange_if_due);
+        let (Some(order), Some(roles)) = (&self.order, self.terms.roles()) else { return };
+        match standalone::mend(view, roles, order) {
+            None => {}
+            // Another may have been elected, or be about to be.
+            Some(Mend::Promote) if self.terms.awaits_news(now) || self.terms.stands() => {}
+            Some(Mend::Promote) if self.terms.has_promised() => {
+                self.with_terms(now, Terms::stand);
+            }
+            Some(Mend::Promote) => {
+                self.promotion_requested_at = Some(now);
+                self.out.serve(ServerCommand::Promote, ROLE_MS);
+            }
+            Some(Mend::Follow(address)) => {
+                self.out.serve(ServerCommand::FollowAt(address), ROLE_MS);
+            }
+        }
+    }
+}

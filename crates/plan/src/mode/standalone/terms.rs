@@ -1,0 +1,409 @@
+//! Terms: who may be the primary in mode `standalone`.
+//!
+//! *Seats* are the agents of the shard. Each keeps on its disk, before it answers anybody: the newest term that it has seen, the term of its
+//! last vote, and the primary that it knows. A candidate takes the term after the newest that it knows, votes for itself and asks the other
+//! seats. With a majority of the votes, the present primary's seat among them, it keeps on its disk that it is the primary with that
+//! term, and only then its server is told `REPLICAOF NO ONE`. Then it tells the others, which keep it and follow.
+//!
+//! - One primary a term: two majorities share a seat, and a seat votes once in a term.
+//! - The present primary's agent votes only while its server is down or no primary any more: so nobody else is elected while it takes
+//!   writes. An agent that has voted does not start its server as the primary of an older term ([`Terms::has_promised`]).
+//! - A vote that could not be kept is not given.
+
+use crate::placement::zones::quorum;
+use crate::protocol::{Command, Outbox, Token};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use valkeeper_model::nodes_conf::{NodesConf, Vars};
+use valkeeper_model::{
+    AgentOrder, Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, PrimaryTerm, Role, SlotSet,
+    VoteRefusal,
+};
+
+/// A voter writes its vote to its disk before it answers.
+const VOTE_WITHIN_MS: u64 = 500;
+/// An election that has not ended by then is over: the candidate's votes are void for it.
+const ELECTION_MS: u64 = 5_000;
+/// Between two questions to the other seats which primary they know.
+const EXCHANGE_MS: u64 = 1_000;
+
+/// What the agent knows at the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// Now.
+    pub now: Millis,
+    /// The agent's instance.
+    pub name: &'a InstanceName,
+    /// The order that it obeys.
+    pub order: &'a AgentOrder,
+    /// May its own server be another's predecessor?
+    pub vote: Vote,
+}
+
+/// Whether the agent's own server stands in the way of another primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vote {
+    /// It does not run, or is a replica by its own words.
+    Free,
+    /// It is the primary, or may be, and takes writes.
+    Serves,
+}
+
+/// What another agent asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// A vote.
+    Vote {
+        /// Who stands.
+        candidate: InstanceName,
+        /// For which term.
+        term: Epoch,
+    },
+    /// Which primary is known, and that this one is.
+    Term(PrimaryTerm),
+}
+
+/// What has become of a change that was kept on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elected {
+    /// The agent's own server is the primary from now on.
+    Own,
+    /// Another one is.
+    Another,
+    /// The primary is the one that it was.
+    Unchanged,
+}
+
+/// A change to the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    /// A vote for itself.
+    OwnVote { term: Epoch },
+    /// A vote for another.
+    Vote { term: Epoch, candidate: InstanceName, token: Token },
+    /// It has won.
+    Claim { term: Epoch },
+    /// It has heard of another that won.
+    Learn(PrimaryTerm),
+}
+
+/// An election in which the agent stands.
+#[derive(Debug)]
+struct Election {
+    term: Epoch,
+    began: Millis,
+    asked: BTreeMap<Token, InstanceName>,
+    votes: BTreeSet<InstanceName>,
+}
+
+/// One seat, and the candidate on it.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// What is on the disk.
+    roles: Option<NodesConf>,
+    /// What is being written, and for what.
+    saving: Option<(u64, NodesConf, Change)>,
+    queue: VecDeque<Change>,
+    last_save: u64,
+    /// The last vote given, and to whom: a question that comes twice gets the same answer.
+    voted: Option<(Epoch, InstanceName)>,
+    /// When a vote was given to another last.
+    promised_at: Option<Millis>,
+    election: Option<Election>,
+    exchanged_at: Option<Millis>,
+    exchanges: BTreeSet<Token>,
+}
+
+impl Terms {
+    /// What is on the disk, as far as it is known.
+    pub fn roles(&self) -> Option<&NodesConf> {
+        self.roles.as_ref()
+    }
+
+    /// The file was read. What is known already is newer: a file that was read while it was being replaced may be the former one.
+    pub fn found(&mut self, roles: &NodesConf) {
+        self.roles.get_or_insert_with(|| roles.clone());
+    }
+
+    /// The file was written with a start.
+    pub fn written(&mut self, roles: NodesConf) {
+        self.roles = Some(roles);
+    }
+
+    /// Is the file being written? A start would write another one.
+    pub fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// Is an election of its own on?
+    pub fn stands(&self) -> bool {
+        self.election.is_some()
+    }
+
+    /// The primary that it knows.
+    pub fn known(&self) -> Option<PrimaryTerm> {
+        let line = self.roles.as_ref()?.nodes.iter().find(|line| !line.slots.is_empty())?;
+        Some(PrimaryTerm { term: line.config_epoch, primary: line.id })
+    }
+
+    fn vars(&self) -> Vars {
+        self.roles.as_ref().and_then(|roles| roles.vars).unwrap_or_default()
+    }
+
+    /// The newest term that it has voted in, kept or not yet.
+    fn last_vote(&self) -> Epoch {
+        let pending = self.saving.iter().map(|(_, _, change)| change).chain(&self.queue);
+        let voting = pending.filter_map(|change| match change {
+            Change::OwnVote { term } | Change::Vote { term, .. } => Some(*term),
+            Change::Claim { .. } | Change::Learn(_) => None,
+        });
+        voting.fold(self.vars().last_vote_epoch, Epoch::max)
+    }
+
+    /// Has it voted in a newer term than the one of the primary that it knows? That one may have been succeeded then.
+    pub fn has_promised(&self) -> bool {
+        self.known().is_none_or(|known| self.last_vote() > known.term)
+    }
+
+    /// Has it heard of a newer primary, or given a vote, so lately that this one may be about to say so?
+    pub fn awaits_news(&self, now: Millis) -> bool {
+        self.saving.is_some()
+            || !self.queue.is_empty()
+            || self.promised_at.is_some_and(|at| now.since(at) < ELECTION_MS)
+    }
+
+    /// Stands for the term after the newest that it knows, unless it does already.
+    pub fn stand(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        let now = situation.now;
+        if self.election.as_ref().is_some_and(|election| now.since(election.began) < ELECTION_MS) {
+            return;
+        }
+        let term = self.vars().current_epoch.max(self.last_vote()).next();
+        let votes = BTreeSet::new();
+        self.election = Some(Election { term, began: now, asked: BTreeMap::new(), votes });
+        self.queue.push_back(Change::OwnVote { term });
+        self.save(situation.order, out);
+    }
+
+    /// Another agent asks.
+    pub fn requested(&mut self, situation: &Situation<'_>, token: Token, request: Request, out: &mut Outbox) {
+        match request {
+            Request::Term(known) => {
+                self.heard(known, situation.order, out);
+                out.push(Command::Answer { token, result: Ok(Answer::Term { known: self.known() }) });
+            }
+            Request::Vote { candidate, term } => {
+                let refused = if self.roles.is_none() {
+                    Some(VoteRefusal::NotKept)
+                } else if self.voted.as_ref() == Some(&(term, candidate.clone())) {
+                    None
+                } else if self.last_vote() >= term || self.known().is_some_and(|known| known.term >= term) {
+                    Some(VoteRefusal::Voted { term: self.last_vote() })
+                } else if situation.vote == Vote::Serves {
+                    Some(VoteRefusal::Serves)
+                } else {
+                    self.promised_at = Some(situation.now);
+                    self.queue.push_back(Change::Vote { term, candidate, token });
+                    self.save(situation.order, out);
+                    return;
+                };
+                self.answer(token, refused, out);
+            }
+        }
+    }
+
+    fn answer(&self, token: Token, refused: Option<VoteRefusal>, out: &mut Outbox) {
+        let answer = Answer::Vote { refused, known: self.known() };
+        out.push(Command::Answer { token, result: Ok(answer) });
+    }
+
+    /// Another agent answered. True if this machine had asked.
+    pub fn answered(
+        &mut self,
+        situation: &Situation<'_>,
+        token: Token,
+        result: &Result<Answer, AskFailed>,
+        out: &mut Outbox,
+    ) -> bool {
+        if self.exchanges.remove(&token) {
+            if let Ok(Answer::Term { known: Some(known) }) = result {
+                self.heard(*known, situation.order, out);
+            }
+            return true;
+        }
+        let Some(election) = &mut self.election else { return false };
+        let Some(voter) = election.asked.remove(&token) else { return false };
+        if let Ok(Answer::Vote { refused, known }) = result {
+            if refused.is_none() {
+                election.votes.insert(voter);
+            }
+            if let Some(known) = known {
+                self.heard(*known, situation.order, out);
+            }
+        }
+        self.count(situation, out);
+        true
+    }
+
+    fn count(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        let present = self.known().and_then(|known| situation.order.member_with(known.primary));
+        let Some(election) = &self.election else { return };
+        let seats = situation.order.siblings().count() + 1;
+        let agrees = present.is_none_or(|(name, _)| election.votes.contains(name));
+        if election.votes.len() >= quorum(seats) && agrees {
+            self.queue.push_back(Change::Claim { term: election.term });
+            self.save(situation.order, out);
+        }
+    }
+
+    /// Hears of a primary.
+    fn heard(&mut self, news: PrimaryTerm, order: &AgentOrder, out: &mut Outbox) {
+        let is_news = self.roles.is_some() && self.known().is_none_or(|known| known.term < news.term);
+        let queued = self.queue.contains(&Change::Learn(news))
+            || self.saving.as_ref().is_some_and(|(_, _, change)| *change == Change::Learn(news));
+        if is_news && !queued && order.member_with(news.primary).is_some() {
+            self.queue.push_back(Change::Learn(news));
+            self.save(order, out);
+        }
+    }
+
+    /// Writes what is next in the queue, one change at a time.
+    fn save(&mut self, order: &AgentOrder, out: &mut Outbox) {
+        if self.saving.is_some() {
+            return;
+        }
+        let Some(roles) = &self.roles else {
+            self.queue.clear();
+            return;
+        };
+        while let Some(change) = self.queue.pop_front() {
+            let Some(next) = apply(roles, &change, order) else { continue };
+            self.last_save += 1;
+            out.push(Command::KeepRoles { number: self.last_save, roles: Box::new(next.clone()) });
+            self.saving = Some((self.last_save, next, change));
+            return;
+        }
+    }
+
+    /// The file was written, or could not be.
+    pub fn saved(
+        &mut self,
+        situation: &Situation<'_>,
+        number: u64,
+        written: Result<(), ()>,
+        out: &mut Outbox,
+    ) -> Elected {
+        let Some((_, roles, change)) = self.saving.take_if(|(saving, ..)| *saving == number) else {
+            return Elected::Unchanged;
+        };
+        if written.is_ok() {
+            self.roles = Some(roles);
+        }
+        let elected = match (change, written) {
+            (Change::OwnVote { term }, Ok(())) => {
+                self.voted = Some((term, situation.name.clone()));
+                self.ask_for_votes(situation, term, out);
+                Elected::Unchanged
+            }
+            (Change::Vote { term, candidate, token }, Ok(())) => {
+                self.voted = Some((term, candidate));
+                self.answer(token, None, out);
+                Elected::Unchanged
+            }
+            (Change::Vote { token, .. }, Err(())) => {
+                self.answer(token, Some(VoteRefusal::NotKept), out);
+                Elected::Unchanged
+            }
+            (Change::Claim { .. }, Ok(())) => {
+                self.election = None;
+                Elected::Own
+            }
+            (Change::Learn(_), Ok(())) => {
+                self.promised_at = None;
+                Elected::Another
+            }
+            (Change::OwnVote { .. } | Change::Claim { .. }, Err(())) => {
+                self.election = None;
+                Elected::Unchanged
+            }
+            (Change::Learn(_), Err(())) => Elected::Unchanged,
+        };
+        self.save(situation.order, out);
+        elected
+    }
+
+    fn ask_for_votes(&mut self, situation: &Situation<'_>, term: Epoch, out: &mut Outbox) {
+        let Some(election) = self.election.as_mut().filter(|election| election.term == term) else { return };
+        election.votes.insert(situation.name.clone());
+        for name in situation.order.sibling_names() {
+            let ask = Ask::Vote { candidate: situation.name.clone(), term };
+            election.asked.insert(out.tell(&name, ask, VOTE_WITHIN_MS), name);
+        }
+        self.count(situation, out);
+    }
+
+    /// Tells the other seats which primary it knows, and asks them the same.
+    pub fn exchange(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        let Some(known) = self.known() else { return };
+        self.exchanged_at = Some(situation.now);
+        self.exchanges.clear();
+        for name in situation.order.sibling_names() {
+            self.exchanges.insert(out.tell(&name, Ask::Term { known }, VOTE_WITHIN_MS));
+        }
+    }
+
+    /// The same, if it was not done lately.
+    pub fn exchange_if_due(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        if self.exchanged_at.is_none_or(|at| situation.now.since(at) >= EXCHANGE_MS) {
+            self.exchange(situation, out);
+        }
+    }
+
+    /// The server has ended: what it was a candidate with is gone.
+    pub fn gives_up(&mut self) {
+        self.election = None;
+        self.queue.retain(|change| !matches!(change, Change::OwnVote { .. } | Change::Claim { .. }));
+    }
+}
+
+/// The file after that change; `None` if the change is out of date.
+fn apply(roles: &NodesConf, change: &Change, order: &AgentOrder) -> Option<NodesConf> {
+    let vars = roles.vars.unwrap_or_default();
+    match change {
+        Change::OwnVote { term } | Change::Vote { term, .. } => {
+            let mut next = roles.clone();
+            let current_epoch = vars.current_epoch.max(*term);
+            next.vars = Some(Vars { current_epoch, last_vote_epoch: vars.last_vote_epoch.max(*term) });
+            Some(next)
+        }
+        Change::Claim { term } => {
+            // Who has voted for another in a later term meanwhile has not won.
+            let me = order.myself()?.node_id;
+            (vars.last_vote_epoch == *term)
+                .then(|| with_primary(roles, PrimaryTerm { term: *term, primary: me }))
+        }
+        Change::Learn(news) => {
+            let known = roles.nodes.iter().find(|line| !line.slots.is_empty());
+            known.is_none_or(|line| line.config_epoch < news.term).then(|| with_primary(roles, *news))
+        }
+    }
+}
+
+/// The file that names this primary, and everybody else as its replica.
+fn with_primary(roles: &NodesConf, primary: PrimaryTerm) -> NodesConf {
+    let mut next = roles.clone();
+    for line in &mut next.nodes {
+        let is_primary = line.id == primary.primary;
+        line.flags.role = Some(if is_primary { Role::Primary } else { Role::Replica });
+        line.primary = (!is_primary).then_some(primary.primary);
+        line.slots = if is_primary { SlotSet::all() } else { SlotSet::empty() };
+        line.config_epoch = primary.term;
+    }
+    let vars = roles.vars.unwrap_or_default();
+    next.vars = Some(Vars { current_epoch: vars.current_epoch.max(primary.term), ..vars });
+    next
+}
+
+/// The primary in such a file.
+pub(super) fn primary(roles: &NodesConf) -> Option<NodeId> {
+    roles.nodes.iter().find(|line| !line.slots.is_empty()).map(|line| line.id)
+}
