@@ -162,7 +162,13 @@ fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
     parsed
 }
 
-/// The mode; `None` if it is not supported or not one.
+fn counts_shards(fields: &Node) -> bool {
+    ["shards", "replicasPerShard"]
+        .iter()
+        .any(|field| number_of(fields, field).is_some_and(|number| number > 0))
+}
+
+/// The mode; `None` if it is not supported, or not known.
 fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
     let for_kubernetes = findings.target == Target::Kubernetes;
     let refused = match (text_of(fields, "mode"), fields.get("mode")) {
@@ -174,6 +180,7 @@ fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
         }
         (Some("standalone"), _) if for_kubernetes => rules::STANDALONE_ON_KUBERNETES.broken(&[]),
         (None, None) if for_kubernetes => rules::MODE_MISSING.broken(&[]),
+        (None, None) if counts_shards(fields) => rules::MODE_MISSING_BESIDE_SHARDS.broken(&[]),
         (Some("standalone"), _) | (None, None) => {
             for field in ["spec.shards", "spec.replicasPerShard"] {
                 let name = field.strip_prefix("spec.").unwrap_or(field);
@@ -186,7 +193,7 @@ fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
         }
         (Some("sentinel"), _) => rules::MODE_UNSUPPORTED.broken(&[&"sentinel"]),
         // What is no mode at all was reported as that.
-        _ => return None,
+        _ => return Some(Mode::Cluster),
     };
     findings.problem(refused);
     None
