@@ -66,10 +66,13 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
             | Ask::Force { .. }
             | Ask::Succeed { .. }
             | Ask::Flush
-            | Ask::ConfirmDown { .. },
+            | Ask::ConfirmDown { .. }
+            | Ask::Term { .. },
         ) => true,
-        // A beat renews a lease: nobody sends one for somebody else.
-        (Who::Agent(name), Ask::Heartbeat { from }) => name == from,
+        // A heartbeat renews a lease, and a vote makes a primary: nobody asks for one for somebody else.
+        (Who::Agent(name), Ask::Heartbeat { from: whose } | Ask::Vote { candidate: whose, .. }) => {
+            name == whose
+        }
         (
             Who::Agent(_),
             Ask::Takeover { .. }

@@ -161,11 +161,14 @@ impl Agent {
         if let Some(shard) = self.shard() {
             self.out.record(Happened::SwitchoverAbandoned { shard, why: why.clone() });
         }
-        let Phase::HandingOver(mut watch, _, then) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+        let Phase::HandingOver(mut watch, handover, then) = std::mem::replace(&mut self.phase, Phase::Idle)
+        else {
             return;
         };
-        // It may have been made a replica for the handover, and is to be made a primary again.
-        watch.look_now(now);
+        // It was made a replica for the handover, and is to be made a primary again.
+        if handover.has_demoted() {
+            watch.look_now(now);
+        }
         self.phase = Phase::Watching(watch);
         self.complete_all(&Err(AskFailed::Refused(why)));
         // The planner allowed a fence although nobody can follow only if the user forced it. While somebody could, the fence

@@ -3,6 +3,7 @@
 use super::asks::Asker;
 use super::{Fleet, Happening};
 use crate::sabotage::Sabotage;
+use crate::server::NodesFileState;
 use crate::transcript;
 use valkeeper_model::{AgentOrder, CopyRecord, Generation, Incarnation, Millis};
 use valkeeper_plan::agent::{Agent, Command, Event, Token};
@@ -208,8 +209,10 @@ impl Fleet {
                 server.keep(*record);
                 self.tell_agent(agent, life, Event::Kept { sequence, result: Ok(()) });
             }
-            // Its servers are in cluster mode.
-            Command::KeepRoles { .. } => {}
+            Command::KeepRoles { number, roles } => {
+                self.servers[agent].disk.conf = NodesFileState::Written(*roles);
+                self.tell_agent(agent, life, Event::RolesKept { number, result: Ok(()) });
+            }
             Command::Start(plan) => {
                 self.law_of_orders(agent, &plan.config);
                 // Judged when it is decided: an order that comes while the process is being started has it stopped again.
