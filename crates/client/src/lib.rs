@@ -8,7 +8,7 @@ pub mod load;
 mod password;
 
 pub use admin::{AdminConnection, AskError, out_of_descriptors};
-pub use cluster::{ClusterClient, ClusterError, Delivered, MappedNode, MappedShard, ShardMap};
+pub use cluster::{ClusterClient, ClusterError, Delivered, Guides, MappedNode, MappedShard, ShardMap};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use load::{Load, LoadConfig, LoadError, LoadReport};
 pub use password::Password;

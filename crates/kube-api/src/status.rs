@@ -246,6 +246,7 @@ impl RedisClusterStatus {
     /// The report it was made from; none if there was none, or one that another version of Valkeeper wrote otherwise.
     pub fn report(&self) -> Option<Report> {
         Some(Report {
+            mode: valkeeper_model::Mode::Cluster,
             phase: self.phase?,
             healthy: self.healthy,
             shards: self.shards.iter().map(|(name, shard)| shard.report(name)).collect(),

@@ -4,6 +4,7 @@
 mod control;
 mod event_log;
 mod file_id;
+mod forwarder;
 mod lock;
 mod platform;
 mod ports;
@@ -14,6 +15,6 @@ mod supervisor;
 pub use control::{Control, ControlAnswer, ControlError, ControlRequest, Seen};
 pub use event_log::{EventLine, EventLog};
 pub use lock::Keeper;
-pub use ports::would_move;
+pub use ports::{ClientPorts, would_move};
 pub use state_dir::{ClusterDir, DataOf, LayoutFault, StateDir, StateError};
 pub use supervisor::{Supervisor, SupervisorError, SupervisorSetup, Watching};

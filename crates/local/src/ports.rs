@@ -1,14 +1,17 @@
 //! Ports of instances: chosen once, kept, and given to nobody else of ours.
 
 use crate::state_dir::{ClusterDir, StateDir, StateError};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use valkeeper_agent::replace;
 use valkeeper_model::{Address, InstanceName};
 
 /// Where ports are looked for if nothing else is said: below the range that systems hand out by themselves, also with the
 /// bus ports 10,000 above.
 pub(crate) const FIRST_PORT: u16 = 7101;
+/// The ports for clients come so far after the first one of the servers, which may become more.
+const CLIENT_PORTS_AFTER: u16 = 20;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Addresses for these instances: the kept ones, and new ones for who has none, kept before anybody learns of them. `from`
@@ -30,6 +33,73 @@ pub(crate) fn assign<'a>(
     Ok(addresses)
 }
 
+/// The ports for clients of a cluster without slots, by what they lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientPorts {
+    /// To the primary.
+    #[serde(rename = "leader")]
+    pub primary: SocketAddr,
+    /// To a replica.
+    pub replica: SocketAddr,
+    /// To any server.
+    pub any: SocketAddr,
+}
+
+impl ClientPorts {
+    fn all(self) -> [u16; 3] {
+        [self.primary, self.replica, self.any].map(|address| address.port())
+    }
+}
+
+/// The kept ports for clients, or new ones, kept before anybody learns of them.
+pub(crate) fn assign_for_clients(
+    state: &StateDir,
+    dir: &ClusterDir,
+    from: Option<u16>,
+) -> Result<ClientPorts, StateError> {
+    let before = dir.client_ports()?;
+    if let Some(ports) = before.filter(|_| from.is_none()) {
+        return Ok(ports);
+    }
+    let taken = taken_ports(state, dir, &dir.addresses()?)?;
+    let own = before.map(ClientPorts::all).unwrap_or_default();
+    let is_free = |port: &u16| {
+        let ours = own.contains(port);
+        !taken.contains(port) && (ours || TcpListener::bind((LOOPBACK, *port)).is_ok())
+    };
+    let first = from.unwrap_or(FIRST_PORT).saturating_add(CLIENT_PORTS_AFTER);
+    let mut free = (first..=u16::MAX).filter(is_free).map(|port| SocketAddr::from((LOOPBACK, port)));
+    let path = dir.client_ports_path();
+    let (Some(primary), Some(replica), Some(any)) = (free.next(), free.next(), free.next()) else {
+        let source = std::io::Error::other("no free ports are left");
+        return Err(StateError::Io { path, source });
+    };
+    let ports = ClientPorts { primary, replica, any };
+    let text = serde_json::to_vec_pretty(&ports).map_err(|error| StateError::io(&path)(error.into()))?;
+    replace(&path, &text).map_err(StateError::io(&path))?;
+    Ok(ports)
+}
+
+/// The ports that clusters of this state have.
+fn taken_ports(
+    state: &StateDir,
+    dir: &ClusterDir,
+    addresses: &BTreeMap<InstanceName, Address>,
+) -> Result<BTreeSet<u16>, StateError> {
+    let mut taken: BTreeSet<u16> = BTreeSet::new();
+    let mut take = |address: &Address| taken.extend([address.port, address.bus_port]);
+    addresses.values().for_each(&mut take);
+    let others = state.clusters()?;
+    for other in others.iter().filter(|other| *other != dir.name()) {
+        state.cluster(other).addresses()?.values().for_each(&mut take);
+    }
+    for other in others.iter().filter(|other| *other != dir.name()) {
+        taken.extend(state.cluster(other).client_ports()?.into_iter().flat_map(ClientPorts::all));
+    }
+    Ok(taken)
+}
+
 /// Would an instance that has a port get another from there on?
 pub fn would_move(state: &StateDir, dir: &ClusterDir, from: u16) -> Result<bool, StateError> {
     let Some(layout) = dir.layout()? else { return Ok(false) };
@@ -45,12 +115,8 @@ fn find<'a>(
     from: Option<u16>,
 ) -> Result<BTreeMap<InstanceName, Address>, StateError> {
     let mut addresses = if from.is_some() { BTreeMap::new() } else { before.clone() };
-    let mut taken: BTreeSet<u16> = BTreeSet::new();
-    let mut take = |address: &Address| taken.extend([address.port, address.bus_port]);
-    addresses.values().for_each(&mut take);
-    for other in state.clusters()?.iter().filter(|other| *other != dir.name()) {
-        state.cluster(other).addresses()?.values().for_each(&mut take);
-    }
+    let mut taken = taken_ports(state, dir, &addresses)?;
+    taken.extend(dir.client_ports()?.into_iter().flat_map(ClientPorts::all));
     let mut candidates = from.unwrap_or(FIRST_PORT)..=u16::MAX - Address::BUS_OFFSET;
     for name in instances {
         if addresses.contains_key(name) {

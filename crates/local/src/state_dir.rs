@@ -6,6 +6,7 @@
 //!   layout.json        the layout in force
 //!   layout.json.copy   the same, for who loses that file
 //!   addresses.json     the instances' ports
+//!   client-ports.json  in mode standalone: the ports that lead to the primary, a replica, any server
 //!   password           of all servers, for their owner's eyes only
 //!   events.jsonl       what happened
 //!   supervisor.log     what a detached supervisor said
@@ -14,6 +15,7 @@
 //! ```
 
 use crate::lock::{self, Keeper, Lock};
+use crate::ports::ClientPorts;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -123,6 +125,17 @@ impl StateError {
     }
 }
 
+/// A file of JSON; `None` if there is none.
+fn kept<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<Option<T>, StateError> {
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| StateError::Damaged { path, why: error.to_string() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StateError::io(&path)(error)),
+    }
+}
+
 /// The folder of all local clusters.
 #[derive(Debug, Clone)]
 pub struct StateDir {
@@ -201,6 +214,9 @@ impl ClusterDir {
     }
     pub(crate) fn addresses_path(&self) -> PathBuf {
         self.root.join("addresses.json")
+    }
+    pub(crate) fn client_ports_path(&self) -> PathBuf {
+        self.root.join("client-ports.json")
     }
     /// The folder of one server.
     pub fn server(&self, instance: &InstanceName) -> ServerHome {
@@ -310,13 +326,12 @@ impl ClusterDir {
 
     /// Where the instances answer: empty before they have been given ports.
     pub fn addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
-        let path = self.addresses_path();
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| StateError::Damaged { path, why: error.to_string() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(StateError::io(&path)(error)),
-        }
+        Ok(kept(self.addresses_path())?.unwrap_or_default())
+    }
+
+    /// The ports for clients; `None` in a mode in which clients need none.
+    pub fn client_ports(&self) -> Result<Option<ClientPorts>, StateError> {
+        kept(self.client_ports_path())
     }
 
     /// The password of the servers.

@@ -2,8 +2,10 @@
 
 use crate::control::{self, ControlAnswer, ControlRequest, Seen};
 use crate::event_log::{EventLine, EventLog};
+use crate::forwarder::Guide;
 use crate::lock::Lock;
 use crate::platform::LocalPlatform;
+use crate::ports;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::store::FileStore;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use valkeeper_agent::{Program, Trials};
 use valkeeper_engine::{Clock, Driver, RandomIds};
-use valkeeper_model::{ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ZoneName};
+use valkeeper_model::{ClusterSpec, Happened, InstanceName, Mode, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
 
 /// A client of the socket must have said what it wants by then.
@@ -107,9 +109,19 @@ impl Supervisor {
         let origin = Instant::now();
         let log = Arc::new(EventLog::new(dir.clone()));
         let unsaved: Arc<Mutex<Vec<InstanceName>>> = Arc::default();
+        let guide = Guide::new();
+        let forwarding = match setup.spec.mode {
+            Mode::Standalone => {
+                let ports = ports::assign_for_clients(&setup.state, &dir, setup.base_port)?;
+                let guide = guide.clone();
+                Some(tokio::spawn(async move { guide.serve(ports).await }))
+            }
+            Mode::Cluster => None,
+        };
         let record: Arc<dyn Fn(Happened) + Send + Sync> = {
-            let (log, unsaved) = (Arc::clone(&log), Arc::clone(&unsaved));
+            let (log, unsaved, guide) = (Arc::clone(&log), Arc::clone(&unsaved), guide.clone());
             Arc::new(move |happened| {
+                guide.happened(&happened);
                 // A log on the same full disk may not take it.
                 if let Happened::EndedUnsaved { instance } = &happened {
                     unsaved.lock().unwrap_or_else(PoisonError::into_inner).push(instance.clone());
@@ -143,7 +155,10 @@ impl Supervisor {
             platform: Arc::clone(&platform) as _,
             store: Arc::new(FileStore { dir }),
             record: Arc::clone(&record),
-            publish: Arc::new(move |_, _, new| _ = report.send_replace(Some(new))),
+            publish: Arc::new(move |_, _, new| {
+                guide.saw(&new);
+                let _ = report.send_replace(Some(new));
+            }),
             nudge,
             // Ports do not change while a supervisor runs.
             reprovision: Arc::default(),
@@ -158,6 +173,9 @@ impl Supervisor {
             () = stop => Ok(()),
         };
         driving.abort();
+        if let Some(forwarding) = forwarding {
+            forwarding.abort();
+        }
         platform.stop().await;
         record(Happened::Stopped);
         if let Some(told) = told {

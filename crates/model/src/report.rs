@@ -85,6 +85,9 @@ pub struct InstanceReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
+    /// What the servers are to each other.
+    #[serde(default, skip_serializing_if = "crate::Mode::is_cluster")]
+    pub mode: crate::Mode,
     /// In one word.
     pub phase: Phase,
     /// Law 8.

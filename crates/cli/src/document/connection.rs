@@ -1,7 +1,7 @@
 //! How clients reach a cluster. The password is never printed, only where it stands (law 11).
 
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `connect -o json`. Fields are added, never changed.
 #[derive(Debug, Serialize)]
@@ -12,9 +12,30 @@ pub(crate) struct Connection {
     pub(crate) service: Option<String>,
     /// Host and port of each server.
     pub(crate) seeds: Vec<String>,
+    /// In a mode without slots: by role.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) by_role: Option<ByRole>,
     pub(crate) username: &'static str,
     #[serde(flatten)]
     pub(crate) password: PasswordPlace,
+}
+
+/// Host and port that lead to a server of a role, whichever that is at the moment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ByRole {
+    /// To the primary.
+    #[serde(rename = "leader")]
+    pub(crate) primary: String,
+    /// To a replica.
+    pub(crate) replica: String,
+    /// To any server.
+    pub(crate) any: String,
+    /// Of the Sentinels; none in mode standalone.
+    pub(crate) sentinels: Vec<String>,
+    /// What the Sentinels call the primary: the cluster's name.
+    #[serde(rename = "masterName")]
+    pub(crate) sentinel_name: String,
 }
 
 /// Where the password stands.
@@ -36,6 +57,9 @@ impl Connection {
     /// For people.
     pub(crate) fn page(&self) -> String {
         let first = self.seeds.first().map_or("-", String::as_str);
+        if let (Some(by_role), PasswordPlace::File { password_file }) = (&self.by_role, &self.password) {
+            return self.page_by_role(by_role, password_file);
+        }
         let url = self.service.as_deref().unwrap_or(first);
         let (host, port) = url.rsplit_once(':').unwrap_or((url, "-"));
         let head = |seeds: &str| {
@@ -66,6 +90,27 @@ impl Connection {
     }
 }
 
+impl Connection {
+    fn page_by_role(&self, by_role: &ByRole, password_file: &Path) -> String {
+        let (host, port) = by_role.primary.rsplit_once(':').unwrap_or((&by_role.primary, "-"));
+        format!(
+            "url       redis://default@{} (always the primary)\n\
+             replica   {} (reads; may be behind)\n\
+             any       {}\n\
+             servers   {}\n\
+             username  default\n\
+             password  in {}\n\n\
+             example   REDISCLI_AUTH=\"$(cat {})\" valkey-cli -h {host} -p {port}\n",
+            by_role.primary,
+            by_role.replica,
+            by_role.any,
+            self.seeds.join(" "),
+            password_file.display(),
+            quoted(&password_file.to_string_lossy()),
+        )
+    }
+}
+
 /// As a shell takes it for one word.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
@@ -86,6 +131,7 @@ mod tests {
     fn local() -> Connection {
         Connection {
             service: None,
+            by_role: None,
             seeds: vec!["127.0.0.1:7000".to_owned(), "127.0.0.1:7001".to_owned()],
             username: "default",
             password: PasswordPlace::File { password_file: "/state/a b/password".into() },
@@ -95,6 +141,7 @@ mod tests {
     fn on_kubernetes() -> Connection {
         Connection {
             service: Some("demo-any.shop.svc:6379".to_owned()),
+            by_role: None,
             seeds: vec!["demo-0.x:6379".to_owned(), "demo-1.x:6379".to_owned()],
             username: "default",
             password: PasswordPlace::Secret {
@@ -118,6 +165,31 @@ mod tests {
             "passwordSecret": "demo-auth", "passwordKey": "password", "passwordCommand": "kubectl get",
         });
         assert_eq!(parsed, expected);
+    }
+
+    #[test]
+    fn a_cluster_without_slots_is_reached_by_role() {
+        let by_role = ByRole {
+            primary: "127.0.0.1:7121".to_owned(),
+            replica: "127.0.0.1:7122".to_owned(),
+            any: "127.0.0.1:7123".to_owned(),
+            sentinels: Vec::new(),
+            sentinel_name: "solo".to_owned(),
+        };
+        let connection = Connection { by_role: Some(by_role), ..local() };
+        let parsed = serde_json::to_value(&connection).unwrap();
+        let expected = json!({
+            "seeds": ["127.0.0.1:7000", "127.0.0.1:7001"], "leader": "127.0.0.1:7121", "replica": "127.0.0.1:7122",
+            "any": "127.0.0.1:7123", "sentinels": [], "masterName": "solo", "username": "default",
+            "passwordFile": "/state/a b/password",
+        });
+        assert_eq!(parsed, expected);
+        let page = connection.page();
+        assert!(
+            page.starts_with("url       redis://default@127.0.0.1:7121 (always the primary)\n"),
+            "{page}"
+        );
+        assert!(page.ends_with("valkey-cli -h 127.0.0.1 -p 7121\n"), "{page}");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use crate::failure::ToldAlready;
 use crate::output::{columns_within, width};
 use serde::Serialize;
 use std::fmt::Write as _;
-use valkeeper_model::{ClusterName, InstanceReport, Phase, Report, Role, ShardReport, Waiting};
+use valkeeper_model::{
+    ClusterName, InstanceName, InstanceReport, Mode, Phase, Report, Role, ShardReport, Waiting,
+};
 use valkeeper_plan::view::causes::{self, Cause};
 
 /// `status -o json`. Fields are added, never changed.
@@ -13,6 +15,10 @@ use valkeeper_plan::view::causes::{self, Cause};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
     pub(crate) cluster: ClusterName,
+    pub(crate) mode: Mode,
+    /// In a mode without slots: the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) current_primary: Option<InstanceName>,
     pub(crate) phase: Phase,
     pub(crate) healthy: bool,
     pub(crate) supervisor_pid: Option<u32>,
@@ -115,6 +121,11 @@ impl Status {
         let causes = causes::of(&report);
         Self {
             cluster,
+            mode: report.mode,
+            current_primary: match report.mode {
+                Mode::Cluster => None,
+                Mode::Standalone => report.shards.first().and_then(|shard| shard.primary.clone()),
+            },
             phase: report.phase,
             healthy: report.healthy,
             supervisor_pid,
@@ -172,6 +183,13 @@ impl Status {
                     cell(instance.version.clone()),
                     cell(instance.pid.map(|pid| pid.to_string())),
                 ]);
+            }
+        }
+        // There is one shard without slots: neither tells anything.
+        if self.mode == Mode::Standalone {
+            for row in &mut rows {
+                row.remove(5);
+                row.remove(0);
             }
         }
         page.push_str(&columns_within(rows, columns, &["VERSION", "PID", "LAG", "ZONE"]));

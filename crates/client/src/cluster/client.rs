@@ -2,7 +2,7 @@
 //! connection breaks tries the other servers at once instead of waiting for a new map.
 
 use super::redirect::Redirect;
-use super::shard_map::ShardMap;
+use super::shard_map::{MappedNode, PlainServer, ShardMap};
 use crate::admin::{AdminConnection, AskError};
 use crate::{Endpoint, Password, Value};
 use std::collections::{HashMap, VecDeque};
@@ -127,25 +127,51 @@ impl ClusterClient {
     pub async fn shard_map(&self, within: Duration) -> Result<Arc<ShardMap>, ClusterError> {
         let mut asked = JoinSet::new();
         for connection in self.everyone() {
-            asked.spawn(async move {
-                let view = connection.cluster_nodes(within).await?;
-                Ok::<_, AskError>(ShardMap::of_view(&view, connection.endpoint()))
-            });
+            asked.spawn(async move { place_of(&connection, within).await });
         }
         let mut failed = AskError::Unreachable("no server is known".to_owned());
+        let mut plain = Vec::new();
         while let Some(answer) = asked.join_next().await {
             match answer {
-                Ok(Ok(map)) if !map.shards.is_empty() => {
-                    let map = Arc::new(map);
-                    self.lock().map = Some(Arc::clone(&map));
-                    return Ok(map);
+                Ok(Ok(Place::Cluster(map))) if !map.shards.is_empty() => return Ok(self.learn(map)),
+                Ok(Ok(Place::Cluster(_))) => failed = AskError::garbled("nobody owns a slot"),
+                Ok(Ok(Place::Plain(server))) => {
+                    let is_followed = server.is_followed();
+                    plain.push(server);
+                    if is_followed {
+                        break;
+                    }
                 }
-                Ok(Ok(_)) => failed = AskError::garbled("nobody owns a slot"),
                 Ok(Err(error)) => failed = error,
                 Err(error) => failed = AskError::Unreachable(error.to_string()),
             }
         }
-        Err(ClusterError::NoServer(failed))
+        let map = ShardMap::of_plain(&plain);
+        if map.shards.is_empty() {
+            Err(ClusterError::NoServer(failed))
+        } else {
+            Ok(self.learn(self.with_seeds(map)))
+        }
+    }
+
+    fn learn(&self, map: ShardMap) -> Arc<ShardMap> {
+        let map = Arc::new(map);
+        self.lock().map = Some(Arc::clone(&map));
+        map
+    }
+
+    /// With every server that this client was told of: those without cluster mode do not know each other.
+    fn with_seeds(&self, mut map: ShardMap) -> ShardMap {
+        for shard in &mut map.shards {
+            for seed in &self.seeds {
+                let known = shard.primary.endpoint == *seed
+                    || shard.replicas.iter().any(|replica| replica.endpoint == *seed);
+                if !known {
+                    shard.replicas.push(MappedNode { endpoint: seed.clone(), ..shard.primary.clone() });
+                }
+            }
+        }
+        map
     }
 
     /// The connection to one server, shared with this client.
@@ -264,6 +290,25 @@ impl ClusterClient {
     }
 }
 
+/// What a server says of where the slots are.
+enum Place {
+    Cluster(ShardMap),
+    Plain(PlainServer),
+}
+
+async fn place_of(connection: &AdminConnection, within: Duration) -> Result<Place, AskError> {
+    let refused = match connection.cluster_nodes(within).await {
+        Ok(view) => return Ok(Place::Cluster(ShardMap::of_view(&view, connection.endpoint()))),
+        Err(refused @ AskError::Refused { .. }) => refused,
+        Err(error) => return Err(error),
+    };
+    let info = connection.server_info(within).await?;
+    if info.cluster_enabled {
+        return Err(refused);
+    }
+    Ok(Place::Plain(PlainServer { endpoint: connection.endpoint().clone(), role: info.replication.role }))
+}
+
 /// What an answer means for the next try.
 enum Verdict {
     Done(Result<Value, AskError>),
@@ -282,7 +327,9 @@ fn verdict(answer: Result<Value, AskError>, asked: &Endpoint) -> Verdict {
         AskError::Loading => Verdict::Later(error),
         AskError::Refused { code, text } => match Redirect::read(code, text, asked) {
             Some(redirect) => Verdict::Follow(error, redirect),
-            None if matches!(code.as_str(), "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY") => {
+            // A replica, where no server sends on to its primary.
+            None if code == "READONLY" => Verdict::Elsewhere(error),
+            None if matches!(code.as_str(), "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN") => {
                 Verdict::Later(error)
             }
             None => Verdict::Done(Err(error)),

@@ -6,4 +6,4 @@ mod shard_map;
 
 pub use client::{ClusterClient, ClusterError, Delivered};
 pub(crate) use redirect::Redirect;
-pub use shard_map::{MappedNode, MappedShard, ShardMap};
+pub use shard_map::{Guides, MappedNode, MappedShard, ShardMap};

@@ -1,7 +1,7 @@
 //! Which shard owns which slots, and where its servers are, as one server believes.
 
 use crate::Endpoint;
-use crate::admin::ClusterNodes;
+use crate::admin::{ClusterNodes, ReplicationRole};
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{NodeId, Role, Slot, SlotSet};
@@ -11,6 +11,39 @@ use valkeeper_model::{NodeId, Role, Slot, SlotSet};
 pub struct ShardMap {
     /// The shards.
     pub shards: Vec<MappedShard>,
+    /// Who sends clients to the right server.
+    pub guides: Guides,
+}
+
+/// Who sends clients to the right server.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Guides {
+    /// The servers, by `MOVED`.
+    #[default]
+    Servers,
+    /// Nobody: without cluster mode a replica refuses writes (`READONLY`), and the client looks for the primary.
+    Nobody,
+}
+
+/// A server without cluster mode, as it shows itself.
+#[derive(Debug, Clone)]
+pub(super) struct PlainServer {
+    pub(super) endpoint: Endpoint,
+    pub(super) role: ReplicationRole,
+}
+
+impl PlainServer {
+    fn replicas(&self) -> Option<usize> {
+        match &self.role {
+            ReplicationRole::Primary { connected } => Some(connected.len()),
+            ReplicationRole::Replica(_) => None,
+        }
+    }
+
+    /// Certainly the primary, of so many servers?
+    pub(super) fn is_followed(&self) -> bool {
+        self.replicas().is_some_and(|replicas| replicas > 0)
+    }
 }
 
 /// One shard.
@@ -62,7 +95,28 @@ impl ShardMap {
             })
             .collect();
         shards.sort_by_key(|shard| shard.slots.first());
-        Self { shards }
+        Self { shards, guides: Guides::Servers }
+    }
+
+    /// Of servers without cluster mode: one shard with all slots. Its primary is the one with the most replicas, or the one that is followed
+    /// though it does not answer.
+    pub(super) fn of_plain(servers: &[PlainServer]) -> Self {
+        let primary = servers.iter().filter(|one| one.replicas().is_some()).max_by_key(|one| one.replicas());
+        let followed = servers.iter().find_map(|one| match &one.role {
+            ReplicationRole::Replica(link) => Some(&link.primary),
+            ReplicationRole::Primary { .. } => None,
+        });
+        let Some(primary) = primary.map(|one| &one.endpoint).or(followed) else { return Self::default() };
+        // Such servers have no ids: the place is all that is known of one.
+        let node =
+            |endpoint: &Endpoint| MappedNode { id: NodeId::from_bytes([0; 20]), endpoint: endpoint.clone() };
+        let others = servers.iter().map(|one| &one.endpoint).filter(|endpoint| *endpoint != primary);
+        let shard = MappedShard {
+            primary: node(primary),
+            replicas: others.map(node).collect(),
+            slots: SlotSet::all(),
+        };
+        Self { shards: vec![shard], guides: Guides::Nobody }
     }
 
     /// Who owns the slot.

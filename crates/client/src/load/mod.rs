@@ -129,7 +129,7 @@ impl Load {
         let prefix = format!("{}:{}", config.key_prefix, run_name());
         let acknowledged = map.shards.iter().map(|_| AtomicU64::new(0)).collect();
         let (start, stop) = (Instant::now(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { config, start, stop, acknowledged });
+        let shared = Arc::new(Shared { config, start, stop, guides: map.guides, acknowledged });
         let mut load = Self { shared, map: Arc::clone(&map), marks: Mutex::default(), writers: Vec::new() };
         for (index, shard) in map.shards.iter().enumerate() {
             for writer in 0..load.shared.config.writers_per_shard.max(1) {

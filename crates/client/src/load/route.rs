@@ -111,7 +111,8 @@ mod tests {
     }
 
     fn route() -> Route {
-        let map = ShardMap { shards: vec![shard([1, 2, 3], "0-99"), shard([4, 5, 6], "100-16383")] };
+        let shards = vec![shard([1, 2, 3], "0-99"), shard([4, 5, 6], "100-16383")];
+        let map = ShardMap { shards, ..ShardMap::default() };
         Route::new(&map, Slot::try_from(7).unwrap()).unwrap()
     }
 

@@ -6,6 +6,7 @@ use super::ledger::{Fate, Ledger};
 use super::route::Route;
 use super::wire::{Token, Wire, command};
 use crate::Endpoint;
+use crate::Guides;
 use crate::cluster::Redirect;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) config: LoadConfig,
     pub(super) start: Instant,
     pub(super) stop: AtomicBool,
+    /// Who sends the writers to the right server.
+    pub(super) guides: Guides,
     /// Writes acknowledged so far, by shard.
     pub(super) acknowledged: Vec<AtomicU64>,
 }
@@ -197,6 +200,12 @@ impl Writer {
             Some(Redirect::Ask(to)) => {
                 self.ledger.totals.redirected += 1;
                 self.asked.push((write, to));
+            }
+            // The word of a server without cluster mode that was demoted: the client is to look for the primary.
+            None if code == "READONLY" && self.shared.guides == Guides::Nobody => {
+                self.ledger.totals.redirected += 1;
+                self.resend.push_back(write);
+                self.turn = Some(Turn::Elsewhere);
             }
             None if code == "TRYAGAIN" => {
                 self.ledger.totals.redirected += 1;

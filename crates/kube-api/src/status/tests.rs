@@ -32,6 +32,7 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         replicas: if n == 2 { vec![] } else { vec![name(n + 3)] },
     };
     Report {
+        mode: valkeeper_model::Mode::Cluster,
         phase: if waiting.is_empty() { Phase::Healthy } else { Phase::Degraded },
         healthy: waiting.is_empty(),
         shards: (0..3).map(shard).collect(),
@@ -305,6 +306,7 @@ prop_compose! {
             (one.name.clone(), one)
         }).collect();
         Report {
+mode: valkeeper_model::Mode::Cluster,
             phase: phases[phase],
             healthy,
             shards: reports.into_values().collect(),

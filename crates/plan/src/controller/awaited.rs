@@ -107,6 +107,7 @@ mod tests {
             replicas: Vec::new(),
         }];
         let report = Report {
+            mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Degraded,
             healthy: false,
             shards,

@@ -145,6 +145,7 @@ mod tests {
         let shards = [("s0", slots(0, 8_191)), ("s1", slots(8_192, 16_383))];
         let instances = [("c-0", "s0"), ("c-1", "s1"), ("c-2", "s0"), ("c-3", "s1")];
         Report {
+            mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Failing,
             healthy: false,
             shards: shards

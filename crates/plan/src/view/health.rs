@@ -49,6 +49,7 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
         (false, true, false) => Phase::Failing,
     };
     Report {
+        mode: cluster_view.layout.config.mode,
         phase,
         healthy,
         shards: cluster_view.shards.values().map(shard_report).collect(),

@@ -21,6 +21,7 @@ pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
     Ok(Connection {
         service: Some(format!("{}.{namespace}.svc:{CLIENT_PORT}", names::any_service(cluster))),
         seeds,
+        by_role: None,
         username: "default",
         password: PasswordPlace::Secret {
             password_command: format!(

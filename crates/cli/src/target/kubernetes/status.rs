@@ -115,6 +115,7 @@ pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Stat
 
 fn nothing() -> Report {
     Report {
+        mode: valkeeper_model::Mode::Cluster,
         phase: Phase::Creating,
         healthy: false,
         shards: Vec::new(),

@@ -9,7 +9,7 @@ use crate::args::Common;
 use crate::boxed::Boxed;
 use crate::called::called;
 use crate::conversation::{Asked, Talk, To};
-use crate::document::connection::{Connection, PasswordPlace};
+use crate::document::connection::{ByRole, Connection, PasswordPlace};
 use crate::document::event::Event;
 use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
@@ -185,7 +185,14 @@ impl ClusterTarget for LocalTarget {
                 eprintln!("note: cluster {} is down: `{} up FILE` starts it", self.dir.name(), called());
             }
             let password = PasswordPlace::File { password_file: self.dir.password_path() };
-            Ok(Connection { service: None, seeds, username: "default", password })
+            let by_role = self.dir.client_ports()?.map(|ports| ByRole {
+                primary: ports.primary.to_string(),
+                replica: ports.replica.to_string(),
+                any: ports.any.to_string(),
+                sentinels: Vec::new(),
+                sentinel_name: self.dir.name().to_string(),
+            });
+            Ok(Connection { service: None, seeds, by_role, username: "default", password })
         })
     }
 

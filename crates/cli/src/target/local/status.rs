@@ -55,6 +55,7 @@ impl Feed<Status> for Looks {
 fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<Status> {
     let layout = dir.layout()?;
     let mut report = Report {
+        mode: layout.as_ref().map(|layout| layout.config.mode).unwrap_or_default(),
         phase: Phase::Creating,
         healthy: false,
         shards: Vec::new(),

@@ -23,6 +23,7 @@ impl Task {
     /// Nothing is known yet, but for this.
     pub(super) fn tell_of_beginning(&mut self, waiting: Option<Waiting>, judged: &Judged) {
         let report = Report {
+            mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Creating,
             healthy: false,
             shards: Vec::new(),

@@ -55,6 +55,7 @@ mod tests {
             replicas: vec![name(n + 3)],
         };
         Report {
+            mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Healthy,
             healthy: true,
             shards: (0..3).map(shard).collect(),
