@@ -128,6 +128,11 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
+    /// Is it of mode `standalone`?
+    pub fn is_standalone(&self) -> bool {
+        self.manifest.instances.is_some()
+    }
+
     /// One that does not exist yet.
     pub fn new(place: &'a Place, manifest: Manifest) -> Self {
         Self::at(place, manifest, place.first_port())

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 pub struct Manifest {
     /// `metadata.name`.
     pub name: String,
+    /// Servers in mode `standalone`; `None` in mode `cluster`.
+    pub instances: Option<u32>,
     replicas: u32,
     zones: &'static str,
     persistence: &'static str,
@@ -21,6 +23,7 @@ impl Manifest {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            instances: None,
             replicas: 1,
             zones: "required",
             persistence: "aof",
@@ -28,6 +31,11 @@ impl Manifest {
             unresponsive_after: "5s",
             directives: Vec::new(),
         }
+    }
+
+    /// Mode `standalone` with so many servers.
+    pub fn standalone(name: &str, instances: u32) -> Self {
+        Self { instances: Some(instances), zones: "besteffort", ..Self::new(name) }
     }
 
     /// `persistence`.
@@ -76,10 +84,13 @@ impl Manifest {
     /// As YAML.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {}\nspec:\n  mode: cluster\n  shards: 3\n  \
-             replicasPerShard: {}\n  zones: {}\n  persistence: {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
+            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {}\nspec:\n  {}\n  zones: {}\n  persistence: \
+             {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
             self.name,
-            self.replicas,
+            match self.instances {
+                Some(instances) => format!("mode: standalone\n  instances: {instances}"),
+                None => format!("mode: cluster\n  shards: 3\n  replicasPerShard: {}", self.replicas),
+            },
             self.zones,
             self.persistence,
             self.node_timeout,

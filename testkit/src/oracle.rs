@@ -25,6 +25,9 @@ impl Cluster<'_> {
 
     /// What the servers say is wrong, if anything.
     pub fn wrong(&self, status: &Status) -> Option<String> {
+        if self.is_standalone() {
+            return self.wrong_roles(status);
+        }
         let addresses = self.addresses();
         let members = addresses.len();
         let ports: BTreeSet<u16> = addresses.iter().map(|(_, port)| *port).collect();
@@ -58,6 +61,42 @@ impl Cluster<'_> {
             let replication: String = self.ask(instance, &["INFO", "replication"]).ok()?;
             if replication.contains("role:slave") && !replication.contains("master_link_status:up") {
                 return Some(format!("{instance}: its link is down"));
+            }
+        }
+        None
+    }
+}
+
+impl Cluster<'_> {
+    /// Of servers without cluster mode: one is a primary, the others follow it, in sync.
+    fn wrong_roles(&self, status: &Status) -> Option<String> {
+        let primary = status.shards.first()?.primary.as_deref();
+        let port = primary.map(|name| self.port(name).to_string());
+        for (instance, _) in self.addresses() {
+            let info: String = match self.ask(&instance, &["INFO", "replication"]) {
+                Ok(info) => info,
+                Err(error) => return Some(format!("{instance}: {error}")),
+            };
+            let field = |name: &str| {
+                info.lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                    .unwrap_or_default()
+                    .trim()
+            };
+            let wanted = if primary == Some(&*instance) {
+                vec![("role", "master".to_owned())]
+            } else {
+                let port = port.clone().unwrap_or_default();
+                vec![
+                    ("role", "slave".to_owned()),
+                    ("master_port", port),
+                    ("master_link_status", "up".to_owned()),
+                ]
+            };
+            for (name, value) in wanted {
+                if field(name) != value {
+                    return Some(format!("{instance}: {name} is {}, not {value}", field(name)));
+                }
             }
         }
         None

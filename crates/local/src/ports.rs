@@ -10,8 +10,8 @@ use valkeeper_model::{Address, InstanceName};
 /// Where ports are looked for if nothing else is said: below the range that systems hand out by themselves, also with the
 /// bus ports 10,000 above.
 pub(crate) const FIRST_PORT: u16 = 7101;
-/// The ports for clients come so far after the first one of the servers, which may become more.
-const CLIENT_PORTS_AFTER: u16 = 20;
+/// The ports for clients come so far after the first one of the servers, which may become so many.
+const CLIENT_PORTS_AFTER: u16 = 16;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Addresses for these instances: the kept ones, and new ones for who has none, kept before anybody learns of them. `from`

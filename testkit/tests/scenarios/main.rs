@@ -14,6 +14,7 @@ mod looks;
 mod neighbours;
 mod operating;
 mod repairs;
+mod standalone;
 mod state_files;
 mod stops;
 mod supervisors;
