@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use valkeeper_model::{Address, CopyRecord, Incarnation, ServerConfig, StartFailure};
 use valkeeper_plan::agent::{ExitCause, StartPlan};
+use valkeeper_plan::mode::standalone::VOTED;
 use valkeeper_plan::server::config::Directive;
 
 /// What is known of a server's process, kept on disk.
@@ -219,7 +220,8 @@ impl ServerHome {
         if let Some(conf) = &plan.nodes_conf {
             let mut conf = conf.clone();
             if !program.shard_ids {
-                conf.nodes.iter_mut().for_each(|node| node.aux.clear());
+                // Such an engine takes any for part of the host name. What only the agent reads stays.
+                conf.nodes.iter_mut().for_each(|node| node.aux.retain(|name, _| name == VOTED));
             }
             data.write_nodes_conf(&conf).map_err(unusable)?;
             data.mark(marker).map_err(unusable)?;

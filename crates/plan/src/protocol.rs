@@ -354,6 +354,15 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// One that goes on counting, for a model that keeps only the number.
+    #[cfg(test)]
+    pub(crate) fn after(last_token: u64) -> Self {
+        Self { commands: Vec::new(), last_token }
+    }
+    #[cfg(test)]
+    pub(crate) fn last_token(&self) -> u64 {
+        self.last_token
+    }
     pub(crate) fn token(&mut self) -> Token {
         self.last_token += 1;
         Token(self.last_token)

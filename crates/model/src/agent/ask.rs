@@ -6,6 +6,7 @@ use crate::{
     ServerConfig, SlotSet, Trial,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What one agent, or the controller, may ask of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ impl Ask {
 }
 
 /// A primary in mode `standalone`, and its mandate. Of two, the one with the higher term was elected later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrimaryTerm {
     /// The number of its mandate.
@@ -213,6 +214,9 @@ pub enum Answer {
         refused: Option<VoteRefusal>,
         /// The primary that the voter knows.
         known: Option<PrimaryTerm>,
+        /// With a vote: who may be a primary as far as the voter knows. The candidate needs the votes of all of them.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        may_be_primary: BTreeSet<NodeId>,
     },
     /// The primary with the newest term that the answering agent knows.
     Term {

@@ -61,6 +61,12 @@ impl Agent {
         self.waiting = None;
         self.phase = Phase::Launching;
         self.starting_record = Some(choice.record.clone());
+        let mut nodes_conf = nodes_conf;
+        if let Some(roles) = &mut nodes_conf
+            && self.votes_by_itself()
+        {
+            self.terms.carry_votes(roles);
+        }
         self.starting_roles.clone_from(&nodes_conf);
         self.out.push(Command::Start(Box::new(StartPlan {
             set_aside: choice.set_aside,

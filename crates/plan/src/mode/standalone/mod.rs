@@ -7,12 +7,15 @@
 //! | file | what |
 //! | --- | --- |
 //! | `terms.rs` | the machine: votes, elections, claims, and what is heard of newer terms |
+//! | `model.rs` | every order of events of three seats, by a model checker |
 //! | `view.rs` | what a server says of itself, completed by what the file says |
 
+#[cfg(test)]
+mod model;
 mod terms;
 mod view;
 
-pub use terms::{Elected, Request, Situation, Terms, Vote};
+pub use terms::{Elected, Request, Situation, Terms, VOTED, Vote};
 pub use view::{Mend, complete, mend};
 
 use super::{ModeRules, Voters};

@@ -2,18 +2,24 @@
 //!
 //! *Seats* are the agents of the shard. Each keeps on its disk, before it answers anybody: the newest term that it has seen, the term of its
 //! last vote, and the primary that it knows. A candidate takes the term after the newest that it knows, votes for itself and asks the other
-//! seats. With a majority of the votes, the present primary's seat among them, it keeps on its disk that it is the primary with that
-//! term, and only then its server is told `REPLICAOF NO ONE`. Then it tells the others, which keep it and follow.
+//! seats. With a majority of the votes, and those of all that may be primaries by what these voters know, it keeps on its disk that it is
+//! the primary with that term, and only then its server is told `REPLICAOF NO ONE`. Then it tells the others, which keep it and follow.
 //!
-//! - One primary a term: two majorities share a seat, and a seat votes once in a term.
-//! - The present primary's agent votes only while its server is down or no primary any more: so nobody else is elected while it takes
-//!   writes. An agent that has voted does not start its server as the primary of an older term ([`Terms::has_promised`]).
+//! - *One primary a term:* two majorities share a seat, and a seat votes once in a term.
+//! - *One primary at a time.* Who may be a primary, for a seat: the primary that it knows, and every candidate that it has voted for in a
+//!   newer term. Each vote names them, and the candidate needs the votes of all that were named. The seat that the majorities of the
+//!   present primary and of the candidate share names the present primary. That one's agent votes only while its server is down or
+//!   no primary any more; and an agent that has voted does not start its server as the primary of an older term
+//!   ([`Terms::has_promised`]).
+//! - *A vote for another ends one's own candidature:* a claim to an older term than that of the last vote is void.
 //! - A vote that could not be kept is not given.
+//!
+//! Checked exhaustively with this very code: `model.rs`.
 
 use crate::placement::zones::quorum;
 use crate::protocol::{Command, Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use valkeeper_model::nodes_conf::{NodesConf, Vars};
+use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
 use valkeeper_model::{
     AgentOrder, Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, PrimaryTerm, Role, SlotSet,
     VoteRefusal,
@@ -25,6 +31,8 @@ const VOTE_WITHIN_MS: u64 = 500;
 const ELECTION_MS: u64 = 5_000;
 /// Between two questions to the other seats which primary they know.
 const EXCHANGE_MS: u64 = 1_000;
+/// In the line of a candidate: the term in which the file's owner has voted for it last.
+pub const VOTED: &str = "voted";
 
 /// What the agent knows at the moment.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +82,7 @@ pub enum Elected {
 }
 
 /// A change to the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Change {
     /// A vote for itself.
     OwnVote { term: Epoch },
@@ -87,16 +95,27 @@ enum Change {
 }
 
 /// An election in which the agent stands.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Election {
     term: Epoch,
     began: Millis,
     asked: BTreeMap<Token, InstanceName>,
     votes: BTreeSet<InstanceName>,
+    /// Who may be a primary by what the voters know.
+    named: BTreeSet<NodeId>,
+}
+
+/// The last vote for another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Voted {
+    term: Epoch,
+    candidate: InstanceName,
+    /// Who was named with it.
+    named: BTreeSet<NodeId>,
 }
 
 /// One seat, and the candidate on it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// What is on the disk.
     roles: Option<NodesConf>,
@@ -105,7 +124,7 @@ pub struct Terms {
     queue: VecDeque<Change>,
     last_save: u64,
     /// The last vote given, and to whom: a question that comes twice gets the same answer.
-    voted: Option<(Epoch, InstanceName)>,
+    voted: Option<Voted>,
     /// When a vote was given to another last.
     promised_at: Option<Millis>,
     election: Option<Election>,
@@ -124,6 +143,13 @@ impl Terms {
         self.roles.get_or_insert_with(|| roles.clone());
     }
 
+    /// Gives what has been voted to a file that a start is about to write.
+    pub fn carry_votes(&self, to: &mut NodesConf) {
+        if let Some(from) = &self.roles {
+            carry_votes(from, to);
+        }
+    }
+
     /// The file was written with a start.
     pub fn written(&mut self, roles: NodesConf) {
         self.roles = Some(roles);
@@ -132,6 +158,12 @@ impl Terms {
     /// Is the file being written? A start would write another one.
     pub fn is_saving(&self) -> bool {
         self.saving.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn awaits(&self, token: Token) -> bool {
+        self.exchanges.contains(&token)
+            || self.election.as_ref().is_some_and(|election| election.asked.contains_key(&token))
     }
 
     /// Is an election of its own on?
@@ -178,8 +210,8 @@ impl Terms {
             return;
         }
         let term = self.vars().current_epoch.max(self.last_vote()).next();
-        let votes = BTreeSet::new();
-        self.election = Some(Election { term, began: now, asked: BTreeMap::new(), votes });
+        let (votes, named) = (BTreeSet::new(), BTreeSet::new());
+        self.election = Some(Election { term, began: now, asked: BTreeMap::new(), votes, named });
         self.queue.push_back(Change::OwnVote { term });
         self.save(situation.order, out);
     }
@@ -194,11 +226,16 @@ impl Terms {
             Request::Vote { candidate, term } => {
                 let refused = if self.roles.is_none() {
                     Some(VoteRefusal::NotKept)
-                } else if self.voted.as_ref() == Some(&(term, candidate.clone())) {
-                    None
+                } else if self
+                    .voted
+                    .as_ref()
+                    .is_some_and(|voted| voted.term == term && voted.candidate == candidate)
+                {
+                    let named = self.voted.as_ref().map(|voted| voted.named.clone()).unwrap_or_default();
+                    return self.answer(token, None, named, out);
                 } else if self.last_vote() >= term || self.known().is_some_and(|known| known.term >= term) {
                     Some(VoteRefusal::Voted { term: self.last_vote() })
-                } else if situation.vote == Vote::Serves {
+                } else if situation.vote == Vote::Serves || self.is_claiming() {
                     Some(VoteRefusal::Serves)
                 } else {
                     self.promised_at = Some(situation.now);
@@ -206,13 +243,28 @@ impl Terms {
                     self.save(situation.order, out);
                     return;
                 };
-                self.answer(token, refused, out);
+                self.answer(token, refused, BTreeSet::new(), out);
             }
         }
     }
 
-    fn answer(&self, token: Token, refused: Option<VoteRefusal>, out: &mut Outbox) {
-        let answer = Answer::Vote { refused, known: self.known() };
+    /// Who may be a primary as far as this seat knows: the one that it knows, and the candidates that it has voted for since.
+    fn may_be_primary(&self) -> BTreeSet<NodeId> {
+        let known = self.known();
+        let since = known.map(|known| known.term).unwrap_or_default();
+        let lines = self.roles.iter().flat_map(|roles| &roles.nodes);
+        let voted = lines.filter(|line| voted_in(line).is_some_and(|term| term > since)).map(|line| line.id);
+        known.map(|known| known.primary).into_iter().chain(voted).collect()
+    }
+
+    /// Is its own mandate on its way to the disk?
+    fn is_claiming(&self) -> bool {
+        let pending = self.saving.iter().map(|(_, _, change)| change).chain(&self.queue);
+        pending.into_iter().any(|change| matches!(change, Change::Claim { .. }))
+    }
+
+    fn answer(&self, token: Token, refused: Option<VoteRefusal>, named: BTreeSet<NodeId>, out: &mut Outbox) {
+        let answer = Answer::Vote { refused, known: self.known(), may_be_primary: named };
         out.push(Command::Answer { token, result: Ok(answer) });
     }
 
@@ -232,9 +284,10 @@ impl Terms {
         }
         let Some(election) = &mut self.election else { return false };
         let Some(voter) = election.asked.remove(&token) else { return false };
-        if let Ok(Answer::Vote { refused, known }) = result {
+        if let Ok(Answer::Vote { refused, known, may_be_primary }) = result {
             if refused.is_none() {
                 election.votes.insert(voter);
+                election.named.extend(may_be_primary);
             }
             if let Some(known) = known {
                 self.heard(*known, situation.order, out);
@@ -245,11 +298,13 @@ impl Terms {
     }
 
     fn count(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
-        let present = self.known().and_then(|known| situation.order.member_with(known.primary));
         let Some(election) = &self.election else { return };
         let seats = situation.order.siblings().count() + 1;
-        let agrees = present.is_none_or(|(name, _)| election.votes.contains(name));
-        if election.votes.len() >= quorum(seats) && agrees {
+        let agrees = |node: &NodeId| {
+            situation.order.member_with(*node).is_some_and(|(name, _)| election.votes.contains(name))
+        };
+        let all_agree = election.named.iter().all(agrees);
+        if election.votes.len() >= quorum(seats) && all_agree && !self.is_claiming() {
             self.queue.push_back(Change::Claim { term: election.term });
             self.save(situation.order, out);
         }
@@ -276,7 +331,12 @@ impl Terms {
             return;
         };
         while let Some(change) = self.queue.pop_front() {
-            let Some(next) = apply(roles, &change, order) else { continue };
+            let Some(next) = apply(roles, &change, order) else {
+                if matches!(change, Change::Claim { .. }) {
+                    self.election = None;
+                }
+                continue;
+            };
             self.last_save += 1;
             out.push(Command::KeepRoles { number: self.last_save, roles: Box::new(next.clone()) });
             self.saving = Some((self.last_save, next, change));
@@ -295,22 +355,26 @@ impl Terms {
         let Some((_, roles, change)) = self.saving.take_if(|(saving, ..)| *saving == number) else {
             return Elected::Unchanged;
         };
+        let before = self.may_be_primary();
         if written.is_ok() {
             self.roles = Some(roles);
         }
         let elected = match (change, written) {
             (Change::OwnVote { term }, Ok(())) => {
-                self.voted = Some((term, situation.name.clone()));
+                // Not when it stood: a vote for another may have been on its way to the disk then.
+                if let Some(election) = self.election.as_mut().filter(|election| election.term == term) {
+                    election.named.extend(before);
+                }
                 self.ask_for_votes(situation, term, out);
                 Elected::Unchanged
             }
             (Change::Vote { term, candidate, token }, Ok(())) => {
-                self.voted = Some((term, candidate));
-                self.answer(token, None, out);
+                self.voted = Some(Voted { term, candidate, named: before.clone() });
+                self.answer(token, None, before, out);
                 Elected::Unchanged
             }
             (Change::Vote { token, .. }, Err(())) => {
-                self.answer(token, Some(VoteRefusal::NotKept), out);
+                self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
                 Elected::Unchanged
             }
             (Change::Claim { .. }, Ok(())) => {
@@ -370,7 +434,14 @@ fn apply(roles: &NodesConf, change: &Change, order: &AgentOrder) -> Option<Nodes
     let vars = roles.vars.unwrap_or_default();
     match change {
         Change::OwnVote { term } | Change::Vote { term, .. } => {
+            let candidate = match change {
+                Change::Vote { candidate, .. } => order.members.get(candidate)?.node_id,
+                _ => order.myself()?.node_id,
+            };
             let mut next = roles.clone();
+            for line in next.nodes.iter_mut().filter(|line| line.id == candidate) {
+                line.aux.insert(VOTED.to_owned(), term.to_string());
+            }
             let current_epoch = vars.current_epoch.max(*term);
             next.vars = Some(Vars { current_epoch, last_vote_epoch: vars.last_vote_epoch.max(*term) });
             Some(next)
@@ -397,10 +468,27 @@ fn with_primary(roles: &NodesConf, primary: PrimaryTerm) -> NodesConf {
         line.primary = (!is_primary).then_some(primary.primary);
         line.slots = if is_primary { SlotSet::all() } else { SlotSet::empty() };
         line.config_epoch = primary.term;
+        if voted_in(line).is_some_and(|term| term <= primary.term) {
+            line.aux.remove(VOTED);
+        }
     }
     let vars = roles.vars.unwrap_or_default();
     next.vars = Some(Vars { current_epoch: vars.current_epoch.max(primary.term), ..vars });
     next
+}
+
+fn voted_in(line: &NodeLine) -> Option<Epoch> {
+    line.aux.get(VOTED)?.parse().ok().map(Epoch)
+}
+
+/// Gives the votes in one file to another that takes its place: without them its owner would not name those that may be primaries.
+pub(super) fn carry_votes(from: &NodesConf, to: &mut NodesConf) {
+    for line in &mut to.nodes {
+        let voted = from.node(line.id).and_then(|former| former.aux.get(VOTED));
+        if let Some(voted) = voted {
+            line.aux.insert(VOTED.to_owned(), voted.clone());
+        }
+    }
 }
 
 /// The primary in such a file.
