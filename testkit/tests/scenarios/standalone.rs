@@ -4,6 +4,9 @@ use redis::{Commands as _, RedisResult};
 use std::time::Duration;
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 
+/// What `connect -o json` calls the port that leads to the primary: the seed's word.
+const PRIMARY: &str = "leader";
+
 fn started(place: &Place, instances: u32) -> Cluster<'_> {
     Cluster::started(place, Manifest::standalone("solo", instances))
 }
@@ -177,29 +180,30 @@ fn the_port_of_the_primary_leads_to_its_successor() {
     let place = Place::new();
     let cluster = started(&place, 3);
     let connect: serde_json::Value = serde_json::from_str(&cluster.must(&["connect", "-o", "json"])).unwrap();
-    let (leader, replica) = (connect["leader"].as_str().unwrap(), connect["replica"].as_str().unwrap());
+    let at = |role: &str| connect[role].as_str().unwrap().to_owned();
+    let (primary_port, replica_port) = (at(PRIMARY), at("replica"));
     let client = |at: &str| {
         let url = format!("redis://:{}@{at}/", cluster.password());
         redis::Client::open(url).unwrap().get_connection_with_timeout(Duration::from_secs(10))
     };
-    let mut writer = client(leader).unwrap();
+    let mut writer = client(&primary_port).unwrap();
     let () = writer.set("greeting", "hello").unwrap();
     let to = cluster.replica("s0");
     cluster.must(&["switchover", "--to", &to]);
     // The connection to the former primary ends, or says that it is none: never silence.
     let said: RedisResult<()> = writer.set("greeting", "again");
     cluster.check(said.is_err(), "a write went to a replica");
-    let mut writer = client(leader).unwrap();
+    let mut writer = client(&primary_port).unwrap();
     let () = writer.set("greeting", "once more").unwrap();
     let old = cluster.primary("s0");
     let pid = cluster.kill(&old);
     cluster.until("a write through the port of the primary", || {
-        client(leader).ok()?.set::<_, _, ()>("greeting", "for good").ok()
+        client(&primary_port).ok()?.set::<_, _, ()>("greeting", "for good").ok()
     });
     cluster.until_back(&old, pid);
     cluster.until_whole();
     cluster.until("the replica has it", || {
-        let read: String = client(replica).ok()?.get("greeting").ok()?;
+        let read: String = client(&replica_port).ok()?.get("greeting").ok()?;
         (read == "for good").then_some(())
     });
 }

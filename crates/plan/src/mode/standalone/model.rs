@@ -151,11 +151,11 @@ fn pair(known: Option<PrimaryTerm>) -> Option<(Epoch, NodeId)> {
     known.map(|known| (known.term, known.primary))
 }
 
-impl Election {
-    fn knows_itself(&self, seat: &Seat, of: usize) -> bool {
-        seat.terms.known().is_some_and(|known| known.primary == node(of))
-    }
+fn knows_itself(seat: &Seat, of: usize) -> bool {
+    seat.terms.known().is_some_and(|known| known.primary == node(of))
+}
 
+impl Election {
     /// Runs the machine of a seat, and has its commands carried out.
     fn run(
         &self,
@@ -165,8 +165,7 @@ impl Election {
     ) {
         let own = name(of);
         let seat = &mut state.seats[of];
-        let stands_in_the_way =
-            self.knows_itself(seat, of) && seat.server != Server::Down && !seat.handed_over;
+        let stands_in_the_way = knows_itself(seat, of) && seat.server != Server::Down && !seat.handed_over;
         let vote = if stands_in_the_way { Vote::Serves } else { Vote::Free };
         let order = &self.order[of];
         let situation = Situation { now: Millis(0), name: &own, order, vote };
@@ -301,7 +300,7 @@ impl Model for Election {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         actions.extend(state.messages.iter().cloned().map(Action::Deliver));
         for (of, seat) in state.seats.iter().enumerate() {
-            let itself = self.knows_itself(seat, of);
+            let itself = knows_itself(seat, of);
             if seat.writing.is_some() {
                 actions.push(Action::Write(of));
                 if state.crashes < self.crashes {
@@ -396,7 +395,7 @@ impl Model for Election {
                 seat.terms.found(&seat.disk);
             }
             Action::ObeyFile(of) => {
-                let itself = self.knows_itself(&state.seats[of], of);
+                let itself = knows_itself(&state.seats[of], of);
                 state.seats[of].server = if itself { Server::Primary } else { Server::Replica };
                 state.seats[of].handed_over = false;
             }
@@ -435,9 +434,7 @@ impl Model for Election {
 }
 
 fn check(model: Election) {
-    let checker = model.checker().threads(2).spawn_dfs().join();
-    eprintln!("{} states, {} of them different", checker.state_count(), checker.unique_state_count());
-    checker.assert_properties();
+    model.checker().threads(2).spawn_dfs().join().assert_properties();
 }
 
 fn budget(stands: u8, deaths: u8, handovers: u8, crashes: u8, writes: Writes) -> Election {
