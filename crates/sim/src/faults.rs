@@ -247,7 +247,7 @@ impl Fleet {
                 }
             }
             Fault::MajorityLoss => {
-                for shard in 0..=self.members.slots.len() / 2 {
+                for shard in 0..=self.members.shards() / 2 {
                     self.crash(self.resolve(Target::PrimaryOf(shard)));
                 }
             }

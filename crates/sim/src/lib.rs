@@ -6,7 +6,8 @@
 //! | [`setup`] | shape, faults and sabotage of a run |
 //! | [`fleet`] | who gets which happening when, commands carried out |
 //! | [`server`] | one Valkey server in cluster mode |
-//! | [`history`] | what was written, as a tree: copies, prefixes, forks |
+//! | [`atoms`] | groups of slots that move together |
+//! | [`history`] | what was written, as trees: copies, prefixes, forks |
 //! | [`network`], [`clock`], [`random`] | what is lost, when things happen, chance |
 //! | [`writers`] | clients with a ledger of what was acknowledged |
 //! | [`faults`], [`hosts`] | what goes wrong, with single parts and with whole hosts |
@@ -15,6 +16,7 @@
 //! | [`scenario`] | short scripts that double as documentation |
 //! | [`transcript`] | what happened, for people |
 
+pub mod atoms;
 pub mod clock;
 mod disk_faults;
 pub mod faults;

@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the state, and who gets which happening |
+//! | `members.rs` | which instances there are |
 //! | `processes.rs` | servers start, serve commands, end |
 //! | `stream.rs` | replication between them |
 //! | `agents.rs` | the real [`Agent`], its commands carried out |
@@ -12,13 +13,13 @@
 pub(crate) mod agents;
 pub(crate) mod asks;
 pub(crate) mod controllers;
+mod members;
 mod processes;
 mod stream;
 
-pub(crate) use stream::WRITE_BYTES;
-
+use crate::atoms::AtomSet;
 use crate::clock::Clock;
-use crate::history::{History, Tip};
+use crate::history::{History, Tips};
 use crate::laws::{Broken, Laws};
 use crate::network::{Network, Way};
 use crate::random::Random;
@@ -32,7 +33,7 @@ use asks::{AskInFlight, ServeInFlight};
 use controllers::{ControllerHost, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, CopyRecord, InstanceName, ShardId, SlotSet};
+use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, CopyRecord, InstanceName};
 use valkeeper_plan::agent::{self, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::controller;
 
@@ -268,12 +269,12 @@ impl Fleet {
                 Server::new(me, Arc::clone(&members), Self::address(me, 0), replid)
             })
             .collect();
-        let shards = members.slots.len();
+        let shards = members.shards();
         let mut fleet = Self {
             clock: Clock::new(),
             servers,
             waiting: (0..count).map(|_| Vec::new()).collect(),
-            history: History::new(shards),
+            history: History::new(),
             network: Network::new(count),
             agents: (0..count).map(|_| AgentHost::default()).collect(),
             asks: BTreeMap::new(),
@@ -281,7 +282,7 @@ impl Fleet {
             controllers: Vec::new(),
             store: Store::new(layout_random),
             spec,
-            writers: Writer::of(shards, setup.own_hosts),
+            writers: Writer::of(&members, setup.own_hosts),
             laws: Laws::new(shards, count),
             transcript: Transcript::new(setup.transcript),
             sabotage: setup.sabotage,
@@ -310,26 +311,6 @@ impl Fleet {
         self.clock.after(0, Happening::Check);
     }
 
-    /// The layout is drawn from the same source as the controller's, so that both know the same ids.
-    fn members(setup: &Setup, mut random: Random) -> Members {
-        let layout = valkeeper_plan::placement::found(&setup.spec(), &setup.zones(), &mut random);
-        let (mut ids, mut names, mut shard_of) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut slots, mut shard_ids): (Vec<SlotSet>, Vec<ShardId>) = (Vec::new(), Vec::new());
-        let layout = layout.unwrap_or_else(|impossible| panic!("the setup is no cluster: {impossible}"));
-        let shard_names: Vec<_> = layout.shards.keys().cloned().collect();
-        for shard in layout.shards.values() {
-            slots.push(shard.slots.clone());
-            shard_ids.push(shard.id);
-        }
-        for (name, instance) in layout.instances.iter() {
-            names.push(name.clone());
-            ids.push(instance.node_id);
-            shard_of.push(shard_names.iter().position(|shard| *shard == instance.shard).unwrap_or_default());
-        }
-        let node_timeout_ms = layout.config.node_timeout_ms;
-        Members { ids, names, shard_of, slots, shard_ids, node_timeout_ms }
-    }
-
     pub(crate) fn address(index: usize, move_by: u16) -> Address {
         let port = 7_000 + u16::try_from(index).unwrap_or_default() + move_by;
         Address { ip: std::net::Ipv4Addr::LOCALHOST.into(), port, bus_port: port + Address::BUS_OFFSET }
@@ -350,8 +331,7 @@ impl Fleet {
             }
         }
         let primary = |shard| self.laws.primary_of(shard).map(|index| self.name(index).to_string());
-        let primaries =
-            (0..self.members.slots.len()).map(|shard| primary(shard).unwrap_or_default()).collect();
+        let primaries = (0..self.members.shards()).map(|shard| primary(shard).unwrap_or_default()).collect();
         Outcome {
             primaries,
             happenings: self.clock.count(),
@@ -386,17 +366,22 @@ impl Fleet {
         self.members.shard_of.iter().enumerate().filter(move |(_, of)| **of == shard).map(|(index, _)| index)
     }
 
-    /// Every copy of a shard: in memory, and on disk.
-    pub(crate) fn copies(&self, shard: usize) -> Vec<Tip> {
-        let mut tips = Vec::new();
-        for index in self.shard_members(shard) {
-            let server = &self.servers[index];
-            if server.alive() {
-                tips.push(server.data.tip);
-            }
-            tips.extend(server.disk.tips());
+    /// The atoms that a shard was founded with, and those that some member of it owns now by its own belief.
+    pub(crate) fn atoms_of(&self, shard: usize) -> AtomSet {
+        let members = self.shard_members(shard).map(|index| &self.servers[index]);
+        let owned = members.filter(|server| server.is_primary()).map(|server| server.owned_by(server.me));
+        owned.fold(self.members.atoms.home_of(shard), AtomSet::union)
+    }
+
+    /// Every copy that there is: in memory, and on disk.
+    pub(crate) fn copies(&self) -> Vec<Tips> {
+        let mut copies = Vec::new();
+        for server in &self.servers {
+            copies.extend(server.alive().then_some(server.data.tips));
+            copies.extend(server.disk.copies());
         }
-        tips
+        copies.retain(|copy| !copy.is_empty());
+        copies
     }
 
     fn dispatch(&mut self, happening: Happening) {
@@ -491,6 +476,9 @@ impl Fleet {
                 let arrival = self.network.bus_arrival(server, to, now, &mut self.random);
                 self.clock.at(arrival, Happening::Bus { to, at, message: Box::new(message) });
             }
+        }
+        if fx.changed_data {
+            self.replicate(server);
         }
         if fx.released {
             self.release(server);

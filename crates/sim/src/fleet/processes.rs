@@ -45,8 +45,8 @@ impl Fleet {
         }
         server.started_at = now;
         let run = server.run;
-        let (role, tip) = (if server.is_primary() { "primary" } else { "replica" }, server.data.tip);
-        let (name, writes) = (self.name(agent).clone(), self.history.depth(tip));
+        let (role, tips) = (if server.is_primary() { "primary" } else { "replica" }, server.data.tips);
+        let (name, writes) = (self.name(agent).clone(), self.history.size(&tips));
         self.note(|| format!("{name} starts as {role} with {writes} writes (run {run})"));
         // Most copies are small; now and then one takes longer to read than a node timeout.
         let load = match self.random.index(50) {

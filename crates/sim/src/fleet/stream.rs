@@ -7,9 +7,6 @@ use crate::server::{Connection, Data, Effects, Process, Rise, Upstream};
 use std::collections::VecDeque;
 use valkeeper_model::{AttachedReplica, Offset, ReplicationId};
 
-/// The bytes of one write in the stream.
-pub(crate) const WRITE_BYTES: u64 = 100;
-
 impl Fleet {
     /// A server follows another one, or none, from now on.
     pub(super) fn turn(&mut self, server: usize) {
@@ -90,7 +87,7 @@ impl Fleet {
         if let Some(upstream) = &mut self.servers[server].upstream {
             upstream.run = run;
             upstream.state = state;
-            upstream.fork = (state == Connection::Copying).then_some((theirs.tip, theirs.offset));
+            upstream.fork = (state == Connection::Copying).then_some((theirs.tips, theirs.offset));
         }
         self.clock.after(delay, Happening::Synced { server, connection });
     }
@@ -121,18 +118,18 @@ impl Fleet {
             return self.try_again(server, connection);
         }
         let theirs = primary.data.clone();
-        let before = self.servers[server].data.tip;
+        let before = self.servers[server].data.tips;
         let catching_up = self.now() + self.random.within(1..=200);
         let replica = &mut self.servers[server];
         replica.ever_up = true;
         replica.behind = None;
-        let (latest, until) = (theirs.tip, theirs.offset);
+        let (latest, until) = (theirs.tips, theirs.offset);
         let fork = replica.upstream.as_ref().and_then(|upstream| upstream.fork);
         replica.data = Data { second: None, resumable: true, ..theirs };
-        if let Some((tip, offset)) = fork {
-            (replica.data.tip, replica.data.offset) = (tip, offset);
+        if let Some((tips, offset)) = fork {
+            (replica.data.tips, replica.data.offset) = (tips, offset);
         }
-        let after = replica.data.tip;
+        let after = replica.data.tips;
         if let Some(upstream) = &mut replica.upstream {
             upstream.state = Connection::Up;
             upstream.pipe.clear();
@@ -148,11 +145,14 @@ impl Fleet {
             self.servers[server].write_rdb();
             self.begin_appending(server);
         } else {
-            debug_assert!(self.history.holds(after, before), "a partial resynchronisation rewrote history");
+            debug_assert!(
+                self.history.contains(&after, &before),
+                "a partial resynchronisation rewrote history"
+            );
             self.servers[server].append();
         }
         let names = (self.name(server).clone(), self.name(to).clone());
-        let (was, is) = (self.history.depth(before), self.history.depth(after));
+        let (was, is) = (self.history.size(&before), self.history.size(&after));
         self.note(|| {
             let how = if state == Connection::Copying { "full" } else { "partial" };
             format!("{} in sync with {} ({how}: {was} writes before, {is} now)", names.0, names.1)
@@ -164,7 +164,7 @@ impl Fleet {
     /// A primary took a write.
     pub(crate) fn replicate(&mut self, primary: usize) {
         let now = self.now();
-        let (tip, offset) = (self.servers[primary].data.tip, self.servers[primary].data.offset);
+        let (tips, offset) = (self.servers[primary].data.tips, self.servers[primary].data.offset);
         let run = self.servers[primary].run;
         let shard = self.servers[primary].shard();
         for replica in self.shard_members(shard).collect::<Vec<_>>() {
@@ -177,7 +177,7 @@ impl Fleet {
             let arrival = self.network.bus_arrival(primary, replica, now, &mut self.random);
             let arrival = arrival + self.network.lag_ms[replica];
             if let Some(upstream) = &mut self.servers[replica].upstream {
-                upstream.pipe.push_back((arrival, tip, offset));
+                upstream.pipe.push_back((arrival, tips, offset));
                 let connection = upstream.connection;
                 self.clock.at(arrival, Happening::Stream { server: replica, connection });
             }
@@ -200,11 +200,11 @@ impl Fleet {
         let replica = &mut self.servers[server];
         let Some(upstream) = &mut replica.upstream else { return };
         let mut moved = false;
-        while let Some((at, tip, offset)) = upstream.pipe.front().copied()
+        while let Some((at, tips, offset)) = upstream.pipe.front().copied()
             && at <= now
         {
             upstream.pipe.pop_front();
-            replica.data.tip = tip;
+            replica.data.tips = tips;
             replica.data.offset = offset;
             moved = true;
         }

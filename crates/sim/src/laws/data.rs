@@ -2,7 +2,7 @@
 
 use super::Reign;
 use crate::fleet::Fleet;
-use crate::history::Tip;
+use crate::history::{Tip, Tips};
 use crate::network::Way;
 use crate::server::{Process, Rise};
 use valkeeper_model::Persistence;
@@ -26,7 +26,7 @@ impl Fleet {
                 }
                 if self.setup.persistence != Persistence::Aof {
                     let kept = self.live_copies(shard, server);
-                    self.history.excuse_missing(shard, &kept);
+                    self.history.excuse_missing(self.atoms_of(shard), &kept);
                 }
             }
             Rise::Planned => self.hands_over_rightly(server, before),
@@ -43,14 +43,16 @@ impl Fleet {
                 self.excuse_all_but(shard, &[server]);
             }
             Rise::Natural | Rise::Force | Rise::Takeover => {
-                let mut kept = vec![self.servers[server].data.tip];
+                let mut kept = vec![self.servers[server].data.tips];
                 if let Some(before) = before
                     && matches!(self.servers[before.primary].process, Process::Down | Process::Loading)
                 {
-                    kept.extend(self.servers[before.primary].disk.tips());
-                    kept.extend(self.laws.stashed[before.primary].iter().flat_map(crate::server::Disk::tips));
+                    kept.extend(self.servers[before.primary].disk.copies());
+                    kept.extend(
+                        self.laws.stashed[before.primary].iter().flat_map(crate::server::Disk::copies),
+                    );
                 }
-                self.history.excuse_missing(shard, &kept);
+                self.history.excuse_missing(self.atoms_of(shard), &kept);
             }
         }
         if before.is_none_or(|before| before.epoch <= epoch) {
@@ -79,14 +81,14 @@ impl Fleet {
     }
 
     fn excuse_all_but(&mut self, shard: usize, servers: &[usize]) {
-        let kept: Vec<Tip> = servers.iter().map(|server| self.servers[*server].data.tip).collect();
-        self.history.excuse_missing(shard, &kept);
+        let kept: Vec<Tips> = servers.iter().map(|server| self.servers[*server].data.tips).collect();
+        self.history.excuse_missing(self.atoms_of(shard), &kept);
     }
 
-    fn live_copies(&self, shard: usize, but: usize) -> Vec<Tip> {
+    fn live_copies(&self, shard: usize, but: usize) -> Vec<Tips> {
         let live =
             self.shard_members(shard).filter(|index| *index == but || self.servers[*index].live_copy());
-        live.map(|index| self.servers[index].data.tip).collect()
+        live.map(|index| self.servers[index].data.tips).collect()
     }
 
     /// Law 3: a primary is not started again while its successor serves. False if its claim is an old one.
@@ -111,7 +113,7 @@ impl Fleet {
             let old = &self.servers[before.primary];
             let lost = old.alive()
                 && old.run == before.run
-                && !self.history.holds(self.servers[server].data.tip, old.data.tip);
+                && !self.history.contains(&self.servers[server].data.tips, &old.data.tips);
             if lost {
                 let names = (self.name(before.primary).clone(), self.name(server).clone());
                 let what = format!("the handover from {} to {} loses writes", names.0, names.1);
@@ -122,7 +124,8 @@ impl Fleet {
     }
 
     /// A server has taken a write.
-    pub(crate) fn law_of_writes(&mut self, server: usize, shard: usize, tip: Tip) {
+    pub(crate) fn law_of_writes(&mut self, server: usize, tip: Tip) {
+        let shard = self.servers[server].shard();
         let Some(reign) = self.laws.reigns[shard] else { return };
         if reign.primary == server {
             return;
@@ -150,42 +153,39 @@ impl Fleet {
 
     /// A client got its OK. The write may be gone already; then it must have been allowed to go.
     pub(crate) fn law_of_acknowledgement(&mut self, from: usize, tip: Tip) {
-        if self.history.get(tip).excused || self.history.holds(self.servers[from].data.tip, tip) {
+        if self.history.get(tip).excused || self.history.holds(&self.servers[from].data.tips, tip) {
             return;
         }
-        let shard = self.history.get(tip).shard;
-        self.law_of_copies(shard, "its acknowledgement");
+        self.law_of_copies(self.servers[from].shard(), "its acknowledgement");
     }
 
     /// A process has ended or a disk was wiped: what only that one had is gone, and nobody could help it.
     pub(crate) fn law_of_deaths(&mut self, _server: usize, shard: usize) {
-        let copies = self.all_copies(shard);
-        self.history.excuse_missing(shard, &copies);
+        let copies = self.all_copies();
+        self.history.excuse_missing(self.atoms_of(shard), &copies);
     }
 
     /// Until the cluster has served all its slots once, an emptied directory is taken for a new one: what its shard holds is forfeit.
     pub(crate) fn law_of_young_clusters(&mut self, shard: usize) {
         if self.store.layout.as_ref().is_none_or(|layout| !layout.formed) {
             self.laws.forfeit[shard] = true;
-            self.history.excuse_missing(shard, &[]);
+            self.history.excuse_missing(self.atoms_of(shard), &[]);
         }
     }
 
-    fn all_copies(&self, shard: usize) -> Vec<Tip> {
-        let mut copies = self.copies(shard);
-        for index in self.shard_members(shard) {
-            copies.extend(self.laws.stashed[index].iter().flat_map(crate::server::Disk::tips));
-        }
+    fn all_copies(&self) -> Vec<Tips> {
+        let mut copies = self.copies();
+        copies.extend(self.laws.stashed.iter().flatten().flat_map(crate::server::Disk::copies));
         copies
     }
 
     /// Some copy was replaced by another: no owed write may have been only in that one.
     pub(crate) fn law_of_copies(&mut self, shard: usize, by: &str) {
-        let copies = self.all_copies(shard);
+        let (atoms, copies) = (self.atoms_of(shard), self.all_copies());
         if self.laws.forfeit[shard] {
-            self.history.excuse_missing(shard, &copies);
+            self.history.excuse_missing(atoms, &copies);
         }
-        let missing = self.history.missing(shard, &copies, true);
+        let missing = self.history.missing(atoms, &copies, true);
         if let Some(first) = missing.first() {
             let what = format!(
                 "s{shard}: {} acknowledged writes are in no copy any more after {by}, the first of depth {}",
@@ -200,7 +200,8 @@ impl Fleet {
     pub(super) fn law_of_the_end(&mut self) {
         for shard in 0..self.laws.reigns.len() {
             let Some(primary) = self.laws.primary_of(shard) else { continue };
-            let missing = self.history.missing(shard, &[self.servers[primary].data.tip], true);
+            let server = &self.servers[primary];
+            let missing = self.history.missing(server.owned_by(primary), &[server.data.tips], true);
             if !missing.is_empty() {
                 let what = format!(
                     "s{shard}: {} acknowledged writes are not on the primary in the end, the first of depth {}",
@@ -226,7 +227,7 @@ impl Fleet {
             let what = format!("{} is promoted while the process of {} lives", names.0, names.1);
             return self.break_law(3, what);
         }
-        let tip = self.servers[chosen].data.tip;
+        let (atoms, tips) = (self.atoms_of(shard), self.servers[chosen].data.tips);
         let others: Vec<usize> = self.shard_members(shard).filter(|index| *index != chosen).collect();
         for other in &others {
             let sibling = &self.servers[*other];
@@ -234,12 +235,12 @@ impl Fleet {
                 self.agents[*other].agent.is_some() && self.now() > self.laws.unseen_at[*other] + 1_000;
             let calm = self.network.slowness_ms == 0 && !self.network.is_cut(Way::Agents);
             // What was lost with the right of an earlier primary is nobody's claim any more.
-            let owed = self.history.missing(shard, &[tip], true);
-            let better = self.history.holds(sibling.data.tip, tip)
-                && owed.iter().any(|owed| self.history.holds(sibling.data.tip, *owed));
+            let owed = self.history.missing(atoms, &[tips], true);
+            let better = self.history.contains(&sibling.data.tips, &tips)
+                && owed.iter().any(|owed| self.history.holds(&sibling.data.tips, *owed));
             if sibling.live_copy() && !sibling.in_stream() && seen && calm && better {
                 let names = (self.name(chosen).clone(), self.name(*other).clone());
-                let depths = (self.history.depth(tip), self.history.depth(sibling.data.tip));
+                let depths = (self.history.size(&tips), self.history.size(&sibling.data.tips));
                 let what = format!(
                     "{} with {} writes is promoted although {} has {}",
                     names.0, depths.0, names.1, depths.1
@@ -251,16 +252,16 @@ impl Fleet {
             return;
         }
         // A copy from its own disk is right only when the dead primary has nothing that is newer.
-        let mut newer: Vec<Tip> = self.servers[reign.primary].disk.tips().collect();
+        let mut newer: Vec<Tips> = self.servers[reign.primary].disk.copies().collect();
         newer.extend(
             others
                 .iter()
                 .filter(|index| self.servers[**index].live_copy())
-                .map(|index| self.servers[*index].data.tip),
+                .map(|index| self.servers[*index].data.tips),
         );
-        let owed = self.history.missing(shard, &[tip], true);
+        let owed = self.history.missing(atoms, &[tips], true);
         let lost =
-            owed.iter().filter(|owed| newer.iter().any(|copy| self.history.holds(*copy, **owed))).count();
+            owed.iter().filter(|owed| newer.iter().any(|copy| self.history.holds(copy, **owed))).count();
         if lost > 0 {
             let what =
                 format!("{} is promoted with an old copy: {lost} writes are elsewhere", self.name(chosen));

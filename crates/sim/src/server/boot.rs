@@ -1,10 +1,11 @@
 //! Starting: nodes.conf, then the data.
 
 use super::{Data, Peer, Process, Server};
-use crate::history::{EMPTY, Tip};
+use crate::atoms::AtomSet;
+use crate::history::Tips;
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
-use valkeeper_model::{CopyRecord, CopySource, Epoch, Offset, Position, ReplicationId, Role, SlotSet};
+use valkeeper_model::{CopyRecord, CopySource, Epoch, Offset, Position, ReplicationId, Role};
 use valkeeper_plan::failover::copy::{AofFiles, DataFiles, RdbFile};
 use valkeeper_plan::failover::restart_decision;
 use valkeeper_plan::server::config::APPENDONLY;
@@ -13,7 +14,7 @@ use valkeeper_plan::server::config::APPENDONLY;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// What it holds.
-    pub tip: Tip,
+    pub tips: Tips,
     /// The stream it is a position of.
     pub replid: ReplicationId,
     /// The position.
@@ -44,7 +45,7 @@ pub struct Disk {
     /// dump.rdb.
     pub rdb: Option<Snapshot>,
     /// The AOF that is in force. It grows only while the server appends to it.
-    pub aof: Option<Tip>,
+    pub aof: Option<Tips>,
     /// The record of the copy.
     pub record: Option<CopyRecord>,
 }
@@ -52,10 +53,10 @@ pub struct Disk {
 impl Disk {
     /// The positions it holds and that count: an AOF is promised from the moment on that its record calls it complete, and nothing of a
     /// directory that was emptied.
-    pub fn tips(&self) -> impl Iterator<Item = Tip> {
+    pub fn copies(&self) -> impl Iterator<Item = Tips> {
         let (ours, complete) =
             (self.owner.is_some(), self.record.as_ref().is_none_or(|record| record.aof.complete));
-        let snapshot = self.rdb.as_ref().filter(|_| ours).map(|snapshot| snapshot.tip);
+        let snapshot = self.rdb.as_ref().filter(|_| ours).map(|snapshot| snapshot.tips);
         snapshot.into_iter().chain(self.aof.filter(|_| ours && complete))
     }
 }
@@ -92,7 +93,7 @@ impl Server {
     /// Appends what it has to its AOF, if there is one that is found again.
     pub fn append(&mut self) {
         if self.appending && !self.aof_unlinked {
-            self.disk.aof = Some(self.data.tip);
+            self.disk.aof = Some(self.data.tips);
         }
     }
 
@@ -137,8 +138,7 @@ impl Server {
             line.flags.pfail = peer.suspected;
             line.primary = peer.primary.map(|primary| self.members.ids[primary]);
             line.config_epoch = Epoch(self.epoch_of(index));
-            let owned = self.owners.iter().position(|owner| *owner == Some(index));
-            line.slots = owned.map_or_else(SlotSet::empty, |shard| self.members.slots[shard].clone());
+            line.slots = self.members.atoms.slots_of(self.owned_by(index));
             line.aux.insert(
                 "shard-id".to_owned(),
                 self.members.shard_ids[self.members.shard_of[index]].to_string(),
@@ -204,7 +204,8 @@ impl Server {
             reports: BTreeMap::new(),
         };
         self.table = vec![blank; count];
-        self.owners = vec![None; self.members.slots.len()];
+        self.owners = vec![None; self.members.atoms.count()];
+        self.unclaimed = AtomSet::EMPTY;
         for line in &conf.nodes {
             let Some(index) = self.members.index_of(line.id) else { continue };
             if line.flags.myself && index != self.me {
@@ -221,11 +222,8 @@ impl Server {
             if let Some(address) = &line.address {
                 peer.address = address.clone();
             }
-            if let Some(first) = line.slots.first() {
-                let shard = self.members.slots.iter().position(|slots| slots.contains(first));
-                if let Some(shard) = shard {
-                    self.owners[shard] = Some(index);
-                }
+            for atom in self.members.atoms.within(&line.slots).iter() {
+                self.owners[atom] = Some(index);
             }
         }
         let vars = conf.vars.unwrap_or_default();
@@ -243,9 +241,9 @@ impl Server {
         self.aof_unlinked = false;
         let mut data = Data::empty(replid);
         if self.appending {
-            data.tip = *self.disk.aof.get_or_insert(EMPTY);
+            data.tips = *self.disk.aof.get_or_insert(Tips::EMPTY);
         } else if let Some(snapshot) = &self.disk.rdb {
-            data.tip = snapshot.tip;
+            data.tips = snapshot.tips;
             // A primary begins a new stream, a replica goes on from where the file was taken.
             if !self.is_primary() {
                 data.replid = snapshot.replid;
@@ -254,8 +252,8 @@ impl Server {
             }
         }
         // Keys of slots that it does not own by its own nodes.conf are deleted.
-        if self.is_primary() && !self.owns() {
-            data.tip = EMPTY;
+        if self.is_primary() {
+            data.tips.clear(data.tips.atoms().minus(self.owned_by(self.me)));
         }
         self.data = data;
     }
@@ -288,8 +286,8 @@ impl Server {
 
     /// What it holds becomes dump.rdb.
     pub fn write_rdb(&mut self) {
-        let Data { tip, replid, offset, .. } = self.data;
-        self.disk.rdb = Some(Snapshot { tip, replid, offset });
+        let Data { tips, replid, offset, .. } = self.data;
+        self.disk.rdb = Some(Snapshot { tips, replid, offset });
     }
 
     /// The process is gone. What nodes.conf said last stays.

@@ -1,6 +1,7 @@
 //! The cluster bus: pings, claims and who is held for failed.
 
 use super::{CRON_MS, Effects, Process, Server, WRITABLE_DELAY_MS};
+use crate::atoms::AtomSet;
 use crate::random::Random;
 use valkeeper_model::{Address, Role};
 
@@ -15,9 +16,9 @@ pub struct Header {
     pub role: Role,
     /// Whose replica.
     pub primary: Option<usize>,
-    /// The shard it claims; a replica names its primary's.
-    pub claims: Option<usize>,
-    /// Of its claim.
+    /// The atoms it claims; a replica names its primary's.
+    pub claims: AtomSet,
+    /// Of its claims.
     pub config_epoch: u64,
     /// `currentEpoch`.
     pub current_epoch: u64,
@@ -42,14 +43,14 @@ pub enum Body {
     AskVote(bool),
     /// The vote.
     Vote,
-    /// Who owns this shard, and since which epoch: an answer to an old claim.
+    /// Who owns some of what was claimed, and since which epoch: an answer to an old claim.
     Update {
         /// The owner.
         owner: usize,
         /// Its epoch.
         config_epoch: u64,
-        /// What it owns.
-        shard: usize,
+        /// All that it owns.
+        atoms: AtomSet,
     },
     /// A replica wants to take over in an orderly way.
     StartManual,
@@ -68,7 +69,7 @@ impl Server {
     fn header(&self) -> Header {
         let me = &self.table[self.me];
         let claimant = if me.role == Role::Primary { Some(self.me) } else { me.primary };
-        let claims = claimant.and_then(|who| self.owners.iter().position(|owner| *owner == Some(who)));
+        let claims = claimant.map_or(AtomSet::EMPTY, |who| self.owned_by(who));
         let config_epoch = claimant.map_or(0, |who| self.table[who].config_epoch);
         Header {
             from: self.me,
@@ -224,12 +225,11 @@ impl Server {
             self.mark();
         }
         self.take_role(header, fx);
-        if let Some(shard) = header.claims {
-            if header.role == Role::Primary {
-                self.take_claim(from, shard, header.config_epoch, Some(from), fx);
-            } else if let Some(primary) = header.primary {
-                self.answer_old_claim(primary, shard, header.config_epoch, from, fx);
-            }
+        if header.role == Role::Primary {
+            self.take_claims(from, header.claims, header.config_epoch, fx);
+            self.answer_old_claims(from, header, fx);
+        } else if let Some(primary) = header.primary {
+            self.answer_old_claims(primary, header, fx);
         }
         let mine = &self.table[self.me];
         if header.role == Role::Primary
@@ -280,42 +280,58 @@ impl Server {
         }
     }
 
-    /// The higher epoch wins. Who loses all its slots follows the winner.
-    fn take_claim(
-        &mut self,
-        who: usize,
-        shard: usize,
-        epoch: u64,
-        answer_to: Option<usize>,
-        fx: &mut Effects,
-    ) {
-        let owner = self.owners[shard];
-        if owner == Some(who) {
-            return;
-        }
-        if owner.is_some_and(|owner| self.table[owner].config_epoch >= epoch) {
-            if let Some(to) = answer_to {
-                self.answer_old_claim(who, shard, epoch, to, fx);
-            }
-            return;
-        }
-        self.owners[shard] = Some(who);
-        self.mark();
+    /// For each atom the higher epoch wins. Who loses all its atoms to one that owns nothing else follows that one; who loses some deletes
+    /// their keys (`clusterUpdateSlotsConfigWith`, with `cluster-allow-replica-migration no`).
+    fn take_claims(&mut self, who: usize, claims: AtomSet, epoch: u64, fx: &mut Effects) {
         let mine = &self.table[self.me];
-        let lost_by = if mine.role == Role::Primary { Some(self.me) } else { mine.primary };
-        if owner.is_some() && owner == lost_by && who != self.me {
+        let role = mine.role;
+        let ours = if role == Role::Primary { Some(self.me) } else { mine.primary };
+        let (mut taken, mut lost) = (AtomSet::EMPTY, AtomSet::EMPTY);
+        for atom in claims.iter() {
+            match self.owners[atom] {
+                Some(owner) if owner == who => self.unclaimed.remove(atom),
+                Some(owner) if !self.unclaimed.contains(atom) && self.table[owner].config_epoch >= epoch => {}
+                owner => {
+                    if owner.is_some() && owner == ours {
+                        lost.insert(atom);
+                    }
+                    taken.insert(atom);
+                    self.owners[atom] = Some(who);
+                    self.unclaimed.remove(atom);
+                }
+            }
+        }
+        self.unclaimed = self.unclaimed.union(self.owned_by(who).minus(claims));
+        if !taken.is_empty() {
+            self.mark();
+        }
+        if lost.is_empty() || who == self.me {
+            return;
+        }
+        let left = ours.is_some_and(|ours| self.owners.contains(&Some(ours)));
+        if !left && lost == claims {
             self.follow(who, fx);
+        } else if role == Role::Primary {
+            self.data.tips.clear(lost);
+            self.changed_data(fx);
         }
     }
 
-    fn answer_old_claim(&self, claimant: usize, shard: usize, epoch: u64, to: usize, fx: &mut Effects) {
-        if let Some(owner) = self.owners[shard]
-            && owner != claimant
-            && self.table[owner].config_epoch > epoch
-        {
-            let config_epoch = self.table[owner].config_epoch;
-            self.send(to, Body::Update { owner, config_epoch, shard }, fx);
+    /// Tells the sender of a claim who owns the first atom of it that has an owner of a higher epoch.
+    fn answer_old_claims(&self, claimant: usize, header: &Header, fx: &mut Effects) {
+        let claims = header.claims.minus(self.unclaimed);
+        let owners = claims.iter().filter_map(|atom| self.owners[atom]);
+        let newer =
+            |owner: &usize| *owner != claimant && self.table[*owner].config_epoch > header.config_epoch;
+        if let Some(owner) = owners.into_iter().find(newer) {
+            self.send_update(header.from, owner, fx);
         }
+    }
+
+    pub(super) fn send_update(&self, to: usize, owner: usize, fx: &mut Effects) {
+        let config_epoch = self.table[owner].config_epoch;
+        let atoms = self.owned_by(owner).minus(self.unclaimed);
+        self.send(to, Body::Update { owner, config_epoch, atoms }, fx);
     }
 
     fn take_body(&mut self, now: u64, header: &Header, body: &Body, random: &mut Random, fx: &mut Effects) {
@@ -339,7 +355,7 @@ impl Server {
             }
             Body::AskVote(waived) => self.consider_vote(header, *waived, fx),
             Body::Vote => self.take_vote(header, now, fx),
-            Body::Update { owner, config_epoch, shard } => {
+            Body::Update { owner, config_epoch, atoms } => {
                 if self.table[*owner].known && self.table[*owner].config_epoch < *config_epoch {
                     let line = &mut self.table[*owner];
                     line.role = Role::Primary;
@@ -347,7 +363,7 @@ impl Server {
                     line.config_epoch = *config_epoch;
                     self.mark();
                     if *owner != self.me {
-                        self.take_claim(*owner, *shard, *config_epoch, None, fx);
+                        self.take_claims(*owner, *atoms, *config_epoch, fx);
                     }
                 }
             }

@@ -64,8 +64,7 @@ impl Server {
     /// `CLUSTER FAILOVER TAKEOVER`.
     pub fn take_over(&mut self, fx: &mut Effects) -> Result<(), String> {
         self.followed()?;
-        let highest = self.table.iter().map(|peer| peer.config_epoch).fold(self.current_epoch, u64::max);
-        self.current_epoch = highest + 1;
+        self.current_epoch = self.highest_epoch() + 1;
         self.rise(self.current_epoch, Rise::Takeover, fx);
         self.save();
         Ok(())
@@ -183,13 +182,9 @@ impl Server {
         if refused {
             return;
         }
-        if let Some(shard) = header.claims
-            && let Some(owner) = self.owners[shard]
-            && self.table[owner].config_epoch > header.config_epoch
-        {
-            let config_epoch = self.table[owner].config_epoch;
-            self.send(from, Body::Update { owner, config_epoch, shard }, fx);
-            return;
+        let mut owners = header.claims.minus(self.unclaimed).iter().filter_map(|atom| self.owners[atom]);
+        if let Some(owner) = owners.find(|owner| self.table[*owner].config_epoch > header.config_epoch) {
+            return self.send_update(from, owner, fx);
         }
         self.last_vote_epoch = header.current_epoch;
         self.dirty = true;
@@ -231,8 +226,9 @@ impl Server {
         line.role = Role::Primary;
         line.primary = None;
         line.config_epoch = epoch;
-        for owner in self.owners.iter_mut().filter(|owner| **owner == old) {
+        for (atom, owner) in self.owners.iter_mut().enumerate().filter(|(_, owner)| **owner == old) {
             *owner = Some(me);
+            self.unclaimed.remove(atom);
         }
         self.manual = None;
         self.election = None;

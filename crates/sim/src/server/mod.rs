@@ -8,18 +8,21 @@
 //! | `election.rs` | votes, manual failover, takeover |
 //! | `view.rs` | `INFO replication`, `CLUSTER NODES` |
 //!
-//! All slots of a shard always move together here, so that a claim is a shard's index and not a bitmap.
+//! A claim is a set of [`crate::atoms`], each with an owner of its own.
 
 mod boot;
 mod bus;
 mod election;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use boot::{Disk, NodesFileState, Snapshot};
 pub use bus::{Body, Header, Message};
 pub use election::{Election, ManualFailover};
 
-use crate::history::{EMPTY, Tip};
+use crate::atoms::{AtomSet, Atoms};
+use crate::history::Tips;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{Address, InstanceName, NodeId, ReplicationId, Role, ShardId, SlotSet, Topology};
@@ -31,6 +34,8 @@ pub const WRITABLE_DELAY_MS: u64 = 2_000;
 pub const MANUAL_FAILOVER_MS: u64 = 5_000;
 /// `clusterCron`.
 pub const CRON_MS: u64 = 100;
+/// The bytes of one write in the stream.
+pub const WRITE_BYTES: u64 = 100;
 
 /// The process of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +61,8 @@ pub struct Members {
     pub names: Vec<InstanceName>,
     /// Each one's shard.
     pub shard_of: Vec<usize>,
-    /// Slots by shard.
-    pub slots: Vec<SlotSet>,
+    /// How the slots are divided.
+    pub atoms: Atoms,
     /// The engine's ids of the shards.
     pub shard_ids: Vec<ShardId>,
     /// `cluster-node-timeout`.
@@ -68,6 +73,11 @@ impl Members {
     /// The index of a node id.
     pub fn index_of(&self, id: NodeId) -> Option<usize> {
         self.ids.iter().position(|known| *known == id)
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shard_ids.len()
     }
 }
 
@@ -114,9 +124,9 @@ pub struct Upstream {
     /// How far it is.
     pub state: Connection,
     /// The primary's data when the full synchronisation was begun: this is what the replica gets.
-    pub fork: Option<(Tip, u64)>,
+    pub fork: Option<(Tips, u64)>,
     /// What is under way: arrival time, position, offset.
-    pub pipe: std::collections::VecDeque<(u64, Tip, u64)>,
+    pub pipe: std::collections::VecDeque<(u64, Tips, u64)>,
 }
 
 /// The state of such a connection.
@@ -135,8 +145,8 @@ pub enum Connection {
 /// The data, and where in which stream it is.
 #[derive(Debug, Clone)]
 pub struct Data {
-    /// The last write held.
-    pub tip: Tip,
+    /// The last write held of each atom.
+    pub tips: Tips,
     /// `master_replid`.
     pub replid: ReplicationId,
     /// `master_repl_offset`.
@@ -150,7 +160,7 @@ pub struct Data {
 impl Data {
     /// Nothing.
     pub fn empty(replid: ReplicationId) -> Self {
-        Self { tip: EMPTY, replid, offset: 0, second: None, resumable: false }
+        Self { tips: Tips::EMPTY, replid, offset: 0, second: None, resumable: false }
     }
 }
 
@@ -178,8 +188,11 @@ pub struct Server {
     pub disk: Disk,
     /// The nodes it knows, by index.
     pub table: Vec<Peer>,
-    /// Who owns each shard's slots, as it believes.
+    /// Who owns each atom, as it believes.
     pub owners: Vec<Option<usize>>,
+    /// The atoms whose owner does not claim them any more: they stay with it until somebody else claims them, under whatever epoch
+    /// (`owner_not_claiming_slot`).
+    unclaimed: AtomSet,
     /// `currentEpoch`.
     pub current_epoch: u64,
     /// `lastVoteEpoch`.
@@ -215,7 +228,7 @@ pub struct Server {
     topology: Option<Arc<Topology>>,
 }
 
-/// How a server came to own its shard's slots.
+/// How a server came to be primary of its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rise {
     /// It started with them.
@@ -241,12 +254,14 @@ pub struct Effects {
     pub turned: bool,
     /// Held writes may go on, or are to be refused.
     pub released: bool,
+    /// Its data was changed, and not by a client: its replicas are sent that.
+    pub changed_data: bool,
 }
 
 impl Server {
     /// A server that never ran.
     pub fn new(me: usize, members: Arc<Members>, address: Address, replid: ReplicationId) -> Self {
-        let shards = members.slots.len();
+        let atoms = members.atoms.count();
         Self {
             me,
             members,
@@ -258,7 +273,8 @@ impl Server {
             booted_at: 0,
             disk: Disk::default(),
             table: Vec::new(),
-            owners: vec![None; shards],
+            owners: vec![None; atoms],
+            unclaimed: AtomSet::EMPTY,
             current_epoch: 0,
             last_vote_epoch: 0,
             ok: false,
@@ -307,6 +323,12 @@ impl Server {
     /// Its shard.
     pub fn shard(&self) -> usize {
         self.members.shard_of[self.me]
+    }
+
+    /// The atoms that a node owns, as this server believes.
+    pub fn owned_by(&self, who: usize) -> AtomSet {
+        let owned = self.owners.iter().enumerate().filter(|(_, owner)| **owner == Some(who));
+        owned.map(|(atom, _)| atom).collect()
     }
 
     /// Owns slots by its own belief?
@@ -387,19 +409,57 @@ impl Server {
 
     /// `CLUSTER ADDSLOTSRANGE`: refused if anybody owns one of them.
     pub fn take_slots(&mut self, slots: &SlotSet, fx: &mut Effects) -> Result<(), String> {
-        let members = Arc::clone(&self.members);
-        let wanted = |shard: &usize| members.slots[*shard].intersects(slots);
-        let shards: Vec<usize> = (0..members.slots.len()).filter(wanted).collect();
-        if shards.iter().any(|shard| self.owners[*shard].is_some()) {
+        let atoms = self.whole_atoms(slots)?;
+        if atoms.iter().any(|atom| self.owners[atom].is_some()) {
             return Err("ERR Slot is already busy".to_owned());
         }
-        for shard in shards {
-            self.owners[shard] = Some(self.me);
+        for atom in atoms.iter() {
+            self.owners[atom] = Some(self.me);
         }
         fx.released = true;
         self.mark();
         self.save();
         Ok(())
+    }
+
+    fn whole_atoms(&self, slots: &SlotSet) -> Result<AtomSet, String> {
+        let atoms = self.members.atoms.exactly(slots);
+        atoms.ok_or_else(|| format!("{slots} are not whole atoms: Atoms::cut_at divides them further"))
+    }
+
+    /// The last step of an atomic slot migration, on its target: the keys are there, and the slots are claimed under a new epoch, without a
+    /// vote. The former owner deletes them when it hears of that.
+    pub fn import(&mut self, slots: &SlotSet, keys: &Tips, fx: &mut Effects) -> Result<(), String> {
+        let atoms = self.whole_atoms(slots)?;
+        if !self.is_primary() {
+            return Err("ERR Slot migration can only be used on primary nodes.".to_owned());
+        }
+        let highest = self.highest_epoch();
+        let mine = self.table[self.me].config_epoch;
+        if mine == 0 || mine != highest {
+            self.current_epoch = highest + 1;
+            self.table[self.me].config_epoch = self.current_epoch;
+        }
+        for atom in atoms.iter() {
+            self.owners[atom] = Some(self.me);
+            self.unclaimed.remove(atom);
+            self.data.tips.set(atom, keys.get(atom));
+        }
+        self.changed_data(fx);
+        self.mark();
+        self.save();
+        self.broadcast(&Body::Pong(self.troubled()), fx);
+        Ok(())
+    }
+
+    fn changed_data(&mut self, fx: &mut Effects) {
+        self.data.offset += WRITE_BYTES;
+        self.append();
+        fx.changed_data = true;
+    }
+
+    fn highest_epoch(&self) -> u64 {
+        self.table.iter().map(|peer| peer.config_epoch).fold(self.current_epoch, u64::max)
     }
 
     /// `CLUSTER REPLICATE`.
@@ -412,7 +472,7 @@ impl Server {
         if self.table[index].role != Role::Primary {
             return Err("ERR I can only replicate a primary, not a replica.".to_owned());
         }
-        if self.is_primary() && (self.owns() || self.data.tip != EMPTY) {
+        if self.is_primary() && (self.owns() || !self.data.tips.is_empty()) {
             return Err("ERR To set a primary the node must be empty and without assigned slots.".to_owned());
         }
         if self.myself().and_then(|me| me.primary) != Some(index) {

@@ -5,7 +5,7 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use valkeeper_model::{
-    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Position, Replication, ServerView, SlotSet,
+    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Position, Replication, ServerView, Topology,
     TopologyNode,
 };
 use valkeeper_plan::server::config::Directive;
@@ -43,25 +43,7 @@ impl Server {
         attached: Vec<AttachedReplica>,
         history: &History,
     ) -> ServerView {
-        let topology = Arc::clone(self.topology.get_or_insert_with(|| {
-            let known = self.table.iter().enumerate().filter(|(_, peer)| peer.known);
-            let lines = known.map(|(index, peer)| {
-                let owned = self.owners.iter().position(|owner| *owner == Some(index));
-                let epoch = match peer.primary {
-                    Some(primary) => self.table[primary].config_epoch,
-                    None => peer.config_epoch,
-                };
-                let node = TopologyNode {
-                    role: peer.role,
-                    primary: peer.primary.map(|primary| self.members.ids[primary]),
-                    slots: owned.map_or_else(SlotSet::empty, |shard| self.members.slots[shard].clone()),
-                    config_epoch: Epoch(epoch),
-                    address: Some(peer.address.clone()),
-                };
-                (self.members.ids[index], node)
-            });
-            Arc::new(lines.collect())
-        }));
+        let topology = self.topology();
         let held = |pick: fn(&super::Peer) -> bool| -> BTreeSet<_> {
             let all = self.table.iter().enumerate();
             all.filter(|(_, peer)| peer.known && pick(peer))
@@ -73,7 +55,7 @@ impl Server {
             node_id: self.members.ids[self.me],
             version: "9.1.2".to_owned(),
             replication: self.replication(attached),
-            keys: u64::from(history.depth(self.data.tip)),
+            keys: u64::from(history.size(&self.data.tips)),
             memory_bytes: 1_000_000,
             cluster_ok: self.ok,
             current_epoch: Epoch(self.current_epoch),
@@ -104,6 +86,30 @@ impl Server {
                 .second
                 .map(|(history, offset)| Position { history, offset: Offset(offset) }),
         }
+    }
+
+    fn topology(&mut self) -> Arc<Topology> {
+        if let Some(topology) = &self.topology {
+            return Arc::clone(topology);
+        }
+        let known = self.table.iter().enumerate().filter(|(_, peer)| peer.known);
+        let lines = known.map(|(index, peer)| {
+            let epoch = match peer.primary {
+                Some(primary) => self.table[primary].config_epoch,
+                None => peer.config_epoch,
+            };
+            let node = TopologyNode {
+                role: peer.role,
+                primary: peer.primary.map(|primary| self.members.ids[primary]),
+                slots: self.members.atoms.slots_of(self.owned_by(index)),
+                config_epoch: Epoch(epoch),
+                address: Some(peer.address.clone()),
+            };
+            (self.members.ids[index], node)
+        });
+        let topology = Arc::new(lines.collect());
+        self.topology = Some(Arc::clone(&topology));
+        topology
     }
 
     fn drift(&self, wanted: &[Directive]) -> Vec<String> {
