@@ -51,6 +51,17 @@ impl Network {
         }
     }
 
+    /// There are more nodes now.
+    pub fn grow(&mut self, nodes: usize) {
+        let at =
+            |from: usize, to: usize| self.arrivals.get(from * self.nodes + to).copied().unwrap_or_default();
+        let old =
+            |from: usize, to: usize| if from < self.nodes && to < self.nodes { at(from, to) } else { 0 };
+        self.arrivals = (0..nodes * nodes).map(|pair| old(pair / nodes, pair % nodes)).collect();
+        self.lag_ms.resize(nodes, 0);
+        self.nodes = nodes;
+    }
+
     /// Cuts the ways between one and all others, or between two.
     pub fn cut(&mut self, way: Way, a: usize, b: usize) {
         self.cut.insert((way, a, b));

@@ -167,6 +167,7 @@ impl Fleet {
     }
 
     fn provision(&mut self, controller: usize, life: u64, layout: &Layout) {
+        self.add_instances(layout);
         let mut addresses = BTreeMap::new();
         for name in layout.instances.keys() {
             let index = self.index_of(name);

@@ -2,10 +2,12 @@
 
 use super::Fleet;
 use crate::atoms::Atoms;
+use crate::fleet::agents::AgentHost;
 use crate::random::Random;
-use crate::server::Members;
+use crate::server::{Members, Server};
 use crate::setup::Setup;
-use valkeeper_model::{ShardId, SlotSet};
+use std::sync::Arc;
+use valkeeper_model::{InstanceName, Layout, ReplicationId, ShardId, SlotSet};
 
 impl Fleet {
     /// The layout is drawn from the same source as the controller's, so that both know the same ids.
@@ -25,6 +27,35 @@ impl Fleet {
             shard_of.push(shard_names.iter().position(|shard| *shard == instance.shard).unwrap_or_default());
         }
         let node_timeout_ms = layout.config.node_timeout_ms;
-        Members { ids, names, shard_of, atoms: Atoms::of(&slots), shard_ids, node_timeout_ms }
+        Members { ids, names, shard_of, atoms: Atoms::of(&slots), shard_names, shard_ids, node_timeout_ms }
+    }
+
+    /// Instances that a layout has and that were not there yet. No server knows of them, and they have no process.
+    pub(crate) fn add_instances(&mut self, layout: &Layout) {
+        let there = |name: &InstanceName| self.members.names.contains(name);
+        let new: Vec<_> = layout.instances.keys().filter(|name| !there(name)).cloned().collect();
+        for name in new {
+            let instance = &layout.instances[&name];
+            let members = Arc::make_mut(&mut self.members);
+            let known = members.shard_names.iter().position(|shard| *shard == instance.shard);
+            let shard = known.unwrap_or_else(|| {
+                members.shard_names.push(instance.shard.clone());
+                members.shard_ids.push(layout.shards[&instance.shard].id);
+                members.shards() - 1
+            });
+            members.names.push(name.clone());
+            members.ids.push(instance.node_id);
+            members.shard_of.push(shard);
+            let me = members.ids.len() - 1;
+            let replid = ReplicationId::from_bytes(self.random.id());
+            let address = Self::address(me, self.laws.moved_by);
+            self.servers.push(Server::new(me, Arc::clone(&self.members), address, replid));
+            self.servers.iter_mut().for_each(|server| server.members = Arc::clone(&self.members));
+            self.waiting.push(Vec::new());
+            self.agents.push(AgentHost::default());
+            self.network.grow(me + 1);
+            self.laws.grow(self.members.shards(), me + 1);
+            self.note(|| format!("{name} is new"));
+        }
     }
 }

@@ -311,12 +311,8 @@ impl Fleet {
             ServerCommand::FailoverForce { .. } => target.failover(true, now, &mut self.random, &mut fx),
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
             ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
-            // No stranger comes here, so that there is nobody to forget.
             // No primary refuses its replicas `psync` here, so that no link is made anew for that.
-            ServerCommand::Flush
-            | ServerCommand::PutBack(_)
-            | ServerCommand::Forget(_)
-            | ServerCommand::Relink => Ok(()),
+            ServerCommand::Flush | ServerCommand::PutBack(_) | ServerCommand::Relink => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
                 return Ok(Reply::HoldsWrites(holds));
@@ -339,10 +335,11 @@ impl Fleet {
             }
             ServerCommand::Meet(address) => {
                 if let Some(who) = self.servers.iter().position(|other| other.address == address) {
-                    self.servers[server].meet(who, address, &mut fx);
+                    self.servers[server].meet(who, address, now, &mut fx);
                 }
                 Ok(())
             }
+            ServerCommand::Forget(nodes) => nodes.into_iter().try_for_each(|node| target.forget(node, now)),
             ServerCommand::TakeSlots(slots) => target.take_slots(&slots, &mut fx),
             ServerCommand::Configure(directives) => {
                 let mut begins = false;

@@ -23,7 +23,7 @@ impl Fleet {
                 // One that lay in the socket of a stopped server was right when it came (docs/safety.md).
                 let came = self.laws.takeover_came_at[server].take().unwrap_or_else(|| self.now());
                 if self.laws.no_quorum_at.is_none_or(|at| came > at + 3_000) {
-                    let (voters, of) = (self.voters(), self.laws.reigns.len());
+                    let (voters, of) = (self.voters(), self.voting_shards());
                     let what = format!("{} takes over although {voters} of {of} can vote", self.name(server));
                     return self.break_law(4, what);
                 }
@@ -34,7 +34,7 @@ impl Fleet {
     }
 
     pub(crate) fn note_quorum(&mut self) {
-        let of = self.laws.reigns.len();
+        let of = self.voting_shards();
         if self.voters() < of / 2 + 1 || self.network.is_cut(Way::Bus) {
             self.laws.no_quorum_at = Some(self.now());
         }
@@ -108,7 +108,7 @@ impl Fleet {
             let asked = |index: &usize| self.laws.asked_at[*index].is_some_and(|at| self.now() < at + 30_000);
             let others = (0..self.agents.len()).filter(|index| *index != to);
             let already = others.filter(busy).filter(asked).count();
-            let of = self.laws.reigns.len();
+            let of = self.voting_shards();
             if already + 1 > of - (of / 2 + 1) {
                 self.break_law(6, format!("{} primaries of {of} are disturbed at once", already + 1));
             }

@@ -106,6 +106,20 @@ impl Laws {
         }
     }
 
+    /// There are more shards and instances now.
+    pub(crate) fn grow(&mut self, shards: usize, instances: usize) {
+        self.reigns.resize(shards, None);
+        self.forfeit.resize(shards, false);
+        self.unserved_since.resize(shards, None);
+        self.reigned.resize(instances, 0);
+        self.unseen_at.resize(instances, 0);
+        self.stashed.resize(instances, None);
+        self.takeover_came_at.resize(instances, None);
+        self.asked_at.resize(instances, None);
+        self.may_stop.resize(instances, 0);
+        self.down_since.resize(instances, None);
+    }
+
     /// The primary of a shard by the latest promotion.
     pub(crate) fn primary_of(&self, shard: usize) -> Option<usize> {
         self.reigns[shard].map(|reign| reign.primary)
@@ -129,6 +143,11 @@ impl Fleet {
     pub(crate) fn break_law(&mut self, law: u8, what: String) {
         let at = self.now();
         self.laws.broken.get_or_insert(Broken { law, what, at });
+    }
+
+    /// The shards that have slots, or are to have some: only their primaries vote.
+    fn voting_shards(&self) -> usize {
+        (0..self.laws.reigns.len()).filter(|shard| !self.atoms_of(*shard).is_empty()).count()
     }
 
     /// The shards whose primary can vote now.

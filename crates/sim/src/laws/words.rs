@@ -74,6 +74,9 @@ impl Fleet {
             self.laws.told_unwell_at = now;
         }
         for shard in 0..self.laws.reigns.len() {
+            if self.atoms_of(shard).is_empty() {
+                continue;
+            }
             let primary = self.laws.primary_of(shard);
             let served = primary.is_some_and(|primary| self.servers[primary].serves());
             let since = &mut self.laws.unserved_since[shard];
@@ -166,6 +169,8 @@ impl Fleet {
             let server = &self.servers[index];
             let fine = if primary == Some(index) {
                 server.serves()
+            } else if self.atoms_of(shard).is_empty() {
+                server.awake()
             } else {
                 server.in_stream() && server.upstream.as_ref().map(|upstream| upstream.to) == primary
             };

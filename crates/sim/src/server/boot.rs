@@ -1,6 +1,6 @@
 //! Starting: nodes.conf, then the data.
 
-use super::{Data, Peer, Process, Server};
+use super::{Data, NodeTable, Peer, Process, Server};
 use crate::atoms::AtomSet;
 use crate::history::Tips;
 use std::collections::BTreeMap;
@@ -130,8 +130,8 @@ impl Server {
 
     /// What nodes.conf says while it runs.
     fn rendered(&self) -> NodesConf {
-        let mut nodes = Vec::with_capacity(self.table.len());
-        for (index, peer) in self.table.iter().enumerate().filter(|(_, peer)| peer.known) {
+        let mut nodes = Vec::new();
+        for (index, peer) in self.table.iter() {
             let mut line = NodeLine::new(self.members.ids[index], Some(peer.address.clone()), peer.role);
             line.flags.myself = index == self.me;
             line.flags.fail = peer.failed;
@@ -154,7 +154,9 @@ impl Server {
     pub(super) fn epoch_of(&self, index: usize) -> u64 {
         let peer = &self.table[index];
         match peer.primary {
-            Some(primary) if peer.role == Role::Replica => self.table[primary].config_epoch,
+            Some(primary) if peer.role == Role::Replica => {
+                self.table.get(primary).map_or(0, |primary| primary.config_epoch)
+            }
             _ => peer.config_epoch,
         }
     }
@@ -187,23 +189,9 @@ impl Server {
     }
 
     fn read(&mut self, conf: &NodesConf) -> Result<(), String> {
-        let count = self.members.ids.len();
-        let blank = Peer {
-            known: false,
-            role: Role::Primary,
-            primary: None,
-            config_epoch: 0,
-            address: self.address.clone(),
-            suspected: false,
-            failed: false,
-            failed_since: 0,
-            heard: 0,
-            ping_sent: None,
-            ping_due: 0,
-            offset: 0,
-            reports: BTreeMap::new(),
-        };
-        self.table = vec![blank; count];
+        self.table = NodeTable::default();
+        self.forgotten.clear();
+        self.handshakes.clear();
         self.owners = vec![None; self.members.atoms.count()];
         self.unclaimed = AtomSet::EMPTY;
         for line in &conf.nodes {
@@ -212,16 +200,14 @@ impl Server {
                 return Err("another node's nodes.conf".to_owned());
             }
             let primary = line.primary.and_then(|primary| self.members.index_of(primary));
-            let peer = &mut self.table[index];
-            peer.known = true;
+            let address = line.address.as_ref().unwrap_or(&self.address);
+            let mut peer = Peer::at(address.clone(), 0);
             peer.role = line.flags.role.unwrap_or(Role::Primary);
             peer.primary = primary.filter(|_| peer.role == Role::Replica);
             peer.config_epoch = line.config_epoch.0;
             peer.failed = line.flags.fail;
             peer.suspected = line.flags.pfail;
-            if let Some(address) = &line.address {
-                peer.address = address.clone();
-            }
+            self.table.insert(index, peer);
             for atom in self.members.atoms.within(&line.slots).iter() {
                 self.owners[atom] = Some(index);
             }
@@ -229,8 +215,11 @@ impl Server {
         let vars = conf.vars.unwrap_or_default();
         self.current_epoch = vars.current_epoch.0;
         self.last_vote_epoch = vars.last_vote_epoch.0;
+        if !self.table.knows(self.me) {
+            self.table.insert(self.me, Peer::at(self.address.clone(), 0));
+        }
         self.table[self.me].address = self.address.clone();
-        self.topology = None;
+        self.mark();
         self.dirty = false;
         Ok(())
     }
@@ -272,7 +261,7 @@ impl Server {
     pub fn ready(&mut self, now: u64) {
         self.process = Process::Running;
         self.booted_at = now;
-        for (index, peer) in self.table.iter_mut().enumerate() {
+        for (index, peer) in self.table.iter_mut() {
             peer.heard = now;
             peer.ping_due = now;
             peer.failed_since = now;

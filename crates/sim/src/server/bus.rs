@@ -1,6 +1,6 @@
 //! The cluster bus: pings, claims and who is held for failed.
 
-use super::{CRON_MS, Effects, Process, Server, WRITABLE_DELAY_MS};
+use super::{CRON_MS, Effects, Gossip, Process, Server, WRITABLE_DELAY_MS};
 use crate::atoms::AtomSet;
 use crate::random::Random;
 use valkeeper_model::{Address, Role};
@@ -31,10 +31,10 @@ pub struct Header {
 /// What it is about.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// Are you there? With those it suspects or holds for failed.
-    Ping(Vec<usize>),
+    /// Are you there?
+    Ping(Gossip),
     /// Yes, or: look what I am now.
-    Pong(Vec<usize>),
+    Pong(Gossip),
     /// As a ping, to get to know each other.
     Meet,
     /// That one is held for failed.
@@ -66,7 +66,7 @@ pub struct Message {
 }
 
 impl Server {
-    fn header(&self) -> Header {
+    pub(super) fn header(&self) -> Header {
         let me = &self.table[self.me];
         let claimant = if me.role == Role::Primary { Some(self.me) } else { me.primary };
         let claims = claimant.map_or(AtomSet::EMPTY, |who| self.owned_by(who));
@@ -85,42 +85,34 @@ impl Server {
     }
 
     pub(super) fn send(&self, to: usize, body: Body, fx: &mut Effects) {
-        if to != self.me && self.table[to].known {
-            fx.sends.push((to, self.table[to].address.clone(), Message { header: self.header(), body }));
+        if let Some(peer) = self.table.get(to).filter(|_| to != self.me) {
+            fx.sends.push((to, peer.address.clone(), Message { header: self.header(), body }));
         }
     }
 
     pub(super) fn broadcast(&self, body: &Body, fx: &mut Effects) {
-        for to in 0..self.table.len() {
+        for (to, _) in self.table.iter() {
             self.send(to, body.clone(), fx);
         }
     }
 
-    pub(super) fn troubled(&self) -> Vec<usize> {
-        let all = self.table.iter().enumerate();
-        all.filter(|(_, peer)| peer.known && (peer.suspected || peer.failed))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    /// `CLUSTER MEET`.
-    pub fn meet(&mut self, who: usize, address: Address, fx: &mut Effects) {
-        fx.sends.push((who, address, Message { header: self.header(), body: Body::Meet }));
+    /// Tells all others at once what it is now.
+    pub(super) fn announce(&mut self, fx: &mut Effects) {
+        let body = Body::Pong(self.gossip());
+        self.broadcast(&body, fx);
     }
 
     /// Ten times a second.
     pub fn cron(&mut self, now: u64, random: &mut Random, fx: &mut Effects) {
         let timeout = self.members.node_timeout_ms;
-        let lucky = random.in_thousand(100).then(|| random.index(self.table.len()));
-        for index in 0..self.table.len() {
-            let peer = &mut self.table[index];
-            if index == self.me || !peer.known {
-                continue;
-            }
+        let lucky = random.in_thousand(100).then(|| random.index(self.members.ids.len()));
+        let me = self.me;
+        for index in (0..self.table.end()).filter(|index| *index != me) {
+            let Some(peer) = self.table.get_mut(index) else { continue };
             if peer.ping_due <= now || lucky == Some(index) && peer.ping_sent.is_none() {
                 peer.ping_due = now + timeout / 2;
                 peer.ping_sent.get_or_insert(now);
-                let body = Body::Ping(self.troubled());
+                let body = Body::Ping(self.gossip());
                 self.send(index, body, fx);
             }
             let peer = &mut self.table[index];
@@ -190,9 +182,13 @@ impl Server {
             return;
         }
         let Message { header, body } = message;
-        if self.table[header.from].known || matches!(body, Body::Meet) {
+        if self.listens(now, header.from, &header.address, body) {
             self.take_header(now, header, fx);
             self.take_body(now, header, body, random, fx);
+        } else if matches!(body, Body::Ping(_)) {
+            // Whoever is not known, or not any more, gets its answer all the same.
+            let pong = Message { body: Body::Pong(self.gossip()), header: self.header() };
+            fx.sends.push((header.from, header.address.clone(), pong));
         }
         self.consider_election(now, random, fx);
         self.save();
@@ -203,11 +199,9 @@ impl Server {
         let timeout = self.members.node_timeout_ms;
         let owns = self.owners.contains(&Some(from));
         let peer = &mut self.table[from];
-        let mut changed = !peer.known;
-        peer.known = true;
         peer.heard = now;
         peer.offset = header.offset;
-        changed |= std::mem::take(&mut peer.suspected);
+        let mut changed = std::mem::take(&mut peer.suspected);
         // A slot owner that is back is taken for alive after a while only: its slots may be about to move.
         if peer.failed && (!owns || now >= peer.failed_since + 2 * timeout) {
             peer.failed = false;
@@ -272,7 +266,9 @@ impl Server {
                 let mine = &self.table[self.me];
                 if mine.role == Role::Replica
                     && mine.primary == Some(from)
-                    && let Some(primary) = header.primary.filter(|primary| *primary != self.me)
+                    && let Some(primary) = header.primary
+                    && primary != self.me
+                    && self.table.knows(primary)
                 {
                     self.follow(primary, fx);
                 }
@@ -337,27 +333,32 @@ impl Server {
     fn take_body(&mut self, now: u64, header: &Header, body: &Body, random: &mut Random, fx: &mut Effects) {
         let from = header.from;
         match body {
-            Body::Ping(troubled) => {
-                self.take_gossip(now, from, troubled, fx);
-                self.send(from, Body::Pong(self.troubled()), fx);
+            Body::Ping(gossip) => {
+                self.take_gossip(now, from, gossip, fx);
+                let body = Body::Pong(self.gossip());
+                self.send(from, body, fx);
             }
-            Body::Meet => self.send(from, Body::Pong(self.troubled()), fx),
-            Body::Pong(troubled) => {
+            Body::Meet => {
+                let body = Body::Pong(self.gossip());
+                self.send(from, body, fx);
+            }
+            Body::Pong(gossip) => {
                 let peer = &mut self.table[from];
                 peer.ping_sent = None;
                 peer.ping_due = now + self.members.node_timeout_ms / 2 - random.within(0..=CRON_MS);
-                self.take_gossip(now, from, troubled, fx);
+                self.take_gossip(now, from, gossip, fx);
             }
             Body::Fail(index) => {
-                if *index != self.me && self.table[*index].known && !self.table[*index].failed {
+                if *index != self.me && self.table.get(*index).is_some_and(|peer| !peer.failed) {
                     self.hold_for_failed(*index, now);
                 }
             }
             Body::AskVote(waived) => self.consider_vote(header, *waived, fx),
             Body::Vote => self.take_vote(header, now, fx),
             Body::Update { owner, config_epoch, atoms } => {
-                if self.table[*owner].known && self.table[*owner].config_epoch < *config_epoch {
-                    let line = &mut self.table[*owner];
+                if let Some(line) = self.table.get_mut(*owner)
+                    && line.config_epoch < *config_epoch
+                {
                     line.role = Role::Primary;
                     line.primary = None;
                     line.config_epoch = *config_epoch;
@@ -371,19 +372,19 @@ impl Server {
         }
     }
 
-    fn take_gossip(&mut self, now: u64, from: usize, troubled: &[usize], fx: &mut Effects) {
+    fn take_gossip(&mut self, now: u64, from: usize, gossip: &Gossip, fx: &mut Effects) {
+        self.take_acquaintances(now, gossip);
         if !self.owners.contains(&Some(from)) {
             return;
         }
-        for index in 0..self.table.len() {
-            if index == self.me || index == from || !self.table[index].known {
-                continue;
-            }
-            if troubled.contains(&index) {
-                self.table[index].reports.insert(from, now);
+        let me = self.me;
+        for index in (0..self.table.end()).filter(|index| *index != me && *index != from) {
+            let Some(peer) = self.table.get_mut(index) else { continue };
+            if gossip.troubled.contains(&index) {
+                peer.reports.insert(from, now);
                 self.consider_failed(index, now, fx);
             } else {
-                self.table[index].reports.remove(&from);
+                peer.reports.remove(&from);
             }
         }
     }

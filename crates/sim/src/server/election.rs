@@ -41,7 +41,7 @@ impl Server {
     ) -> Result<(), String> {
         let primary = self.followed()?;
         let up = self.in_stream();
-        if !force && (self.table[primary].failed || !up) {
+        if !force && (self.holds_for_failed(primary) || !up) {
             return Err("ERR Primary is down or failed, please use CLUSTER FAILOVER FORCE".to_owned());
         }
         self.election = None;
@@ -70,6 +70,10 @@ impl Server {
         Ok(())
     }
 
+    fn holds_for_failed(&self, index: usize) -> bool {
+        self.table.get(index).is_some_and(|peer| peer.failed)
+    }
+
     fn followed(&self) -> Result<usize, String> {
         match self.myself() {
             Some(me) if me.role == Role::Replica => {
@@ -92,7 +96,8 @@ impl Server {
             ready: false,
             target: None,
         });
-        self.send(from, Body::Ping(self.troubled()), fx);
+        let body = Body::Ping(self.gossip());
+        self.send(from, body, fx);
     }
 
     /// The primary says that it holds its writes, and where they end.
@@ -134,7 +139,7 @@ impl Server {
         }
         let ready = self.manual.as_ref().is_some_and(|manual| manual.ready);
         let barred = self.config.get(NO_FAILOVER).is_some_and(|value| value == "yes");
-        if (!self.table[primary].failed || barred) && !ready || !self.owners.contains(&Some(primary)) {
+        if (!self.holds_for_failed(primary) || barred) && !ready || !self.owners.contains(&Some(primary)) {
             return;
         }
         let patience = (2 * self.members.node_timeout_ms).max(2_000);
@@ -155,7 +160,7 @@ impl Server {
     /// 9.0: D, plus up to D, plus 2 D for each sibling that is ahead, plus half a second with nothing to offer.
     fn election_delay(&self, primary: usize, random: &mut Random) -> u64 {
         let base = (self.members.node_timeout_ms / 30).min(500);
-        let ahead = self.table.iter().enumerate().filter(|(index, peer)| {
+        let ahead = self.table.iter().filter(|(index, peer)| {
             *index != self.me && peer.primary == Some(primary) && peer.offset > self.data.offset
         });
         let rank = u64::try_from(ahead.count()).unwrap_or_default();
@@ -178,7 +183,7 @@ impl Server {
             || header.current_epoch < self.current_epoch
             || self.last_vote_epoch >= header.current_epoch
             || header.role != Role::Replica
-            || !(self.table[primary].failed || waived);
+            || !(self.holds_for_failed(primary) || waived);
         if refused {
             return;
         }
@@ -194,7 +199,7 @@ impl Server {
 
     /// Not in the first two seconds after its start: `ok` is set after them only.
     fn settled_in(&self) -> bool {
-        self.ok || self.table.iter().any(|peer| peer.heard >= self.booted_at + WRITABLE_DELAY_MS)
+        self.ok || self.table.iter().any(|(_, peer)| peer.heard >= self.booted_at + WRITABLE_DELAY_MS)
     }
 
     pub(super) fn take_vote(&mut self, header: &Header, now: u64, fx: &mut Effects) {
@@ -235,6 +240,6 @@ impl Server {
         self.mark();
         fx.rose = Some(how);
         fx.turned = true;
-        self.broadcast(&Body::Pong(self.troubled()), fx);
+        self.announce(fx);
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | its state; the commands it is told |
 //! | `boot.rs` | nodes.conf and data, read at a start and kept while it runs |
+//! | `table.rs` | the nodes it knows: met, heard of, forgotten |
 //! | `bus.rs` | pings, claims with epochs, failure detection |
 //! | `election.rs` | votes, manual failover, takeover |
 //! | `view.rs` | `INFO replication`, `CLUSTER NODES` |
@@ -13,6 +14,7 @@
 mod boot;
 mod bus;
 mod election;
+mod table;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -20,12 +22,15 @@ mod view;
 pub use boot::{Disk, NodesFileState, Snapshot};
 pub use bus::{Body, Header, Message};
 pub use election::{Election, ManualFailover};
+pub use table::{FORGOTTEN_MS, Gossip, NodeTable, Peer};
 
 use crate::atoms::{AtomSet, Atoms};
 use crate::history::Tips;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use valkeeper_model::{Address, InstanceName, NodeId, ReplicationId, Role, ShardId, SlotSet, Topology};
+use valkeeper_model::{
+    Address, InstanceName, NodeId, ReplicationId, Role, ShardId, ShardName, SlotSet, Topology,
+};
 use valkeeper_plan::server::config::MIN_REPLICAS;
 
 /// A primary does not serve for this long after its start (`CLUSTER_WRITABLE_DELAY`).
@@ -52,8 +57,8 @@ pub enum Process {
     Leaving,
 }
 
-/// What never changes about the members, shared by all servers.
-#[derive(Debug)]
+/// All instances that there ever were, by index. No server knows more of them than what is in its own table.
+#[derive(Debug, Clone)]
 pub struct Members {
     /// Node ids by index.
     pub ids: Vec<NodeId>,
@@ -63,6 +68,8 @@ pub struct Members {
     pub shard_of: Vec<usize>,
     /// How the slots are divided.
     pub atoms: Atoms,
+    /// The names of the shards.
+    pub shard_names: Vec<ShardName>,
     /// The engine's ids of the shards.
     pub shard_ids: Vec<ShardId>,
     /// `cluster-node-timeout`.
@@ -79,37 +86,6 @@ impl Members {
     pub fn shards(&self) -> usize {
         self.shard_ids.len()
     }
-}
-
-/// Another node, or itself, as a server knows it.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// Is it in the table at all?
-    pub known: bool,
-    /// Primary or replica.
-    pub role: Role,
-    /// Whose replica.
-    pub primary: Option<usize>,
-    /// Its configuration epoch.
-    pub config_epoch: u64,
-    /// Where it is believed to be.
-    pub address: Address,
-    /// Suspected by this server alone.
-    pub suspected: bool,
-    /// Held for failed.
-    pub failed: bool,
-    /// Since when.
-    pub failed_since: u64,
-    /// Last sign of life.
-    pub heard: u64,
-    /// When the ping that is still unanswered was sent.
-    pub ping_sent: Option<u64>,
-    /// When to ping next.
-    pub ping_due: u64,
-    /// Its replication offset by its last header.
-    pub offset: u64,
-    /// Who else holds it for failed, and since when.
-    pub reports: BTreeMap<usize, u64>,
 }
 
 /// A replica's connection to its primary.
@@ -186,8 +162,14 @@ pub struct Server {
     pub booted_at: u64,
     /// Its data directory.
     pub disk: Disk,
-    /// The nodes it knows, by index.
-    pub table: Vec<Peer>,
+    /// The nodes it knows.
+    pub table: NodeTable,
+    /// The same, as gossip tells it.
+    known: Option<Arc<[(usize, Address)]>>,
+    /// Whom it was told to forget, and until when.
+    pub forgotten: BTreeMap<usize, u64>,
+    /// Whom it was told to meet and has not heard of yet, and when it gives up.
+    handshakes: BTreeMap<usize, u64>,
     /// Who owns each atom, as it believes.
     pub owners: Vec<Option<usize>>,
     /// The atoms whose owner does not claim them any more: they stay with it until somebody else claims them, under whatever epoch
@@ -272,7 +254,10 @@ impl Server {
             awake_since: 0,
             booted_at: 0,
             disk: Disk::default(),
-            table: Vec::new(),
+            table: NodeTable::default(),
+            known: None,
+            forgotten: BTreeMap::new(),
+            handshakes: BTreeMap::new(),
             owners: vec![None; atoms],
             unclaimed: AtomSet::EMPTY,
             current_epoch: 0,
@@ -389,6 +374,7 @@ impl Server {
     fn mark(&mut self) {
         self.dirty = true;
         self.topology = None;
+        self.known = None;
     }
 
     /// Follows another node (`CLUSTER REPLICATE`, or the loser of all its slots).
@@ -448,7 +434,7 @@ impl Server {
         self.changed_data(fx);
         self.mark();
         self.save();
-        self.broadcast(&Body::Pong(self.troubled()), fx);
+        self.announce(fx);
         Ok(())
     }
 
@@ -459,12 +445,12 @@ impl Server {
     }
 
     fn highest_epoch(&self) -> u64 {
-        self.table.iter().map(|peer| peer.config_epoch).fold(self.current_epoch, u64::max)
+        self.table.iter().map(|(_, peer)| peer.config_epoch).fold(self.current_epoch, u64::max)
     }
 
     /// `CLUSTER REPLICATE`.
     pub fn replicate(&mut self, primary: NodeId, fx: &mut Effects) -> Result<(), String> {
-        let index = self.members.index_of(primary).filter(|index| self.table[*index].known);
+        let index = self.members.index_of(primary).filter(|index| self.table.knows(*index));
         let Some(index) = index else { return Err("ERR Unknown node".to_owned()) };
         if index == self.me {
             return Err("ERR Can't replicate myself".to_owned());

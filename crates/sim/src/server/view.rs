@@ -45,10 +45,8 @@ impl Server {
     ) -> ServerView {
         let topology = self.topology();
         let held = |pick: fn(&super::Peer) -> bool| -> BTreeSet<_> {
-            let all = self.table.iter().enumerate();
-            all.filter(|(_, peer)| peer.known && pick(peer))
-                .map(|(index, _)| self.members.ids[index])
-                .collect()
+            let held = self.table.iter().filter(|(_, peer)| pick(peer));
+            held.map(|(index, _)| self.members.ids[index]).collect()
         };
         ServerView {
             follows: None,
@@ -92,17 +90,12 @@ impl Server {
         if let Some(topology) = &self.topology {
             return Arc::clone(topology);
         }
-        let known = self.table.iter().enumerate().filter(|(_, peer)| peer.known);
-        let lines = known.map(|(index, peer)| {
-            let epoch = match peer.primary {
-                Some(primary) => self.table[primary].config_epoch,
-                None => peer.config_epoch,
-            };
+        let lines = self.table.iter().map(|(index, peer)| {
             let node = TopologyNode {
                 role: peer.role,
                 primary: peer.primary.map(|primary| self.members.ids[primary]),
                 slots: self.members.atoms.slots_of(self.owned_by(index)),
-                config_epoch: Epoch(epoch),
+                config_epoch: Epoch(self.epoch_of(index)),
                 address: Some(peer.address.clone()),
             };
             (self.members.ids[index], node)

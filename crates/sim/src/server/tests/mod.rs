@@ -1,6 +1,7 @@
 //! Servers by themselves: a bus without delay, and nobody who controls them.
 
 mod slots;
+mod table;
 
 use super::{Effects, Members, NodesFileState, Process, Server};
 use crate::atoms::{Atom, AtomSet, Atoms};
@@ -38,6 +39,9 @@ fn members(more: usize) -> Arc<Members> {
         names: (0..count).filter_map(|index| format!("c-{index}").parse().ok()).collect(),
         shard_of: (0..count).map(shard_of).collect(),
         atoms: Atoms::of(&slots),
+        shard_names: (0..SHARDS + more)
+            .map(|shard| valkeeper_model::ShardName::nth(u32::try_from(shard).unwrap_or_default()))
+            .collect(),
         shard_ids: (0..SHARDS + more)
             .map(|shard| ShardId::from_bytes([u8::try_from(shard).unwrap_or_default(); 20]))
             .collect(),
