@@ -101,6 +101,7 @@ impl Fleet {
         if server.run == run && server.awake() && server.wants_aof() && !copying {
             server.appending = true;
             server.aof_unlinked = false;
+            server.disk.aof_format = server.version.dump_format();
             server.append();
         }
     }

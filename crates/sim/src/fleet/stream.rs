@@ -78,6 +78,12 @@ impl Fleet {
             (Connection::Copying, self.random.within(20..=150))
         };
         if state == Connection::Copying {
+            let format = self.servers[to].version.dump_format_for(self.servers[server].version);
+            if !self.servers[server].version.loads(format) {
+                let name = self.name(server).clone();
+                self.note(|| format!("{name} cannot load a copy of format {format}"));
+                return self.try_again(server, connection);
+            }
             let names = (self.name(server).clone(), self.name(to).clone());
             self.note(|| format!("{} begins a full synchronisation with {}", names.0, names.1));
             self.servers[server].data.resumable = false;
@@ -142,7 +148,11 @@ impl Fleet {
         }
         if state == Connection::Copying {
             // What came over the wire was written to dump.rdb first; the AOF is made anew from it.
+            let format = self.servers[to].version.dump_format_for(self.servers[server].version);
             self.servers[server].write_rdb();
+            if let Some(copy) = &mut self.servers[server].disk.rdb {
+                copy.format = format;
+            }
             self.begin_appending(server);
         } else {
             debug_assert!(

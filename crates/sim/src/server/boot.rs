@@ -1,6 +1,6 @@
 //! Starting: nodes.conf, then the data.
 
-use super::{Data, NodeTable, Peer, Process, Server};
+use super::{Data, DumpFormat, NodeTable, Peer, Process, Server};
 use crate::atoms::AtomSet;
 use crate::history::Tips;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ use valkeeper_plan::server::config::APPENDONLY;
 pub struct Snapshot {
     /// What it holds.
     pub tips: Tips,
+    /// How it is written.
+    pub format: DumpFormat,
     /// The stream it is a position of.
     pub replid: ReplicationId,
     /// The position.
@@ -46,6 +48,8 @@ pub struct Disk {
     pub rdb: Option<Snapshot>,
     /// The AOF that is in force. It grows only while the server appends to it.
     pub aof: Option<Tips>,
+    /// How its base is written.
+    pub aof_format: DumpFormat,
     /// The record of the copy.
     pub record: Option<CopyRecord>,
 }
@@ -171,6 +175,7 @@ impl Server {
                 return Err("Unrecoverable error: corrupted cluster config file".to_owned());
             }
         };
+        self.can_load(&config)?;
         self.read(&conf)?;
         self.process = Process::Loading;
         self.run += 1;
@@ -186,6 +191,19 @@ impl Server {
         self.load(replid);
         self.disk.conf = NodesFileState::Current;
         Ok(())
+    }
+
+    /// A file that a newer version wrote may be beyond this one.
+    fn can_load(&self, config: &BTreeMap<String, String>) -> Result<(), String> {
+        let format = if config.get(APPENDONLY).is_some_and(|value| value == "yes") {
+            self.disk.aof.as_ref().map(|_| self.disk.aof_format)
+        } else {
+            self.disk.rdb.as_ref().map(|snapshot| snapshot.format)
+        };
+        match format.filter(|format| !self.version.loads(*format)) {
+            Some(format) => Err(format!("Can't handle RDB format version {format}")),
+            None => Ok(()),
+        }
     }
 
     fn read(&mut self, conf: &NodesConf) -> Result<(), String> {
@@ -230,6 +248,9 @@ impl Server {
         self.aof_unlinked = false;
         let mut data = Data::empty(replid);
         if self.appending {
+            if self.disk.aof.is_none() {
+                self.disk.aof_format = self.version.dump_format();
+            }
             data.tips = *self.disk.aof.get_or_insert(Tips::EMPTY);
         } else if let Some(snapshot) = &self.disk.rdb {
             data.tips = snapshot.tips;
@@ -276,7 +297,7 @@ impl Server {
     /// What it holds becomes dump.rdb.
     pub fn write_rdb(&mut self) {
         let Data { tips, replid, offset, .. } = self.data;
-        self.disk.rdb = Some(Snapshot { tips, replid, offset });
+        self.disk.rdb = Some(Snapshot { tips, format: self.version.dump_format(), replid, offset });
     }
 
     /// The process is gone. What nodes.conf said last stays.

@@ -157,14 +157,19 @@ impl Server {
         }
     }
 
-    /// 9.0: D, plus up to D, plus 2 D for each sibling that is ahead, plus half a second with nothing to offer.
+    /// From 9.0 on: D, plus up to D, plus 2 D for each sibling that is ahead, plus half a second with nothing to offer.
     fn election_delay(&self, primary: usize, random: &mut Random) -> u64 {
-        let base = (self.members.node_timeout_ms / 30).min(500);
+        let (base, rank_ms) = if self.version.scales_election_delay() {
+            let base = (self.members.node_timeout_ms / 30).min(500);
+            (base, 2 * base)
+        } else {
+            (500, 1_000)
+        };
         let ahead = self.table.iter().filter(|(index, peer)| {
             *index != self.me && peer.primary == Some(primary) && peer.offset > self.data.offset
         });
         let rank = u64::try_from(ahead.count()).unwrap_or_default();
-        base + random.within(0..=base) + rank * 2 * base + if self.data.offset == 0 { 500 } else { 0 }
+        base + random.within(0..=base) + rank * rank_ms + if self.data.offset == 0 { 500 } else { 0 }
     }
 
     fn ask_for_votes(&mut self, now: u64, fx: &mut Effects) {

@@ -7,6 +7,7 @@
 //! | `table.rs` | the nodes it knows: met, heard of, forgotten |
 //! | `bus.rs` | pings, claims with epochs, failure detection |
 //! | `election.rs` | votes, manual failover, takeover |
+//! | `version.rs` | what which version can do |
 //! | `view.rs` | `INFO replication`, `CLUSTER NODES` |
 //!
 //! A claim is a set of [`crate::atoms`], each with an owner of its own.
@@ -17,12 +18,14 @@ mod election;
 mod table;
 #[cfg(test)]
 mod tests;
+mod version;
 mod view;
 
 pub use boot::{Disk, NodesFileState, Snapshot};
 pub use bus::{Body, Header, Message};
 pub use election::{Election, ManualFailover};
 pub use table::{FORGOTTEN_MS, Gossip, NodeTable, Peer};
+pub use version::{DumpFormat, Version};
 
 use crate::atoms::{AtomSet, Atoms};
 use crate::history::Tips;
@@ -150,6 +153,8 @@ pub struct Server {
     pub members: Arc<Members>,
     /// Where it listens.
     pub address: Address,
+    /// The program that it runs, or is started with next.
+    pub version: Version,
     /// Its process.
     pub process: Process,
     /// Which run.
@@ -248,6 +253,7 @@ impl Server {
             me,
             members,
             address,
+            version: Version::Valkey91,
             process: Process::Down,
             run: 0,
             started_at: 0,
@@ -417,6 +423,9 @@ impl Server {
     /// vote. The former owner deletes them when it hears of that.
     pub fn import(&mut self, slots: &SlotSet, keys: &Tips, fx: &mut Effects) -> Result<(), String> {
         let atoms = self.whole_atoms(slots)?;
+        if !self.version.migrates_slots() {
+            return Err("ERR unknown subcommand 'SYNCSLOTS'".to_owned());
+        }
         if !self.is_primary() {
             return Err("ERR Slot migration can only be used on primary nodes.".to_owned());
         }

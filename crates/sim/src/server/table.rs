@@ -139,12 +139,14 @@ impl Server {
     pub(super) fn gossip(&mut self) -> Gossip {
         let troubled = self.table.iter().filter(|(_, peer)| peer.suspected || peer.failed);
         let troubled = troubled.map(|(index, _)| index).collect();
+        let spreads = self.version.spreads_forgetting();
+        let forgotten = if spreads { self.forgotten.clone() } else { BTreeMap::new() };
         let me = self.me;
         let known = self.known.get_or_insert_with(|| {
             let others = self.table.iter().filter(|(index, _)| *index != me);
             others.map(|(index, peer)| (index, peer.address.clone())).collect()
         });
-        Gossip { troubled, known: Arc::clone(known), forgotten: self.forgotten.clone() }
+        Gossip { troubled, known: Arc::clone(known), forgotten }
     }
 
     /// `CLUSTER MEET`.
@@ -178,7 +180,8 @@ impl Server {
     /// Takes up what the sender knows and this one does not, and forgets what that one was told to.
     pub(super) fn take_acquaintances(&mut self, now: u64, gossip: &Gossip) {
         self.forgotten.retain(|_, until| *until > now);
-        for (index, until) in &gossip.forgotten {
+        let hears = self.version.spreads_forgetting();
+        for (index, until) in gossip.forgotten.iter().filter(|_| hears) {
             let follows = self.myself().is_some_and(|me| me.primary == Some(*index));
             if *until > now && *index != self.me && !follows && !self.forgotten.contains_key(index) {
                 self.drop_node(*index, *until);

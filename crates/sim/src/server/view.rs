@@ -51,7 +51,7 @@ impl Server {
         ServerView {
             follows: None,
             node_id: self.members.ids[self.me],
-            version: "9.1.2".to_owned(),
+            version: self.version.to_string(),
             replication: self.replication(attached),
             keys: u64::from(history.size(&self.data.tips)),
             memory_bytes: 1_000_000,

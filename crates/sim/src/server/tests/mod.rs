@@ -2,6 +2,7 @@
 
 mod slots;
 mod table;
+mod versions;
 
 use super::{Effects, Members, NodesFileState, Process, Server};
 use crate::atoms::{Atom, AtomSet, Atoms};
