@@ -4,7 +4,7 @@ use valkeeper_model::Ask;
 use valkeeper_plan::{agent, controller};
 
 /// The lines, if they are wanted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transcript {
     lines: Option<Vec<String>>,
 }

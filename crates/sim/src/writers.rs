@@ -108,7 +108,7 @@ impl Fleet {
         atoms.filter_map(|atom| Some((atom, self.servers[server].owners[atom]?))).collect()
     }
 
-    fn take_write(&mut self, server: usize, atom: Atom) -> Tip {
+    pub(crate) fn take_write(&mut self, server: usize, atom: Atom) -> Tip {
         let tip = self.history.append(atom, &self.servers[server].data.tips);
         let target = &mut self.servers[server];
         target.data.tips.set(atom, tip);

@@ -14,6 +14,8 @@ pub(crate) mod agents;
 pub(crate) mod asks;
 pub(crate) mod controllers;
 mod members;
+#[cfg(test)]
+mod plain_servers;
 mod processes;
 mod stream;
 

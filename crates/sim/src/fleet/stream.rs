@@ -10,19 +10,22 @@ use valkeeper_model::{AttachedReplica, Offset, ReplicationId};
 impl Fleet {
     /// A server follows another one, or none, from now on.
     pub(super) fn turn(&mut self, server: usize) {
-        // Its own replicas lose their connection when it becomes one.
-        if !self.servers[server].is_primary() {
+        // Its own replicas lose their connection when it becomes one, and without cluster mode also when it becomes a primary: they have to
+        // be told of the new history.
+        if !self.servers[server].is_primary() || self.servers[server].is_plain() {
             self.sever_replicas_of(server);
         }
-        let Some(to) = self.servers[server].myself().and_then(|me| me.primary) else {
+        if !self.servers[server].has_source() {
             self.servers[server].upstream = None;
             return;
-        };
+        }
+        let to = self.source_of(server);
         let connection = self.id();
         self.servers[server].upstream = Some(Upstream {
             to,
             run: 0,
             connection,
+            severed: false,
             state: Connection::Waiting,
             fork: None,
             pipe: VecDeque::new(),
@@ -48,6 +51,14 @@ impl Fleet {
         self.note(|| format!("{name} became primary ({how:?}), epoch {epoch}"));
     }
 
+    /// Whom a server follows: by its table, or whoever is at the address that it was given.
+    fn source_of(&self, server: usize) -> Option<usize> {
+        match self.servers[server].source() {
+            None => self.servers[server].myself().and_then(|me| me.primary),
+            Some(address) => self.servers.iter().position(|other| other.address.socket() == address),
+        }
+    }
+
     fn is_current(&self, server: usize, connection: u64) -> bool {
         self.servers[server].upstream.as_ref().is_some_and(|upstream| upstream.connection == connection)
     }
@@ -61,15 +72,18 @@ impl Fleet {
         if !self.is_current(server, connection) {
             return;
         }
-        let Some(to) = self.servers[server].upstream.as_ref().map(|upstream| upstream.to) else { return };
-        let primary = &self.servers[to];
-        let answers = primary.awake() && primary.is_primary() && self.network.open(Way::Bus, server, to);
-        if !answers || !self.servers[server].awake() {
+        let answers = |to: &usize| {
+            *to != server && self.servers[*to].takes_replicas() && self.network.open(Way::Bus, server, *to)
+        };
+        let Some(to) = self.source_of(server).filter(answers).filter(|_| self.servers[server].awake()) else {
             return self.try_again(server, connection);
+        };
+        let resumes = self.servers[to].resumes(&self.servers[server].data)
+            && !self.random.in_thousand(self.setup.backlog_gaps);
+        if !resumes {
+            self.begin_backlog(to);
         }
-        let (run, theirs) = (primary.run, primary.data.clone());
-        let mine = &self.servers[server].data;
-        let resumes = Self::resumes(mine, &theirs) && !self.random.in_thousand(self.setup.backlog_gaps);
+        let (run, theirs) = (self.servers[to].run, self.servers[to].data.clone());
         let (state, delay) = if resumes {
             (Connection::Resuming, self.random.within(1..=5))
         } else if self.random.in_thousand(50) {
@@ -91,17 +105,23 @@ impl Fleet {
             self.servers[server].appending = false;
         }
         if let Some(upstream) = &mut self.servers[server].upstream {
+            upstream.to = Some(to);
             upstream.run = run;
+            upstream.severed = false;
             upstream.state = state;
             upstream.fork = (state == Connection::Copying).then_some((theirs.tips, theirs.offset));
         }
         self.clock.after(delay, Happening::Synced { server, connection });
     }
 
-    fn resumes(mine: &Data, theirs: &Data) -> bool {
-        let own = mine.replid == theirs.replid && mine.offset <= theirs.offset;
-        let before = theirs.second.is_some_and(|(id, until)| mine.replid == id && mine.offset <= until);
-        mine.resumable && (own || before)
+    /// The first replica of a server without cluster mode: no history of it reaches further back, so that it begins a new one.
+    fn begin_backlog(&mut self, primary: usize) {
+        if !self.servers[primary].is_plain() || self.servers[primary].data.backlog.is_some() {
+            return;
+        }
+        let replid = ReplicationId::from_bytes(self.random.id());
+        let data = &mut self.servers[primary].data;
+        *data = Data { replid, second: None, backlog: Some(data.offset), ..data.clone() };
     }
 
     pub(super) fn synced(&mut self, server: usize, connection: u64) {
@@ -111,12 +131,12 @@ impl Fleet {
         let Some((to, run, state)) = self.servers[server]
             .upstream
             .as_ref()
-            .map(|upstream| (upstream.to, upstream.run, upstream.state))
+            .and_then(|upstream| Some((upstream.to?, upstream.run, upstream.state)))
         else {
             return;
         };
         let primary = &self.servers[to];
-        let there = primary.awake() && primary.run == run && primary.is_primary();
+        let there = primary.takes_replicas() && primary.run == run;
         if !there || !self.network.open(Way::Bus, server, to) || !self.servers[server].awake() {
             if let Some(upstream) = &mut self.servers[server].upstream {
                 upstream.state = Connection::Waiting;
@@ -131,9 +151,17 @@ impl Fleet {
         replica.behind = None;
         let (latest, until) = (theirs.tips, theirs.offset);
         let fork = replica.upstream.as_ref().and_then(|upstream| upstream.fork);
-        replica.data = Data { second: None, resumable: true, ..theirs };
+        let mine = replica.data.clone();
+        let other_history = mine.replid != theirs.replid;
+        replica.data = Data { second: None, backlog: None, resumable: true, ..theirs };
         if let Some((tips, offset)) = fork {
             (replica.data.tips, replica.data.offset) = (tips, offset);
+        }
+        if replica.is_plain() {
+            let resumed = state == Connection::Resuming;
+            let second = if other_history { Some((mine.replid, mine.offset)) } else { mine.second };
+            replica.data.second = second.filter(|_| resumed);
+            replica.data.backlog = mine.backlog.filter(|_| resumed).or(Some(replica.data.offset));
         }
         let after = replica.data.tips;
         if let Some(upstream) = &mut replica.upstream {
@@ -167,6 +195,9 @@ impl Fleet {
             let how = if state == Connection::Copying { "full" } else { "partial" };
             format!("{} in sync with {} ({how}: {was} writes before, {is} now)", names.0, names.1)
         });
+        if self.servers[server].is_plain() && (other_history || state == Connection::Copying) {
+            self.sever_replicas_of(server);
+        }
         let shard = self.servers[server].shard();
         self.law_of_copies(shard, "a synchronisation");
     }
@@ -176,10 +207,12 @@ impl Fleet {
         let now = self.now();
         let (tips, offset) = (self.servers[primary].data.tips, self.servers[primary].data.offset);
         let run = self.servers[primary].run;
-        let shard = self.servers[primary].shard();
-        for replica in self.shard_members(shard).collect::<Vec<_>>() {
+        for replica in 0..self.servers.len() {
             let attached = self.servers[replica].upstream.as_ref().is_some_and(|upstream| {
-                upstream.to == primary && upstream.run == run && upstream.state == Connection::Up
+                !upstream.severed
+                    && upstream.to == Some(primary)
+                    && upstream.run == run
+                    && upstream.state == Connection::Up
             });
             if replica == primary || !attached {
                 continue;
@@ -203,7 +236,7 @@ impl Fleet {
         let open = self.servers[server]
             .upstream
             .as_ref()
-            .is_some_and(|upstream| self.network.open(Way::Bus, upstream.to, server));
+            .is_some_and(|upstream| upstream.to.is_some_and(|to| self.network.open(Way::Bus, to, server)));
         if !open {
             return;
         }
@@ -228,18 +261,26 @@ impl Fleet {
         let mut fx = Effects::default();
         replica.advanced(now, &mut self.random, &mut fx);
         self.apply(server, fx);
+        if self.servers[server].is_plain() {
+            self.replicate(server);
+        }
     }
 
     /// The primary's process has ended, or it follows another: what it sent still arrives, then the connection ends.
     pub(super) fn sever_replicas_of(&mut self, primary: usize) {
         let now = self.now();
         let shard = self.servers[primary].shard();
-        for replica in self.shard_members(shard).collect::<Vec<_>>() {
+        for replica in 0..self.servers.len() {
+            let upstream = self.servers[replica].upstream.as_ref();
+            let attached = upstream.is_some_and(|upstream| upstream.to == Some(primary));
+            if !attached && self.members.shard_of[replica] != shard {
+                continue;
+            }
             let torn = self.random.in_thousand(200);
             let keep = self.random.index(4);
             let behind = self.servers[replica].behind.is_some();
             let Some(upstream) = &mut self.servers[replica].upstream else { continue };
-            if upstream.to != primary || upstream.state == Connection::Waiting || replica == primary {
+            if !attached || upstream.state == Connection::Waiting || replica == primary {
                 continue;
             }
             // Not everything that was acknowledged had left the process: of a full synchronisation hardly anything.
@@ -248,6 +289,7 @@ impl Fleet {
             } else if torn {
                 upstream.pipe.truncate(keep);
             }
+            upstream.severed = true;
             let last = upstream.pipe.back().map_or(now, |(at, ..)| *at);
             let connection = upstream.connection;
             let delay = self.random.within(0..=2);
@@ -259,7 +301,9 @@ impl Fleet {
         if !self.is_current(server, connection) {
             return;
         }
-        let Some(to) = self.servers[server].upstream.as_ref().map(|upstream| upstream.to) else { return };
+        let Some(to) = self.servers[server].upstream.as_ref().and_then(|upstream| upstream.to) else {
+            return;
+        };
         // A network that is cut tells nothing, and a process that is stopped reads nothing.
         if !self.network.open(Way::Bus, server, to) || self.servers[server].process == Process::Hung {
             self.clock.after(50, Happening::Severed { server, connection });
@@ -281,10 +325,10 @@ impl Fleet {
     /// The replicas that a primary shows.
     pub(crate) fn attached(&self, primary: usize) -> Vec<AttachedReplica> {
         let run = self.servers[primary].run;
-        let replicas = self.shard_members(self.servers[primary].shard()).filter_map(|index| {
-            let replica = &self.servers[index];
+        let replicas = self.servers.iter().enumerate().filter_map(|(index, replica)| {
             let upstream = replica.upstream.as_ref()?;
-            let here = upstream.to == primary && upstream.run == run && upstream.state != Connection::Waiting;
+            let here =
+                upstream.to == Some(primary) && upstream.run == run && upstream.state != Connection::Waiting;
             (here && index != primary).then(|| AttachedReplica {
                 address: replica.address.socket(),
                 online: upstream.state == Connection::Up,

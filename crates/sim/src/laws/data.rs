@@ -35,14 +35,14 @@ impl Fleet {
                     (self.name(server).clone(), before.map(|before| self.name(before.primary).clone()));
                 self.break_law(3, format!("{} is elected although {:?} serves", names.0, names.1));
             }
-            Rise::Force | Rise::Takeover if self.servers[server].had_caught_up() => {
+            Rise::Force | Rise::Takeover | Rise::NoOne if self.servers[server].had_caught_up() => {
                 self.excuse_all_but(shard, &[server]);
             }
             // Who was neither in sync nor the primary in this run has an old copy: what the dead primary's disk holds stays owed.
             Rise::Natural if self.servers[server].had_caught_up() || self.laws.reigned[server] == run => {
                 self.excuse_all_but(shard, &[server]);
             }
-            Rise::Natural | Rise::Force | Rise::Takeover => {
+            Rise::Natural | Rise::Force | Rise::Takeover | Rise::NoOne => {
                 let mut kept = vec![self.servers[server].data.tips];
                 if let Some(before) = before
                     && matches!(self.servers[before.primary].process, Process::Down | Process::Loading)

@@ -172,7 +172,7 @@ impl Fleet {
             } else if self.atoms_of(shard).is_empty() {
                 server.awake()
             } else {
-                server.in_stream() && server.upstream.as_ref().map(|upstream| upstream.to) == primary
+                server.in_stream() && server.upstream.as_ref().and_then(|upstream| upstream.to) == primary
             };
             if !fine {
                 return Some(format!("{} is not well, and nobody says so", self.name(index)));

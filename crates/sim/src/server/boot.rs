@@ -1,6 +1,6 @@
 //! Starting: nodes.conf, then the data.
 
-use super::{Data, DumpFormat, NodeTable, Peer, Process, Server};
+use super::{Data, DumpFormat, Kind, NodeTable, Peer, Process, Server};
 use crate::atoms::AtomSet;
 use crate::history::Tips;
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ impl Server {
 
     /// Keeps what it knows.
     pub(super) fn save(&mut self) {
-        if std::mem::take(&mut self.dirty) {
+        if std::mem::take(&mut self.dirty) && !self.is_plain() {
             self.disk.conf = NodesFileState::Current;
         }
     }
@@ -167,16 +167,17 @@ impl Server {
 
     /// The process is there and reads its files. Fails as the engine does when nodes.conf is not one.
     pub fn exec(&mut self, config: BTreeMap<String, String>, replid: ReplicationId) -> Result<(), String> {
-        let conf = match &self.disk.conf {
-            NodesFileState::Written(conf) => conf.clone(),
-            NodesFileState::Current => self.rendered(),
-            NodesFileState::Missing => return Err("no nodes.conf was written for it".to_owned()),
-            NodesFileState::Damaged => {
-                return Err("Unrecoverable error: corrupted cluster config file".to_owned());
-            }
-        };
+        let kind = Kind::configured(&config)?;
         self.can_load(&config)?;
-        self.read(&conf)?;
+        if kind == Kind::Cluster {
+            let conf = self.nodes_file()?;
+            self.read(&conf)?;
+            self.disk.conf = NodesFileState::Current;
+        }
+        self.kind = kind;
+        if self.is_plain() {
+            self.stand_alone();
+        }
         self.process = Process::Loading;
         self.run += 1;
         self.config = config;
@@ -189,8 +190,19 @@ impl Server {
         self.manual = None;
         self.election = None;
         self.load(replid);
-        self.disk.conf = NodesFileState::Current;
+        if self.is_plain() {
+            self.continue_stream();
+        }
         Ok(())
+    }
+
+    fn nodes_file(&self) -> Result<NodesConf, String> {
+        match &self.disk.conf {
+            NodesFileState::Written(conf) => Ok(conf.clone()),
+            NodesFileState::Current => Ok(self.rendered()),
+            NodesFileState::Missing => Err("no nodes.conf was written for it".to_owned()),
+            NodesFileState::Damaged => Err("Unrecoverable error: corrupted cluster config file".to_owned()),
+        }
     }
 
     /// A file that a newer version wrote may be beyond this one.
@@ -282,6 +294,7 @@ impl Server {
     pub fn ready(&mut self, now: u64) {
         self.process = Process::Running;
         self.booted_at = now;
+        self.ok = self.is_plain();
         for (index, peer) in self.table.iter_mut() {
             peer.heard = now;
             peer.ping_due = now;

@@ -104,6 +104,9 @@ impl Server {
 
     /// Ten times a second.
     pub fn cron(&mut self, now: u64, random: &mut Random, fx: &mut Effects) {
+        if self.is_plain() {
+            return;
+        }
         let timeout = self.members.node_timeout_ms;
         let lucky = random.in_thousand(100).then(|| random.index(self.members.ids.len()));
         let me = self.me;
@@ -178,7 +181,7 @@ impl Server {
 
     /// A message came.
     pub fn receive(&mut self, now: u64, message: &Message, random: &mut Random, fx: &mut Effects) {
-        if !matches!(self.process, Process::Running | Process::Leaving) {
+        if self.is_plain() || !matches!(self.process, Process::Running | Process::Leaving) {
             return;
         }
         let Message { header, body } = message;

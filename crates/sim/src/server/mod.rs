@@ -1,4 +1,4 @@
-//! One Valkey server in cluster mode, from `reference/valkey.md`: what it believes, what it holds, what it answers.
+//! One Valkey server, in cluster mode or without, from `reference/valkey.md`: what it believes, what it holds, what it answers.
 //!
 //! | file | what of the engine |
 //! | --- | --- |
@@ -7,6 +7,7 @@
 //! | `table.rs` | the nodes it knows: met, heard of, forgotten |
 //! | `bus.rs` | pings, claims with epochs, failure detection |
 //! | `election.rs` | votes, manual failover, takeover |
+//! | `plain.rs` | what is other without cluster mode |
 //! | `version.rs` | what which version can do |
 //! | `view.rs` | `INFO replication`, `CLUSTER NODES` |
 //!
@@ -15,6 +16,7 @@
 mod boot;
 mod bus;
 mod election;
+mod plain;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ mod view;
 pub use boot::{Disk, NodesFileState, Snapshot};
 pub use bus::{Body, Header, Message};
 pub use election::{Election, ManualFailover};
+pub use plain::Kind;
 pub use table::{FORGOTTEN_MS, Gossip, NodeTable, Peer};
 pub use version::{DumpFormat, Version};
 
@@ -94,8 +97,10 @@ impl Members {
 /// A replica's connection to its primary.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// To whom.
-    pub to: usize,
+    /// To whom; `None` while nobody is at the address it was given.
+    pub to: Option<usize>,
+    /// Ended by the one it follows: what was sent before still arrives.
+    pub severed: bool,
     /// Which run of it.
     pub run: u64,
     /// Tells one connection from the next.
@@ -132,6 +137,9 @@ pub struct Data {
     pub offset: u64,
     /// `master_replid2` and up to where it holds.
     pub second: Option<(ReplicationId, u64)>,
+    /// The offset from which on it has kept its stream for replicas that come back, if it has at all. Only servers without cluster mode
+    /// look at it: for the others it is chance (`Setup::backlog_gaps`).
+    pub backlog: Option<u64>,
     /// Is the position in the stream known? Not after loading an AOF, nor after a full sync was begun and not finished.
     pub resumable: bool,
 }
@@ -139,7 +147,7 @@ pub struct Data {
 impl Data {
     /// Nothing.
     pub fn empty(replid: ReplicationId) -> Self {
-        Self { tips: Tips::EMPTY, replid, offset: 0, second: None, resumable: false }
+        Self { tips: Tips::EMPTY, replid, offset: 0, second: None, backlog: None, resumable: false }
     }
 }
 
@@ -153,6 +161,8 @@ pub struct Server {
     pub members: Arc<Members>,
     /// Where it listens.
     pub address: Address,
+    /// In which mode it runs.
+    pub kind: Kind,
     /// The program that it runs, or is started with next.
     pub version: Version,
     /// Its process.
@@ -228,6 +238,8 @@ pub enum Rise {
     Planned,
     /// `CLUSTER FAILOVER TAKEOVER`.
     Takeover,
+    /// `REPLICAOF NO ONE`.
+    NoOne,
 }
 
 /// What follows from something that a server did.
@@ -253,6 +265,7 @@ impl Server {
             me,
             members,
             address,
+            kind: Kind::Cluster,
             version: Version::Valkey91,
             process: Process::Down,
             run: 0,

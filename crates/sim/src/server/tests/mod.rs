@@ -1,5 +1,6 @@
 //! Servers by themselves: a bus without delay, and nobody who controls them.
 
+mod plain;
 mod slots;
 mod table;
 mod versions;
