@@ -204,7 +204,9 @@ mod tests {
 
     fn at(positions: &[(Atom, Tip)]) -> Tips {
         let mut tips = Tips::EMPTY;
-        positions.iter().for_each(|(atom, tip)| tips.set(*atom, *tip));
+        for (atom, tip) in positions {
+            tips.set(*atom, *tip);
+        }
         tips
     }
 

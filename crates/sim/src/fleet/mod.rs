@@ -13,6 +13,8 @@
 pub(crate) mod agents;
 pub(crate) mod asks;
 pub(crate) mod controllers;
+#[cfg(test)]
+mod joining;
 mod members;
 #[cfg(test)]
 mod plain_servers;

@@ -331,9 +331,8 @@ impl Fleet {
                 target.config.insert(NO_FAILOVER.to_owned(), "yes".to_owned());
                 target.replicate(primary, &mut fx)
             }
-            ServerCommand::FollowAt(_) | ServerCommand::Promote => {
-                return Err(ServerError::Refused("ERR REPLICAOF not allowed in cluster mode.".to_owned()));
-            }
+            ServerCommand::FollowAt(source) => target.replicate_from(Some(source.socket()), &mut fx),
+            ServerCommand::Promote => target.replicate_from(None, &mut fx),
             ServerCommand::Meet(address) => {
                 if let Some(who) = self.servers.iter().position(|other| other.address == address) {
                     self.servers[server].meet(who, address, now, &mut fx);

@@ -5,6 +5,7 @@ use super::{Data, Effects, NodeTable, Peer, Rise, Server};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use valkeeper_model::Role;
+use valkeeper_plan::mode::standalone::REPLICA_OF;
 
 /// In which mode a server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +20,16 @@ pub enum Kind {
 const BACKLOG_BYTES: u64 = 10 * 1_024 * 1_024;
 
 impl Kind {
-    /// What a configuration says. One that does not speak of cluster mode is a cluster's.
+    /// What a configuration says. The engine's own default is no cluster mode.
     pub(super) fn configured(config: &BTreeMap<String, String>) -> Result<Self, String> {
-        if config.get("cluster-enabled").is_none_or(|value| value == "yes") {
-            return match config.get("replicaof") {
+        let source = config.get(REPLICA_OF);
+        if config.get("cluster-enabled").is_some_and(|value| value == "yes") {
+            return match source {
                 None => Ok(Self::Cluster),
                 Some(_) => Err("replicaof directive not allowed in cluster mode".to_owned()),
             };
         }
-        let Some(words) = config.get("replicaof") else { return Ok(Self::Plain(None)) };
+        let Some(words) = source else { return Ok(Self::Plain(None)) };
         let (host, port) = words.split_once(' ').ok_or_else(|| format!("replicaof {words}"))?;
         let (Ok(ip), Ok(port)) = (host.parse::<IpAddr>(), port.trim().parse()) else {
             return Err(format!(

@@ -5,8 +5,8 @@ use crate::history::History;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use valkeeper_model::{
-    AofStatus, AttachedReplica, Epoch, Link, Offset, Part, Position, Replication, ServerView, Topology,
-    TopologyNode,
+    AofStatus, AttachedReplica, Epoch, Followed, Link, Offset, Part, Position, Replication, ServerView,
+    Topology, TopologyNode,
 };
 use valkeeper_plan::server::config::Directive;
 
@@ -49,7 +49,9 @@ impl Server {
             held.map(|(index, _)| self.members.ids[index]).collect()
         };
         ServerView {
-            follows: None,
+            follows: self
+                .source()
+                .map(|source| Followed { host: source.ip().to_string(), port: source.port() }),
             node_id: self.members.ids[self.me],
             version: self.version.to_string(),
             replication: self.replication(attached),

@@ -30,6 +30,12 @@ fn address(index: usize) -> Address {
     Address { ip: std::net::Ipv4Addr::LOCALHOST.into(), port, bus_port: port + Address::BUS_OFFSET }
 }
 
+/// A configuration in cluster mode.
+fn config(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = std::iter::once(&("cluster-enabled", "yes")).chain(pairs);
+    pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 /// `SHARDS` primaries, then a replica of each, and perhaps more instances after them, each in a shard without slots.
 fn members(more: usize) -> Arc<Members> {
     let count = 2 * SHARDS + more;
@@ -100,7 +106,7 @@ impl Bus {
     }
 
     fn start(&mut self, me: usize) {
-        let started = self.servers[me].exec(BTreeMap::new(), replid(me));
+        let started = self.servers[me].exec(config(&[]), replid(me));
         started.unwrap_or_else(|error| panic!("{me}: {error}"));
         self.servers[me].ready(self.now);
     }

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 /// The configuration of one without cluster mode, and whom it names as its source.
 fn config(source: Option<&str>) -> BTreeMap<String, String> {
-    let mut config = BTreeMap::from([("cluster-enabled".to_owned(), "no".to_owned())]);
-    config.insert("save".to_owned(), "900 1".to_owned());
+    let mut config = BTreeMap::from([("save".to_owned(), "900 1".to_owned())]);
     if let Some(source) = source {
         config.insert("replicaof".to_owned(), source.to_owned());
     }
@@ -35,9 +34,11 @@ fn one_whose_configuration_names_no_source_is_a_writable_primary_at_once() {
 
 #[test]
 fn one_whose_configuration_names_a_source_never_takes_a_write() {
-    let server = started(Some("127.0.0.1 7001"));
+    let mut server = started(Some("127.0.0.1 7001"));
     assert!(!server.is_primary() && !server.owns() && !server.serves());
     assert_eq!(server.source(), Some(address(1).socket()));
+    let view = server.view(&[], Vec::new(), &crate::history::History::new());
+    assert!(view.follows.is_some_and(|followed| followed.is_at(&address(1))), "and says so");
     assert!(!server.takes_replicas(), "its link is not up");
 }
 
@@ -100,7 +101,7 @@ fn the_modes_exclude_each_other() {
     let mut fx = Effects::default();
     assert!(bus.servers[0].replicate_from(None, &mut fx).is_err());
     let mut server = Server::new(0, members(0), address(0), replid(0));
-    let both = BTreeMap::from([("replicaof".to_owned(), "127.0.0.1 7001".to_owned())]);
+    let both = super::config(&[("replicaof", "127.0.0.1 7001")]);
     assert!(server.exec(both, replid(9)).is_err());
     assert!(server.exec(config(Some("somewhere")), replid(9)).is_err());
     assert_eq!(server.process, Process::Down);

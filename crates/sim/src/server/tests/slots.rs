@@ -7,7 +7,9 @@ use valkeeper_model::Role;
 /// The second primary takes over some atoms of the first, with their keys.
 fn import(bus: &mut Bus, to: usize, atoms: &[usize]) {
     let (slots, mut keys, mut fx) = (bus.slots_of(atoms), Tips::EMPTY, Effects::default());
-    atoms.iter().for_each(|atom| keys.set(*atom, 40 + u32::try_from(*atom).unwrap_or_default()));
+    for atom in atoms {
+        keys.set(*atom, 40 + u32::try_from(*atom).unwrap_or_default());
+    }
     bus.servers[to].import(&slots, &keys, &mut fx).unwrap_or_else(|error| panic!("{error}"));
     assert!(fx.changed_data);
     bus.deliver(to, fx);
@@ -18,7 +20,9 @@ fn two_primaries_own_parts_of_what_was_one_shard() {
     let mut bus = Bus::formed();
     let home = bus.home_of(0);
     let (moved, kept) = home.split_at(2);
-    home.iter().for_each(|atom| bus.servers[0].data.tips.set(*atom, 7));
+    for atom in &home {
+        bus.servers[0].data.tips.set(*atom, 7);
+    }
     let before = bus.servers[0].data.offset;
 
     import(&mut bus, 1, moved);

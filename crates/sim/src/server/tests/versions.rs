@@ -1,13 +1,9 @@
 //! Servers of several versions beside each other.
 
-use super::{Bus, Effects, SHARDS, address, id, replid};
+use super::{Bus, Effects, SHARDS, address, config, id, replid};
 use crate::history::Tips;
 use crate::server::{Server, Version};
 use std::collections::BTreeMap;
-
-fn config(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
 
 /// Starts a server as another version.
 fn start_as(server: &mut Server, version: Version, config: &BTreeMap<String, String>) -> Result<(), String> {
