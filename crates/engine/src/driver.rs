@@ -6,17 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use valkeeper_model::{
-    Answer, Ask, AskFailed, Happened, InstanceName, Layout, Millis, Observation, Observed, Refusal, Report,
-    Request, Topology, Unseen, Waiting,
-};
+use valkeeper_model::{Ask, Happened, InstanceName, Layout, Observation, Refusal, Report, Request};
 use valkeeper_plan::agent::Token;
-use valkeeper_plan::controller::{Command, Controller, Event};
-
-/// An agent that does not report within this is unknown.
-const REPORT_WITHIN: Duration = Duration::from_secs(2);
-/// Once an agent says that it does not hear its primary, the others have so long from one answer to the next.
-const UNHEARD_WITHIN: Duration = Duration::from_millis(150);
+use valkeeper_plan::controller::{Command, Controller, Event, Observing};
 
 /// What a user asks, and where the answer goes.
 pub type Requests = mpsc::UnboundedReceiver<(Request, oneshot::Sender<Result<(), Refusal>>)>;
@@ -122,10 +114,8 @@ impl Driver {
                     .layout()
                     .map(|layout| layout.instances.keys().cloned().collect())
                     .unwrap_or_default();
-                let (platform, at) = (Arc::clone(&self.platform), self.clock.now());
-                tokio::spawn(async move {
-                    sender.send(Event::Observed(observe(platform, names, fresh, at).await))
-                });
+                let observing = observe(Arc::clone(&self.platform), self.clock, names, Ask::Report { fresh });
+                tokio::spawn(async move { sender.send(Event::Observed(observing.await)) });
             }
             Command::Tell { token, to, ask, within_ms } => {
                 let asking = self.platform.ask(&to, ask, Duration::from_millis(within_ms));
@@ -137,52 +127,27 @@ impl Driver {
     }
 }
 
-/// Asks every agent at once, each with its own time. Never fails as a whole.
+/// Asks every agent at once. Never fails as a whole.
 async fn observe(
     platform: Arc<dyn Platform>,
+    clock: Clock,
     names: Vec<InstanceName>,
-    fresh: bool,
-    at: Millis,
+    ask: Ask,
 ) -> Observation {
-    let mut asking = JoinSet::new();
-    let mut instances: BTreeMap<InstanceName, Observed<valkeeper_model::AgentReport>> =
-        names.iter().map(|name| (name.clone(), Observed::Unknown(Unseen::Timeout))).collect();
+    let mut observing = Observing::begin(clock.now(), names.iter().cloned());
+    let mut asked = JoinSet::new();
     for name in names {
-        let answer = platform.ask(&name, Ask::Report { fresh }, REPORT_WITHIN);
-        asking.spawn(async move { (name, answer.await) });
+        let within = Duration::from_millis(Observing::ANSWER_WITHIN_MS);
+        let answer = platform.ask(&name, ask.clone(), within);
+        asked.spawn(async move { (name, answer.await) });
     }
-    let mut topologies: Vec<Arc<Topology>> = Vec::new();
-    // When a host is lost, those on the others say so sooner than the time of who is on it is up: people are told within a second.
-    let mut unheard = false;
-    loop {
-        let joined = if unheard {
-            match tokio::time::timeout(UNHEARD_WITHIN, asking.join_next()).await {
-                Ok(joined) => joined,
-                Err(_) => break,
-            }
-        } else {
-            asking.join_next().await
-        };
-        let Some(joined) = joined else { break };
-        let Ok((name, answer)) = joined else { continue };
-        if let Ok(Answer::Report(report)) = &answer {
-            unheard |= matches!(report.waiting, Some(Waiting::PrimaryUnheard { .. }));
+    while !observing.unanswered().is_empty() {
+        // After a pause of this process answers count that came meanwhile.
+        tokio::select! {
+            biased;
+            Some(Ok((name, answer))) = asked.join_next() => observing.answered(clock.now(), name, answer),
+            () = tokio::time::sleep_until(clock.at(observing.wake_at()).into()) => break,
         }
-        let seen = match answer {
-            Ok(Answer::Report(mut report)) => {
-                if let Observed::Known(view) = &mut report.server {
-                    match topologies.iter().find(|known| **known == view.topology) {
-                        Some(known) => view.topology = Arc::clone(known),
-                        None => topologies.push(Arc::clone(&view.topology)),
-                    }
-                }
-                Observed::Known(*report)
-            }
-            Err(AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
-            Ok(_) | Err(_) => Observed::Unknown(Unseen::Garbled),
-        };
-        instances.insert(name, seen);
     }
-    let names_elsewhere = platform.names_elsewhere();
-    Observation { at, instances, names_elsewhere }
+    observing.finish(platform.names_elsewhere())
 }

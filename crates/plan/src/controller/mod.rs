@@ -9,6 +9,7 @@
 //! | `attempts.rs` | when a step is taken again, and what is told of one that is refused |
 //! | [`change`] | what a changed spec makes of a layout |
 //! | [`orders`] | what agents are told |
+//! | `observing.rs` | when an observation is over although somebody has not answered |
 //! | `ordering.rs` | which agents are told, and when again |
 //! | [`crate::operations`] | what agents cannot do alone: takeover, rewiring, zones |
 //! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
@@ -28,6 +29,7 @@ pub mod change;
 mod disturbing;
 mod forgetting;
 mod machine;
+mod observing;
 mod ordering;
 pub mod orders;
 mod pace;
@@ -38,6 +40,7 @@ mod telling;
 mod trial;
 
 pub use machine::Controller;
+pub use observing::Observing;
 pub use pace::Pace;
 
 use crate::agent::Token;

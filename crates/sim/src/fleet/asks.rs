@@ -4,15 +4,12 @@
 use super::{Fleet, Happening};
 use crate::network::Way;
 use crate::sabotage::Sabotage;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Observation, Observed, Role, Unseen,
+    Activity, AgentReport, Answer, Ask, AskFailed, InstanceName, Millis, Observed, Role, Unseen,
 };
 use valkeeper_plan::agent::{Event, Reply, ServerCommand, ServerError, Token};
-use valkeeper_plan::controller;
-
-/// How long an agent may take for its report.
-const REPORT_MS: u64 = 2_000;
+use valkeeper_plan::controller::{self, Observing};
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -38,11 +35,11 @@ pub(crate) struct ServeInFlight {
     token: Token,
 }
 
-/// Reports being gathered.
-#[derive(Debug, Default)]
-pub(crate) struct Gathering {
-    pub(crate) round: u64,
-    pub(crate) reports: BTreeMap<InstanceName, Observed<AgentReport>>,
+/// An observation under way.
+#[derive(Debug)]
+pub(crate) struct Round {
+    id: u64,
+    observing: Observing,
 }
 
 impl Fleet {
@@ -221,10 +218,32 @@ impl Fleet {
     /// Asks every agent for its report.
     pub(super) fn observe(&mut self, controller: usize, life: u64, fresh: bool) {
         let round = self.id();
-        self.controllers[controller].gathering = Gathering { round, reports: BTreeMap::new() };
+        let observing = Observing::begin(Millis(self.now()), self.members.names.iter().cloned());
+        self.controllers[controller].round = Some(Round { id: round, observing });
         for to in 0..self.agents.len() {
             let asker = Asker::Observation { controller, life, round };
-            self.send_ask(asker, to, Ask::Report { fresh }, REPORT_MS);
+            self.send_ask(asker, to, Ask::Report { fresh }, Observing::ANSWER_WITHIN_MS);
+        }
+        self.wake_observation(controller, life, round);
+    }
+
+    fn observing(&mut self, controller: usize, life: u64, round: u64) -> Option<&mut Observing> {
+        let host = &mut self.controllers[controller];
+        let current = host.round.as_mut().filter(|current| host.life == life && current.id == round)?;
+        Some(&mut current.observing)
+    }
+
+    /// Plans its end, which may come sooner than was planned.
+    fn wake_observation(&mut self, controller: usize, life: u64, round: u64) {
+        if let Some(at) = self.observing(controller, life, round).map(|observing| observing.wake_at().0) {
+            self.clock.at(at, Happening::ObservationDue { controller, life, round });
+        }
+    }
+
+    pub(super) fn observation_is_due(&mut self, controller: usize, life: u64, round: u64) {
+        let now = Millis(self.now());
+        if self.observing(controller, life, round).is_some_and(|observing| observing.wake_at() <= now) {
+            self.observed(controller, life);
         }
     }
 
@@ -236,25 +255,26 @@ impl Fleet {
         from: usize,
         result: Result<Answer, AskFailed>,
     ) {
-        let name = self.name(from).clone();
-        let at = valkeeper_model::Millis(self.now());
-        let count = self.agents.len();
-        let host = &mut self.controllers[controller];
-        if host.life != life || host.gathering.round != round {
-            return;
+        let (now, name) = (Millis(self.now()), self.name(from).clone());
+        let Some(observing) = self.observing(controller, life, round) else { return };
+        let planned = observing.wake_at();
+        observing.answered(now, name, result);
+        let (all_answered, wake_at) = (observing.unanswered().is_empty(), observing.wake_at());
+        if all_answered {
+            self.observed(controller, life);
+        } else if wake_at != planned {
+            self.wake_observation(controller, life, round);
         }
-        let seen = match result {
-            Ok(Answer::Report(report)) => Observed::Known(*report),
-            Ok(_) => Observed::Unknown(Unseen::Garbled),
-            Err(AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
-            Err(_) => Observed::Unknown(Unseen::NotAsked),
-        };
-        host.gathering.reports.insert(name, seen);
-        if host.gathering.reports.len() == count {
-            let instances = std::mem::take(&mut host.gathering.reports);
-            let observation = Observation { at, instances, names_elsewhere: BTreeSet::new() };
-            self.law_of_steps(controller, &observation);
-            self.controller_event(controller, life, controller::Event::Observed(observation));
+    }
+
+    fn observed(&mut self, controller: usize, life: u64) {
+        let Some(Round { observing, .. }) = self.controllers[controller].round.take() else { return };
+        for silent in observing.unanswered() {
+            let silent = self.index_of(silent);
+            self.laws.unseen_at[silent] = self.clock.now();
         }
+        let observation = observing.finish(BTreeSet::new());
+        self.law_of_steps(controller, &observation);
+        self.controller_event(controller, life, controller::Event::Observed(observation));
     }
 }

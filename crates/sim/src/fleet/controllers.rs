@@ -1,6 +1,6 @@
 //! The real controllers, the store, and users.
 
-use super::asks::{Asker, Gathering};
+use super::asks::{Asker, Round};
 use super::{Fleet, Happening};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -15,7 +15,7 @@ use valkeeper_plan::controller::{Command, CommitError, Controller, Event};
 pub(crate) struct ControllerHost {
     pub(crate) controller: Option<Controller>,
     pub(crate) life: u64,
-    pub(crate) gathering: Gathering,
+    pub(crate) round: Option<Round>,
     pub(crate) report: Option<Report>,
     tick_at: Option<u64>,
     /// Dies when it has carried out so many commands more.

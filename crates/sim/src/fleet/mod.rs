@@ -164,6 +164,11 @@ pub(crate) enum Happening {
         life: u64,
         at: u64,
     },
+    ObservationDue {
+        controller: usize,
+        life: u64,
+        round: u64,
+    },
     ControllerUp {
         controller: usize,
     },
@@ -421,6 +426,9 @@ impl Fleet {
                 self.controller_event(controller, life, *event);
             }
             Happening::ControllerTick { controller, life, at } => self.controller_tick(controller, life, at),
+            Happening::ObservationDue { controller, life, round } => {
+                self.observation_is_due(controller, life, round);
+            }
             Happening::ControllerUp { controller } => self.controller_up(controller),
             Happening::Order { controller, agent, order } => self.order_arrives(controller, agent, *order),
             Happening::Commit { controller, life, layout, after } => {
