@@ -41,6 +41,7 @@ impl From<valkeeper_model::Refusal> for Failure {
             Refusal::NotYet { .. } | Refusal::TimedOut { .. } => Kind::TimedOut,
             Refusal::Failed { .. }
             | Refusal::NotStored { .. }
+            | Refusal::ChangedMeanwhile
             | Refusal::SamePrimary { .. }
             | Refusal::UnfencedMeanwhile { .. } => Kind::Failed,
             _ => Kind::Unsafe,

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, LayoutVersion, Millis,
+    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, LayoutVersion, Millis, ProvisionError,
+    StoreError,
 };
 use valkeeper_plan::controller::CommitError;
 
@@ -16,7 +17,7 @@ pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Platform: Send + Sync {
     /// Gives every instance of the layout an agent, a place for its data and an address, and says which. Doing it again
     /// changes nothing.
-    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>>;
+    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, ProvisionError>>;
     /// Hands an agent its order; whether it obeys, its report says.
     fn order(&self, order: AgentOrder);
     /// Asks an agent. Never takes longer than `within`.
@@ -30,7 +31,7 @@ pub trait Platform: Send + Sync {
 /// Where the layout is kept.
 pub trait Store: Send + Sync {
     /// Reads it.
-    fn load(&self) -> Boxed<Result<Option<Layout>, String>>;
+    fn load(&self) -> Boxed<Result<Option<Layout>, StoreError>>;
     /// Stores this one if the stored one is of that version, whole or not at all.
     fn commit(&self, layout: Layout, after: Option<LayoutVersion>) -> Boxed<Result<(), CommitError>>;
 }

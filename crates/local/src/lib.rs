@@ -9,6 +9,7 @@ mod lock;
 mod platform;
 mod ports;
 mod state_dir;
+mod storage_fault;
 mod store;
 mod supervisor;
 

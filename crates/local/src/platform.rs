@@ -1,7 +1,8 @@
 //! Instances as processes of this machine, agents as tasks of this supervisor.
 
 use crate::ports;
-use crate::state_dir::{ClusterDir, StateDir};
+use crate::state_dir::{ClusterDir, StateDir, StateError};
+use crate::storage_fault::storage_fault;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Trials};
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, Role, Unseen,
+    Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, ProvisionError, Role, Unseen,
 };
 
 type Agents = Arc<Mutex<BTreeMap<InstanceName, AgentHandle>>>;
@@ -48,10 +49,10 @@ impl Peers for Others {
 }
 
 impl LocalPlatform {
-    fn assign(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, String> {
+    fn assign(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, ProvisionError> {
         let mut move_to = self.move_to.lock().unwrap_or_else(PoisonError::into_inner);
         let assigned = ports::assign(&self.state, &self.dir, layout.instances.keys(), *move_to);
-        let addresses = assigned.map_err(|error| error.to_string())?;
+        let addresses = assigned.map_err(not_provisioned)?;
         *move_to = None;
         Ok(addresses)
     }
@@ -112,8 +113,22 @@ async fn is_replica(agent: &AgentHandle) -> bool {
     }
 }
 
+fn not_provisioned(error: StateError) -> ProvisionError {
+    let why = error.to_string();
+    match error {
+        StateError::NoFreePort { .. } => ProvisionError::NoFreePort { why },
+        StateError::Io { source, .. } => {
+            ProvisionError::AddressesNotKept { fault: storage_fault(&source), why }
+        }
+        StateError::Damaged { .. }
+        | StateError::Layout { .. }
+        | StateError::NotText { .. }
+        | StateError::Supervised { .. } => ProvisionError::AddressesUnreadable { why },
+    }
+}
+
 impl Platform for LocalPlatform {
-    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>> {
+    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, ProvisionError>> {
         let assigned = self.assign(layout);
         if assigned.is_ok() {
             for name in layout.instances.keys() {

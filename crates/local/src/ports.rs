@@ -70,11 +70,10 @@ pub(crate) fn assign_for_clients(
     };
     let first = from.unwrap_or(FIRST_PORT).saturating_add(CLIENT_PORTS_AFTER);
     let mut free = (first..=u16::MAX).filter(is_free).map(|port| SocketAddr::from((LOOPBACK, port)));
-    let path = dir.client_ports_path();
     let (Some(primary), Some(replica), Some(any)) = (free.next(), free.next(), free.next()) else {
-        let source = std::io::Error::other("no free ports are left");
-        return Err(StateError::Io { path, source });
+        return Err(StateError::NoFreePort { from: first });
     };
+    let path = dir.client_ports_path();
     let ports = ClientPorts { primary, replica, any };
     let text = serde_json::to_vec_pretty(&ports).map_err(|error| StateError::io(&path)(error.into()))?;
     replace(&path, &text).map_err(StateError::io(&path))?;
@@ -117,7 +116,8 @@ fn find<'a>(
     let mut addresses = if from.is_some() { BTreeMap::new() } else { before.clone() };
     let mut taken = taken_ports(state, dir, &addresses)?;
     taken.extend(dir.client_ports()?.into_iter().flat_map(ClientPorts::all));
-    let mut candidates = from.unwrap_or(FIRST_PORT)..=u16::MAX - Address::BUS_OFFSET;
+    let first = from.unwrap_or(FIRST_PORT);
+    let mut candidates = first..=u16::MAX - Address::BUS_OFFSET;
     for name in instances {
         if addresses.contains_key(name) {
             continue;
@@ -130,8 +130,7 @@ fn find<'a>(
             !taken.contains(port) && !taken.contains(&bus) && free(*port) && free(bus)
         };
         let Some(port) = candidates.by_ref().find(usable) else {
-            let source = std::io::Error::other("no free ports are left");
-            return Err(StateError::Io { path: dir.addresses_path(), source });
+            return Err(StateError::NoFreePort { from: first });
         };
         addresses.insert(name.clone(), Address { ip: LOOPBACK, port, bus_port: port + Address::BUS_OFFSET });
     }

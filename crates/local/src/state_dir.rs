@@ -64,6 +64,12 @@ pub enum StateError {
         /// The folder.
         path: PathBuf,
     },
+    /// No port is left for a server or its clients.
+    #[error("no free ports are left from {from} on")]
+    NoFreePort {
+        /// The first that was looked at.
+        from: u16,
+    },
     /// Somebody supervises the cluster already.
     #[error("{by} runs this cluster already")]
     Supervised {

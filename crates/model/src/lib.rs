@@ -14,6 +14,7 @@ mod layout;
 pub mod manifest;
 mod newer;
 pub mod nodes_conf;
+mod port_errors;
 mod replica_fault;
 mod report;
 mod request;
@@ -42,6 +43,7 @@ pub use ids::{
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, LayoutVersion, OrderedSince, ServerConfig, Shard};
 pub use newer::{Newer, NewerFields};
+pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};

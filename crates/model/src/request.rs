@@ -1,6 +1,8 @@
 //! What users may ask of a running cluster, and why it may be refused.
 
-use crate::{CalledAs, InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, Unseen, Waiting};
+use crate::{
+    CalledAs, InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, StoreError, Unseen, Waiting,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -249,11 +251,15 @@ pub enum Refusal {
         why: Unseen,
     },
     /// The new layout could not be stored, so that nothing was done.
-    #[error("the new state could not be stored: {why}")]
+    #[error("the new state could not be stored: {error}")]
     NotStored {
-        /// What happened.
-        why: String,
+        /// Why not.
+        #[serde(flatten)]
+        error: StoreError,
     },
+    /// Another controller has stored a layout meanwhile, so that nothing was done.
+    #[error("another controller has just changed the cluster")]
+    ChangedMeanwhile,
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]
@@ -319,10 +325,8 @@ impl Refusal {
             Self::TimedOut { .. } => {
                 format!("what was begun goes on: see `{called} status` and `{called} events`")
             }
-            Self::NotStored { .. } => match called {
-                CalledAs::KubectlValkeeper | CalledAs::ValkeeperKubernetes => "may the operator write ConfigMaps in this namespace? Its log says more".to_owned(),
-                CalledAs::Valkeeper => "is the state directory full or read-only?".to_owned(),
-            },
+            Self::NotStored { error } => return error.hint(),
+            Self::ChangedMeanwhile => format!("`{called} status` says how it is now; nothing was done, try again"),
             Self::UnfencedMeanwhile { .. }
             | Self::AlreadyPrimary { .. }
             | Self::NoPrimary { .. }

@@ -5,7 +5,7 @@ mod words;
 
 use crate::{
     AccessFault, Address, CopyState, InstanceName, InvalidDirective, NodeId, PasswordFault, Paused,
-    ReplicaCause, ShardName, SlotSet, StartFailure, StepKey, Unseen, ZoneName,
+    ProvisionError, ReplicaCause, ShardName, SlotSet, StartFailure, StepKey, StoreError, Unseen, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -430,18 +430,20 @@ pub enum Waiting {
     NoSupervisor,
     /// Instances cannot be given what they run on.
     NotProvisioned {
-        /// What was said.
-        why: String,
+        /// Why not.
+        #[serde(flatten)]
+        error: ProvisionError,
     },
     /// The definition of the kind on Kubernetes is older than the operator: it takes less than there is to tell.
     DefinitionOlder {
         /// What it does not take.
         fields: Vec<String>,
     },
-    /// The state cannot be stored.
+    /// The layout cannot be read or stored.
     StoreFailed {
-        /// What the store said.
-        why: String,
+        /// Why not.
+        #[serde(flatten)]
+        error: StoreError,
     },
     /// What only a newer version knows.
     #[serde(untagged)]

@@ -6,7 +6,7 @@ use ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, LayoutVersion, Millis, Observation,
-    Observed, Process, Request, Unseen, Waiting,
+    Observed, Process, ProvisionError, Request, Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
@@ -178,6 +178,10 @@ fn a_cluster_whose_layout_vanished_is_not_founded_again() {
     assert_eq!(stored.expect("a commit").instances, layout.instances);
 }
 
+fn no_room() -> ProvisionError {
+    ProvisionError::NoFreePort { why: "no room".to_owned() }
+}
+
 /// A place that cannot be given keeps nobody from looking: primaries die meanwhile, and users ask.
 #[test]
 fn a_platform_that_fails_keeps_nobody_from_looking() {
@@ -194,12 +198,13 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
             Command::Publish(report) => Some(report),
             _ => None,
         });
-        reports.flat_map(|report| &report.waiting).any(|one| matches!(one, Waiting::NotProvisioned { .. }))
+        let lacking = Waiting::NotProvisioned { error: no_room() };
+        reports.flat_map(|report| &report.waiting).any(|one| *one == lacking)
     };
     controller.handle(Millis(2), Event::Reprovision);
     for round in 0..3 {
         let now = Millis(10_000 * (round + 1));
-        let failed = controller.handle(now, Event::Provisioned(Err("no room".to_owned())));
+        let failed = controller.handle(now, Event::Provisioned(Err(no_room())));
         assert!(looks(&failed), "{failed:?}");
         let request = Request::Restart { instance: name(3) };
         controller.handle(now, Event::Asked { token: Token(round), request });
@@ -212,7 +217,7 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
         assert!(commands.iter().any(|one| matches!(one, Command::Provision(_))), "{commands:?}");
     }
     let now = Millis(50_000);
-    controller.handle(now, Event::Provisioned(Err("no room".to_owned())));
+    controller.handle(now, Event::Provisioned(Err(no_room())));
     let commands = controller.handle(now, Event::Observed(seen()));
     assert!(
         commands.iter().any(|one| matches!(one, Command::Answer { .. } | Command::Tell { .. })),

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use valkeeper_model::{StartFailure, Unseen};
+use valkeeper_model::{StartFailure, StorageFault, StoreError, Unseen};
 
 fn time(seconds: i64) -> Time {
     Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap())
@@ -76,7 +76,10 @@ pub(crate) fn reasons() -> Vec<Waiting> {
         },
         Waiting::NotOurs { kind: "Service".to_owned(), name: "c-any".to_owned(), instance: None },
         Waiting::DefinitionOlder { fields: vec!["status.more".to_owned()] },
-        Waiting::StoreFailed { why: "disk full".to_owned() },
+        Waiting::StoreFailed {
+            error: StoreError::NotWritten { fault: StorageFault::Forbidden, why: "no quota".to_owned() },
+        },
+        Waiting::StoreFailed { error: StoreError::Other { why: "of an older version".to_owned() } },
     ];
     all.sort();
     all

@@ -1,7 +1,7 @@
 //! Reasons in words.
 
 use super::Waiting;
-use crate::{Address, CalledAs, InstanceName, Paused, ReplicaCause};
+use crate::{Address, CalledAs, InstanceName, Paused, ReplicaCause, StoreError};
 use std::fmt;
 
 impl fmt::Display for Waiting {
@@ -247,13 +247,20 @@ impl Waiting {
             ),
             Self::ClusterStateFail { instance } => write!(f, "{instance}: its cluster_state is not ok yet"),
             Self::NoSupervisor => write!(f, "no supervisor runs: `{called} up FILE` starts one"),
-            Self::NotProvisioned { why } => write!(f, "instances cannot be given what they run on: {why}"),
+            Self::NotProvisioned { error } => {
+                write!(f, "instances cannot be given what they run on: {error}")
+            }
             Self::DefinitionOlder { fields } => write!(
                 f,
                 "the definition of RedisCluster is older than the operator and does not take {}: apply the new one",
                 fields.join(", ")
             ),
-            Self::StoreFailed { why } => write!(f, "the state cannot be stored: {why}"),
+            Self::StoreFailed {
+                error: error @ (StoreError::NotWritten { .. } | StoreError::Other { .. }),
+            } => {
+                write!(f, "the state cannot be stored: {error}")
+            }
+            Self::StoreFailed { error } => write!(f, "the stored state cannot be read: {error}"),
             Self::Newer(newer) => write!(f, "{newer}"),
         }
     }

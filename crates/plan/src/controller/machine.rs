@@ -17,7 +17,7 @@ use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
-    Refusal, Report, ServerConfig, ShardName, ZoneName,
+    ProvisionError, Refusal, Report, ServerConfig, ShardName, StoreError, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -44,8 +44,8 @@ pub struct Controller {
     /// Instances have moved since the addresses were asked for.
     reprovision_asked: bool,
     pub(super) stage: Stage,
-    pub(super) store_failed: Option<String>,
-    pub(super) not_provisioned: Option<String>,
+    pub(super) store_failed: Option<StoreError>,
+    pub(super) not_provisioned: Option<ProvisionError>,
     pub(super) pending: BTreeMap<Token, Pending>,
     /// Requests that are done when a shard has another primary.
     pub(super) awaited: Vec<Awaited>,
@@ -311,13 +311,10 @@ impl Controller {
         }
     }
 
-    fn loaded(&mut self, now: Millis, result: Result<Option<Layout>, String>) {
+    fn loaded(&mut self, now: Millis, result: Result<Option<Layout>, StoreError>) {
         let stored = match result {
             Ok(stored) => stored,
-            Err(why) => {
-                let then = if self.layout.is_some() { Then::Observe } else { Then::Load };
-                return self.store_fails(now, why, then);
-            }
+            Err(error) => return self.store_fails(now, error),
         };
         self.store_failed = None;
         let Some(stored) = stored else {
@@ -351,8 +348,9 @@ impl Controller {
         self.out.push(Command::GiveUp(refusal));
     }
 
-    fn store_fails(&mut self, now: Millis, why: String, then: Then) {
-        self.store_failed = Some(why);
+    fn store_fails(&mut self, now: Millis, error: StoreError) {
+        self.store_failed = Some(error);
+        let then = if self.layout.is_some() { Then::Observe } else { Then::Load };
         self.stage = Stage::Resting { until: now.plus(FAILED_MS), then };
         self.publish_again(now);
     }
@@ -386,24 +384,20 @@ impl Controller {
             }
             Err(CommitError::Conflict) => {
                 if let Some(PendingRequest { token, .. }) = request {
-                    self.answer(
-                        token,
-                        Err(Refusal::NotStored { why: "another controller changed it just now".to_owned() }),
-                    );
+                    self.answer(token, Err(Refusal::ChangedMeanwhile));
                 }
                 self.load();
             }
-            Err(CommitError::Failed(why)) => {
+            Err(CommitError::Failed(error)) => {
                 if let Some(PendingRequest { token, .. }) = request {
-                    self.answer(token, Err(Refusal::NotStored { why: why.clone() }));
+                    self.answer(token, Err(Refusal::NotStored { error: error.clone() }));
                 }
-                let then = if self.layout.is_some() { Then::Observe } else { Then::Load };
-                self.store_fails(now, why, then);
+                self.store_fails(now, error);
             }
         }
     }
 
-    fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, String>) {
+    fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, ProvisionError>) {
         match result {
             Ok(addresses) => {
                 self.not_provisioned = None;
@@ -421,8 +415,8 @@ impl Controller {
                 self.observe();
             }
             // What could not be made keeps nobody from looking after what is there.
-            Err(why) => {
-                self.not_provisioned = Some(why);
+            Err(error) => {
+                self.not_provisioned = Some(error);
                 self.observe();
             }
         }

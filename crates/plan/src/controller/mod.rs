@@ -47,18 +47,18 @@ use crate::agent::Token;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, LayoutVersion, Observation,
-    Refusal, Report, Request,
+    ProvisionError, Refusal, Report, Request, StoreError,
 };
 
 /// What happens to a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// What the store holds.
-    Loaded(Result<Option<Layout>, String>),
+    Loaded(Result<Option<Layout>, StoreError>),
     /// A commit's end.
     Committed(Result<(), CommitError>),
     /// Every instance of the layout has a place and an address.
-    Provisioned(Result<BTreeMap<InstanceName, Address>, String>),
+    Provisioned(Result<BTreeMap<InstanceName, Address>, ProvisionError>),
     /// What was seen.
     Observed(Observation),
     /// An agent's answer.
@@ -89,12 +89,14 @@ pub enum Event {
 }
 
 /// Why a layout was not stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// Somebody else committed in between: load and think again.
+    #[error("another controller has just changed the layout")]
     Conflict,
     /// The store failed.
-    Failed(String),
+    #[error(transparent)]
+    Failed(#[from] StoreError),
 }
 
 /// What a controller wants done.

@@ -32,8 +32,9 @@ impl Controller {
             )
         };
         report.waiting.retain(|waiting| !ours(waiting));
-        let failed = self.store_failed.iter().map(|why| Waiting::StoreFailed { why: why.clone() });
-        let lacking = self.not_provisioned.iter().map(|why| Waiting::NotProvisioned { why: why.clone() });
+        let failed = self.store_failed.iter().map(|error| Waiting::StoreFailed { error: error.clone() });
+        let lacking =
+            self.not_provisioned.iter().map(|error| Waiting::NotProvisioned { error: error.clone() });
         report.waiting.extend(failed.chain(lacking));
         report.healthy &= self.store_failed.is_none() && self.not_provisioned.is_none();
         report.waiting.extend(self.attempts.reasons(now));

@@ -127,7 +127,7 @@ fn follows(report: &Report, waiting: &Waiting, cause: &Waiting) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use valkeeper_model::{Phase, Slot, SlotRange, Unseen};
+    use valkeeper_model::{Phase, Slot, SlotRange, StoreError, Unseen};
 
     fn name(text: &str) -> InstanceName {
         text.parse().unwrap()
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn who_does_not_act_comes_first() {
         let down = Waiting::InstanceDown { instance: name("c-2") };
-        let store = Waiting::StoreFailed { why: "full".to_owned() };
+        let store = Waiting::StoreFailed { error: StoreError::LeftOver { why: "a volume goes".to_owned() } };
         for first in [Waiting::NoSupervisor, store] {
             let causes = of(&report(vec![down.clone(), unserved(), first.clone()]));
             assert_eq!(causes[0].waiting, first);

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::transcript;
 use std::collections::BTreeMap;
-use valkeeper_model::{Layout, LayoutVersion, Millis, Refusal, Report, Request};
+use valkeeper_model::{Layout, LayoutVersion, Millis, Refusal, Report, Request, StorageFault, StoreError};
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event};
 
@@ -40,6 +40,10 @@ impl Store {
     pub(crate) fn version(&self) -> Option<LayoutVersion> {
         self.layout.as_ref().map(Layout::version)
     }
+}
+
+fn store_fault(why: &str) -> CommitError {
+    StoreError::NotWritten { fault: StorageFault::Api, why: why.to_owned() }.into()
 }
 
 impl Fleet {
@@ -193,11 +197,11 @@ impl Fleet {
         self.store.fails = self.store.fails.saturating_sub(1);
         let stored_all_the_same = self.random.in_thousand(500);
         let result = if fails && !stored_all_the_same {
-            Err(CommitError::Failed("fault: the store is away".to_owned()))
+            Err(store_fault("fault: the store is away"))
         } else if self.store.version() == after {
             self.law_of_layouts(&layout);
             self.store.layout = Some(layout);
-            if fails { Err(CommitError::Failed("fault: the reply is lost".to_owned())) } else { Ok(()) }
+            if fails { Err(store_fault("fault: the reply is lost")) } else { Ok(()) }
         } else {
             Err(CommitError::Conflict)
         };

@@ -126,7 +126,7 @@ impl Task {
             let ca = Object::new("Secret", &names::ca_secret(&self.home.cluster));
             let attempt = async {
                 if !matches!(judged, Judged::Followed) {
-                    let stored = store.read().await.map_err(|why| Waiting::StoreFailed { why })?;
+                    let stored = store.read().await.map_err(|error| Waiting::StoreFailed { error })?;
                     if stored.is_none() {
                         return Ok(None);
                     }

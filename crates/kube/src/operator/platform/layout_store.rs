@@ -18,7 +18,9 @@ use std::net::IpAddr;
 use valkeeper_engine::{Boxed, Store};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{self, LAYOUT_KEY, field_managers};
-use valkeeper_model::{ClusterSpec, InstanceName, Layout, LayoutVersion, Unreadable};
+use valkeeper_model::{
+    ClusterSpec, InstanceName, Layout, LayoutVersion, StorageFault, StoreError, Unreadable,
+};
 use valkeeper_plan::controller::CommitError;
 use valkeeper_plan::placement::server_config;
 
@@ -44,23 +46,23 @@ impl LayoutStore {
         names::layout_config_map(&self.owner.home.cluster)
     }
 
-    async fn stored(&self) -> Result<Option<(ConfigMap, Layout)>, String> {
-        let Some(object) = self.api().get_opt(&self.name()).await.map_err(|error| told(&error))? else {
+    async fn stored(&self) -> Result<Option<(ConfigMap, Layout)>, StoreError> {
+        let Some(object) = self.api().get_opt(&self.name()).await.map_err(|error| not_read(&error))? else {
             return Ok(None);
         };
         // Kubernetes removes what a deleted one owned in its own time. Its volumes may have been deleted as well: what is followed is on those
         // that are there.
         if self.is_left_over(&object.metadata) {
-            return Err(format!(
-                "ConfigMap {} is of a RedisCluster that was deleted, and will go",
-                self.name()
-            ));
+            let left_over = NotDone::Leaving(Object::new("ConfigMap", &self.name()));
+            return Err(StoreError::LeftOver { why: left_over.to_string() });
         }
         if Marks::of(&object.metadata).whose(&self.owner) != Whose::Ours {
-            return Err(NotDone::Foreign(Object::new("ConfigMap", &self.name())).to_string());
+            let foreign = NotDone::Foreign(Object::new("ConfigMap", &self.name()));
+            return Err(StoreError::Foreign { why: foreign.to_string() });
         }
         let text = object.data.as_ref().and_then(|data| data.get(LAYOUT_KEY));
-        let unreadable = |why: Unreadable| format!("ConfigMap {} {why}", self.name());
+        let unreadable =
+            |why: Unreadable| StoreError::Unreadable { why: format!("ConfigMap {} {why}", self.name()) };
         let missing = || Unreadable::Damaged(format!("{LAYOUT_KEY} is missing"));
         let text = text.ok_or_else(|| unreadable(missing()))?;
         let layout = Layout::read(text.as_bytes()).map_err(unreadable)?;
@@ -88,35 +90,38 @@ impl LayoutStore {
     }
 
     /// Creates it; `false` if there is one.
-    async fn create(&self, layout: &Layout) -> Result<bool, String> {
+    async fn create(&self, layout: &Layout) -> Result<bool, StoreError> {
         let object = layout_map::config_map(&self.owner, layout).and_then(serde_json::from_value);
-        let object: ConfigMap = object.map_err(|error| error.to_string())?;
+        let object: ConfigMap = object.map_err(not_rendered)?;
         match self.api().create(&PostParams::default(), &object).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(not_written(&error)),
         }
     }
 
     /// The layout in force, put together from the volumes if it is not there.
-    pub(crate) async fn read(&self) -> Result<Option<Layout>, String> {
+    pub(crate) async fn read(&self) -> Result<Option<Layout>, StoreError> {
         if let Some((_, layout)) = self.stored().await? {
             return Ok(Some(layout));
         }
-        let pods = self.of_it::<Pod>().await.map_err(|error| told(&error))?;
+        let pods = self.of_it::<Pod>().await.map_err(|error| not_read(&error))?;
         if let Some(names) = named(&pods, |pod| self.is_left_over(pod)) {
-            return Err(format!("pods are of a RedisCluster that was deleted, and will go: {names}"));
+            let why = format!("pods are of a RedisCluster that was deleted, and will go: {names}");
+            return Err(StoreError::LeftOver { why });
         }
-        let claims = self.of_it::<PersistentVolumeClaim>().await.map_err(|error| told(&error))?;
+        let claims = self.of_it::<PersistentVolumeClaim>().await;
+        let claims = claims.map_err(|error| not_read(&error))?;
         if let Some(names) = named(&claims, |claim| claim.deletion_timestamp.is_some()) {
-            return Err(format!(
+            let why = format!(
                 "volumes are being deleted: {names}; what the others hold is looked at when they are gone"
-            ));
+            );
+            return Err(StoreError::LeftOver { why });
         }
         let pieces = pieces(&claims)?;
         let spec = &self.spec;
-        let rebuilt =
-            storage::rebuild(&pieces, spec, server_config(spec)).map_err(|error| error.to_string())?;
+        let rebuilt = storage::rebuild(&pieces, spec, server_config(spec))
+            .map_err(|error| StoreError::Unreadable { why: error.to_string() })?;
         let Some(layout) = rebuilt else { return Ok(None) };
         if self.create(&layout).await? {
             tracing::info!(home = %self.owner.home, "the layout was put together from the volumes");
@@ -126,45 +131,44 @@ impl LayoutStore {
     }
 
     async fn write(&self, layout: Layout, after: Option<LayoutVersion>) -> Result<(), CommitError> {
-        let failed = CommitError::Failed;
-        let Some((mut object, stored)) = self.stored().await.map_err(failed)? else {
+        let Some((mut object, stored)) = self.stored().await? else {
             // Taken away while we hold the newest: it is made again. Should another have been faster, that one counts.
-            let created = self.create(&layout).await.map_err(CommitError::Failed)?;
+            let created = self.create(&layout).await?;
             return if created { Ok(()) } else { Err(CommitError::Conflict) };
         };
         if Some(stored.version()) != after {
             return Err(CommitError::Conflict);
         }
-        let text = serde_json::to_string(&layout).map_err(|error| CommitError::Failed(error.to_string()))?;
+        let text = serde_json::to_string(&layout).map_err(not_rendered)?;
         object.data.get_or_insert_default().insert(LAYOUT_KEY.to_owned(), text);
         // The object has the version it was read with: who has written it since is not overwritten.
         match self.api().replace(&self.name(), &PostParams::default(), &object).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(error)) if error.code == 409 => Err(CommitError::Conflict),
-            Err(error) => Err(CommitError::Failed(told(&error))),
+            Err(error) => Err(not_written(&error).into()),
         }
     }
 
     /// Where instances were last.
-    pub(crate) async fn addresses(&self) -> Result<Kept, String> {
-        let object = self.api().get_opt(&self.name()).await.map_err(|error| told(&error))?;
+    pub(crate) async fn addresses(&self) -> Result<Kept, StoreError> {
+        let object = self.api().get_opt(&self.name()).await.map_err(|error| not_read(&error))?;
         let text = object.and_then(|object| object.data?.remove(ADDRESSES_KEY));
         // They are a help for those that cannot be seen, and nothing depends on them.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
 
     /// Keeps where they are.
-    pub(crate) async fn keep_addresses(&self, addresses: &Kept) -> Result<(), String> {
-        let text = serde_json::to_string(addresses).map_err(|error| error.to_string())?;
+    pub(crate) async fn keep_addresses(&self, addresses: &Kept) -> Result<(), StoreError> {
+        let text = serde_json::to_string(addresses).map_err(not_rendered)?;
         let patch = Patch::Merge(json!({ "data": { ADDRESSES_KEY: text } }));
         let params =
             PatchParams { field_manager: Some(field_managers::OBJECTS.to_owned()), ..PatchParams::default() };
-        self.api().patch(&self.name(), &params, &patch).await.map(drop).map_err(|error| told(&error))
+        self.api().patch(&self.name(), &params, &patch).await.map(drop).map_err(|error| not_written(&error))
     }
 }
 
 impl Store for LayoutStore {
-    fn load(&self) -> Boxed<Result<Option<Layout>, String>> {
+    fn load(&self) -> Boxed<Result<Option<Layout>, StoreError>> {
         let store = self.clone();
         Box::pin(async move { store.read().await })
     }
@@ -175,14 +179,33 @@ impl Store for LayoutStore {
     }
 }
 
+fn not_read(error: &kube::Error) -> StoreError {
+    StoreError::NotRead { fault: storage_fault(error), why: told(error) }
+}
+
+fn not_written(error: &kube::Error) -> StoreError {
+    StoreError::NotWritten { fault: storage_fault(error), why: told(error) }
+}
+
+fn not_rendered(error: serde_json::Error) -> StoreError {
+    StoreError::NotWritten { fault: StorageFault::Other, why: NotDone::Object(error).to_string() }
+}
+
+fn storage_fault(error: &kube::Error) -> StorageFault {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => StorageFault::Forbidden,
+        _ => StorageFault::Api,
+    }
+}
+
 /// What volumes say. One that says something that cannot be read may be the only one of its shard: it is not taken for a new one.
-fn pieces(claims: &[PartialObjectMeta<PersistentVolumeClaim>]) -> Result<Vec<Piece>, String> {
+fn pieces(claims: &[PartialObjectMeta<PersistentVolumeClaim>]) -> Result<Vec<Piece>, StoreError> {
     let said = |claim: &PartialObjectMeta<PersistentVolumeClaim>| {
         let text = claim.metadata.annotations.as_ref()?.get(names::ANNOTATION_LAYOUT)?;
         let name = claim.metadata.name.clone().unwrap_or_default();
         let key = names::ANNOTATION_LAYOUT;
-        Some(Piece::read(text).map_err(|error| {
-            format!("PersistentVolumeClaim {name}: its annotation {key} cannot be read: {error}")
+        Some(Piece::read(text).map_err(|error| StoreError::Unreadable {
+            why: format!("PersistentVolumeClaim {name}: its annotation {key} cannot be read: {error}"),
         }))
     };
     claims.iter().filter_map(said).collect()
@@ -212,7 +235,7 @@ mod tests {
     #[test]
     fn a_piece_that_cannot_be_read_is_not_as_good_as_none() {
         assert_eq!(pieces(&[carrying(None)]), Ok(vec![]));
-        let error = pieces(&[carrying(None), carrying(Some("{\"cluster\": 7}"))]).unwrap_err();
+        let error = pieces(&[carrying(None), carrying(Some("{\"cluster\": 7}"))]).unwrap_err().to_string();
         assert!(error.contains("demo-data-1") && error.contains(names::ANNOTATION_LAYOUT), "{error}");
     }
 }

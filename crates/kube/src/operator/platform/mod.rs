@@ -42,7 +42,9 @@ use tokio::task::JoinHandle;
 use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_kube_api::names;
-use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, Unseen, Waiting};
+use valkeeper_model::{
+    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, ProvisionError, Unseen, Waiting,
+};
 
 /// Until it is seen whether the user has given what was missing.
 const LACKING_LOOKED_AT: Duration = Duration::from_secs(3);
@@ -282,7 +284,7 @@ impl Shared {
             match self.store.addresses().await {
                 Ok(kept) => done.kept = Some(kept),
                 Err(error) => {
-                    tracing::warn!(home = %self.owner.home, error, "where instances were last cannot be read");
+                    tracing::warn!(home = %self.owner.home, %error, "where instances were last cannot be read");
                     self.look_again(&mut done.again, LACKING_LOOKED_AT);
                 }
             }
@@ -298,7 +300,7 @@ impl Shared {
             match self.store.keep_addresses(&known).await {
                 Ok(()) => done.kept = Some(known.clone()),
                 Err(error) => {
-                    tracing::warn!(home = %self.owner.home, error, "where instances are cannot be kept");
+                    tracing::warn!(home = %self.owner.home, %error, "where instances are cannot be kept");
                     self.look_again(&mut done.again, LACKING_LOOKED_AT);
                 }
             }
@@ -327,7 +329,7 @@ impl Shared {
 }
 
 impl Platform for PodPlatform {
-    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, String>> {
+    fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, ProvisionError>> {
         let (shared, layout) = (Arc::clone(&self.shared), layout.clone());
         Box::pin(async move { Ok(shared.provision(&layout).await) })
     }
