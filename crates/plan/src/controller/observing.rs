@@ -97,20 +97,20 @@ mod tests {
         Observing::begin(Millis(at), (0..3).map(name))
     }
 
-    fn report(waiting: Option<Waiting>) -> Result<Answer, AskFailed> {
+    fn report(waiting: Option<Waiting>) -> Answer {
         let report = include_bytes!("../../../model/tests/frozen/report-1.json");
         let report: AgentReport = serde_json::from_slice(report).expect("a report");
-        Ok(Answer::Report(Box::new(AgentReport { waiting, ..report })))
+        Answer::Report(Box::new(AgentReport { waiting, ..report }))
     }
 
-    fn unheard() -> Result<Answer, AskFailed> {
+    fn unheard() -> Answer {
         report(Some(Waiting::PrimaryUnheard { instance: name(2) }))
     }
 
     #[test]
     fn it_is_over_when_all_have_answered() {
         let mut observing = begun(100);
-        observing.answered(Millis(101), name(0), report(None));
+        observing.answered(Millis(101), name(0), Ok(report(None)));
         observing.answered(Millis(102), name(1), Err(AskFailed::Unseen(Unseen::Unreachable)));
         assert_eq!(observing.unanswered().iter().collect::<Vec<_>>(), [&name(2)]);
         observing.answered(Millis(103), name(2), Err(AskFailed::NotRunning));
@@ -126,8 +126,8 @@ mod tests {
     fn a_silent_agent_has_its_whole_time_while_every_primary_is_heard() {
         let mut observing = begun(100);
         assert_eq!(observing.wake_at(), Millis(2_100));
-        observing.answered(Millis(101), name(0), report(None));
-        observing.answered(Millis(102), name(1), report(Some(Waiting::NoSupervisor)));
+        observing.answered(Millis(101), name(0), Ok(report(None)));
+        observing.answered(Millis(102), name(1), Ok(report(Some(Waiting::NoSupervisor))));
         assert_eq!(observing.wake_at(), Millis(2_100));
         let observation = observing.finish(BTreeSet::new());
         assert_eq!(observation.instances[&name(2)], Observed::Unknown(Unseen::Timeout));
@@ -136,10 +136,10 @@ mod tests {
     #[test]
     fn a_silent_agent_is_not_waited_for_when_a_primary_is_unheard() {
         let mut observing = begun(100);
-        observing.answered(Millis(101), name(0), unheard());
+        observing.answered(Millis(101), name(0), Ok(unheard()));
         assert_eq!(observing.wake_at(), Millis(251));
         // Others that answer show that answers are still coming.
-        observing.answered(Millis(200), name(1), report(None));
+        observing.answered(Millis(200), name(1), Ok(report(None)));
         assert_eq!(observing.wake_at(), Millis(350));
         let observation = observing.finish(BTreeSet::new());
         assert_eq!(observation.instances[&name(2)], Observed::Unknown(Unseen::Timeout));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn nobody_has_more_than_its_whole_time() {
         let mut observing = begun(100);
-        observing.answered(Millis(2_050), name(0), unheard());
+        observing.answered(Millis(2_050), name(0), Ok(unheard()));
         assert_eq!(observing.wake_at(), Millis(2_100));
     }
 
@@ -156,7 +156,7 @@ mod tests {
     fn an_agent_answers_once_and_equal_topologies_are_kept_once() {
         let mut observing = begun(100);
         for n in 0..3 {
-            observing.answered(Millis(101), name(n), report(None));
+            observing.answered(Millis(101), name(n), Ok(report(None)));
         }
         observing.answered(Millis(102), name(0), Err(AskFailed::Unseen(Unseen::Timeout)));
         let observation = observing.finish(BTreeSet::new());
