@@ -7,7 +7,7 @@ pub use ask::{Answer, Ask, AskFailed, Death, PrimaryTerm, VoteRefusal};
 pub use standing::ReplicaStanding;
 
 use crate::{
-    Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceName, Link, NodeId,
+    Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link, NodeId,
     Observed, PasswordFault, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
 };
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,9 @@ pub struct AgentOrder {
     pub instance: InstanceName,
     /// Up, or fenced.
     pub run: Run,
-    /// Has the cluster served all its slots once? See [`crate::Layout::formed`].
-    pub formed: bool,
+    /// How far the instance is in its life.
+    #[serde(flatten, with = "crate::life::ordered")]
+    pub life: InstanceLife,
     /// How to configure the server.
     pub config: ServerConfig,
     /// All members, this one too.

@@ -18,6 +18,13 @@ pub enum Happened {
     },
     /// The cluster is whole for the first time.
     Formed,
+    /// An instance that was added has caught up with its shard's primary, and is a member from now on.
+    Joined {
+        /// Which shard.
+        shard: ShardName,
+        /// Which instance.
+        instance: InstanceName,
+    },
     /// A server runs.
     Started {
         /// Which.
@@ -339,6 +346,7 @@ impl fmt::Display for Happened {
             Self::Founded { instances } => {
                 write!(f, "cluster laid out: {instances} instances are to be made")
             }
+            Self::Joined { shard, instance } => write!(f, "{instance} has joined {shard}"),
             Self::Formed => f.write_str("cluster formed: all slots are served"),
             Self::Started { instance } => write!(f, "{instance} started"),
             Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),

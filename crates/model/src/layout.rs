@@ -4,8 +4,8 @@ use crate::format::{Format, Unreadable};
 use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
-    ClusterId, ClusterName, Generation, InstanceName, NodeId, ShardId, ShardName, SlotSet, ZoneName,
-    ZonePolicy,
+    ClusterId, ClusterName, Generation, InstanceLife, InstanceName, NodeId, ShardId, ShardLife, ShardName,
+    SlotSet, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The chosen cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Layout {
     /// Of this type.
     #[serde(default)]
@@ -30,8 +30,6 @@ pub struct Layout {
     /// Since when agents are told what they are told now; `None` in what an older version has stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered: Option<OrderedSince>,
-    /// Has the cluster served all its slots once? Until then a blank data directory is a new one; after that it is a lost one.
-    pub formed: bool,
     /// What zones must guarantee.
     pub zones: ZonePolicy,
     /// How servers are configured.
@@ -81,6 +79,9 @@ pub struct Shard {
     pub slots: SlotSet,
     /// The instance that starts as its primary when the cluster is founded. Later roles are observed, never looked up here.
     pub founder: InstanceName,
+    /// How far it is in its life.
+    #[serde(default)]
+    pub life: ShardLife,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
@@ -98,6 +99,9 @@ pub struct Instance {
     pub node_id: NodeId,
     /// Must it stay down until the user lifts the fence?
     pub fenced: bool,
+    /// How far it is in its life.
+    #[serde(default)]
+    pub life: InstanceLife,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
@@ -143,11 +147,14 @@ impl Layout {
         LayoutVersion { generation: self.generation, revision: self.revision }
     }
 
-    /// The oldest generation whose order is still right for this instance. Before the cluster is formed every order counts: an agent whose
+    /// The oldest generation whose order is still right for this instance. While its cluster is founded every order counts: an agent whose
     /// sibling obeys a newer one does not found anything.
     pub fn ordered_since(&self, instance: &InstanceName) -> Generation {
+        let founding = |one: &Instance| one.life == InstanceLife::Founding;
         match &self.ordered {
-            Some(since) if since.of == self.generation && self.formed => {
+            Some(since)
+                if since.of == self.generation && !self.instances.get(instance).is_some_and(founding) =>
+            {
                 since.instances.get(instance).copied().unwrap_or(since.all)
             }
             _ => self.generation,

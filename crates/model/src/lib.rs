@@ -11,6 +11,7 @@ mod happened;
 mod ids;
 mod kubernetes;
 mod layout;
+mod life;
 pub mod manifest;
 mod newer;
 pub mod nodes_conf;
@@ -42,6 +43,7 @@ pub use ids::{
 };
 pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storage};
 pub use layout::{Instance, Layout, LayoutVersion, OrderedSince, ServerConfig, Shard};
+pub use life::{InstanceLife, ShardLife};
 pub use newer::{Newer, NewerFields};
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use replica_fault::{ReplicaCause, ReplicaFault};

@@ -195,6 +195,13 @@ pub enum Waiting {
         /// Which.
         instance: InstanceName,
     },
+    /// An instance that joins a shard waits for a primary that it can copy.
+    NobodyToJoin {
+        /// Which instance.
+        instance: InstanceName,
+        /// Which shard.
+        shard: ShardName,
+    },
     /// No primary serves the shard's slots.
     NoPrimary {
         /// Which.

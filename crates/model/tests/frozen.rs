@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, Layout, MaxMemoryPolicy, Phase, Report, Request, Role, Unreadable,
-    Waiting,
+    AgentOrder, AgentReport, Answer, Ask, InstanceLife, Layout, MaxMemoryPolicy, Phase, Report, Request,
+    Role, ShardLife, Unreadable, Waiting,
 };
 
 fn layout() -> Value {
@@ -38,10 +38,64 @@ fn a_layout_from_before_formats_were_numbered_is_read() {
     let read = Layout::read(include_bytes!("frozen/layout-1.json")).unwrap();
     assert_eq!((read.instances.len(), read.shards.len(), read.generation.0), (6, 3, 3));
     assert_eq!(read.config.max_memory_policy, Some(MaxMemoryPolicy::AllKeysLru));
-    assert!(read.formed && read.instances.values().filter(|instance| instance.fenced).count() == 1);
+    assert!(read.instances.values().filter(|instance| instance.fenced).count() == 1);
     let written = serde_json::to_value(&read).unwrap();
     assert!(contains(&written, &layout()));
     assert_eq!(written["format"], 1);
+}
+
+/// A version without lives has one flag for all of them, and writes the lives that it does not know as it found them.
+#[test]
+fn lives_are_derived_from_the_flag_of_versions_without_them() {
+    let read = |stored: &Value| Layout::read(stored.to_string().as_bytes()).unwrap();
+    let lives = |layout: &Layout| {
+        let instances = layout.instances.values().map(|instance| instance.life.clone());
+        (
+            instances.collect::<Vec<_>>(),
+            layout.shards.values().map(|one| one.life.clone()).collect::<Vec<_>>(),
+        )
+    };
+    let members = (vec![InstanceLife::Member; 6], vec![ShardLife::Member; 3]);
+    let founding = (vec![InstanceLife::Founding; 6], vec![ShardLife::Founding; 3]);
+    let mut stored = layout();
+    assert_eq!(lives(&read(&stored)), members);
+    stored["formed"] = json!(false);
+    assert_eq!(lives(&read(&stored)), founding);
+    let mut written = serde_json::to_value(read(&stored)).unwrap();
+    assert_eq!(
+        (&written["formed"], &written["instances"]["sample-0"]["life"]),
+        (&json!(false), &json!("founding"))
+    );
+    // It is founded by a version without lives.
+    written["formed"] = json!(true);
+    assert_eq!(lives(&read(&written)), members);
+
+    let text = include_str!("frozen/order-1.json");
+    let life = |formed: bool| {
+        let mut order: Value = serde_json::from_str(text).unwrap();
+        order["formed"] = json!(formed);
+        serde_json::from_value::<AgentOrder>(order).unwrap().life
+    };
+    assert_eq!((life(false), life(true)), (InstanceLife::Founding, InstanceLife::Member));
+}
+
+#[test]
+fn lives_are_read_and_neighbours_without_them_are_told_the_flag() {
+    let stored: Value = serde_json::from_str(include_str!("frozen/layout-1-lives.json")).unwrap();
+    let read = Layout::read(stored.to_string().as_bytes()).unwrap();
+    let life = |name: &str| read.instances[&name.parse().unwrap()].life.clone();
+    let [member, joining, leaving] = [life("sample-0"), life("sample-3"), life("sample-5")];
+    assert_eq!(
+        (member, joining, leaving),
+        (InstanceLife::Member, InstanceLife::Joining, InstanceLife::Leaving)
+    );
+    assert_eq!(read.shards[&"s2".parse().unwrap()].life, ShardLife::Leaving);
+    assert!(contains(&serde_json::to_value(&read).unwrap(), &stored));
+    // An agent without lives takes its empty directory for a lost one.
+    let stored: Value = serde_json::from_str(include_str!("frozen/order-1-lives.json")).unwrap();
+    let order: AgentOrder = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(order.life, InstanceLife::Joining);
+    assert!(contains(&serde_json::to_value(&order).unwrap(), &stored) && stored["formed"] == true);
 }
 
 /// An operator that is rolled back changes what a newer one has stored, and takes nothing away.
@@ -71,7 +125,7 @@ fn a_format_that_would_be_misunderstood_is_refused_and_not_called_damaged() {
 fn orders_and_reports_of_the_first_format_are_read() {
     let text = include_str!("frozen/order-1.json");
     let order: AgentOrder = serde_json::from_str(text).unwrap();
-    assert_eq!((order.members.len(), order.generation.0, order.formed), (6, 2, true));
+    assert_eq!((order.members.len(), order.generation.0, order.life.clone()), (6, 2, InstanceLife::Member));
     assert!(contains(&serde_json::to_value(&order).unwrap(), &serde_json::from_str(text).unwrap()));
     // What a newer controller says of a server's configuration stays in the file that an agent keeps.
     let mut newer: Value = serde_json::from_str(text).unwrap();

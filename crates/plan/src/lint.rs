@@ -8,7 +8,7 @@ use crate::operations::disruption::may_disturb;
 use crate::view::cluster_view::ClusterView;
 use crate::view::health::is_linked;
 use std::collections::BTreeSet;
-use valkeeper_model::{Layout, SlotSet, ZonePolicy};
+use valkeeper_model::{Instance, InstanceLife, InstanceName, Layout, ShardLife, SlotSet, ZonePolicy};
 
 /// A broken law.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +35,12 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
         claim(10, founder.is_some_and(|instance| instance.shard == *name), &|| {
             format!("{name} has a stranger for founder")
         });
-        let copies = layout.instances_of(name).count();
+        // One that joins is built before one that leaves is removed.
+        let stays = |(_, one): &(&InstanceName, &Instance)| one.life != InstanceLife::Leaving;
+        let copies = layout.instances_of(name).filter(stays).count();
         let wanted = usize::try_from(layout.replicas_per_shard).unwrap_or(usize::MAX).saturating_add(1);
-        claim(8, copies == wanted, &|| format!("{name} has {copies} instances, not {wanted}"));
+        let leaves = shard.life == ShardLife::Leaving;
+        claim(8, copies >= wanted || leaves, &|| format!("{name} has {copies} instances, not {wanted}"));
         if layout.zones == ZonePolicy::Required {
             let home = founder.map(|instance| &instance.zone);
             let shared =
@@ -49,7 +52,8 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
     let ids: BTreeSet<_> = layout.instances.values().map(|instance| instance.node_id).collect();
     claim(10, ids.len() == layout.instances.len(), &|| "two instances share a node id".to_owned());
     if layout.zones == ZonePolicy::Required {
-        let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
+        let voters = layout.shards.values().filter(|shard| !shard.slots.is_empty());
+        let founders = voters.filter_map(|shard| layout.instances.get(&shard.founder));
         let mut zones = founders.map(|instance| Some(&instance.zone));
         let holder = mode::rules(layout.config.mode).zone_with_majority(&mut zones);
         claim(7, holder.is_none(), &|| format!("losing zone {holder:?} loses the majority"));

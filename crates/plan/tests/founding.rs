@@ -4,7 +4,8 @@ mod ordered;
 
 use ordered::{name, obeys, ordered, runs};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, AskFailed, Generation, HeldCopy, Millis, Observed, Unseen, Waiting,
+    AgentOrder, AgentReport, Answer, Ask, AskFailed, Generation, HeldCopy, InstanceLife, Millis, Observed,
+    Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event};
 use valkeeper_plan::failover::copy::DataFiles;
@@ -72,7 +73,7 @@ fn a_founder_whose_replica_has_keys_was_one_before() {
 #[test]
 fn a_directory_that_begins_anew_counts_on_from_where_the_lost_one_ended() {
     let (_, given) = ordered(3, |_| ());
-    let (mut agent, asked) = finds_nothing(sibling(|order| order.formed = true));
+    let (mut agent, asked) = finds_nothing(sibling(|order| order.life = InstanceLife::Member));
     let mut said = Vec::new();
     for command in asked {
         let Command::Tell { token, to, ask: Ask::Report { .. }, .. } = command else { continue };

@@ -251,7 +251,7 @@ fn whole(shards: u32) -> (Controller, Reports) {
         given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
     let commands = seen_at(&mut controller, 1, running.clone());
     assert_eq!(told(&commands), ["healthy"]);
-    assert!(commands.iter().any(|command| matches!(command, Command::Commit { .. })), "it is not formed");
+    assert!(commands.iter().any(|command| matches!(command, Command::Commit { .. })), "it is founded");
     controller.handle(Millis(2), Event::Committed(Ok(())));
     controller.handle(Millis(2), Event::Provisioned(Ok(places)));
     (controller, running)

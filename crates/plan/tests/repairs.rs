@@ -21,7 +21,7 @@ type Seen = BTreeMap<InstanceName, AgentReport>;
 /// A whole cluster of three shards in three zones: c-0 to c-2 are primaries, c-3 to c-5 their replicas.
 fn whole() -> (Layout, Seen) {
     let (controller, given) = ordered(3, |_| ());
-    let layout = Layout { formed: true, ..controller.layout().expect("a layout").clone() };
+    let layout = controller.layout().expect("a layout").clone().founded();
     let seen = given.iter().map(|(name, order)| match runs(order, |_| true) {
         Observed::Known(report) => (name.clone(), report),
         Observed::Unknown(unseen) => panic!("{unseen}"),

@@ -38,7 +38,7 @@ fn order(to: u8) -> AgentOrder {
         cluster: ClusterId::from_bytes([7; 20]),
         instance: name(to),
         run: Run::Up,
-        formed: true,
+        life: valkeeper_model::InstanceLife::Member,
         config: ServerConfig {
             mode: valkeeper_model::Mode::Cluster,
             node_timeout_ms: 15_000,

@@ -310,8 +310,8 @@ impl Fleet {
     }
 
     fn wipe(&mut self, server: usize) {
-        let formed = self.store.layout.as_ref().is_some_and(|layout| layout.formed);
-        if !formed && !self.setup.wipes_young {
+        let founded = self.store.layout.as_ref().is_some_and(|layout| !layout.is_founding());
+        if !founded && !self.setup.wipes_young {
             return;
         }
         self.servers[server].disk = Disk::default();

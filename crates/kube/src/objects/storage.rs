@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceName, Layout, NewerFields, ServerConfig,
-    Shard, ShardName, SlotSet, Storage,
+    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceLife, InstanceName, Layout, NewerFields,
+    ServerConfig, Shard, ShardName, SlotSet, Storage,
 };
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
@@ -21,7 +21,7 @@ pub(crate) struct Piece {
     pub(crate) cluster: ClusterId,
     /// The layout's generation when it was written.
     pub(crate) generation: Generation,
-    /// Was the cluster whole by then?
+    /// Was the cluster founded by then? What a version has written that knows no lives says so only here.
     pub(crate) formed: bool,
     /// The name of the shard.
     pub(crate) name: ShardName,
@@ -37,7 +37,7 @@ impl Piece {
         Some(Self {
             cluster: layout.id,
             generation: layout.generation,
-            formed: layout.formed,
+            formed: !layout.is_founding(),
             name: name.clone(),
             shard: layout.shards.get(name)?.clone(),
             instances: instances.collect(),
@@ -92,22 +92,24 @@ pub(crate) fn rebuild(
     }
     let instances: BTreeMap<_, _> = newest.values().flat_map(|piece| piece.instances.clone()).collect();
     let generation = pieces.iter().map(|piece| piece.generation).max().unwrap_or(first.generation);
-    let widest = newest.values().map(|piece| piece.instances.len()).max().unwrap_or(1);
-    Ok(Some(Layout {
+    let stays = |one: &&Instance| one.life != InstanceLife::Leaving;
+    let copies = |piece: &&Piece| piece.instances.values().filter(stays).count();
+    let widest = newest.values().map(copies).max().unwrap_or(1);
+    let layout = Layout {
         format: Format,
         cluster: spec.name.clone(),
         id: first.cluster,
         generation: generation.next(),
         revision: 0,
         ordered: None,
-        formed: pieces.iter().any(|piece| piece.formed),
         zones: spec.zones,
         config,
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),
         instances: Arc::new(instances),
         newer: NewerFields::default(),
-    }))
+    };
+    Ok(Some(if pieces.iter().any(|piece| piece.formed) { layout.founded() } else { layout }))
 }
 
 /// The claim of one instance; none without persistent storage.

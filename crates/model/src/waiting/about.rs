@@ -23,6 +23,7 @@ impl Waiting {
             | Self::DirectoryLost { instance }
             | Self::AofIncomplete { instance }
             | Self::TopologyUnknown { instance }
+            | Self::NobodyToJoin { instance, .. }
             | Self::NameElsewhere { instance }
             | Self::ViewDiffers { instance }
             | Self::HeldForFailed { instance, .. }
@@ -42,6 +43,7 @@ impl Waiting {
         match self {
             Self::AllCopiesMissing { shard }
             | Self::CopyDoubtful { shard, .. }
+            | Self::NobodyToJoin { shard, .. }
             | Self::NoPrimary { shard }
             | Self::FailingOver { shard }
             | Self::SwitchingOver { shard }

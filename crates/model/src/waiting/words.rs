@@ -134,6 +134,9 @@ impl Waiting {
                     "{instance}: its nodes.conf is lost and no other instance answers that could tell the topology"
                 )
             }
+            Self::NobodyToJoin { instance, shard } => {
+                write!(f, "{instance}: joins {shard} when a primary serves there")
+            }
             Self::NoPrimary { shard } => write!(f, "{shard}: no primary is seen to serve its slots"),
             Self::FailingOver { shard } => write!(f, "{shard}: failing over"),
             Self::SwitchingOver { shard } => write!(f, "{shard}: switching over"),

@@ -1,6 +1,8 @@
 //! What others hold, asked before a server starts that may have been its shard's primary.
 
 use super::Token;
+use super::machine::Agent;
+use crate::failover::restart_decision::Sibling;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     AgentOrder, AgentReport, Answer, AskFailed, Generation, InstanceName, Millis, NodeId, Position,
@@ -83,5 +85,17 @@ impl Consultation {
         };
         let views = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.view());
         views.max_by_key(|view| (claim(view), view.cluster_ok, view.current_epoch))
+    }
+}
+
+impl Agent {
+    /// The sibling that serves our shard, by the newest claim if two do.
+    pub(super) fn serving_sibling(&self, consultation: &Consultation) -> Option<Box<ServerView>> {
+        let serving =
+            self.judge_siblings(consultation).into_iter().filter_map(|(_, sibling)| match sibling {
+                Sibling::Primary(view) => Some(view),
+                _ => None,
+            });
+        serving.max_by_key(|view| view.myself().map(|node| node.config_epoch))
     }
 }

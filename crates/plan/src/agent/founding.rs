@@ -1,18 +1,30 @@
-//! The beginning of a server: an empty data directory that was never used, in a cluster that is not formed yet.
+//! The beginning of a server: an empty data directory that was never used.
 
 use super::consultation::Consultation;
 use super::copy_choice::Beside;
 use super::machine::Agent;
 use crate::mode::cluster::nodes_conf;
-use valkeeper_model::{AgentOrder, Millis, Waiting};
+use valkeeper_model::{AgentOrder, InstanceLife, Millis, NodeId, Waiting};
 
 impl Agent {
-    /// Is the data directory an empty one that may never have been used? Once the cluster is formed, or our server has served, it is a
+    /// Is the data directory an empty one that may never have been used? Once the cluster is founded, or our server has served, it is a
     /// lost one.
     pub(super) fn may_found(&self) -> bool {
-        self.has_unmarked_directory()
-            && !self.has_served
-            && self.order.as_ref().is_some_and(|order| !order.formed)
+        self.has_unmarked_directory() && !self.has_served && self.lives(&InstanceLife::Founding)
+    }
+
+    /// Is the data directory the empty one of an instance that was added to its shard?
+    fn may_join(&self) -> bool {
+        self.has_unmarked_directory() && self.lives(&InstanceLife::Joining)
+    }
+
+    fn lives(&self, life: &InstanceLife) -> bool {
+        self.order.as_ref().is_some_and(|order| order.life == *life)
+    }
+
+    /// Is it for the consultation to say what our server begins with? An order may be late, and the cluster older than the order says.
+    pub(super) fn may_begin(&self) -> bool {
+        self.may_found() || self.may_join()
     }
 
     /// Our server begins with its part of the cluster, unless a sibling knows better: an order that came late may be older than a
@@ -27,5 +39,28 @@ impl Agent {
         }
         self.with_host_watch(now, |watch, _, _| watch.founds(now));
         self.start(now, Some(nodes_conf::founding(order)), Beside::Nobody);
+    }
+
+    /// Our server begins as a replica of the one that serves our shard, or waits for one. False if the cluster has known our node id: then our
+    /// server was there before, perhaps as a primary, and its directory is a lost one like any other.
+    pub(super) fn join(&mut self, now: Millis, order: &AgentOrder, consultation: &Consultation) -> bool {
+        if !self.may_join() {
+            return false;
+        }
+        if let Some(primary) = self.serving_sibling(consultation) {
+            let theirs = consultation.histories_of(order, primary.node_id);
+            self.start_as_replica_of(now, &primary, &theirs);
+            return true;
+        }
+        let is_known =
+            |id: NodeId| consultation.newest_view(order).is_some_and(|view| view.topology.contains_key(&id));
+        match order.myself() {
+            Some(me) if !is_known(me.node_id) => {
+                let (instance, shard) = (self.name.clone(), me.shard.clone());
+                self.wait_and_retry(now, Waiting::NobodyToJoin { instance, shard });
+                true
+            }
+            _ => false,
+        }
     }
 }

@@ -56,8 +56,7 @@ impl Agent {
             (Owner::Other(owner), _) => {
                 self.start_failed(now, StartFailure::ForeignData { owner: owner.clone() });
             }
-            // An order may be late, and the cluster older than the order says: the siblings are asked first.
-            _ if self.may_found() => self.consult(now),
+            _ if self.may_begin() => self.consult(now),
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
@@ -200,6 +199,9 @@ impl Agent {
         if self.may_found() {
             return self.found(now, &order, &consultation);
         }
+        if self.join(now, &order, &consultation) {
+            return;
+        }
         let newest = consultation.newest_view(&order);
         // Who we are: by our own file, or, if that is lost, by what the others know of us.
         let (epoch, claim, slots) = match disk.role() {
@@ -335,7 +337,7 @@ impl Agent {
         self.wait_and_retry(now, waiting);
     }
 
-    fn judge_siblings(&self, consultation: &Consultation) -> Vec<(InstanceName, Sibling)> {
+    pub(super) fn judge_siblings(&self, consultation: &Consultation) -> Vec<(InstanceName, Sibling)> {
         let Some(order) = &self.order else { return Vec::new() };
         let attached = self.disk.as_ref().and_then(|disk| self.attached_at_death(disk));
         let members = order.siblings().map(|(_, member)| member).chain(order.myself());
@@ -379,7 +381,7 @@ impl Agent {
             NodesFile::Intact(conf) => conf.vars,
             NodesFile::Missing | NodesFile::Damaged(_) => None,
         });
-        if own.is_none() {
+        if own.is_none() && !self.may_begin() {
             self.out.record(Happened::NodesConfRebuilt { instance: self.name.clone() });
         }
         let part = Part::ReplicaOf(primary.node_id);
@@ -416,12 +418,7 @@ impl Agent {
         let (Some(order), Some(disk)) = (self.order.clone(), self.disk.clone()) else { return };
         let seen = consultation.sequence_seen(&self.name);
         self.examine(&disk, seen);
-        let judged = self.judge_siblings(consultation);
-        let serving = judged.into_iter().filter_map(|(_, sibling)| match sibling {
-            Sibling::Primary(view) => Some(view),
-            _ => None,
-        });
-        match (serving.max_by_key(|view| view.myself().map(|node| node.config_epoch)), &disk.nodes_conf) {
+        match (self.serving_sibling(consultation), &disk.nodes_conf) {
             (Some(view), _) => {
                 let theirs = consultation.histories_of(&order, view.node_id);
                 self.start_as_replica_of(now, &view, &theirs);

@@ -55,7 +55,7 @@ pub struct Agent {
     pub(super) stays_down: bool,
     /// What the user has accepted since our server served last.
     pub(super) loss: Loss,
-    /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is formed.
+    /// Our server has answered once: an empty directory is a lost one from then on, also before the cluster is founded.
     pub(super) has_served: bool,
     pub(super) died_at: Option<Millis>,
     /// Another node id than ours that our server answers with, while it holds nothing.

@@ -8,7 +8,7 @@ use super::places::Places;
 
 use super::telling::Told;
 use super::trial::UnderTrial;
-use super::{Command, CommitError, Event, Pace, change, orders};
+use super::{Command, CommitError, Event, Pace, change, life, orders};
 use crate::agent::Token;
 use crate::operations::{self, Barred, Step};
 use crate::placement::{self, Ids};
@@ -366,8 +366,8 @@ impl Controller {
                 if self.layout.is_none() {
                     self.out.push(Command::Record(Happened::Founded { instances: layout.instances.len() }));
                 }
-                if layout.formed && self.layout.as_ref().is_some_and(|before| !before.formed) {
-                    self.out.push(Command::Record(Happened::Formed));
+                if let Some(before) = &self.layout {
+                    self.out.extend(life::happened(before, &layout).into_iter().map(Command::Record));
                 }
                 self.layout = Some(*layout);
                 if let Some(pending) = request {
@@ -440,6 +440,7 @@ impl Controller {
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
         let due = operations::due(&cluster_view, &report, &barred);
+        let next = life::next(&cluster_view, &report);
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
@@ -460,15 +461,14 @@ impl Controller {
             (None, None) => (pause, Then::Observe),
         };
         self.stage = Stage::Resting { until: now.plus(pause), then };
-        let formed = report.serves_all_slots() && !layout.formed;
         self.attempts.wanted(now, &due);
         self.publish(now, report);
         for token in std::mem::take(&mut self.until_observed) {
             self.answer(token, Ok(()));
         }
         self.take_due(now, due);
-        if formed {
-            self.commit(Layout { formed: true, generation: layout.generation.next(), ..layout }, None);
+        if let Some(next) = next {
+            self.commit(next, None);
         }
     }
 

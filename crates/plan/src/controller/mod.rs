@@ -8,6 +8,7 @@
 //! | `acting.rs` | steps that are due are taken |
 //! | `attempts.rs` | when a step is taken again, and what is told of one that is refused |
 //! | [`change`] | what a changed spec makes of a layout |
+//! | `life.rs` | whose life goes on |
 //! | [`orders`] | what agents are told |
 //! | `observing.rs` | when an observation is over although somebody has not answered |
 //! | `ordering.rs` | which agents are told, and when again |
@@ -28,6 +29,7 @@ mod awaited;
 pub mod change;
 mod disturbing;
 mod forgetting;
+mod life;
 mod machine;
 mod observing;
 mod ordering;

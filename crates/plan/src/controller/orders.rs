@@ -59,7 +59,7 @@ pub fn order(
         cluster: layout.id,
         instance: name.clone(),
         run: if instance.fenced { Run::Fenced } else { Run::Up },
-        formed: layout.formed,
+        life: instance.life.clone(),
         config: layout.config.clone(),
         members: Arc::clone(members),
         addresses_hash: Some(addresses_hash),

@@ -152,7 +152,7 @@ impl Controller {
     /// What the spec makes of the layout, or why it is not followed.
     fn follow(&self, layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
         // Before any server has run with a password, one name is as good as another.
-        match spec.refuse_change_from(self.spec()).filter(|_| layout.formed) {
+        match spec.refuse_change_from(self.spec()).filter(|_| !layout.is_founding()) {
             Some(refusal) => Err(refusal),
             None => change::follow(layout, spec),
         }

@@ -3,7 +3,7 @@
 use super::Command;
 use super::machine::{Controller, PendingRequest, Stage};
 use std::collections::BTreeMap;
-use valkeeper_model::{Instance, InstanceName, Layout, LayoutVersion, OrderedSince};
+use valkeeper_model::{Instance, InstanceName, Layout, LayoutVersion, OrderedSince, Shard, ShardName};
 
 impl Controller {
     pub(super) fn commit(&mut self, layout: Layout, request: Option<PendingRequest>) {
@@ -52,7 +52,8 @@ fn ordered_since(former: Option<&Layout>, next: &Layout) -> OrderedSince {
     let mut instances = known.instances;
     instances.retain(|name, _| next.instances.contains_key(name));
     for (name, instance) in next.instances.iter() {
-        if former.instances.get(name).is_none_or(|before| before.fenced != instance.fenced) {
+        let told = |instance: &Instance| (instance.fenced, instance.life.clone());
+        if former.instances.get(name).is_none_or(|before| told(before) != told(instance)) {
             instances.insert(name.clone(), of);
         }
     }
@@ -64,10 +65,13 @@ fn tells_all_anew(former: &Layout, next: &Layout) -> bool {
     let member = |(name, instance): (&InstanceName, &Instance)| {
         (name.clone(), instance.shard.clone(), instance.node_id)
     };
+    let shard = |(name, shard): (&ShardName, &Shard)| {
+        (name.clone(), shard.id, shard.slots.clone(), shard.founder.clone())
+    };
     former.id != next.id
-        || former.formed != next.formed
+        || former.is_founding() != next.is_founding()
         || former.config != next.config
-        || former.shards != next.shards
+        || !former.shards.iter().map(shard).eq(next.shards.iter().map(shard))
         || !former.instances.iter().map(member).eq(next.instances.iter().map(member))
 }
 
@@ -75,7 +79,7 @@ fn tells_all_anew(former: &Layout, next: &Layout) -> bool {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use valkeeper_model::Generation;
+    use valkeeper_model::{Generation, InstanceLife};
 
     fn layout() -> Layout {
         Layout::read(include_bytes!("../../../model/tests/frozen/layout-1.json")).expect("a layout")
@@ -94,7 +98,7 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_told_anew() {
-        let stored = Layout { formed: true, ..layout() };
+        let stored = layout();
         let names: Vec<_> = stored.instances.keys().cloned().collect();
         let [first, second, ..] = &names[..] else { panic!("more than one") };
         let at = stored.generation.0;
@@ -115,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_others_have_stored_is_told_to_all() {
-        let stored = Layout { formed: true, ..layout() };
+        let stored = layout();
         let name = stored.instances.keys().next().cloned().expect("a member");
         let one = numbered(Some(&stored), fence(&stored, &name));
         // A version that does not know the numbers has stored another generation and kept them as they were.
@@ -125,7 +129,8 @@ mod tests {
         let beyond = Layout { generation: Generation(one.generation.0 + 5), ..one.clone() };
         let beyond = numbered(Some(&one), beyond);
         assert!(since(&beyond).iter().all(|since| *since == beyond.generation.0));
-        let founding = numbered(Some(&stored), Layout { formed: false, ..fence(&stored, &name) });
+        let founding =
+            numbered(Some(&stored), fence(&stored, &name).with_lives(|_| Some(InstanceLife::Founding)));
         assert!(since(&founding).iter().all(|since| *since == founding.generation.0));
     }
 }

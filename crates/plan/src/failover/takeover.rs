@@ -21,8 +21,8 @@ pub fn votes(cluster_view: &ClusterView<'_>) -> Votes {
     if mode::rules(cluster_view.layout.config.mode).voters() == Voters::Agents {
         return Votes { alive: 1, needed: 1 };
     }
-    let alive = cluster_view.shards.values().filter(|shard| shard.instances.iter().any(may_vote)).count();
-    Votes { alive, needed: quorum(cluster_view.layout.shards.len()) }
+    let alive = cluster_view.voters().filter(|shard| shard.instances.iter().any(may_vote)).count();
+    Votes { alive, needed: quorum(cluster_view.voters().count()) }
 }
 
 fn may_vote(instance: &InstanceView<'_>) -> bool {

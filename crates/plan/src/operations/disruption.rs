@@ -48,13 +48,13 @@ pub fn may_disturb(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Res
     if let Some(waiting) = changing(shard) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
     }
-    let of = cluster_view.shards.len();
+    let of = cluster_view.voters().count();
     let well = |other: &&ShardView<'_>| {
         other.name != shard.name
             && changing(other).is_none()
             && other.primary().is_some_and(|primary| !isolated(&primary))
     };
-    let others = cluster_view.shards.values().filter(well).count();
+    let others = cluster_view.voters().filter(|one| well(one)).count();
     let needed = mode::rules(cluster_view.layout.config.mode).shards_left_alone(of);
     if others < needed { Err(Refusal::MajorityAtRisk { alive: others, of }) } else { Ok(()) }
 }

@@ -15,7 +15,7 @@ const RETURN_MS: u64 = 10_000;
 /// gets fuller than it may be in between.
 /// Whatever else is wrong: a handover needs a replica in sync, and a majority of the primaries that is left alone (law 6).
 pub(super) fn next(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<Step> {
-    if !cluster_view.layout.formed || cluster_view.layout.zones != ZonePolicy::Required {
+    if cluster_view.layout.is_founding() || cluster_view.layout.zones != ZonePolicy::Required {
         return None;
     }
     let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();
@@ -26,7 +26,8 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<St
     let Some((full, _)) = rules.zone_with_majority(&mut cluster_view.primary_zones()) else {
         return leave_shared_zone(cluster_view, barred);
     };
-    let room = cluster_view.shards.len().saturating_sub(quorum(cluster_view.shards.len()));
+    let voters = cluster_view.voters().count();
+    let room = voters.saturating_sub(quorum(voters));
     let mut reached = BTreeSet::from([full]);
     let mut queue = VecDeque::from([full]);
     while let Some(zone) = queue.pop_front() {

@@ -2,19 +2,15 @@
 
 use super::Step;
 use super::disruption::changing;
-use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
+use crate::view::cluster_view::{InstanceView, ShardView};
 use crate::view::health::isolated;
 use crate::view::topology_views::TopologyViews;
-use valkeeper_model::{Role, ServerView};
+use valkeeper_model::{Role, ServerView, ShardLife};
 
 /// Slots of a shard that nobody owns any more go back to its primary: they were taken away by hand. Only if it is certain who that is,
 /// and if no server that runs knows another owner.
-pub(super) fn next(
-    cluster_view: &ClusterView<'_>,
-    shard: &ShardView<'_>,
-    views: &TopologyViews<'_>,
-) -> Option<Step> {
-    if !cluster_view.layout.formed || changing(shard).is_some() {
+pub(super) fn next(shard: &ShardView<'_>, views: &TopologyViews<'_>) -> Option<Step> {
+    if shard.shard.life != ShardLife::Member || changing(shard).is_some() {
         return None;
     }
     let is_primary = |view: &ServerView| view.replication.role() == Role::Primary;

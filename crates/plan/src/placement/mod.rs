@@ -7,8 +7,8 @@ use crate::placement::zones::zones_needed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceName, Layout, NewerFields,
-    NodeId, ServerConfig, Shard, ShardId, ShardName, SlotSet, ZoneName, ZonePolicy,
+    ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
+    NewerFields, NodeId, ServerConfig, Shard, ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 
 /// Random bytes for ids, as data: the caller draws them.
@@ -61,6 +61,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                     zone,
                     node_id,
                     fenced: false,
+                    life: InstanceLife::Founding,
                     newer: NewerFields::default(),
                 },
             );
@@ -68,7 +69,13 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         let slots = SlotSet::part(n, spec.shards);
         shards.insert(
             shard,
-            Shard { id: ShardId::from_bytes(ids.draw()), slots, founder, newer: NewerFields::default() },
+            Shard {
+                id: ShardId::from_bytes(ids.draw()),
+                slots,
+                founder,
+                life: ShardLife::Founding,
+                newer: NewerFields::default(),
+            },
         );
     }
     let layout = Layout {
@@ -78,7 +85,6 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         generation: Generation(1),
         revision: 0,
         ordered: None,
-        formed: false,
         zones: spec.zones,
         config: server_config(spec),
         replicas_per_shard: spec.replicas_per_shard,

@@ -119,6 +119,7 @@ fn follows(report: &Report, waiting: &Waiting, cause: &Waiting) -> bool {
         Waiting::OldOrder { instance }
         | Waiting::ConfigDiffers { instance, .. }
         | Waiting::NameElsewhere { instance } => of_instance(instance),
+        Waiting::NobodyToJoin { shard, .. } => in_shard(shard),
         // The agent of a pod that does not run cannot be asked, and its server is down.
         waiting => trouble(waiting).is_some_and(of_instance) && depth(cause) < depth(waiting),
     }

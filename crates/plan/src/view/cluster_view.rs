@@ -95,9 +95,18 @@ impl<'a> ClusterView<'a> {
         let members = layout.instances.iter().map(|(name, instance)| (instance.node_id, name)).collect();
         Self { layout, observation, shards, members }
     }
-    /// The zone of each shard's primary; `None` where none is seen.
+    /// The shards whose primaries elections count: those that own slots. One that leaves counts as long as it has slots, and one that has
+    /// not got any yet does not.
+    pub fn voters(&self) -> impl Iterator<Item = &ShardView<'a>> {
+        self.shards.values().filter(|shard| {
+            !shard.shard.slots.is_empty()
+                || shard.instances.iter().any(|one| one.view().is_some_and(ServerView::owns_slots))
+        })
+    }
+
+    /// The zone of each voter; `None` where none is seen.
     pub fn primary_zones(&self) -> impl Iterator<Item = Option<&'a ZoneName>> {
-        self.shards.values().map(|shard| shard.primary().map(|primary| &primary.instance.zone))
+        self.voters().map(|shard| shard.primary().map(|primary| &primary.instance.zone))
     }
 
     /// The shard of an instance.

@@ -69,7 +69,7 @@ pub fn judge(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>, waitin
         waiting.push(Waiting::ForeignNode { node, address: address.cloned(), known_by });
     }
     // Before all founders have begun, and while nobody can be seen, nothing is known of who owns what.
-    if !cluster_view.layout.formed || owned.is_empty() && !any_view(cluster_view) {
+    if cluster_view.layout.is_founding() || owned.is_empty() && !any_view(cluster_view) {
         return;
     }
     for shard in cluster_view.shards.values() {

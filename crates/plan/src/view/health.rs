@@ -8,9 +8,9 @@ use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
 use crate::view::topology_views::{Examined, TopologyViews};
 use valkeeper_model::{
-    Activity, AgentReport, DiskAccess, InstanceName, InstanceReport, Link, LookRefused, MemoryFull, NodeId,
-    Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView, ShardReport,
-    SlotSet, Topology, Waiting,
+    Activity, AgentReport, DiskAccess, InstanceLife, InstanceName, InstanceReport, Link, LookRefused,
+    MemoryFull, NodeId, Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView,
+    ShardReport, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -42,11 +42,11 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
     let serving =
         cluster_view.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
     let healthy = !waiting.iter().any(Waiting::is_flaw);
-    let phase = match (healthy, cluster_view.layout.formed, serving) {
+    let phase = match (healthy, cluster_view.layout.is_founding(), serving) {
         (true, ..) => Phase::Healthy,
-        (false, false, _) => Phase::Creating,
-        (false, true, true) => Phase::Degraded,
-        (false, true, false) => Phase::Failing,
+        (false, true, _) => Phase::Creating,
+        (false, false, true) => Phase::Degraded,
+        (false, false, false) => Phase::Failing,
     };
     Report {
         mode: cluster_view.layout.config.mode,
@@ -346,7 +346,7 @@ fn judge_zones(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
     }
     let rules = mode::rules(cluster_view.layout.config.mode);
     if let Some((zone, primaries)) = rules.zone_with_majority(&mut cluster_view.primary_zones()) {
-        waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: cluster_view.shards.len() });
+        waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: cluster_view.voters().count() });
     }
 }
 
@@ -360,7 +360,9 @@ fn unserved(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>) -> Slot
             *count += 1;
         }
     }
-    let majority = cluster_view.layout.instances.len() / 2 + 1;
+    // The others may not know one that joins, and it may not be there yet.
+    let joined = cluster_view.layout.instances.values().filter(|one| one.life != InstanceLife::Joining);
+    let majority = joined.count() / 2 + 1;
     let served = cluster_view.shards.values().filter(|shard| {
         let Some(primary) = shard.primary() else { return false };
         let sees = |topology: &Topology| {

@@ -165,9 +165,9 @@ impl Fleet {
         self.history.excuse_missing(self.atoms_of(shard), &copies);
     }
 
-    /// Until the cluster has served all its slots once, an emptied directory is taken for a new one: what its shard holds is forfeit.
+    /// While the cluster is founded, an emptied directory is taken for a new one: what its shard holds is forfeit.
     pub(crate) fn law_of_young_clusters(&mut self, shard: usize) {
-        if self.store.layout.as_ref().is_none_or(|layout| !layout.formed) {
+        if self.store.layout.as_ref().is_none_or(valkeeper_model::Layout::is_founding) {
             self.laws.forfeit[shard] = true;
             self.history.excuse_missing(self.atoms_of(shard), &[]);
         }

@@ -65,8 +65,8 @@ impl KubernetesWanted {
         let plan = Plan::of(layout, &self.manifest.spec, zones).map_err(refused)?;
         let before = self.there.as_ref().and_then(|there| there.manifest().ok());
         let wanted = &self.manifest.kubernetes;
-        let formed = layout.is_some_and(|layout| layout.formed);
-        if let Some(before) = before.as_ref().filter(|_| formed)
+        let founded = layout.is_some_and(|layout| !layout.is_founding());
+        if let Some(before) = before.as_ref().filter(|_| founded)
             && let Some(refusal) = self.manifest.spec.refuse_change_from(&before.spec)
         {
             return Err(refused(refusal));

@@ -18,7 +18,7 @@ impl FoundersFirst {
     /// For how long from now on only founders' pods are to be made. Where some pods are there already, however they came to be,
     /// nothing is left to be gained.
     pub(crate) fn left(&mut self, layout: &Layout, nobody_is_there: bool, now: Instant) -> Option<Duration> {
-        if layout.formed || self.ends.is_none() && !nobody_is_there {
+        if !layout.is_founding() || self.ends.is_none() && !nobody_is_there {
             return None;
         }
         let ends = *self.ends.get_or_insert(now + FOUNDERS_FIRST);

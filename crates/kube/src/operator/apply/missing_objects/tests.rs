@@ -254,7 +254,7 @@ fn what_is_left_of_a_deleted_cluster_is_waited_for() {
 fn a_piece_that_cannot_be_read_is_not_written_over() {
     let mut case = Case::whole();
     let claim = case.claim("demo-1");
-    case.layout.formed = true;
+    case.layout = case.layout.clone().founded();
     assert_eq!(case.due().iter().filter(|due| due.ends_with("annotate")).count(), 3);
     case.saw(&claim, |claim| {
         claim["metadata"]["annotations"]["redis.io/layout"] = json!("{\"of\":\"a newer version\"}");
