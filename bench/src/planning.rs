@@ -62,7 +62,7 @@ impl World {
         let spec = ClusterSpec { shards, replicas_per_shard: replicas, ..spec };
         let zones: Vec<ZoneName> = ["a", "b", "c"].iter().filter_map(|zone| zone.parse().ok()).collect();
         let layout = placement::found(&spec, &zones, &mut Counted::default()).expect("a layout");
-        let layout = Layout { formed: true, ..layout };
+        let layout = layout.founded();
         let addresses: BTreeMap<_, _> = (0_u16..)
             .zip(layout.instances.keys())
             .map(|(n, name)| {

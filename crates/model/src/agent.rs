@@ -7,8 +7,8 @@ pub use ask::{Answer, Ask, AskFailed, Death, PrimaryTerm, VoteRefusal};
 pub use standing::ReplicaStanding;
 
 use crate::{
-    Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link, NodeId,
-    Observed, PasswordFault, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+    Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link,
+    NodeId, Observed, PasswordFault, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -106,6 +106,7 @@ fn follows(report: &Report, waiting: &Waiting, cause: &Waiting) -> bool {
     match waiting {
         Waiting::NoPrimary { shard }
         | Waiting::FailingOver { shard }
+        | Waiting::NobodyToJoin { shard, .. }
         | Waiting::ReplicasMissing { shard, .. } => in_shard(shard),
         Waiting::SwitchingOver { shard } => instance.is_some() && in_shard(shard),
         Waiting::SlotsUnserved { slots } => {
@@ -119,7 +120,6 @@ fn follows(report: &Report, waiting: &Waiting, cause: &Waiting) -> bool {
         Waiting::OldOrder { instance }
         | Waiting::ConfigDiffers { instance, .. }
         | Waiting::NameElsewhere { instance } => of_instance(instance),
-        Waiting::NobodyToJoin { shard, .. } => in_shard(shard),
         // The agent of a pod that does not run cannot be asked, and its server is down.
         waiting => trouble(waiting).is_some_and(of_instance) && depth(cause) < depth(waiting),
     }

@@ -346,7 +346,11 @@ fn judge_zones(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
     }
     let rules = mode::rules(cluster_view.layout.config.mode);
     if let Some((zone, primaries)) = rules.zone_with_majority(&mut cluster_view.primary_zones()) {
-        waiting.push(Waiting::ZoneMajority { zone: zone.clone(), primaries, of: cluster_view.voters().count() });
+        waiting.push(Waiting::ZoneMajority {
+            zone: zone.clone(),
+            primaries,
+            of: cluster_view.voters().count(),
+        });
     }
 }
 

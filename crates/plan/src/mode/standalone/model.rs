@@ -130,7 +130,7 @@ fn orders() -> Vec<AgentOrder> {
         cluster: ClusterId::from_bytes([1; 20]),
         instance: name(seat),
         run: Run::Up,
-        formed: true,
+        life: valkeeper_model::InstanceLife::Member,
         config: config.clone(),
         members: Arc::clone(&members),
         addresses_hash: None,
