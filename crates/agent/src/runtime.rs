@@ -473,7 +473,7 @@ impl Runner {
                 Arc::clone(&self.setup.record),
             );
             let trials = Arc::clone(&self.setup.trials);
-            let configured = Configured::new(trials, self.setup.home.clone(), own);
+            let configured = Configured::new(trials, self.setup.home.clone(), own, self.setup.origin);
             self.rotation = Some(rotation.clone());
             let identity = self.agent.given_identity().map_or(Identity::Engine, Identity::Given);
             self.serving = Some(Serving::new(connection, rotation, configured, identity));
@@ -490,7 +490,7 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-fn now(origin: Instant) -> Millis {
+pub(crate) fn now(origin: Instant) -> Millis {
     millis(origin.elapsed())
 }
 

@@ -1,12 +1,12 @@
 //! What our server is told, and what it says.
 
-use crate::configured::{Asked, Configured, Differences, Extent, Took};
+use crate::configured::Configured;
 use crate::entrance::Entrance;
 use crate::rotation::Rotation;
 use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use valkeeper_client::admin::{ClusterInfo, ClusterNodes, FailoverMode, NotSet, ReplicationRole, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Value};
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf};
@@ -17,6 +17,7 @@ use valkeeper_model::{
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::failover::succession::may_replace;
 use valkeeper_plan::server::config::{self, Directive};
+use valkeeper_plan::server::drift::{Differences, Extent, Took};
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
 const FLUSH_BYTES: usize = 66_000;
@@ -160,7 +161,7 @@ impl Serving {
     }
 
     async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, ServerError> {
-        let asked = Asked { at: Instant::now(), extent: self.configured.due(&wanted) };
+        let asked = self.configured.due(&wanted);
         let whole = asked.extent == Extent::Whole;
         let program = self.configured.program();
         let names: Vec<&str> = if whole {

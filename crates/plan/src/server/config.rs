@@ -1,9 +1,9 @@
 //! The directives a server runs with. Rendered from the layout only (law 5).
 
 use crate::mode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use valkeeper_model::spec::{is_reserved, parse_engine_bytes};
+use valkeeper_model::spec::parse_engine_bytes;
 use valkeeper_model::{InstanceName, MaxMemoryPolicy, Persistence, ServerConfig};
 
 /// A directive and its value, as `CONFIG SET` and the configuration file take them.
@@ -98,7 +98,7 @@ pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 /// How late a replica may be to count as in sync; `0` turns [`MIN_REPLICAS`] off.
 const MAX_LAG: &str = "min-replicas-max-lag";
 /// A value of [`MIN_REPLICAS`] that no shard reaches.
-const NEVER_ENOUGH: &str = "1000000";
+pub(super) const NEVER_ENOUGH: &str = "1000000";
 
 /// The same directives for a server that is to refuse writes: an error to clients rather than a silence, effective for scripts and
 /// transactions too, and taken back without a restart.
@@ -158,100 +158,6 @@ pub fn above_limit(config: &ServerConfig, used: &BTreeMap<InstanceName, u64>) ->
         .filter(|(_, used)| **used > limit)
         .map(|(instance, used)| AboveLimit { instance: instance.clone(), used: *used, limit, evicts })
         .collect()
-}
-
-/// Directives that belong to one run of one server, or that others look after: where its files are, its role, its password.
-const OF_THE_RUN: &[&str] = &[
-    "dir",
-    "dbfilename",
-    "appendfilename",
-    "appenddirname",
-    "logfile",
-    "pidfile",
-    "unixsocket",
-    "unixsocketperm",
-    "daemonize",
-    "supervised",
-    "protected-mode",
-    "cluster-enabled",
-    "cluster-config-file",
-    "cluster-port",
-    "replicaof",
-    "slaveof",
-    "requirepass",
-    "masterauth",
-    "primaryauth",
-    "user",
-    "save",
-    "appendonly",
-];
-
-/// What a server shows of its whole configuration, beside what it should show.
-#[derive(Debug, Clone, Copy)]
-pub struct Showing<'a> {
-    /// What it shows.
-    pub shown: &'a BTreeMap<String, String>,
-    /// What the same program shows that was started with what is ordered; `None` while that is not known.
-    pub expected: Option<&'a BTreeMap<String, String>>,
-    /// What is ordered. These directives are compared elsewhere: a server shows them in another form.
-    pub wanted: &'a [Directive],
-    /// What comes from where the server runs.
-    pub own: &'a [Directive],
-    /// Directives that Valkeeper has set in this run, when it was started or since.
-    pub ours: &'a BTreeSet<String>,
-}
-
-/// Where a server's configuration strays from what it should be, besides what is ordered.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Strays {
-    /// Ordered once and not any more: to be set to what the program gives them.
-    pub dropped: Vec<Directive>,
-    /// Reserved for Valkeeper and changed by somebody: to be set back.
-    pub altered: Vec<Directive>,
-    /// Ordered once and not any more, while it is not known what the program gives them.
-    pub open: Vec<String>,
-    /// Nobody ordered them, and somebody has set them: told, and left alone.
-    pub by_hand: Vec<String>,
-}
-
-/// Finds what strays.
-pub fn strays(showing: Showing<'_>) -> Strays {
-    let ordered: BTreeSet<String> = showing.wanted.iter().map(|(name, _)| current_name(name)).collect();
-    let own: BTreeMap<&str, &str> =
-        showing.own.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let mut strays = Strays::default();
-    for (name, shown) in showing.shown {
-        // A second name of an ordered directive shows what was ordered.
-        if ordered.contains(&current_name(name)) || OF_THE_RUN.contains(&name.as_str()) {
-            continue;
-        }
-        let Some(expected) = showing.expected else {
-            if showing.ours.contains(name) && !own.contains_key(name.as_str()) {
-                strays.open.push(name.clone());
-            }
-            continue;
-        };
-        let right = own.get(name.as_str()).copied().or_else(|| expected.get(name).map(String::as_str));
-        let Some(right) = right.filter(|right| right != shown) else { continue };
-        let back = || (name.clone(), right.to_owned());
-        if is_reserved(name) {
-            strays.altered.push(back());
-        } else if showing.ours.contains(name) {
-            strays.dropped.push(back());
-        } else {
-            strays.by_hand.push(name.clone());
-        }
-    }
-    // What is being set back may have a second name that nobody ordered.
-    if !strays.dropped.is_empty() || !strays.altered.is_empty() {
-        strays.by_hand.clear();
-    }
-    strays
-}
-
-/// The name without the former word for a replica and a primary, which engines still show beside the current one.
-fn current_name(name: &str) -> String {
-    name.replace("slave", "replica").replace("master", "primary")
 }
 
 /// May so many bytes be published to every client that listens to all channels, without the limit on what waits for a client

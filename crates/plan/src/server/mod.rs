@@ -1,4 +1,5 @@
 //! One server as it is to be: its directives and its password.
 
 pub mod config;
+pub mod drift;
 pub mod password;
