@@ -22,12 +22,7 @@ pub(crate) struct Found {
 /// The server that runs, if one does.
 pub(crate) fn running(home: &ServerHome) -> io::Result<Option<Run>> {
     let found = home.running()?;
-    Ok(found.map(|(incarnation, process)| Run {
-        incarnation,
-        process,
-        started_with: home.started_with(),
-        former: None,
-    }))
+    Ok(found.map(|(incarnation, process)| Run::new(home, incarnation, process, None)))
 }
 
 /// Looks until it is known. `None` if nobody wants to know any more.

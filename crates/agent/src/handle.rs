@@ -1,10 +1,8 @@
 //! What an agent is started with, and the way to a running one.
 
 use crate::os::ProcessId;
-use crate::rotation::Former;
 use crate::server::ServerHome;
 use crate::trial::Trials;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::Child;
@@ -18,6 +16,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::agent::Event;
 use valkeeper_plan::failover::restart_decision::Disk;
+use valkeeper_plan::server::rotation::Overlap;
 
 /// A future in a box, for traits that are used as objects.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -96,10 +95,21 @@ pub(crate) enum Launched {
 pub(crate) struct Run {
     pub(crate) incarnation: Incarnation,
     pub(crate) process: ProcessId,
-    /// The directives it was started with.
-    pub(crate) started_with: BTreeMap<String, String>,
-    /// A password that it was started to accept beside the wanted one.
-    pub(crate) former: Option<Former>,
+    /// Passwords that it may accept.
+    pub(crate) passwords: Vec<Password>,
+    /// It was started to accept two.
+    pub(crate) overlap: Option<Overlap<Password>>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        home: &ServerHome,
+        incarnation: Incarnation,
+        process: ProcessId,
+        overlap: Option<Overlap<Password>>,
+    ) -> Self {
+        Self { incarnation, process, passwords: home.passwords(), overlap }
+    }
 }
 
 /// The way to a running agent.

@@ -9,8 +9,7 @@ use crate::files::{ANSWERS_WITHIN, Files};
 use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Run};
 use crate::launch::launch;
 use crate::os::{self, ProcessId};
-use crate::rotation::{Carried, Rotation, StartedWith};
-use crate::server_file;
+use crate::rotation::Rotation;
 use crate::serving::{Identity, Serving};
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -25,6 +24,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::failover::restart_decision::{Disk, Owner};
+use valkeeper_plan::server::rotation;
 
 /// A start writes a few small files through to the disk; a busy disk takes its time for each.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
@@ -251,18 +251,18 @@ impl Runner {
                     return self
                         .send(Event::Served { token, result: Err(ServerError::Silent(Unseen::NotRunning)) });
                 };
-                let (input, passwords) = (self.input.clone(), Arc::clone(&self.setup.passwords));
+                let (input, used) = (self.input.clone(), serving.rotation().used());
                 let within = Duration::from_millis(within_ms);
                 tokio::spawn(async move {
                     let result = serving.serve(command, within).await;
                     let (answers, refused) =
                         (matches!(result, Ok(Reply::View(_))), result == Err(ServerError::AuthRefused));
-                    if refused && let Ok(password) = passwords() {
-                        serving.rotation().refused(password).await;
+                    if refused {
+                        serving.rotation().refused(used, within).await;
                     }
                     let _ = input.send(Input::Event(Event::Served { token, result }));
                     if answers {
-                        serving.rotation().follow(|| passwords(), within).await;
+                        serving.rotation().answers(within).await;
                     }
                 });
             }
@@ -405,9 +405,9 @@ impl Runner {
         let input = self.input.clone();
         let last = self.rotation.clone();
         tokio::spawn(async move {
-            let carried = Carried::over(last).await;
+            let program = Arc::clone(trials.program());
             let launch =
-                files.with(move || launch(&home, &plan, trials.program(), &passwords, carried, &marker));
+                files.with(move || launch(&home, &plan, &program, &passwords, last.as_ref(), &marker));
             let launched = launch.await.unwrap_or_else(|error| {
                 Launched::Failed(StartFailure::ProgramUnusable { detail: error.to_string() })
             });
@@ -459,19 +459,15 @@ impl Runner {
         if self.serving.is_none() {
             let address = self.agent.address()?;
             let own = self.setup.home.own_directives(address);
-            let shown = server_file::password(&run.started_with);
-            // One that cannot be used must not keep us from the server, which has the one it was started with.
-            let password = (self.setup.passwords)().ok().or_else(|| shown.clone())?;
-            let started_with = StartedWith { password: shown, former: run.former.clone() };
-            let connection = AdminConnection::new(address.socket(), Some(password.clone()));
-            let rotation = Rotation::new(
-                connection.clone(),
+            let machine = rotation::Rotation::new(
                 self.setup.name.clone(),
-                password,
-                started_with,
-                self.setup.password_overlap,
-                Arc::clone(&self.setup.record),
-            );
+                millis(self.setup.password_overlap).0,
+                (self.setup.passwords)().ok(),
+                run.passwords.clone(),
+                run.overlap.clone(),
+            )?;
+            let connection = AdminConnection::new(address.socket(), Some(machine.used().clone()));
+            let rotation = Rotation::new(connection.clone(), machine, &self.setup, self.files.clone());
             let trials = Arc::clone(&self.setup.trials);
             let configured = Configured::new(trials, self.setup.home.clone(), own, self.setup.origin);
             self.rotation = Some(rotation.clone());
@@ -494,6 +490,6 @@ pub(crate) fn now(origin: Instant) -> Millis {
     millis(origin.elapsed())
 }
 
-pub(crate) fn millis(time: Duration) -> Millis {
+fn millis(time: Duration) -> Millis {
     Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -15,6 +15,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use valkeeper_client::Password;
 use valkeeper_model::{Address, CopyRecord, Incarnation, ServerConfig, StartFailure};
 use valkeeper_plan::agent::{ExitCause, StartPlan};
 use valkeeper_plan::mode::standalone::VOTED;
@@ -67,6 +68,7 @@ const LAST_WORDS: usize = 3;
 /// How the engine's report of a crash names the cause: an assertion, a panic, a signal.
 const CRASH_CAUSE: [&str; 3] = ["ASSERTION FAILED", "Guru Meditation", "crashed by signal"];
 const SET_LIVE: &str = "set-live.json";
+const PASSWORD: &str = "password";
 const WORKING: &str = "working-config.json";
 
 impl ServerHome {
@@ -119,6 +121,17 @@ impl ServerHome {
 
     pub(crate) fn keep_set_live(&self, names: &BTreeSet<String>) {
         self.keep_json(SET_LIVE, names);
+    }
+
+    /// The passwords that the server may accept if it runs: the one that it was told to accept alone since its start, and the one in its
+    /// configuration file.
+    pub(crate) fn passwords(&self) -> Vec<Password> {
+        let kept = fs::read_to_string(self.root.join(PASSWORD)).ok().map(Password::new);
+        kept.into_iter().chain(server_file::password(&self.started_with())).collect()
+    }
+
+    pub(crate) fn keep_password(&self, password: &Password) -> io::Result<()> {
+        replace(&self.root.join(PASSWORD), password.reveal().as_bytes())
     }
 
     /// The configuration that the server last ran with as it was ordered.
@@ -236,6 +249,7 @@ impl ServerHome {
         replace(&file, text.as_bytes()).map_err(unusable)?;
         let _ = fs::remove_file(self.root.join("server.pid"));
         let _ = fs::remove_file(self.root.join(SET_LIVE));
+        let _ = fs::remove_file(self.root.join(PASSWORD));
         let log_from = fs::metadata(&log).map(|metadata| metadata.len()).ok();
         self.keep(ProcessRecord { incarnation, process: None, log_from }).map_err(unusable)?;
         let mut child = self.spawn(program, &file)?;

@@ -303,6 +303,12 @@ fn a_changed_password_reaches_servers_that_run() {
     cluster.kill("secret-1");
     cluster.until_whole();
     traffic.finish(2);
+    // The next supervisor finds another password wanted, and the one in the servers' files ended.
+    cluster.kill_supervisor();
+    fs::write(cluster.password_file(), "third").unwrap();
+    let said = cluster.try_up(&["--password-overlap", "40s"]);
+    cluster.check(said.code == Some(0), &said.err);
+    cluster.until("all accept the third password", || (let_in("third") == 6).then_some(()));
 }
 
 /// Under a supervisor that lives: what it sets itself is not taken for somebody's hand, and who is started meanwhile turns no client away.

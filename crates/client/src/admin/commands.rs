@@ -4,6 +4,7 @@ use super::connection::{AdminConnection, Repeat};
 use super::error::AskError;
 use super::info::text_of;
 use super::{ClusterInfo, ClusterNodes, ReplicationInfo, ServerInfo};
+use crate::Password;
 use redis::{Cmd, Value, cmd};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -167,6 +168,32 @@ impl AdminConnection {
             set.arg(*name).arg(*value);
         }
         self.order(&set, within).await
+    }
+
+    /// How many passwords the user `default` has.
+    pub async fn count_default_passwords(&self, within: Duration) -> Result<usize, AskError> {
+        let garbled = || AskError::garbled("ACL GETUSER shows no passwords");
+        let Value::Array(fields) = self.ask(cmd("ACL").arg("GETUSER").arg("default"), within).await? else {
+            return Err(garbled());
+        };
+        let mut fields = fields.into_iter();
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            if let (Ok("passwords"), Value::Array(passwords)) = (text_of(name).as_deref(), value) {
+                return Ok(passwords.len());
+            }
+        }
+        Err(garbled())
+    }
+
+    /// Gives the user `default` one more password.
+    pub async fn accept_as_well(&self, password: &Password, within: Duration) -> Result<(), AskError> {
+        let added = format!(">{}", password.reveal());
+        let told = self.order(cmd("ACL").arg("SETUSER").arg("default").arg(added), within).await;
+        // The engine's own words could repeat the password.
+        told.map_err(|error| match error {
+            AskError::Refused { code, .. } => AskError::Refused { code, text: "ACL SETUSER".to_owned() },
+            other => other,
+        })
     }
 
     /// Starts a snapshot in the background.

@@ -3,3 +3,4 @@
 pub mod config;
 pub mod drift;
 pub mod password;
+pub mod rotation;
