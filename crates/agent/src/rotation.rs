@@ -71,8 +71,8 @@ impl Rotation {
     pub(crate) async fn shown(&self, shown: &BTreeMap<String, String>, within: Duration) {
         let Ok(_telling) = self.0.telling.try_lock() else { return };
         let event = Event::ShowsConfiguration {
-            accepted: password(shown, PasswordDirective::RequirePass),
-            followed_with: password(shown, PasswordDirective::MasterAuth),
+            accepted: password(shown, PasswordDirective::Accepts),
+            followed_with: password(shown, PasswordDirective::FollowsWith),
         };
         if let Err(error) = self.0.follow(event, within).await {
             tracing::warn!(%error, "a password that was set by hand is not put back yet");
@@ -126,9 +126,9 @@ impl Shared {
             Step::AskServer => return Ok(Some(Event::Shows(self.ask(within).await?))),
             Step::Use(password) => self.connection.set_password(Some(password.clone())),
             Step::Accept(password) => self.connection.accept_as_well(password, within).await?,
-            Step::FollowWith(password) => set(&[PasswordDirective::MasterAuth], password).await?,
+            Step::FollowWith(password) => set(&[PasswordDirective::FollowsWith], password).await?,
             Step::Keep(password) => self.keep(password.clone()).await,
-            Step::AcceptOnly(password) => set(&[PasswordDirective::RequirePass], password).await?,
+            Step::AcceptOnly(password) => set(&[PasswordDirective::Accepts], password).await?,
             Step::PutBack(directives, password) => set(directives, password).await?,
             Step::Record(happened) => (self.record)(happened.clone()),
         }
@@ -142,9 +142,9 @@ impl Shared {
             Ok::<_, AskError>(password(&shown, directive))
         };
         Ok(Shown {
-            accepted: value(PasswordDirective::RequirePass).await?,
+            accepted: value(PasswordDirective::Accepts).await?,
             passwords: self.connection.count_default_passwords(within).await?,
-            followed_with: value(PasswordDirective::MasterAuth).await?,
+            followed_with: value(PasswordDirective::FollowsWith).await?,
             link: self.connection.replication(within).await?.link(),
         })
     }

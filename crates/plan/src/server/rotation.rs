@@ -85,17 +85,17 @@ pub enum Step<P> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordDirective {
     /// What a server accepts.
-    RequirePass,
+    Accepts,
     /// What it follows primaries with. The name that every engine knows.
-    MasterAuth,
+    FollowsWith,
 }
 
 impl PasswordDirective {
     /// As `CONFIG` takes it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::RequirePass => "requirepass",
-            Self::MasterAuth => "masterauth",
+            Self::Accepts => "requirepass",
+            Self::FollowsWith => "masterauth",
         }
     }
 }
@@ -303,8 +303,7 @@ impl<P: Clone + PartialEq> Rotation<P> {
     /// on its way there, what is set is looked after by that.
     fn put_back(&self, accepted: Option<&P>, followed_with: Option<&P>) -> Vec<Step<P>> {
         let Some(settled) = &self.settled else { return Vec::new() };
-        let shown =
-            [(PasswordDirective::RequirePass, accepted), (PasswordDirective::MasterAuth, followed_with)];
+        let shown = [(PasswordDirective::Accepts, accepted), (PasswordDirective::FollowsWith, followed_with)];
         let altered: Vec<PasswordDirective> = shown
             .into_iter()
             .filter(|(_, shown)| shown.is_some_and(|shown| shown != settled))

@@ -87,7 +87,7 @@ fn what_somebody_sets_by_hand_is_put_back_when_no_change_is_under_way() {
     let mut settled = rotation("second", &["second"]);
     settled.handle(Millis(0), Event::Read("second"));
     settled.handle(Millis(0), shows("second", 1));
-    let put_back = Step::PutBack(vec![PasswordDirective::RequirePass], "second");
+    let put_back = Step::PutBack(vec![PasswordDirective::Accepts], "second");
     assert!(settled.handle(Millis(0), by_hand()) == [put_back.clone()]);
     let directives = vec!["requirepass".to_owned()];
     let instance = "c-0".parse().expect("a name");
