@@ -2,6 +2,7 @@
 
 use redis::{Commands as _, RedisResult};
 use std::time::Duration;
+use valkeeper_testkit::cluster::wipe;
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
 
 /// What `connect -o json` calls the port that leads to the primary: the seed's word.
@@ -206,4 +207,24 @@ fn the_port_of_the_primary_leads_to_its_successor() {
         let read: String = client(&replica_port).ok()?.get("greeting").ok()?;
         (read == "for good").then_some(())
     });
+}
+
+/// Its agent cannot keep a vote, and does not stand in the way of the one that has the data.
+#[test]
+fn a_primary_that_dies_with_its_disk_is_succeeded_and_rebuilt() {
+    let place = Place::new();
+    let cluster = started(&place, 3);
+    let traffic = Traffic::start(&cluster);
+    traffic.more(200);
+    let old = cluster.primary("s0");
+    let (pid, seen) = (cluster.pid(&old), cluster.events().len());
+    process::signal(pid, process::Signal::STOP);
+    wipe(&cluster.data_dir(&old));
+    process::kill(pid);
+    cluster.until_event(seen, "FailedOver");
+    traffic.flowing();
+    cluster.until_back(&old, pid);
+    let status = cluster.until_whole();
+    cluster.check(status.primary("s0") != Some(&*old), "the one that lost its data is primary");
+    traffic.finish(1);
 }

@@ -146,7 +146,7 @@ pub enum VoteRefusal {
     },
     /// Its own server is the primary, and serves.
     Serves,
-    /// It cannot keep its vote on its disk.
+    /// It cannot keep its vote on its disk. Its server does not stand in the way, and the agent keeps that in mind as long as it runs.
     NotKept,
     /// What only a newer version knows.
     #[serde(untagged)]

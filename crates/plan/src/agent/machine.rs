@@ -264,6 +264,7 @@ impl Agent {
             Event::Tick => {}
         }
         self.tick(now);
+        self.tick_terms(now);
         self.watch_hosts(now);
         self.out.take()
     }
@@ -285,7 +286,7 @@ impl Agent {
             Phase::Stopping(stop) => Some(stop.wake_at()),
             Phase::RetryAt { until } => Some(*until),
         };
-        sooner(sooner(disk, phase), self.host_watch_wake_at())
+        sooner(sooner(disk, phase), sooner(self.terms.wake_at(), self.host_watch_wake_at()))
     }
 
     pub(super) fn wanted_up(&self) -> bool {

@@ -44,10 +44,11 @@ impl Agent {
     /// Does the own server stand in the way of another primary?
     fn vote(&self) -> Vote {
         let known = self.terms.known().map(|known| known.primary);
-        let is_primary = known.is_some() && known == self.node_id();
+        // Before its file was read nobody knows what a server is that runs.
+        let may_be_primary = known.is_none() || known == self.node_id();
         let down = self.process == Process::Down && !matches!(self.phase, Phase::Launching);
         let handed_over = matches!(&self.phase, Phase::HandingOver(_, handover, _) if handover.has_demoted());
-        if !is_primary || down || handed_over { Vote::Free } else { Vote::Serves }
+        if !may_be_primary || down || handed_over { Vote::Free } else { Vote::Serves }
     }
 
     /// The data directory was looked at.
@@ -90,6 +91,13 @@ impl Agent {
         let told =
             self.with_terms(now, |terms, situation, out| terms.answered(situation, token, result, out));
         told == Some(true)
+    }
+
+    /// Time has passed.
+    pub(super) fn tick_terms(&mut self, now: Millis) {
+        if self.terms.wake_at().is_some_and(|at| at <= now) {
+            self.with_terms(now, Terms::tick);
+        }
     }
 
     /// The file of roles and terms was written, or could not be.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     AgentOrder, Answer, Ask, ClusterId, Epoch, Format, Generation, InstanceName, Member, Millis, Mode,
-    NodeId, PrimaryTerm, Run, ServerConfig, ShardId, ShardName, SlotSet,
+    NodeId, PrimaryTerm, Run, ServerConfig, ShardId, ShardName, SlotSet, VoteRefusal,
 };
 
 const SEATS: usize = 3;
@@ -49,8 +49,16 @@ struct Message {
 enum What {
     Vote(Epoch),
     Term(Epoch, NodeId),
-    Voted { given: bool, known: Option<(Epoch, NodeId)>, named: BTreeSet<NodeId> },
+    Voted { answer: Given, known: Option<(Epoch, NodeId)>, named: BTreeSet<NodeId> },
     Known(Option<(Epoch, NodeId)>),
+}
+
+/// What becomes of a request for a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Given {
+    Yes,
+    NotKept,
+    No,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,6 +66,8 @@ struct State {
     seats: Vec<Seat>,
     messages: BTreeSet<Message>,
     exchanges: u8,
+    failed_writes: u8,
+    restarts: u8,
     stands: u8,
     crashes: u8,
     deaths: u8,
@@ -77,6 +87,8 @@ enum Action {
     AgentCrashes(usize),
     /// After that, and before it knew.
     AgentCrashesLate(usize),
+    /// Of all agents at once: they are in one process.
+    SupervisorRestarts,
     ObeyFile(usize),
     Exchange(usize),
 }
@@ -89,6 +101,8 @@ struct Election {
     crashes: u8,
     deaths: u8,
     handovers: u8,
+    failed_writes: u8,
+    restarts: u8,
     writes: Writes,
 }
 
@@ -188,7 +202,11 @@ impl Election {
                     let (to, asked) = asker(token);
                     let what = match result.unwrap() {
                         Answer::Vote { refused, known, may_be_primary } => What::Voted {
-                            given: refused.is_none(),
+                            answer: match refused {
+                                None => Given::Yes,
+                                Some(VoteRefusal::NotKept) => Given::NotKept,
+                                Some(_) => Given::No,
+                            },
                             known: pair(known),
                             named: may_be_primary,
                         },
@@ -214,7 +232,7 @@ impl Election {
             match &message.what {
                 What::Vote(term) => *term > last_vote,
                 What::Term(term, _) => *term > known,
-                What::Voted { given, .. } => *given && seat.terms.awaits(Token(message.token)),
+                What::Voted { answer, .. } => *answer != Given::No && seat.terms.awaits(Token(message.token)),
                 What::Known(known_there) => known_there.is_some_and(|(term, _)| term > known),
             }
         });
@@ -256,8 +274,12 @@ impl Election {
                     Elected::Unchanged
                 });
             }
-            What::Voted { given, known: pair, named } => {
-                let refused = (!given).then_some(valkeeper_model::VoteRefusal::Serves);
+            What::Voted { answer, known: pair, named } => {
+                let refused = match answer {
+                    Given::Yes => None,
+                    Given::NotKept => Some(VoteRefusal::NotKept),
+                    Given::No => Some(VoteRefusal::Serves),
+                };
                 let answer = Answer::Vote { refused, known: known(pair), may_be_primary: named.clone() };
                 self.answered(state, message, answer);
             }
@@ -290,6 +312,8 @@ impl Model for Election {
             seats: (0..SEATS).map(seat).collect(),
             messages: BTreeSet::new(),
             exchanges: 0,
+            failed_writes: 0,
+            restarts: 0,
             stands: 0,
             crashes: 0,
             deaths: 0,
@@ -299,11 +323,14 @@ impl Model for Election {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         actions.extend(state.messages.iter().cloned().map(Action::Deliver));
+        if state.restarts < self.restarts {
+            actions.push(Action::SupervisorRestarts);
+        }
         for (of, seat) in state.seats.iter().enumerate() {
             let itself = knows_itself(seat, of);
             if seat.writing.is_some() {
                 actions.push(Action::Write(of));
-                if state.crashes < self.crashes {
+                if state.failed_writes < self.failed_writes {
                     actions.push(Action::WriteFails(of));
                 }
             }
@@ -349,7 +376,7 @@ impl Model for Election {
             Action::Write(of) | Action::WriteFails(of) => {
                 let written = if matches!(action, Action::Write(_)) { Ok(()) } else { Err(()) };
                 if written.is_err() {
-                    state.crashes += 1;
+                    state.failed_writes += 1;
                 }
                 self.written(&mut state, of, written);
             }
@@ -372,15 +399,29 @@ impl Model for Election {
             }
             // What it starts as is by the file; a start waits for a writing.
             Action::ServerStarts(of) => {
+                let newest =
+                    state.seats.iter().filter_map(|seat| seat.terms.known()).map(|known| known.term).max();
                 let seat = &mut state.seats[of];
                 if seat.writing.is_some() || seat.terms.stands() {
                     return None;
                 }
-                let itself = seat.terms.known().is_some_and(|known| known.primary == node(of));
-                if itself && seat.terms.has_promised() {
+                let known = seat.terms.known();
+                let itself = known.is_some_and(|known| known.primary == node(of));
+                // Where a vote may not have been kept a start waits until all others have said whom they know, as it does in the agent.
+                let succeeded = self.failed_writes > 0 && known.map(|known| known.term) < newest;
+                if itself && (seat.terms.has_promised() || succeeded) {
                     return None;
                 }
                 seat.server = if itself { Server::Primary } else { Server::Replica };
+            }
+            Action::SupervisorRestarts => {
+                state.restarts += 1;
+                state.messages.clear();
+                for seat in &mut state.seats {
+                    (seat.writing, seat.handed_over) = (None, false);
+                    seat.terms = Terms::default();
+                    seat.terms.found(&seat.disk);
+                }
             }
             Action::AgentCrashes(of) | Action::AgentCrashesLate(of) => {
                 state.crashes += 1;
@@ -438,7 +479,17 @@ fn check(model: Election) {
 }
 
 fn budget(stands: u8, deaths: u8, handovers: u8, crashes: u8, writes: Writes) -> Election {
-    Election { order: Arc::new(orders()), stands, deaths, handovers, crashes, writes }
+    let (failed_writes, restarts) = (0, 0);
+    Election {
+        order: Arc::new(orders()),
+        stands,
+        deaths,
+        handovers,
+        crashes,
+        failed_writes,
+        restarts,
+        writes,
+    }
 }
 
 #[test]
@@ -454,6 +505,12 @@ fn two_deaths_and_a_handover() {
 #[test]
 fn an_agent_that_forgets_what_was_not_on_its_disk() {
     check(budget(2, 1, 0, 1, Writes::Slow));
+}
+
+/// The disk of the dead primary may take nothing; and the supervisor, in which all agents are, may die as well.
+#[test]
+fn a_vote_that_is_not_kept() {
+    check(Election { failed_writes: 1, restarts: 1, ..budget(2, 1, 0, 0, Writes::Slow) });
 }
 
 #[test]

@@ -12,7 +12,10 @@
 //!   no primary any more; and an agent that has voted does not start its server as the primary of an older term
 //!   ([`Terms::has_promised`]).
 //! - *A vote for another ends one's own candidature:* a claim to an older term than that of the last vote is void.
-//! - A vote that could not be kept is not given.
+//! - *A vote that cannot be kept is not given.* The seat of a primary whose server is down, and whose disk is lost or hangs, still says that it
+//!   does not stand in the way ([`VoteRefusal::NotKept`]): it keeps that in mind as long as it runs. That counts for itself, and
+//!   not for the majority. An agent that is started anew asks the others who serves before it starts its server
+//!   ([`crate::failover::restart_decision`]), and waits for those that do not answer.
 //!
 //! Checked exhaustively with this very code: `model.rs`.
 
@@ -27,6 +30,8 @@ use valkeeper_model::{
 
 /// A voter writes its vote to its disk before it answers.
 const VOTE_WITHIN_MS: u64 = 500;
+/// A disk that takes longer than this for a vote does not take it: see [`VoteRefusal::NotKept`].
+const KEPT_WITHIN_MS: u64 = 250;
 /// An election that has not ended by then is over: the candidate's votes are void for it.
 const ELECTION_MS: u64 = 5_000;
 /// Between two questions to the other seats which primary they know.
@@ -87,7 +92,7 @@ enum Change {
     /// A vote for itself.
     OwnVote { term: Epoch },
     /// A vote for another.
-    Vote { term: Epoch, candidate: InstanceName, token: Token },
+    Vote { term: Epoch, candidate: InstanceName, asked: Option<Token> },
     /// It has won.
     Claim { term: Epoch },
     /// It has heard of another that won.
@@ -101,6 +106,8 @@ struct Election {
     began: Millis,
     asked: BTreeMap<Token, InstanceName>,
     votes: BTreeSet<InstanceName>,
+    /// Who does not stand in the way and cannot keep a vote.
+    released: BTreeSet<InstanceName>,
     /// Who may be a primary by what the voters know.
     named: BTreeSet<NodeId>,
 }
@@ -121,12 +128,15 @@ pub struct Terms {
     roles: Option<NodesConf>,
     /// What is being written, and for what.
     saving: Option<(u64, NodesConf, Change)>,
+    saving_since: Millis,
     queue: VecDeque<Change>,
     last_save: u64,
     /// The last vote given, and to whom: a question that comes twice gets the same answer.
     voted: Option<Voted>,
-    /// When a vote was given to another last.
+    /// When a vote was given to another last, kept or not.
     promised_at: Option<Millis>,
+    /// The newest term in which another was promised that it is not stood in the way of, kept on the disk or not.
+    promised: Epoch,
     election: Option<Election>,
     exchanged_at: Option<Millis>,
     exchanges: BTreeSet<Token>,
@@ -188,7 +198,7 @@ impl Terms {
             Change::OwnVote { term } | Change::Vote { term, .. } => Some(*term),
             Change::Claim { .. } | Change::Learn(_) => None,
         });
-        voting.fold(self.vars().last_vote_epoch, Epoch::max)
+        voting.fold(self.vars().last_vote_epoch.max(self.promised), Epoch::max)
     }
 
     /// Has it voted in a newer term than the one of the primary that it knows? That one may have been succeeded then.
@@ -211,22 +221,21 @@ impl Terms {
         }
         let term = self.vars().current_epoch.max(self.last_vote()).next();
         let (votes, named) = (BTreeSet::new(), BTreeSet::new());
-        self.election = Some(Election { term, began: now, asked: BTreeMap::new(), votes, named });
+        let (asked, released) = (BTreeMap::new(), BTreeSet::new());
+        self.election = Some(Election { term, began: now, asked, votes, released, named });
         self.queue.push_back(Change::OwnVote { term });
-        self.save(situation.order, out);
+        self.save(situation, out);
     }
 
     /// Another agent asks.
     pub fn requested(&mut self, situation: &Situation<'_>, token: Token, request: Request, out: &mut Outbox) {
         match request {
             Request::Term(known) => {
-                self.heard(known, situation.order, out);
+                self.heard(known, situation, out);
                 out.push(Command::Answer { token, result: Ok(Answer::Term { known: self.known() }) });
             }
             Request::Vote { candidate, term } => {
-                let refused = if self.roles.is_none() {
-                    Some(VoteRefusal::NotKept)
-                } else if self
+                let refused = if self
                     .voted
                     .as_ref()
                     .is_some_and(|voted| voted.term == term && voted.candidate == candidate)
@@ -239,8 +248,13 @@ impl Terms {
                     Some(VoteRefusal::Serves)
                 } else {
                     self.promised_at = Some(situation.now);
-                    self.queue.push_back(Change::Vote { term, candidate, token });
-                    self.save(situation.order, out);
+                    self.promised = term;
+                    if self.roles.is_none() {
+                        return self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+                    }
+                    let asked = Some(token);
+                    self.queue.push_back(Change::Vote { term, candidate, asked });
+                    self.save(situation, out);
                     return;
                 };
                 self.answer(token, refused, BTreeSet::new(), out);
@@ -278,19 +292,23 @@ impl Terms {
     ) -> bool {
         if self.exchanges.remove(&token) {
             if let Ok(Answer::Term { known: Some(known) }) = result {
-                self.heard(*known, situation.order, out);
+                self.heard(*known, situation, out);
             }
             return true;
         }
         let Some(election) = &mut self.election else { return false };
         let Some(voter) = election.asked.remove(&token) else { return false };
         if let Ok(Answer::Vote { refused, known, may_be_primary }) = result {
-            if refused.is_none() {
-                election.votes.insert(voter);
-                election.named.extend(may_be_primary);
+            match refused {
+                None => {
+                    election.votes.insert(voter);
+                    election.named.extend(may_be_primary);
+                }
+                Some(VoteRefusal::NotKept) => _ = election.released.insert(voter),
+                Some(_) => {}
             }
             if let Some(known) = known {
-                self.heard(*known, situation.order, out);
+                self.heard(*known, situation, out);
             }
         }
         self.count(situation, out);
@@ -301,28 +319,30 @@ impl Terms {
         let Some(election) = &self.election else { return };
         let seats = situation.order.siblings().count() + 1;
         let agrees = |node: &NodeId| {
-            situation.order.member_with(*node).is_some_and(|(name, _)| election.votes.contains(name))
+            let member = situation.order.member_with(*node);
+            member.is_some_and(|(name, _)| election.votes.contains(name) || election.released.contains(name))
         };
         let all_agree = election.named.iter().all(agrees);
         if election.votes.len() >= quorum(seats) && all_agree && !self.is_claiming() {
             self.queue.push_back(Change::Claim { term: election.term });
-            self.save(situation.order, out);
+            self.save(situation, out);
         }
     }
 
     /// Hears of a primary.
-    fn heard(&mut self, news: PrimaryTerm, order: &AgentOrder, out: &mut Outbox) {
+    fn heard(&mut self, news: PrimaryTerm, situation: &Situation<'_>, out: &mut Outbox) {
         let is_news = self.roles.is_some() && self.known().is_none_or(|known| known.term < news.term);
         let queued = self.queue.contains(&Change::Learn(news))
             || self.saving.as_ref().is_some_and(|(_, _, change)| *change == Change::Learn(news));
-        if is_news && !queued && order.member_with(news.primary).is_some() {
+        if is_news && !queued && situation.order.member_with(news.primary).is_some() {
             self.queue.push_back(Change::Learn(news));
-            self.save(order, out);
+            self.save(situation, out);
         }
     }
 
     /// Writes what is next in the queue, one change at a time.
-    fn save(&mut self, order: &AgentOrder, out: &mut Outbox) {
+    fn save(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        let Situation { now, order, .. } = *situation;
         if self.saving.is_some() {
             return;
         }
@@ -330,8 +350,11 @@ impl Terms {
             self.queue.clear();
             return;
         };
+        self.saving_since = now;
         while let Some(change) = self.queue.pop_front() {
-            let Some(next) = apply(roles, &change, order) else {
+            // Who has promised another a later term meanwhile has not won.
+            let is_void = matches!(change, Change::Claim { term } if term != self.last_vote());
+            let Some(next) = apply(roles, &change, order).filter(|_| !is_void) else {
                 if matches!(change, Change::Claim { .. }) {
                     self.election = None;
                 }
@@ -368,13 +391,17 @@ impl Terms {
                 self.ask_for_votes(situation, term, out);
                 Elected::Unchanged
             }
-            (Change::Vote { term, candidate, token }, Ok(())) => {
+            (Change::Vote { term, candidate, asked }, Ok(())) => {
                 self.voted = Some(Voted { term, candidate, named: before.clone() });
-                self.answer(token, None, before, out);
+                if let Some(token) = asked {
+                    self.answer(token, None, before, out);
+                }
                 Elected::Unchanged
             }
-            (Change::Vote { token, .. }, Err(())) => {
-                self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+            (Change::Vote { asked, .. }, Err(())) => {
+                if let Some(token) = asked {
+                    self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+                }
                 Elected::Unchanged
             }
             (Change::Claim { .. }, Ok(())) => {
@@ -391,8 +418,30 @@ impl Terms {
             }
             (Change::Learn(_), Err(())) => Elected::Unchanged,
         };
-        self.save(situation.order, out);
+        self.save(situation, out);
         elected
+    }
+
+    /// Time has passed: who waits for a vote that the disk does not take is told that it is not kept.
+    pub fn tick(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        if situation.now.since(self.saving_since) < KEPT_WITHIN_MS {
+            return;
+        }
+        let late = self.saving.iter_mut().map(|(_, _, change)| change).chain(&mut self.queue);
+        let late = late.filter_map(|change| match change {
+            Change::Vote { asked, .. } => asked.take(),
+            _ => None,
+        });
+        for token in late.collect::<Vec<_>>() {
+            self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+        }
+    }
+
+    /// When [`Terms::tick`] is due.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let saving = self.saving.iter().map(|(_, _, change)| change).chain(&self.queue);
+        let waits = |change: &Change| matches!(change, Change::Vote { asked: Some(_), .. });
+        saving.into_iter().any(waits).then(|| self.saving_since.plus(KEPT_WITHIN_MS))
     }
 
     fn ask_for_votes(&mut self, situation: &Situation<'_>, term: Epoch, out: &mut Outbox) {
@@ -447,10 +496,8 @@ fn apply(roles: &NodesConf, change: &Change, order: &AgentOrder) -> Option<Nodes
             Some(next)
         }
         Change::Claim { term } => {
-            // Who has voted for another in a later term meanwhile has not won.
             let me = order.myself()?.node_id;
-            (vars.last_vote_epoch == *term)
-                .then(|| with_primary(roles, PrimaryTerm { term: *term, primary: me }))
+            Some(with_primary(roles, PrimaryTerm { term: *term, primary: me }))
         }
         Change::Learn(news) => {
             let known = roles.nodes.iter().find(|line| !line.slots.is_empty());
