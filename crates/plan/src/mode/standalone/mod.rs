@@ -8,14 +8,17 @@
 //! | --- | --- |
 //! | `terms.rs` | the machine: votes, elections, claims, and what is heard of newer terms |
 //! | `model.rs` | every order of events of three seats, by a model checker |
+//! | `roles_file.rs` | the file of roles, terms and votes, and what changes it |
 //! | `view.rs` | what a server says of itself, completed by what the file says |
 
 #[cfg(test)]
 mod model;
+mod roles_file;
 mod terms;
 mod view;
 
-pub use terms::{Elected, Request, Situation, Terms, VOTED, Vote};
+pub use roles_file::VOTED;
+pub use terms::{Elected, Request, Situation, Terms, Vote};
 pub use view::{Mend, complete, mend};
 
 use super::{ModeRules, Voters};

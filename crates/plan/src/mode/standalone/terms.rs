@@ -19,13 +19,13 @@
 //!
 //! Checked exhaustively with this very code: `model.rs`.
 
+use super::roles_file::{Change, apply, carry_votes, voted_in};
 use crate::placement::zones::quorum;
 use crate::protocol::{Command, Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
+use valkeeper_model::nodes_conf::{NodesConf, Vars};
 use valkeeper_model::{
-    AgentOrder, Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, PrimaryTerm, Role, SlotSet,
-    VoteRefusal,
+    AgentOrder, Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, PrimaryTerm, VoteRefusal,
 };
 
 /// A voter writes its vote to its disk before it answers.
@@ -36,8 +36,6 @@ const KEPT_WITHIN_MS: u64 = 250;
 const ELECTION_MS: u64 = 5_000;
 /// Between two questions to the other seats which primary they know.
 const EXCHANGE_MS: u64 = 1_000;
-/// In the line of a candidate: the term in which the file's owner has voted for it last.
-pub const VOTED: &str = "voted";
 
 /// What the agent knows at the moment.
 #[derive(Debug, Clone, Copy)]
@@ -84,19 +82,6 @@ pub enum Elected {
     Another,
     /// The primary is the one that it was.
     Unchanged,
-}
-
-/// A change to the file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Change {
-    /// A vote for itself.
-    OwnVote { term: Epoch },
-    /// A vote for another.
-    Vote { term: Epoch, candidate: InstanceName, asked: Option<Token> },
-    /// It has won.
-    Claim { term: Epoch },
-    /// It has heard of another that won.
-    Learn(PrimaryTerm),
 }
 
 /// An election in which the agent stands.
@@ -476,69 +461,4 @@ impl Terms {
         self.election = None;
         self.queue.retain(|change| !matches!(change, Change::OwnVote { .. } | Change::Claim { .. }));
     }
-}
-
-/// The file after that change; `None` if the change is out of date.
-fn apply(roles: &NodesConf, change: &Change, order: &AgentOrder) -> Option<NodesConf> {
-    let vars = roles.vars.unwrap_or_default();
-    match change {
-        Change::OwnVote { term } | Change::Vote { term, .. } => {
-            let candidate = match change {
-                Change::Vote { candidate, .. } => order.members.get(candidate)?.node_id,
-                _ => order.myself()?.node_id,
-            };
-            let mut next = roles.clone();
-            for line in next.nodes.iter_mut().filter(|line| line.id == candidate) {
-                line.aux.insert(VOTED.to_owned(), term.to_string());
-            }
-            let current_epoch = vars.current_epoch.max(*term);
-            next.vars = Some(Vars { current_epoch, last_vote_epoch: vars.last_vote_epoch.max(*term) });
-            Some(next)
-        }
-        Change::Claim { term } => {
-            let me = order.myself()?.node_id;
-            Some(with_primary(roles, PrimaryTerm { term: *term, primary: me }))
-        }
-        Change::Learn(news) => {
-            let known = roles.nodes.iter().find(|line| !line.slots.is_empty());
-            known.is_none_or(|line| line.config_epoch < news.term).then(|| with_primary(roles, *news))
-        }
-    }
-}
-
-/// The file that names this primary, and everybody else as its replica.
-fn with_primary(roles: &NodesConf, primary: PrimaryTerm) -> NodesConf {
-    let mut next = roles.clone();
-    for line in &mut next.nodes {
-        let is_primary = line.id == primary.primary;
-        line.flags.role = Some(if is_primary { Role::Primary } else { Role::Replica });
-        line.primary = (!is_primary).then_some(primary.primary);
-        line.slots = if is_primary { SlotSet::all() } else { SlotSet::empty() };
-        line.config_epoch = primary.term;
-        if voted_in(line).is_some_and(|term| term <= primary.term) {
-            line.aux.remove(VOTED);
-        }
-    }
-    let vars = roles.vars.unwrap_or_default();
-    next.vars = Some(Vars { current_epoch: vars.current_epoch.max(primary.term), ..vars });
-    next
-}
-
-fn voted_in(line: &NodeLine) -> Option<Epoch> {
-    line.aux.get(VOTED)?.parse().ok().map(Epoch)
-}
-
-/// Gives the votes in one file to another that takes its place: without them its owner would not name those that may be primaries.
-pub(super) fn carry_votes(from: &NodesConf, to: &mut NodesConf) {
-    for line in &mut to.nodes {
-        let voted = from.node(line.id).and_then(|former| former.aux.get(VOTED));
-        if let Some(voted) = voted {
-            line.aux.insert(VOTED.to_owned(), voted.clone());
-        }
-    }
-}
-
-/// The primary in such a file.
-pub(super) fn primary(roles: &NodesConf) -> Option<NodeId> {
-    roles.nodes.iter().find(|line| !line.slots.is_empty()).map(|line| line.id)
 }

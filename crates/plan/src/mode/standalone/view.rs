@@ -1,6 +1,6 @@
 //! What a server without cluster mode says of itself, beside what its agent's file says it is.
 
-use super::terms::primary;
+use super::roles_file::primary;
 use crate::mode::cluster::nodes_conf::topology;
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodesConf;
