@@ -6,7 +6,7 @@ use ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, LayoutVersion, Millis, Observation,
-    Observed, Process, ProvisionError, Request, Unseen, Waiting,
+    Observed, Process, ProvisionError, Refusal, Request, StorageFault, StoreError, Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
@@ -348,4 +348,36 @@ fn an_agent_that_is_behind_is_told_again_alone() {
     let (mut controller, reports, _) = fenced(3, &name(4));
     let told = orders(seen_at(&mut controller, 5_007, reports));
     assert_eq!(told.keys().collect::<Vec<_>>(), [&name(4)]);
+}
+
+/// What a store says reaches who asked and the status as it was said, so that a hint is about that.
+#[test]
+fn what_keeps_a_layout_from_being_stored_is_told() {
+    let full = || StoreError::NotWritten { fault: StorageFault::DiskFull, why: "no space".to_owned() };
+    let fails: [(CommitError, Refusal); 2] = [
+        (full().into(), Refusal::NotStored { error: full() }),
+        (CommitError::Conflict, Refusal::ChangedMeanwhile),
+    ];
+    for (error, refusal) in fails {
+        let (mut controller, given) = ordered(3, |_| ());
+        let seen = || Observation {
+            at: Millis(1),
+            instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
+            names_elsewhere: BTreeSet::new(),
+        };
+        controller.handle(Millis(1), Event::Observed(seen()));
+        let request = Request::Fence { instance: name(3), force: true };
+        controller.handle(Millis(2), Event::Asked { token: Token(7), request });
+        let commands = controller.handle(Millis(3), Event::Observed(seen()));
+        assert_eq!(committed(&commands).len(), 1, "{commands:?}");
+        let is_conflict = error == CommitError::Conflict;
+        let commands = controller.handle(Millis(4), Event::Committed(Err(error)));
+        let answer = Command::Answer { token: Token(7), result: Err(refusal) };
+        assert!(commands.contains(&answer), "{commands:?}");
+        let reason = Waiting::StoreFailed { error: full() };
+        let told = commands.iter().any(
+            |one| matches!(one, Command::Publish(report) if !report.healthy && report.waiting.contains(&reason)),
+        );
+        assert_eq!((told, commands.contains(&Command::Load)), (!is_conflict, is_conflict), "{commands:?}");
+    }
 }
