@@ -51,7 +51,7 @@ fn the_disk_is_full() {
         let status = cluster.until_waits_for("PersistenceFailing");
         cluster.check(status.reasons().contains("disk"), &status.reasons());
         let said = cluster.run(&["fence", "full-3"]);
-        explains(&cluster, &said, 1, &["No space left", "full or read-only"]);
+        explains(&cluster, &said, 1, &["No space left", "make room on the disk"]);
         // A server that dies now cannot be started, but its replica can take over.
         let pid = cluster.kill("full-0");
         cluster.until("its replica is primary", || (cluster.primary_now("s0")? == "full-3").then_some(()));
