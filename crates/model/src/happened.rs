@@ -1,8 +1,8 @@
 //! What has happened, for people and programs to read later.
 
 use crate::{
-    AsideCause, CalledAs, CopySource, CopyState, InstanceName, NodeId, Role, ShardName, SlotSet, SlowCommand,
-    StartFailure, Waiting,
+    AsideCause, CalledAs, CopySource, CopyState, DisturbanceEnd, InstanceName, NodeId, Role, ShardName,
+    SlotSet, SlowCommand, StartFailure, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -24,6 +24,15 @@ pub enum Happened {
         shard: ShardName,
         /// Which instance.
         instance: InstanceName,
+    },
+    /// A primary that was to be disturbed counts as disturbed no more, although what was asked of it is not done.
+    DisturbanceEnded {
+        /// Its shard.
+        shard: ShardName,
+        /// The primary.
+        instance: InstanceName,
+        /// Why.
+        why: DisturbanceEnd,
     },
     /// A server runs.
     Started {
@@ -345,6 +354,9 @@ impl fmt::Display for Happened {
         match self {
             Self::Founded { instances } => {
                 write!(f, "cluster laid out: {instances} instances are to be made")
+            }
+            Self::DisturbanceEnded { shard, instance, why } => {
+                write!(f, "{shard}: {instance} counts as disturbed no more: {why}")
             }
             Self::Joined { shard, instance } => write!(f, "{instance} has joined {shard}"),
             Self::Formed => f.write_str("cluster formed: all slots are served"),

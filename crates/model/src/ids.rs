@@ -271,7 +271,7 @@ pub enum Observed<T> {
 }
 
 /// Why something was not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Unseen {
     /// Not asked yet.

@@ -4,8 +4,8 @@ use crate::format::{Format, Unreadable};
 use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
-    ClusterId, ClusterName, Generation, InstanceLife, InstanceName, NodeId, ShardId, ShardLife, ShardName,
-    SlotSet, ZoneName, ZonePolicy,
+    ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Ledger, NodeId, Operation, OperationName,
+    ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,13 +40,19 @@ pub struct Layout {
     pub shards: Arc<BTreeMap<ShardName, Shard>>,
     /// The instances.
     pub instances: Arc<BTreeMap<InstanceName, Instance>>,
+    /// Long work under way.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub operations: BTreeMap<OperationName, Operation>,
+    /// What is disturbed on purpose.
+    #[serde(default, skip_serializing_if = "Ledger::is_empty")]
+    pub ledger: Ledger,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
 }
 
 /// Which layout a commit follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutVersion {
     /// Its generation.
     pub generation: Generation,
@@ -140,6 +146,11 @@ impl Layout {
     /// Reads what was stored.
     pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
         crate::format::read(text, Self::FORMAT)
+    }
+
+    /// Which layout the next one is of the same generation.
+    pub fn next_version(&self) -> LayoutVersion {
+        LayoutVersion { generation: self.generation, revision: self.revision + 1 }
     }
 
     /// Which layout this is.

@@ -15,6 +15,7 @@ mod life;
 pub mod manifest;
 mod newer;
 pub mod nodes_conf;
+mod operation;
 mod port_errors;
 mod replica_fault;
 mod report;
@@ -45,6 +46,10 @@ pub use kubernetes::{Bytes, ImagePullPolicy, KubernetesSpec, Maintenance, Storag
 pub use layout::{Instance, Layout, LayoutVersion, OrderedSince, ServerConfig, Shard};
 pub use life::{InstanceLife, ShardLife};
 pub use newer::{Newer, NewerFields};
+pub use operation::{
+    Disturbance, DisturbanceEnd, DisturbedBy, DisturbingRequest, Ledger, Operation, OperationName,
+    RoleSwitch, SwitchCheckpoint, SwitchTarget,
+};
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};

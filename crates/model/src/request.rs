@@ -61,7 +61,7 @@ pub enum Request {
 }
 
 /// Why a request was not carried out (law 12). `hint` tells what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "refusal", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Refusal {
     /// No such shard.
@@ -345,7 +345,7 @@ fn or_else(waiting: &[Waiting], otherwise: &str) -> String {
 }
 
 /// Why an instance may not succeed its primary (law 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Unfit {
     /// Of another shard.
@@ -393,7 +393,7 @@ impl fmt::Display for Unfit {
 }
 
 /// Why no layout can satisfy the spec (law 7).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "impossible", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Impossible {
     /// Replicas need zones of their own.

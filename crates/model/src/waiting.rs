@@ -4,8 +4,9 @@ mod about;
 mod words;
 
 use crate::{
-    AccessFault, Address, CopyState, InstanceName, InvalidDirective, NodeId, PasswordFault, Paused,
-    ProvisionError, ReplicaCause, ShardName, SlotSet, StartFailure, StepKey, StoreError, Unseen, ZoneName,
+    AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
+    PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet, StartFailure, StepKey,
+    StoreError, Unseen, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -216,6 +217,29 @@ pub enum Waiting {
     SwitchingOver {
         /// Of which.
         shard: ShardName,
+    },
+    /// A primary counts as disturbed on purpose (law 6) until its end is seen.
+    Disturbed {
+        /// Its shard.
+        shard: ShardName,
+        /// The primary.
+        instance: InstanceName,
+        /// By what.
+        by: DisturbedBy,
+    },
+    /// An operation that stands in the layout does not go on.
+    OperationWaits {
+        /// Which.
+        operation: OperationName,
+        /// Why.
+        why: Box<Refusal>,
+    },
+    /// An operation that stands in the layout is of a kind that only a newer version knows, and is left alone.
+    OperationUnknown {
+        /// Which.
+        operation: OperationName,
+        /// What it is.
+        what: crate::Newer,
     },
     /// The vote of the majority cannot be had.
     NoQuorum {

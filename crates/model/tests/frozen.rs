@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, InstanceLife, Layout, MaxMemoryPolicy, Phase, Report, Request,
-    Role, ShardLife, Unreadable, Waiting,
+    AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, InstanceLife, Layout,
+    MaxMemoryPolicy, Operation, Phase, Report, Request, Role, ShardLife, Unreadable, Waiting,
 };
 
 fn layout() -> Value {
@@ -59,6 +59,7 @@ fn lives_are_derived_from_the_flag_of_versions_without_them() {
     let founding = (vec![InstanceLife::Founding; 6], vec![ShardLife::Founding; 3]);
     let mut stored = layout();
     assert_eq!(lives(&read(&stored)), members);
+    assert!(read(&stored).operations.is_empty() && read(&stored).ledger.is_empty());
     stored["formed"] = json!(false);
     assert_eq!(lives(&read(&stored)), founding);
     let mut written = serde_json::to_value(read(&stored)).unwrap();
@@ -77,6 +78,18 @@ fn lives_are_derived_from_the_flag_of_versions_without_them() {
         serde_json::from_value::<AgentOrder>(order).unwrap().life
     };
     assert_eq!((life(false), life(true)), (InstanceLife::Founding, InstanceLife::Member));
+}
+
+#[test]
+fn operations_and_the_ledger_are_read() {
+    let stored: Value = serde_json::from_str(include_str!("frozen/layout-1-operations.json")).unwrap();
+    let read = Layout::read(stored.to_string().as_bytes()).unwrap();
+    let kinds: Vec<_> = read.operations.values().collect();
+    assert!(matches!(kinds[..], [Operation::LeaveFullDisk(_), Operation::Rezone(_)]), "{kinds:?}");
+    let by = |name: &str| read.ledger[&name.parse().unwrap()].by.clone();
+    assert_eq!(by("sample-0"), DisturbedBy::Request(DisturbingRequest::Switchover));
+    assert!(matches!(by("sample-1"), DisturbedBy::Operation(_)));
+    assert!(contains(&serde_json::to_value(&read).unwrap(), &stored));
 }
 
 #[test]
@@ -102,7 +115,8 @@ fn lives_are_read_and_neighbours_without_them_are_told_the_flag() {
 #[test]
 fn what_a_newer_version_has_added_to_a_layout_is_kept() {
     let mut newer = layout();
-    newer["operations"] = json!([{ "kind": "scale", "done": 3 }]);
+    newer["operations"] = json!({ "scale-s0": { "kind": "scale", "target": 3 }, "rezone-s1": { "kind": "rezone", "target": { "shard": "s1", "from": "sample-1", "to": "sample-4" }, "checkpoint": "halfway" } });
+    newer["ledger"] = json!({ "sample-1": { "shard": "s1", "by": { "eclipse": 7 }, "since": { "generation": 3, "revision": 9 }, "until": 5 }, "sample-2": { "shard": "s2", "by": { "request": "rebuild" }, "since": { "generation": 3, "revision": 9 } } });
     newer["config"]["tls"] = json!({ "secret": "s" });
     newer["shards"]["s0"]["life"] = json!("draining");
     newer["instances"]["sample-0"]["build"] = json!("9.1.3");

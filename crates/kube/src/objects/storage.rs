@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceLife, InstanceName, Layout, NewerFields,
-    ServerConfig, Shard, ShardName, SlotSet, Storage,
+    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceLife, InstanceName, Layout, Ledger,
+    NewerFields, ServerConfig, Shard, ShardName, SlotSet, Storage,
 };
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
@@ -107,6 +107,8 @@ pub(crate) fn rebuild(
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        operations: BTreeMap::new(),
+        ledger: Ledger::new(),
         newer: NewerFields::default(),
     };
     Ok(Some(if pieces.iter().any(|piece| piece.formed) { layout.founded() } else { layout }))

@@ -33,6 +33,7 @@ impl Waiting {
             | Self::RestartNeeded { instance, .. }
             | Self::PersistenceFailing { instance }
             | Self::MemoryFull { instance, .. }
+            | Self::Disturbed { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
             _ => None,
         }
@@ -47,6 +48,7 @@ impl Waiting {
             | Self::NoPrimary { shard }
             | Self::FailingOver { shard }
             | Self::SwitchingOver { shard }
+            | Self::Disturbed { shard, .. }
             | Self::ReplicasMissing { shard, .. }
             | Self::ZoneShared { shard, .. } => Some(shard),
             _ => None,
@@ -54,13 +56,16 @@ impl Waiting {
     }
 
     /// Is the cluster not whole for it? Zones that hold what they should not after a failover or a switchover are told, and mended by
-    /// the controller, and names follow pods in their own time; the cluster is whole all the same.
+    /// the controller, names follow pods in their own time, and what operations go on is no fault of it; the cluster is whole all the same.
     pub fn is_flaw(&self) -> bool {
         !matches!(
             self,
             Self::ZoneMajority { .. }
                 | Self::ZoneShared { .. }
                 | Self::NameElsewhere { .. }
+                | Self::Disturbed { .. }
+                | Self::OperationWaits { .. }
+                | Self::OperationUnknown { .. }
                 | Self::ConfigByHand { .. }
                 | Self::UsersByHand { .. }
         )

@@ -140,6 +140,13 @@ impl Waiting {
             Self::NoPrimary { shard } => write!(f, "{shard}: no primary is seen to serve its slots"),
             Self::FailingOver { shard } => write!(f, "{shard}: failing over"),
             Self::SwitchingOver { shard } => write!(f, "{shard}: switching over"),
+            Self::Disturbed { shard, instance, by } => {
+                write!(f, "{shard}: {instance} counts as disturbed by {by}")
+            }
+            Self::OperationWaits { operation, why } => write!(f, "operation {operation} waits: {why}"),
+            Self::OperationUnknown { operation, what } => {
+                write!(f, "operation {operation} is left alone: {what}")
+            }
             Self::NoQuorum { alive, needed } => {
                 write!(
                     f,

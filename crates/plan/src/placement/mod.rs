@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
-    NewerFields, NodeId, ServerConfig, Shard, ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
+    Ledger, NewerFields, NodeId, ServerConfig, Shard, ShardId, ShardLife, ShardName, SlotSet, ZoneName,
+    ZonePolicy,
 };
 
 /// Random bytes for ids, as data: the caller draws them.
@@ -90,6 +91,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        operations: BTreeMap::new(),
+        ledger: Ledger::new(),
         newer: NewerFields::default(),
     };
     if spec.zones == ZonePolicy::Required {
