@@ -71,6 +71,8 @@ pub enum Fault {
     Lose(u64),
     /// Agents' messages take up to so much longer.
     Slow(u64),
+    /// What controllers ask of agents, other than to report, takes up to so much longer.
+    SlowAsks(u64),
     /// A replica reads its primary's stream so many milliseconds late.
     Lag(Target, u64),
     /// All networks work again.
@@ -259,6 +261,7 @@ impl Fleet {
             }
             Fault::Lose(in_thousand) => self.network.lost_in_thousand = in_thousand,
             Fault::Slow(ms) => self.network.slowness_ms = ms,
+            Fault::SlowAsks(ms) => self.network.asks_ms = ms,
             Fault::Lag(whom, ms) => {
                 let whom = self.resolve(whom);
                 self.network.lag_ms[whom] = ms;

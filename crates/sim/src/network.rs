@@ -25,6 +25,8 @@ pub struct Network {
     pub lost_in_thousand: u64,
     /// Answers take up to this much longer.
     pub slowness_ms: u64,
+    /// What controllers ask beside reports arrives up to this much later.
+    pub asks_ms: u64,
     /// By server: what it gets of a stream comes so much later.
     pub lag_ms: Vec<u64>,
     arrivals: Vec<u64>,
@@ -43,6 +45,7 @@ impl Network {
             hosts_cut: BTreeSet::new(),
             lost_in_thousand: 0,
             slowness_ms: 0,
+            asks_ms: 0,
             lag_ms: vec![0; nodes],
             arrivals: vec![0; nodes * nodes],
             nodes,
@@ -82,6 +85,7 @@ impl Network {
         self.hosts_cut.clear();
         self.lost_in_thousand = 0;
         self.slowness_ms = 0;
+        self.asks_ms = 0;
         self.lag_ms.fill(0);
     }
 

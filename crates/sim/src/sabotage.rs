@@ -33,6 +33,8 @@ pub enum Sabotage {
     ShareZones,
     /// All primaries hand over at once (law 6).
     DisturbEverybody,
+    /// A controller that starts finds nothing of what is disturbed in the layout (law 6).
+    ForgetLedger,
     /// A primary that has no lease does not refuse writes.
     NeverRefuseWrites,
     /// Beats count for whoever sends them, whatever was promised.
@@ -51,7 +53,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ClaimCompleteAof,
         Self::ClaimInSync,
         Self::ForgetSequences,
@@ -68,6 +70,7 @@ impl Sabotage {
         Self::GiveNoReason,
         Self::ShareZones,
         Self::DisturbEverybody,
+        Self::ForgetLedger,
         Self::NeverRefuseWrites,
         Self::ForgetPromises,
         Self::ForceWithoutTestimony,

@@ -157,6 +157,7 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["cut", "agent", whom @ ..] => Fault::CutAgent(target(whom)?),
         ["cut", "control", whom @ ..] => Fault::CutControl(0, target(whom)?),
         ["lose", in_thousand] => Fault::Lose(number(in_thousand)?),
+        ["slow", "asks", ms] => Fault::SlowAsks(number(ms)?),
         ["slow", ms] => Fault::Slow(number(ms)?),
         ["lag", whom @ .., "by", ms] => Fault::Lag(target(whom)?, number(ms)?),
         ["mend"] => Fault::Mend,

@@ -46,7 +46,15 @@ fn is_question(ask: &Ask) -> bool {
 pub(crate) fn controller_command(command: &controller::Command) -> Option<String> {
     use controller::Command;
     match command {
-        Command::Commit { layout, .. } => Some(format!("commits generation {}", layout.generation)),
+        Command::Commit { layout, .. } => {
+            let disturbed: Vec<&str> =
+                layout.ledger.keys().map(valkeeper_model::InstanceName::as_str).collect();
+            let counts = match disturbed.as_slice() {
+                [] => String::new(),
+                disturbed => format!(", which counts {} as disturbed", disturbed.join(", ")),
+            };
+            Some(format!("commits generation {}{counts}", layout.generation))
+        }
         Command::Tell { to, ask, .. } => Some(format!("asks {to} to {ask:?}")),
         Command::Publish(report) => {
             let mut reasons: Vec<String> = report.waiting.iter().take(3).map(ToString::to_string).collect();

@@ -89,6 +89,39 @@ fn all_primaries_disturbed_at_once() {
 }
 
 #[test]
+fn what_a_controller_disturbs_forgotten_with_it() {
+    caught_in(Sabotage::ForgetLedger, &[6], controllers_that_die_between_steps);
+}
+
+/// Users ask for one switchover after the other, and the controller dies after the first, second … command that follows on the first of them.
+/// What it has asked is long on its way, so that the next controller sees nothing of it; and a replica that is behind makes the handover long.
+fn controllers_that_die_between_steps(seed: u64) -> Setup {
+    use valkeeper_sim::faults::Wish;
+    let mut setup = Setup::quiet(seed);
+    let switchover = |shard| Fault::User(Wish::Switchover, Target::PrimaryOf(shard));
+    let dies_after = u32::try_from(seed % 16).unwrap_or_default();
+    let mut planned = vec![
+        (4_900, Fault::Lag(Target::ReplicaOf(0), 3_000)),
+        (5_000, Fault::SlowAsks(3_000)),
+        (5_001, switchover(0)),
+        (5_002, Fault::ControllerDies(0, dies_after)),
+    ];
+    let others =
+        (0..40).map(|n| (5_300 + n * 150, switchover(1 + usize::try_from(n % 2).unwrap_or_default())));
+    planned.extend(others);
+    planned.extend([(12_000, Fault::Mend), (13_000, Fault::Calm)]);
+    setup.faults = planned.into_iter().map(|(at, fault)| Planned { at, fault }).collect();
+    setup
+}
+
+#[test]
+fn a_controller_that_dies_between_any_two_steps_disturbs_no_second_shard() {
+    for seed in 1..=160 {
+        assert_eq!(Fleet::new(controllers_that_die_between_steps(seed)).run().broken, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn deaths_that_nobody_hears_of() {
     caught(Sabotage::MissDeaths, &[0]);
 }

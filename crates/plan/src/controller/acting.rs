@@ -6,56 +6,95 @@ use super::machine::{Controller, Pending};
 use super::requests::HAND_OVER_MS;
 use crate::agent::Token;
 use crate::operations::Step;
-use valkeeper_model::{AgentReport, Answer, Ask, AskFailed, Happened, Millis, Refusal};
+use crate::operations::stored::{self, Next};
+use crate::view::cluster_view::ClusterView;
+use std::collections::BTreeMap;
+use valkeeper_model::{
+    AgentReport, Answer, Ask, AskFailed, DisturbanceEnd, Happened, InstanceName, Layout, Millis, Operation,
+    OperationName, Refusal,
+};
 
 /// How long an agent may take for a step.
 const STEP_MS: u64 = 2_000;
 
 impl Controller {
-    /// Takes the steps whose cause has lasted and that were not taken just now.
-    pub(super) fn take_due(&mut self, now: Millis, due: Vec<Step>) {
+    /// Takes the steps whose cause has lasted and that were not taken just now. One that has to be stored first is not taken: the first such
+    /// is answered as the operation that is to be begun.
+    pub(super) fn take_due(
+        &mut self,
+        now: Millis,
+        layout: &Layout,
+        due: Vec<Step>,
+    ) -> Option<(OperationName, Operation)> {
+        let mut begun = None;
         for step in due {
             if !self.attempts.is_due(now, &step) {
                 continue;
             }
-            if let Step::SwitchForZones { from, .. } | Step::SwitchForDisk { from, .. } = &step
-                && self.may_disturb_also(from).is_err()
-            {
-                continue;
+            match stored::begun_by(&step) {
+                // One of that name that stands there already is another version's.
+                Some((name, _)) if layout.operations.contains_key(&name) => {}
+                Some(operation) => _ = begun.get_or_insert(operation),
+                None => self.take(now, step),
             }
-            self.attempts.taken(now, &step);
-            let (to, ask, within_ms) = match &step {
-                Step::TakeOver { to, incarnation, replaces, .. } => {
-                    let ask = Ask::Takeover { incarnation: *incarnation, replaces: Some(*replaces) };
-                    (to, ask, STEP_MS)
-                }
-                Step::Follow { instance, incarnation, primary } => {
-                    (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)
-                }
-                Step::Meet { instance, address, .. } => {
-                    (instance, Ask::Meet { address: address.clone() }, STEP_MS)
-                }
-                Step::SwitchForZones { from, to, .. } => {
-                    (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
-                }
-                Step::SwitchForDisk { from, to, .. } => {
-                    (from, Ask::HandOver { to: Some(to.clone()) }, HAND_OVER_MS)
-                }
-                Step::BringHome { to, incarnation, .. } => {
-                    (to, Ask::Succeed { incarnation: *incarnation }, STEP_MS)
-                }
-                Step::TakeSlots { instance, incarnation, slots, .. } => {
-                    let ask = Ask::TakeSlots { slots: slots.clone(), incarnation: *incarnation };
-                    (instance, ask, STEP_MS)
-                }
-            };
-            let sent = self.tell(to.clone(), ask, within_ms);
-            self.pending.insert(sent, Pending::Step(Box::new(step)));
         }
+        begun
+    }
+
+    /// The steps of operations that stand in the layout and that this controller has not taken yet.
+    pub(super) fn going_on(
+        &self,
+        cluster_view: &ClusterView<'_>,
+        ended: &BTreeMap<InstanceName, DisturbanceEnd>,
+    ) -> Vec<Step> {
+        let operations = cluster_view.layout.operations.iter();
+        let next = operations.filter_map(|(name, operation)| stored::next(cluster_view, name, operation));
+        let steps = next.filter_map(|next| match next {
+            Next::Step(step) => Some(step),
+            Next::Wait(_) | Next::Done => None,
+        });
+        let over = |step: &Step| match step {
+            Step::SwitchForZones { from, .. } | Step::SwitchForDisk { from, .. } => {
+                self.has_told(from) || ended.contains_key(from)
+            }
+            _ => false,
+        };
+        steps.filter(|step| !over(step)).collect()
+    }
+
+    pub(super) fn take(&mut self, now: Millis, step: Step) {
+        self.attempts.taken(now, &step);
+        let (to, ask, within_ms) = match &step {
+            Step::TakeOver { to, incarnation, replaces, .. } => {
+                let ask = Ask::Takeover { incarnation: *incarnation, replaces: Some(*replaces) };
+                (to, ask, STEP_MS)
+            }
+            Step::Follow { instance, incarnation, primary } => {
+                (instance, Ask::Follow { primary: *primary, incarnation: *incarnation }, STEP_MS)
+            }
+            Step::Meet { instance, address, .. } => {
+                (instance, Ask::Meet { address: address.clone() }, STEP_MS)
+            }
+            Step::SwitchForZones { from, to, .. } => {
+                (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
+            }
+            Step::SwitchForDisk { from, to, .. } => {
+                (from, Ask::HandOver { to: Some(to.clone()) }, HAND_OVER_MS)
+            }
+            Step::BringHome { to, incarnation, .. } => {
+                (to, Ask::Succeed { incarnation: *incarnation }, STEP_MS)
+            }
+            Step::TakeSlots { instance, incarnation, slots, .. } => {
+                let ask = Ask::TakeSlots { slots: slots.clone(), incarnation: *incarnation };
+                (instance, ask, STEP_MS)
+            }
+        };
+        let sent = self.tell(to.clone(), ask, within_ms);
+        self.pending.insert(sent, Pending::Step(Box::new(step)));
     }
 
     pub(super) fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
-        self.disturbed.remove(&token);
+        self.note_answer(token, &result);
         match self.pending.remove(&token) {
             Some(Pending::Switchover(request, shard, from)) if result.is_ok() => {
                 let from = Some((from, None));

@@ -1,6 +1,6 @@
 //! Requests that are done when a shard has another primary, and what else ends them.
 
-use super::machine::Controller;
+use super::machine::{Controller, Stage};
 use crate::agent::Token;
 use valkeeper_model::{Incarnation, InstanceName, Millis, Observation, Refusal, Report, ShardName};
 
@@ -34,6 +34,9 @@ impl Controller {
             self.ready -= usize::from(index < self.ready);
         }
         self.awaited.retain(|awaited| awaited.token != token);
+        if let Stage::Committing { then, .. } = &mut self.stage {
+            then.withdraw(token);
+        }
     }
 }
 

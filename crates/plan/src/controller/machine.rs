@@ -2,13 +2,14 @@
 
 use super::attempts::Attempts;
 use super::awaited::Awaited;
+use super::disturbing::Deeds;
 use super::forgetting::Parts;
 use super::ordering::{Audience, SentOrders};
 use super::places::Places;
-
+use super::storing::AfterCommit;
 use super::telling::Told;
 use super::trial::UnderTrial;
-use super::{Command, CommitError, Event, Pace, change, life, orders};
+use super::{Command, Event, Pace, change, life, orders};
 use crate::agent::Token;
 use crate::operations::{self, Barred, Step};
 use crate::placement::{self, Ids};
@@ -16,7 +17,7 @@ use crate::view::cluster_view::ClusterView;
 use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Address, Ask, ClusterSpec, Generation, Happened, InstanceName, Layout, Millis, Observation, Observed,
+    Address, Ask, ClusterSpec, Generation, InstanceName, Layout, Millis, Observation, Observed,
     ProvisionError, Refusal, Report, ServerConfig, ShardName, StoreError, ZoneName,
 };
 
@@ -29,7 +30,7 @@ const CHOSEN_MS: u64 = 600_000;
 
 /// The controller of one cluster.
 pub struct Controller {
-    spec: ClusterSpec,
+    pub(super) spec: ClusterSpec,
     zones: Vec<ZoneName>,
     ids: Box<dyn Ids + Send>,
     pub(super) layout: Option<Layout>,
@@ -53,13 +54,15 @@ pub struct Controller {
     pub(super) until_observed: Vec<Token>,
     /// Fences that are stored, and done when the instance's server is down.
     pub(super) until_down: Vec<(Token, InstanceName)>,
-    /// Primaries that were asked to hand over or to restart, and have not answered.
-    pub(super) disturbed: BTreeMap<Token, InstanceName>,
+    /// What is known of the deeds that the ledger counts.
+    pub(super) deeds: Deeds,
+    /// Looks begun so far.
+    pub(super) looks: u64,
     /// When users last chose the roles of a shard.
     pub(super) chosen: BTreeMap<ShardName, Millis>,
     /// Has the layout followed our spec once? From then on the stored layout is right when the two differ: another
     /// controller was asked for what ours does not know.
-    followed: bool,
+    pub(super) followed: bool,
     pub(super) queued: Vec<(Token, valkeeper_model::Request)>,
     /// How many of them the last observation was begun for.
     pub(super) ready: usize,
@@ -91,36 +94,14 @@ pub(super) enum Pending {
     Trial(Box<UnderTrial>),
 }
 
-/// A user's request that is done once a layout is stored.
-#[derive(Debug)]
-pub(super) struct PendingRequest {
-    /// Whom to answer.
-    pub(super) token: Token,
-    /// What to tell people.
-    pub(super) happened: Happened,
-    /// The spec that holds from then on, if the request was for one.
-    pub(super) spec: Option<Box<ClusterSpec>>,
-    /// What it waits for once the layout is stored.
-    pub(super) done: DoneWhen,
-}
-
-/// When a request whose layout is stored is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum DoneWhen {
-    /// After a look: who asks for the status next must not be told of a cluster that has not heard of it.
-    Observed,
-    /// When that instance's server is down.
-    Down(InstanceName),
-}
-
 #[derive(Debug)]
 pub(super) enum Stage {
     /// Nothing asked yet.
     New,
     /// The store is being read.
     Loading,
-    /// A layout is being stored; the request that wants it, and what to tell.
-    Committing { layout: Box<Layout>, request: Option<PendingRequest> },
+    /// A layout is being stored, and what follows on that.
+    Committing { layout: Box<Layout>, then: AfterCommit },
     /// Instances get their places.
     Provisioning,
     /// Reports are being gathered.
@@ -167,7 +148,8 @@ impl Controller {
             until_observed: Vec::new(),
             until_down: Vec::new(),
             told: Told::default(),
-            disturbed: BTreeMap::new(),
+            deeds: Deeds::default(),
+            looks: 0,
             chosen: BTreeMap::new(),
             followed: false,
             queued: Vec::new(),
@@ -268,20 +250,21 @@ impl Controller {
         }
     }
 
-    fn load(&mut self) {
+    pub(super) fn load(&mut self) {
         self.stage = Stage::Loading;
         self.out.push(Command::Load);
     }
 
-    fn observe(&mut self) {
+    pub(super) fn observe(&mut self) {
         self.stage = Stage::Observing { nudged: false, requests: self.queued.len() };
+        self.looks += 1;
         self.ready = 0;
         // At rest the agents' own looks are fresh enough; while things move or a request is to be judged, everybody looks again.
         let moving = self.report.as_ref().is_some_and(|report| !report.healthy);
         self.out.push(Command::Observe { fresh: moving || !self.queued.is_empty() });
     }
 
-    fn provision(&mut self) {
+    pub(super) fn provision(&mut self) {
         if let Some(layout) = &self.layout {
             self.stage = Stage::Provisioning;
             self.reprovision_asked = false;
@@ -321,10 +304,10 @@ impl Controller {
             // The store has lost it. A cluster is founded once only: what is in force is stored again.
             if let Some(layout) = self.layout.clone() {
                 let layout = self.beyond_what_agents_obey(layout);
-                return self.commit_after(layout, None, None);
+                return self.commit_after(layout, None, AfterCommit::Record(Vec::new()));
             }
             return match placement::found(&self.spec, &self.zones, self.ids.as_mut()) {
-                Ok(layout) => self.commit(layout, None),
+                Ok(layout) => self.commit(layout, AfterCommit::Record(Vec::new())),
                 Err(impossible) => self.give_up(impossible.into()),
             };
         };
@@ -337,7 +320,7 @@ impl Controller {
             }
             Ok(next) => {
                 self.layout = Some(stored);
-                self.commit(next, None);
+                self.commit(next, AfterCommit::Record(Vec::new()));
             }
             Err(refusal) => self.give_up(refusal),
         }
@@ -348,53 +331,11 @@ impl Controller {
         self.out.push(Command::GiveUp(refusal));
     }
 
-    fn store_fails(&mut self, now: Millis, error: StoreError) {
+    pub(super) fn store_fails(&mut self, now: Millis, error: StoreError) {
         self.store_failed = Some(error);
         let then = if self.layout.is_some() { Then::Observe } else { Then::Load };
         self.stage = Stage::Resting { until: now.plus(FAILED_MS), then };
         self.publish_again(now);
-    }
-
-    fn committed(&mut self, now: Millis, result: Result<(), CommitError>) {
-        let Stage::Committing { layout, request } = std::mem::replace(&mut self.stage, Stage::Loading) else {
-            return;
-        };
-        match result {
-            Ok(()) => {
-                self.store_failed = None;
-                self.followed = true;
-                if self.layout.is_none() {
-                    self.out.push(Command::Record(Happened::Founded { instances: layout.instances.len() }));
-                }
-                if let Some(before) = &self.layout {
-                    self.out.extend(life::happened(before, &layout).into_iter().map(Command::Record));
-                }
-                self.layout = Some(*layout);
-                if let Some(pending) = request {
-                    if let Some(spec) = pending.spec {
-                        self.spec = *spec;
-                    }
-                    self.out.push(Command::Record(pending.happened));
-                    match pending.done {
-                        DoneWhen::Observed => self.until_observed.push(pending.token),
-                        DoneWhen::Down(instance) => self.until_down.push((pending.token, instance)),
-                    }
-                }
-                self.provision();
-            }
-            Err(CommitError::Conflict) => {
-                if let Some(PendingRequest { token, .. }) = request {
-                    self.answer(token, Err(Refusal::ChangedMeanwhile));
-                }
-                self.load();
-            }
-            Err(CommitError::Failed(error)) => {
-                if let Some(PendingRequest { token, .. }) = request {
-                    self.answer(token, Err(Refusal::NotStored { error: error.clone() }));
-                }
-                self.store_fails(now, error);
-            }
-        }
     }
 
     fn provisioned(&mut self, now: Millis, result: Result<BTreeMap<InstanceName, Address>, ProvisionError>) {
@@ -440,7 +381,9 @@ impl Controller {
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
         let due = operations::due(&cluster_view, &report, &barred);
-        let next = life::next(&cluster_view, &report);
+        let lives = life::next(&cluster_view, &report);
+        let ended = self.ended(now, &cluster_view);
+        let going_on = self.going_on(&cluster_view, &ended);
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
@@ -450,7 +393,7 @@ impl Controller {
             _ if self.queued.len() > self.ready => 0,
             _ if self.reprovision_asked => 0,
             (true, _) => NUDGED_MS,
-            (false, true) if report.waiting.is_empty() => self.pace.at_rest_ms,
+            (false, true) if report.waiting.is_empty() && layout.ledger.is_empty() => self.pace.at_rest_ms,
             (false, true) => self.pace.uneasy_ms(now.since(self.changed_at)),
             (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
@@ -466,18 +409,17 @@ impl Controller {
         for token in std::mem::take(&mut self.until_observed) {
             self.answer(token, Ok(()));
         }
-        self.take_due(now, due);
-        if let Some(next) = next {
-            self.commit(next, None);
+        for step in going_on {
+            self.take(now, step);
         }
+        let begun = self.take_due(now, &layout, due);
+        self.commit_progress(&layout, lives, ended, begun);
     }
 
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {
         self.last_token += 1;
         let token = Token(self.last_token);
-        if self.disturbs(&to, &ask) {
-            self.disturbed.insert(token, to.clone());
-        }
+        self.note_told(token, &to, &ask);
         self.out.push(Command::Tell { token, to, ask, within_ms });
         token
     }

@@ -13,7 +13,7 @@
 //! | `observing.rs` | when an observation is over although somebody has not answered |
 //! | `ordering.rs` | which agents are told, and when again |
 //! | [`crate::operations`] | what agents cannot do alone: takeover, rewiring, zones |
-//! | `disturbing.rs` | whether one more primary may be disturbed (law 6) |
+//! | `disturbing.rs` | a primary is disturbed only while the ledger counts it (law 6) |
 //! | `pace.rs` | how often it looks |
 //! | `places.rs` | who is where, and when all are told again |
 //! | `storing.rs` | a layout is stored, with which generation |

@@ -1,16 +1,19 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
 use super::awaited::Awaited;
-use super::machine::{Controller, DoneWhen, Pending, PendingRequest};
+use super::disturbing::counted;
+use super::machine::{Controller, Pending};
+use super::storing::{AfterCommit, DoneWhen, PendingRequest};
 use super::{change, forgetting};
 use crate::agent::Token;
-use crate::operations::disruption::{busy, may_disturb, may_succeed};
+use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceName, Layout,
-    Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName, Unfit, Unseen, Waiting,
+    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
+    Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName,
+    Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -18,6 +21,7 @@ pub(super) const HAND_OVER_MS: u64 = 30_000;
 const RESTART_MS: u64 = 120_000;
 
 /// What a request comes to.
+#[derive(Debug)]
 pub(super) enum Decision {
     /// Ask that agent; its answer is the user's.
     Tell(InstanceName, Ask, u64),
@@ -39,14 +43,15 @@ pub(super) enum Decision {
 
 impl Controller {
     pub(super) fn asked(&mut self, now: Millis, token: Token, request: Request) {
-        let decision = self.decide(request);
+        match self.decide(request) {
+            Ok(decision) => self.count_and_carry_out(now, token, decision),
+            Err(refusal) => self.answer(token, Err(refusal)),
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, now: Millis, token: Token, decision: Decision) {
         match decision {
-            Ok(Decision::Tell(to, ask, within_ms)) => {
-                if self.disturbs(&to, &ask)
-                    && let Err(refusal) = self.may_disturb_also(&to)
-                {
-                    return self.answer(token, Err(refusal));
-                }
+            Decision::Tell(to, ask, within_ms) => {
                 let mut pending = Pending::Request { token, to: to.clone(), within_ms };
                 if let (Ask::HandOver { .. }, Some(layout)) = (&ask, &self.layout)
                     && let Some(instance) = layout.instances.get(&to)
@@ -57,27 +62,26 @@ impl Controller {
                 let sent = self.tell(to, ask, within_ms);
                 self.pending.insert(sent, pending);
             }
-            Ok(Decision::UntilPrimaryChanges(shard, from, asks)) => {
+            Decision::UntilPrimaryChanges(shard, from, asks) => {
                 for (to, ask) in asks {
                     let sent = self.tell(to, ask, HAND_OVER_MS);
                     self.pending.insert(sent, Pending::Awaited(token));
                 }
                 self.awaited.push(Awaited { token, shard, from, since: now });
             }
-            Ok(Decision::Commit(layout, happened, spec)) => {
-                let done = DoneWhen::Observed;
-                self.commit(*layout, Some(PendingRequest { token, happened, spec, done }));
+            Decision::Commit(layout, happened, spec) => {
+                let pending = PendingRequest { token, happened, spec, done: DoneWhen::Observed };
+                self.commit(*layout, AfterCommit::Request(pending));
             }
-            Ok(Decision::Forget(nodes, members)) => self.forget(token, nodes, members),
-            Ok(Decision::Try(by, config, request)) => self.try_first(by, *config, token, request),
-            Ok(Decision::CommitUntilDown(layout, instance)) => {
+            Decision::Forget(nodes, members) => self.forget(token, nodes, members),
+            Decision::Try(by, config, request) => self.try_first(by, *config, token, request),
+            Decision::CommitUntilDown(layout, instance) => {
                 let happened = Happened::Fenced { instance: instance.clone() };
-                let done = DoneWhen::Down(instance);
-                self.commit(*layout, Some(PendingRequest { token, happened, spec: None, done }));
+                let pending = PendingRequest { token, happened, spec: None, done: DoneWhen::Down(instance) };
+                self.commit(*layout, AfterCommit::Request(pending));
             }
-            Ok(Decision::UntilDown(instance)) => self.until_down.push((token, instance)),
-            Ok(Decision::Done) => self.answer(token, Ok(())),
-            Err(refusal) => self.answer(token, Err(refusal)),
+            Decision::UntilDown(instance) => self.until_down.push((token, instance)),
+            Decision::Done => self.answer(token, Ok(())),
         }
     }
 
@@ -303,7 +307,12 @@ fn fence(cluster_view: &ClusterView<'_>, instance: &InstanceName, force: bool) -
     if !force {
         disturb(cluster_view, shard, &known)?;
     }
-    let layout = with_fence(cluster_view.layout, instance, true);
+    let mut layout = with_fence(cluster_view.layout, instance, true);
+    if shard.primary().is_some_and(|primary| primary.name == known.name) {
+        let by = DisturbedBy::Request(DisturbingRequest::Fence);
+        let entry = counted(&layout, cluster_view.observation, instance, by);
+        layout.ledger.extend(entry.map(|entry| (instance.clone(), entry)));
+    }
     Ok(Decision::CommitUntilDown(Box::new(layout), instance.clone()))
 }
 
@@ -334,7 +343,7 @@ fn disturb(
         may_disturb(cluster_view, shard)?;
     }
     // One that is down already is not disturbed; that its shard is busy with it is no reason.
-    match busy(shard) {
+    match busy(shard).or_else(|| disturbed(cluster_view, shard)) {
         Some(waiting) if instance.view().is_some() => {
             Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) })
         }

@@ -1,25 +1,133 @@
-//! A layout is stored, with the numbers that it needs.
+//! A layout is stored, with the numbers that it needs, and what follows on that.
 
-use super::Command;
-use super::machine::{Controller, PendingRequest, Stage};
+use super::machine::{Controller, Stage};
+use super::requests::Decision;
+use super::{Command, CommitError, life};
+use crate::agent::Token;
 use std::collections::BTreeMap;
-use valkeeper_model::{Instance, InstanceName, Layout, LayoutVersion, OrderedSince, Shard, ShardName};
+use valkeeper_model::{
+    ClusterSpec, Happened, Instance, InstanceName, Layout, LayoutVersion, Millis, OrderedSince, Refusal,
+    Shard, ShardName,
+};
 
-impl Controller {
-    pub(super) fn commit(&mut self, layout: Layout, request: Option<PendingRequest>) {
-        let after = self.layout.as_ref().map(Layout::version);
-        self.commit_after(layout, after, request);
+/// A user's request that is done once a layout is stored.
+#[derive(Debug)]
+pub(super) struct PendingRequest {
+    /// Whom to answer.
+    pub(super) token: Token,
+    /// What to tell people.
+    pub(super) happened: Happened,
+    /// The spec that holds from then on, if the request was for one.
+    pub(super) spec: Option<Box<ClusterSpec>>,
+    /// What it waits for once the layout is stored.
+    pub(super) done: DoneWhen,
+}
+
+/// When a request whose layout is stored is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DoneWhen {
+    /// After a look: who asks for the status next must not be told of a cluster that has not heard of it.
+    Observed,
+    /// When that instance's server is down.
+    Down(InstanceName),
+}
+
+/// What follows when a layout is stored.
+#[derive(Debug)]
+pub(super) enum AfterCommit {
+    /// Nothing but what is told of it.
+    Record(Vec<Happened>),
+    /// A request goes on or is done.
+    Request(PendingRequest),
+    /// A request is carried out that disturbs somebody whom the ledger counts from now on.
+    CarryOut(Token, Box<Decision>),
+}
+
+impl AfterCommit {
+    /// Nobody waits for that request any more: what was not begun is not begun.
+    pub(super) fn withdraw(&mut self, token: Token) {
+        if matches!(self, Self::CarryOut(of, _) if *of == token) {
+            *self = Self::Record(Vec::new());
+        }
     }
 
-    pub(super) fn commit_after(
-        &mut self,
-        layout: Layout,
-        after: Option<LayoutVersion>,
-        request: Option<PendingRequest>,
-    ) {
+    /// The request that is refused if the layout cannot be stored.
+    fn request(&self) -> Option<Token> {
+        match self {
+            Self::Record(_) => None,
+            Self::Request(pending) => Some(pending.token),
+            Self::CarryOut(token, _) => Some(*token),
+        }
+    }
+}
+
+impl Controller {
+    pub(super) fn commit(&mut self, layout: Layout, then: AfterCommit) {
+        let after = self.layout.as_ref().map(Layout::version);
+        self.commit_after(layout, after, then);
+    }
+
+    pub(super) fn commit_after(&mut self, layout: Layout, after: Option<LayoutVersion>, then: AfterCommit) {
         let layout = numbered(self.layout.as_ref(), layout);
         self.out.push(Command::Commit { layout: Box::new(layout.clone()), after });
-        self.stage = Stage::Committing { layout: Box::new(layout), request };
+        self.stage = Stage::Committing { layout: Box::new(layout), then };
+    }
+
+    pub(super) fn committed(&mut self, now: Millis, result: Result<(), CommitError>) {
+        let Stage::Committing { layout, then } = std::mem::replace(&mut self.stage, Stage::Loading) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.store_failed = None;
+                self.followed = true;
+                if self.layout.is_none() {
+                    self.out.push(Command::Record(Happened::Founded { instances: layout.instances.len() }));
+                }
+                // What no agent is told and no instance is new by needs no other place for anybody.
+                let same_orders =
+                    self.layout.as_ref().is_some_and(|before| before.generation == layout.generation);
+                if let Some(before) = &self.layout {
+                    self.out.extend(life::happened(before, &layout).into_iter().map(Command::Record));
+                }
+                self.layout = Some(*layout);
+                if same_orders {
+                    self.observe();
+                } else {
+                    self.provision();
+                }
+                self.after_commit(now, then);
+            }
+            Err(CommitError::Conflict) => {
+                if let Some(token) = then.request() {
+                    self.answer(token, Err(Refusal::ChangedMeanwhile));
+                }
+                self.load();
+            }
+            Err(CommitError::Failed(error)) => {
+                if let Some(token) = then.request() {
+                    self.answer(token, Err(Refusal::NotStored { error: error.clone() }));
+                }
+                self.store_fails(now, error);
+            }
+        }
+    }
+
+    fn after_commit(&mut self, now: Millis, then: AfterCommit) {
+        match then {
+            AfterCommit::Record(happened) => self.out.extend(happened.into_iter().map(Command::Record)),
+            AfterCommit::CarryOut(token, decision) => self.carry_out(now, token, *decision),
+            AfterCommit::Request(pending) => {
+                if let Some(spec) = pending.spec {
+                    self.spec = *spec;
+                }
+                self.out.push(Command::Record(pending.happened));
+                match pending.done {
+                    DoneWhen::Observed => self.until_observed.push(pending.token),
+                    DoneWhen::Down(instance) => self.until_down.push((pending.token, instance)),
+                }
+            }
+        }
     }
 
     /// What was loaded, or the same with a generation that agents take orders of. They obey a newer one than is stored only when the

@@ -42,9 +42,27 @@ pub fn may_succeed(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bo
     !replica.instance.fenced && stays && is_linked(primary, replica)
 }
 
-/// May this shard's primary hand over now? The others that are well must be a majority without it, so that a failure in the middle
-/// still finds its votes.
+/// Is this shard's primary disturbed on purpose, by the ledger?
+pub fn disturbed(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Option<Waiting> {
+    let counted = cluster_view.layout.ledger.iter().find(|(_, entry)| entry.shard == *shard.name);
+    counted.map(|(instance, entry)| Waiting::Disturbed {
+        shard: entry.shard.clone(),
+        instance: instance.clone(),
+        by: entry.by.clone(),
+    })
+}
+
+/// May this shard's primary be disturbed, by handing over or otherwise? The others that are well must be a majority without it, so that a
+/// failure in the middle still finds its votes.
 pub fn may_disturb(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Result<(), Refusal> {
+    match disturbed(cluster_view, shard) {
+        Some(waiting) => Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) }),
+        None => may_go_on(cluster_view, shard),
+    }
+}
+
+/// The same for what the ledger counts already.
+pub fn may_go_on(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Result<(), Refusal> {
     if let Some(waiting) = changing(shard) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
     }
@@ -52,6 +70,7 @@ pub fn may_disturb(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Res
     let well = |other: &&ShardView<'_>| {
         other.name != shard.name
             && changing(other).is_none()
+            && disturbed(cluster_view, other).is_none()
             && other.primary().is_some_and(|primary| !isolated(&primary))
     };
     let others = cluster_view.voters().filter(|one| well(one)).count();

@@ -1,6 +1,11 @@
-//! What agents cannot do alone, derived from layout and observation. Each operation is a file with a pure function `next`: it says which
-//! step is due, if one is. A step is one command that the agent which carries it out checks again: it names the run it is meant for. Two
-//! controllers may take the same step, and one that is taken twice does no harm.
+//! What agents cannot do alone. A step is one command that the agent which carries it out checks again: it names the run it is meant for.
+//!
+//! Most steps are derived from layout and observation alone: such an operation is a file with a pure function `next`, which says which step is due, if
+//! one is. Two controllers may take the same step, and one that is taken twice does no harm: to store it would cost a commit for nothing. So it
+//! is with following, meeting, taking slots, coming home and taking over.
+//!
+//! What disturbs a primary is stored before it is begun, as an [`valkeeper_model::Operation`] with an entry in the ledger (`stored.rs`): a switch
+//! for zones, and one for a full disk. The derived step is the wish for it. What takes longer than one command belongs there too.
 //!
 //! | file | what it brings about |
 //! | --- | --- |
@@ -11,6 +16,8 @@
 //! | `bring_home.rs` | slots that another shard's member serves go back to their shard |
 //! | `leave_full_disk.rs` | a primary that cannot write to its disk hands over |
 //! | `rezone.rs` | no zone holds a majority of the primaries (law 7) |
+//! | `stored.rs` | what is due for an operation that stands in the layout |
+//! | `ledger.rs` | when a primary counts as disturbed no more |
 //! | `step.rs` | a step |
 //! | `disruption.rs` | how much of the cluster may be disturbed at a time (law 6) |
 
@@ -18,9 +25,11 @@ mod bring_home;
 pub mod disruption;
 mod follow;
 mod leave_full_disk;
+pub mod ledger;
 mod meet;
 mod rezone;
 mod step;
+pub mod stored;
 mod take_over;
 mod take_slots;
 

@@ -4,6 +4,7 @@ use crate::failover::succession::lag;
 use crate::failover::takeover::votes;
 use crate::mode;
 use crate::operations::disruption::changing;
+use crate::operations::stored;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
 use crate::view::topology_views::{Examined, TopologyViews};
@@ -28,6 +29,7 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
         judge_shard(cluster_view, shard, &mut waiting);
     }
     judge_zones(cluster_view, &mut waiting);
+    stored::reasons(cluster_view, &mut waiting);
     foreign::judge(cluster_view, &beliefs, &mut waiting);
     let unserved = unserved(cluster_view, &beliefs);
     if !unserved.is_empty() {

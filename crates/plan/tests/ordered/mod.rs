@@ -13,7 +13,7 @@ use valkeeper_plan::mode::cluster::nodes_conf;
 use valkeeper_plan::placement::Ids;
 
 /// Draws one number after the other.
-pub(crate) struct Counted(u64);
+pub(crate) struct Counted(pub(crate) u64);
 
 impl Ids for Counted {
     fn draw(&mut self) -> [u8; 20] {

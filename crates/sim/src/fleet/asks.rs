@@ -64,9 +64,13 @@ impl Fleet {
         }
         let id = self.id();
         let arrives = self.way_is_open(&asker, to) && !self.network.loses(&mut self.random);
+        let by_controller = matches!(asker, Asker::Controller { .. });
         self.asks.insert(id, AskInFlight { asker, to, ask });
         if arrives {
-            let delay = self.network.hop(&mut self.random);
+            let mut delay = self.network.hop(&mut self.random);
+            if by_controller && self.network.asks_ms > 0 {
+                delay += self.random.within(0..=self.network.asks_ms);
+            }
             self.clock.after(delay, Happening::Ask { id });
         }
         self.clock.after(within_ms, Happening::AskTimeout { id });

@@ -130,7 +130,13 @@ impl Fleet {
         }
         match command {
             Command::Load => {
-                let stored = self.store.layout.clone();
+                let mut stored = self.store.layout.clone();
+                if self.sabotage == Some(Sabotage::ForgetLedger)
+                    && let Some(layout) = &mut stored
+                {
+                    layout.ledger.clear();
+                    layout.operations.clear();
+                }
                 self.tell_controller(controller, life, Event::Loaded(Ok(stored)));
             }
             Command::Commit { layout, after } => {

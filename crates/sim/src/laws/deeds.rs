@@ -93,11 +93,9 @@ impl Fleet {
         }
     }
 
-    /// Law 6: a majority of primaries is not disturbed on purpose. Returns whether the question is to be put at all.
+    /// Law 6: a majority of primaries is not disturbed on purpose, by however many controllers. Returns whether the question is to be put at all.
     pub(crate) fn law_of_asks(&mut self, to: usize, ask: &Ask) -> bool {
-        // Two controllers may each disturb one at the same moment: nothing between them prevents that (docs/safety.md).
-        let alone = self.controllers.len() == 1;
-        let disturbs = alone && matches!(ask, Ask::HandOver { .. } | Ask::Restart);
+        let disturbs = matches!(ask, Ask::HandOver { .. } | Ask::Restart);
         if disturbs && self.servers[to].owns() {
             let busy = |index: &usize| {
                 let report =

@@ -1,0 +1,111 @@
+//! Operations that stand in the layout: which step is due for one, or why none is. A pure function of what was stored and seen, so that any
+//! controller goes on with what another has begun.
+
+use super::disruption::{changing, disturbed, may_go_on};
+use super::{Step, may_take_role};
+use crate::view::cluster_view::ClusterView;
+use valkeeper_model::{
+    DisturbedBy, Layout, NewerFields, Operation, OperationName, Refusal, RoleSwitch, SwitchCheckpoint,
+    SwitchTarget, Waiting,
+};
+
+/// What an operation comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// This is to be done.
+    Step(Step),
+    /// Nothing is to be done now.
+    Wait(Refusal),
+    /// Nothing is to be done any more: it has come about, or cannot.
+    Done,
+}
+
+/// The operation that carries out this step, if it is one that has to be stored before it is taken: it disturbs a primary.
+pub fn begun_by(step: &Step) -> Option<(OperationName, Operation)> {
+    let begun = |shard, from, to| RoleSwitch {
+        target: SwitchTarget { shard, from, to },
+        checkpoint: SwitchCheckpoint::Begun,
+        newer: NewerFields::default(),
+    };
+    match step.clone() {
+        Step::SwitchForZones { shard, from, to, .. } => {
+            let name = OperationName::in_shard("rezone", &shard);
+            Some((name, Operation::Rezone(begun(shard, from, to))))
+        }
+        Step::SwitchForDisk { shard, from, to } => {
+            let name = OperationName::in_shard("leave-full-disk", &shard);
+            Some((name, Operation::LeaveFullDisk(begun(shard, from, to))))
+        }
+        Step::TakeOver { .. }
+        | Step::Follow { .. }
+        | Step::Meet { .. }
+        | Step::TakeSlots { .. }
+        | Step::BringHome { .. } => None,
+    }
+}
+
+/// What is due for this operation; `None` for one that only a newer version knows.
+pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Operation) -> Option<Next> {
+    let SwitchTarget { shard, from, to } = operation.switch()?.clone();
+    let step = match operation {
+        Operation::Rezone(_) => Step::SwitchForZones { shard, from, to, patience_ms: 0 },
+        Operation::LeaveFullDisk(_) => Step::SwitchForDisk { shard, from, to },
+        Operation::Newer(_) => return None,
+    };
+    Some(switch(cluster_view, name, operation.switch()?, step))
+}
+
+fn switch(cluster_view: &ClusterView<'_>, name: &OperationName, target: &SwitchTarget, step: Step) -> Next {
+    let Some(shard) = cluster_view.shards.get(&target.shard) else { return Next::Done };
+    // What is not in the ledger is not counted, and so not done.
+    let counted = cluster_view.layout.ledger.get(&target.from).filter(|entry| is_by(&entry.by, name));
+    let Some(counted) = counted else { return Next::Done };
+    let wait =
+        |waiting| Next::Wait(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
+    if let Some(waiting) = changing(shard) {
+        return wait(waiting);
+    }
+    let Some(primary) = shard.primary() else {
+        return Next::Wait(Refusal::NoPrimary { shard: shard.name.clone(), waiting: Vec::new() });
+    };
+    let run = primary.report.and_then(valkeeper_model::AgentReport::incarnation);
+    if *primary.name != target.from || run != counted.incarnation {
+        return Next::Done;
+    }
+    if !shard.get(&target.to).is_some_and(|to| may_take_role(&primary, &to)) {
+        return Next::Done;
+    }
+    match may_go_on(cluster_view, shard) {
+        Ok(()) => Next::Step(step),
+        Err(refusal) => Next::Wait(refusal),
+    }
+}
+
+/// What people are told of operations and of what they and others disturb. What changes in the shard itself is told by that.
+pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
+    let at_rest = cluster_view.shards.values().filter(|shard| changing(shard).is_none());
+    waiting.extend(at_rest.filter_map(|shard| disturbed(cluster_view, shard)));
+    for (name, operation) in &cluster_view.layout.operations {
+        let operation_name = || name.clone();
+        match (operation, next(cluster_view, name, operation)) {
+            (Operation::Newer(what), _) => {
+                let what = what.clone();
+                waiting.push(Waiting::OperationUnknown { operation: operation_name(), what });
+            }
+            (_, Some(Next::Wait(why))) if !matches!(why, Refusal::Disrupted { .. }) => {
+                waiting.push(Waiting::OperationWaits { operation: operation_name(), why: Box::new(why) });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_by(by: &DisturbedBy, name: &OperationName) -> bool {
+    matches!(by, DisturbedBy::Operation(operation) if operation == name)
+}
+
+/// Is this operation of a kind that is known here, and counted by the ledger no more?
+pub fn is_over(layout: &Layout, name: &OperationName) -> bool {
+    let switch = layout.operations.get(name).and_then(Operation::switch);
+    switch.is_some_and(|target| !layout.ledger.get(&target.from).is_some_and(|entry| is_by(&entry.by, name)))
+}
