@@ -99,6 +99,8 @@ pub enum Fault {
     FreezeHost(Target, u64),
     /// A host is gone with all that runs on it, and back after so many milliseconds.
     LoseHost(Target, u64),
+    /// A replica is added to that shard.
+    Join(usize),
     /// A user asks for something.
     User(Wish, Target),
     /// From here on nothing goes wrong any more.
@@ -303,6 +305,7 @@ impl Fleet {
             Fault::CutHost(whom) => self.cut_host(self.resolve(whom)),
             Fault::FreezeHost(whom, ms) => self.freeze_host(self.resolve(whom), ms),
             Fault::LoseHost(whom, ms) => self.lose_host(self.resolve(whom), ms),
+            Fault::Join(shard) => self.join(shard),
             Fault::User(wish, whom) => self.wish(wish, self.resolve(whom)),
             Fault::Calm => {
                 self.mend();

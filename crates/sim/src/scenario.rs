@@ -169,6 +169,7 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["agent", "dies", whom @ .., "after", commands] => Fault::AgentDies(target(whom)?, count(commands)?),
         ["supervisor", "dies"] => Fault::SupervisorDies,
         ["move", "all"] => Fault::MoveAll,
+        ["join", shard] => Fault::Join(shard_index(shard)?),
         ["user", wish, whom @ ..] => Fault::User(self::wish(wish)?, target(whom)?),
         ["calm"] => Fault::Calm,
         _ => return None,

@@ -7,7 +7,9 @@ use crate::random::Random;
 use crate::server::{Members, Server};
 use crate::setup::Setup;
 use std::sync::Arc;
-use valkeeper_model::{InstanceName, Layout, ReplicationId, ShardId, SlotSet};
+use valkeeper_model::{
+    Instance, InstanceLife, InstanceName, Layout, NodeId, ReplicationId, ShardId, SlotSet,
+};
 
 impl Fleet {
     /// The layout is drawn from the same source as the controller's, so that both know the same ids.
@@ -28,6 +30,28 @@ impl Fleet {
         }
         let node_timeout_ms = layout.config.node_timeout_ms;
         Members { ids, names, shard_of, atoms: Atoms::of(&slots), shard_names, shard_ids, node_timeout_ms }
+    }
+
+    /// Lays a new replica of that shard out beside one that it has, as an operation that adds one would.
+    pub(crate) fn join(&mut self, shard: usize) {
+        let Some(mut layout) = self.store.layout.clone() else { return };
+        let shard = self.members.shard_names[shard].clone();
+        let founder = layout.shards.get(&shard).map(|shard| shard.founder.clone());
+        let replica = layout.instances_of(&shard).find(|(name, _)| Some(*name) != founder.as_ref());
+        let Some(beside) = replica.map(|(_, replica)| replica.clone()) else { return };
+        let name =
+            InstanceName::nth(&self.setup.cluster(), u32::try_from(self.servers.len()).unwrap_or_default());
+        let (node_id, life) = (NodeId::from_bytes(self.random.id()), InstanceLife::Joining);
+        let joiner = Instance { node_id, life, fenced: false, ..beside };
+        Arc::make_mut(&mut layout.instances).insert(name, joiner);
+        layout.generation = layout.generation.next();
+        layout.revision += 1;
+        self.law_of_layouts(&layout);
+        self.store.layout = Some(layout);
+        // Who has changed the layout is another controller: this one reads it when it starts.
+        for controller in 0..self.controllers.len() {
+            self.controller_dies(controller);
+        }
     }
 
     /// Instances that a layout has and that were not there yet. No server knows of them, and they have no process.
