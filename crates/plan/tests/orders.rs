@@ -225,6 +225,32 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
     );
 }
 
+/// A request is judged by the look that was begun after it came, also where the next one comes before that look is over.
+#[test]
+fn who_asks_all_the_time_keeps_nobody_from_being_answered() {
+    let (mut controller, given) = ordered(3, |_| ());
+    let seen = |at| Observation {
+        at: Millis(at),
+        instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
+        names_elsewhere: BTreeSet::new(),
+    };
+    controller.handle(Millis(0), Event::Observed(seen(0)));
+    let restart = || Request::Restart { instance: name(3) };
+    controller.handle(Millis(50), Event::Asked { token: Token(0), request: restart() });
+    let mut judged = 0;
+    for round in 1..=4 {
+        // While the look is under way that was begun for the one before.
+        controller.handle(Millis(100 * round), Event::Asked { token: Token(round), request: restart() });
+        let now = 100 * round + 50;
+        let commands = controller.handle(Millis(now), Event::Observed(seen(now)));
+        judged += commands
+            .iter()
+            .filter(|one| matches!(one, Command::Answer { .. } | Command::Tell { .. }))
+            .count();
+    }
+    assert_eq!(judged, 4);
+}
+
 type Reports = BTreeMap<InstanceName, Observed<AgentReport>>;
 
 fn seen_at(controller: &mut Controller, at: u64, instances: Reports) -> Vec<Command> {

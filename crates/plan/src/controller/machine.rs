@@ -196,8 +196,9 @@ impl Controller {
             }
             Event::Tick => {}
         }
-        self.tick(now);
+        // Before the next look is begun: where others ask all the time, each look would leave it to the one after.
         self.take_queued(now);
+        self.tick(now);
         std::mem::take(&mut self.out)
     }
 
