@@ -170,6 +170,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         disk: valkeeper_model::DiskAccess::default(),
         password: None,
         look_refused: None,
+        source: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

@@ -30,6 +30,27 @@ pub struct Status {
     pub instances: Vec<Instance>,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
+    /// In a mode with one primary: which.
+    pub current_primary: Option<String>,
+    /// Conditions, as Kubernetes has them.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Of a cluster that follows another.
+    pub replica_mode: Option<serde_json::Value>,
+}
+
+/// A condition in it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Condition {
+    /// Which.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: String,
+    /// Why, in a word.
+    pub reason: String,
+    /// Why.
+    pub message: String,
 }
 
 /// A shard in it.
@@ -89,6 +110,10 @@ impl Status {
     /// A shard's primary, if it has one.
     pub fn primary(&self, shard: &str) -> Option<&str> {
         self.shards.iter().find(|one| one.name == shard)?.primary.as_deref()
+    }
+    /// One condition.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|one| one.kind == kind)
     }
     /// Is this among the reasons?
     pub fn waits_for(&self, reason: &str) -> bool {

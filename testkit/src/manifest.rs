@@ -15,6 +15,16 @@ pub struct Manifest {
     node_timeout: &'static str,
     unresponsive_after: &'static str,
     directives: Vec<(String, String)>,
+    source: Option<Source>,
+}
+
+/// `replicaMode`.
+#[derive(Debug, Clone)]
+struct Source {
+    host: String,
+    port: u16,
+    secret: String,
+    promote: bool,
 }
 
 impl Manifest {
@@ -30,12 +40,28 @@ impl Manifest {
             node_timeout: "15s",
             unresponsive_after: "5s",
             directives: Vec::new(),
+            source: None,
         }
     }
 
     /// Mode `standalone` with so many servers.
     pub fn standalone(name: &str, instances: u32) -> Self {
         Self { instances: Some(instances), zones: "besteffort", ..Self::new(name) }
+    }
+
+    /// `replicaMode`: following the primary there, with the password in that secret.
+    #[must_use]
+    pub fn following(mut self, host: &str, port: u16, secret: &str) -> Self {
+        let (host, secret) = (host.to_owned(), secret.to_owned());
+        self.source = Some(Source { host, port, secret, promote: false });
+        self
+    }
+
+    /// `replicaMode.promote`.
+    #[must_use]
+    pub fn promoted(mut self) -> Self {
+        self.source = self.source.map(|source| Source { promote: true, ..source });
+        self
     }
 
     /// `persistence`.
@@ -96,6 +122,13 @@ impl Manifest {
             self.node_timeout,
             self.unresponsive_after
         );
+        if let Some(Source { host, port, secret, promote }) = &self.source {
+            let _ = write!(
+                text,
+                "  replicaMode:\n    enabled: true\n    promote: {promote}\n    source:\n      host: \"{host}\"\n      port: {port}\n      \
+                 clusterName: east\n      authSecretName: {secret}\n"
+            );
+        }
         if !self.directives.is_empty() {
             text.push_str("  redis:\n");
         }

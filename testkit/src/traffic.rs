@@ -97,7 +97,8 @@ impl<'a> Traffic<'a, Cluster<'a>> {
 impl Written {
     /// Reads everything back; at most `lost` writes may be missing, none may be altered.
     pub fn read_back(&self, subject: &impl Subject, lost: u64) -> ReadBack {
-        let reading = self.report.read_back_from(subject.seeds(), DEADLINE);
+        let reading =
+            self.report.read_back_from(subject.seeds(), Some(Password::new(subject.password())), DEADLINE);
         let back = match self.runtime.block_on(reading) {
             Ok(back) => back,
             Err(error) => subject.fail(&error.to_string()),

@@ -162,7 +162,7 @@ fn tests(root: &Path, all: bool) -> Result<Tally> {
 fn longest_tests(root: &Path) -> Result<Tally> {
     let mut command = Command::new("cargo");
     command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    command.args(["--test", "copies", "--", "--ignored", LONGEST, "--test-threads=1"]);
+    command.args(["--test", "copies", "--test", "scenarios", "--", "--ignored", LONGEST, "--test-threads=1"]);
     tallied(command)
 }
 

@@ -30,6 +30,9 @@ pub trait Peers: Send + Sync {
 /// Where passwords come from: asked again every few seconds, and when a server refuses the last one, since it may have been changed.
 pub type Passwords = Arc<dyn Fn() -> Result<Password, PasswordFault> + Send + Sync>;
 
+/// The passwords in Secrets, by their names.
+pub type Secrets = Arc<dyn Fn(&str) -> Result<Password, PasswordFault> + Send + Sync>;
+
 /// Long enough for a changed password to be everywhere, and for those who use it to hear of it.
 pub const PASSWORD_OVERLAP: Duration = Duration::from_secs(600);
 
@@ -43,6 +46,8 @@ pub struct AgentSetup {
     pub trials: Arc<Trials>,
     /// The password of all servers of the cluster.
     pub passwords: Passwords,
+    /// Other passwords: that of the source, in a cluster that follows one.
+    pub secrets: Secrets,
     /// How long a server accepts the former one beside a changed one; [`PASSWORD_OVERLAP`] if nothing speaks against it.
     pub password_overlap: Duration,
     /// The other agents.

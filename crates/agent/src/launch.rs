@@ -7,8 +7,10 @@ use crate::program::Program;
 use crate::rotation::Rotation;
 use crate::server::ServerHome;
 use crate::server_file::LetsIn;
-use valkeeper_model::StartFailure;
-use valkeeper_plan::agent::StartPlan;
+use crate::source_look::SourceLook;
+use valkeeper_client::Password;
+use valkeeper_model::{SourceFault, StartFailure};
+use valkeeper_plan::agent::{Login, StartPlan};
 
 /// Starts the server, after its last run, unless it runs: who listens on its port may be a run of it that could not be seen before.
 pub(crate) fn launch(
@@ -16,6 +18,7 @@ pub(crate) fn launch(
     plan: &StartPlan,
     program: &Program,
     passwords: &Passwords,
+    source: &SourceLook,
     last: Option<&Rotation>,
     marker: &Marker,
 ) -> Launched {
@@ -25,7 +28,19 @@ pub(crate) fn launch(
     };
     let overlap = last.and_then(|last| last.beside(&password));
     let former = overlap.as_ref().and_then(|overlap| overlap.former.as_ref());
-    let lets_in = LetsIn { wanted: &password, former };
+    let of_source = match &plan.login {
+        Login::Cluster => None,
+        Login::Source(followed) => match source.password(followed) {
+            Ok(password) => Some(password.unwrap_or_else(|| Password::new(""))),
+            Err(SourceFault::PasswordUnusable { why, .. }) => {
+                return Launched::Failed(StartFailure::PasswordUnusable { why });
+            }
+            Err(fault) => {
+                return Launched::Failed(StartFailure::DataUnusable { detail: fault.to_string() });
+            }
+        },
+    };
+    let lets_in = LetsIn { wanted: &password, former, source: of_source.as_ref() };
     match home.start(plan, program, lets_in, marker) {
         Ok((incarnation, process, child)) => {
             Launched::Started(Run::new(home, incarnation, process, overlap), child)

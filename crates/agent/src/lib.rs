@@ -31,10 +31,11 @@ mod server;
 mod server_file;
 mod serving;
 mod slow;
+mod source_look;
 mod trial;
 
 pub use data_dir::{DataDir, Marker, make_private_dir, replace};
-pub use handle::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers};
+pub use handle::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers, Secrets};
 pub use os::{file_limit, is_running, raise_file_limit};
 pub use program::{Program, ProgramError};
 pub use runtime::spawn;

@@ -4,12 +4,15 @@ use crate::files::Files;
 use crate::handle::{AgentSetup, Passwords};
 use crate::runtime::now;
 use crate::server::ServerHome;
+use crate::source_look::SourceLook;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use valkeeper_client::{AdminConnection, AskError, Password};
 use valkeeper_model::Happened;
-use valkeeper_plan::server::rotation::{self, Event, Overlap, PasswordDirective, Shown};
+use valkeeper_plan::agent::Login;
+use valkeeper_plan::server::config::PRIMARY_USER;
+use valkeeper_plan::server::rotation::{self, Event, FollowsWith, Overlap, PasswordDirective, Shown};
 
 type Machine = rotation::Rotation<Password>;
 type Step = rotation::Step<Password>;
@@ -24,6 +27,11 @@ struct Shared {
     /// One at a time tells the server about its password.
     telling: tokio::sync::Mutex<()>,
     passwords: Passwords,
+    source: SourceLook,
+    /// As whom the server is to follow; `None` while nobody knows.
+    login: Mutex<Option<Login>>,
+    /// As whom it was told to follow last; `None` while that is not known.
+    told: Mutex<Option<Login>>,
     home: ServerHome,
     files: Files,
     record: Arc<dyn Fn(Happened) + Send + Sync>,
@@ -35,6 +43,7 @@ impl Rotation {
         connection: AdminConnection,
         machine: Machine,
         setup: &AgentSetup,
+        source: SourceLook,
         files: Files,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -42,6 +51,9 @@ impl Rotation {
             machine: Mutex::new(machine),
             telling: tokio::sync::Mutex::default(),
             passwords: Arc::clone(&setup.passwords),
+            source,
+            login: Mutex::default(),
+            told: Mutex::default(),
             home: setup.home.clone(),
             files,
             record: Arc::clone(&setup.record),
@@ -59,6 +71,32 @@ impl Rotation {
         self.0.machine().beside(now(self.0.origin), wanted)
     }
 
+    /// As whom the server is to follow from now on.
+    pub(crate) fn logs_in(&self, login: Option<Login>) {
+        *self.0.login.lock().unwrap_or_else(PoisonError::into_inner) = login;
+    }
+
+    /// Has the server follow with what that login takes, if it does not yet.
+    pub(crate) async fn log_in(&self, login: Login, within: Duration) -> Result<(), AskError> {
+        let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if told == Some(Login::Cluster) && login == Login::Cluster {
+            return Ok(());
+        }
+        let (user, password) = match &login {
+            Login::Cluster => (String::new(), Some(self.used())),
+            Login::Source(source) => {
+                let password = self.0.source.password(source);
+                let password = password.map_err(|fault| AskError::Garbled { what: fault.to_string() })?;
+                (source.user.clone().unwrap_or_default(), password)
+            }
+        };
+        let password = password.as_ref().map_or("", Password::reveal);
+        let pairs = [(PRIMARY_USER, user.as_str()), (PasswordDirective::FollowsWith.name(), password)];
+        self.0.connection.config_set(&pairs, within).await?;
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner).replace(login);
+        Ok(())
+    }
+
     /// The server has refused a connection with that password.
     pub(crate) async fn refused(&self, used: Password, within: Duration) {
         let wanted = (self.0.passwords)().ok();
@@ -70,6 +108,7 @@ impl Rotation {
     /// The server has shown its whole configuration.
     pub(crate) async fn shown(&self, shown: &BTreeMap<String, String>, within: Duration) {
         let Ok(_telling) = self.0.telling.try_lock() else { return };
+        self.0.note_login();
         let event = Event::ShowsConfiguration {
             accepted: password(shown, PasswordDirective::Accepts),
             followed_with: password(shown, PasswordDirective::FollowsWith),
@@ -82,6 +121,7 @@ impl Rotation {
     /// The server answers. Called as often as one likes.
     pub(crate) async fn answers(&self, within: Duration) {
         let Ok(_telling) = self.0.telling.try_lock() else { return };
+        self.0.note_login();
         if let Err(error) = self.0.follow(Event::Answers, within).await {
             // A server that stops, or does not answer yet, is no news of a password that nobody has changed.
             if self.0.machine().under_way() {
@@ -108,6 +148,20 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    fn note_login(&self) {
+        let login = self.login.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let follows = match login {
+            None => FollowsWith::Unknown,
+            Some(Login::Cluster) => FollowsWith::Own,
+            Some(Login::Source(source)) => match self.source.password(&source) {
+                Ok(password) => FollowsWith::Source(password.unwrap_or_else(|| Password::new(""))),
+                // Its agent tells it, which reads it too.
+                Err(_) => FollowsWith::Unknown,
+            },
+        };
+        self.handle(Event::Follows(follows));
     }
 
     fn handle(&self, event: Event<Password>) -> Vec<Step> {

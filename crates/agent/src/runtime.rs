@@ -1,29 +1,28 @@
 //! Carries out what [`Agent`] decides. One task per agent owns the state machine; everything that takes time runs in tasks of
 //! its own and comes back as an event.
 
+mod disk;
+
 use crate::adoption;
 use crate::configured::Configured;
-use crate::copy_files::ServerIs;
-use crate::data_dir::Marker;
 use crate::files::{ANSWERS_WITHIN, Files};
 use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Run};
 use crate::launch::launch;
 use crate::os::{self, ProcessId};
 use crate::rotation::Rotation;
 use crate::serving::{Identity, Serving};
+use crate::source_look::SourceLook;
 use std::collections::BTreeMap;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
-use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Activity, Answer, AskFailed, CopyRecord, Happened, Incarnation, Millis, PasswordFault, Process, Role,
-    StartFailure, Unseen,
+    Activity, Answer, AskFailed, Happened, Incarnation, Millis, PasswordFault, Process, Role, StartFailure,
+    Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
-use valkeeper_plan::failover::restart_decision::{Disk, Owner};
 use valkeeper_plan::server::rotation;
 
 /// A start writes a few small files through to the disk; a busy disk takes its time for each.
@@ -58,6 +57,7 @@ struct Runner {
     serving: Option<Serving>,
     /// Of the last run.
     rotation: Option<Rotation>,
+    source: SourceLook,
     look: Look,
     /// When it is told that the disk does not answer.
     silent_at: Option<Instant>,
@@ -110,6 +110,7 @@ impl Runner {
             }
         };
         let runner = Self {
+            source: SourceLook::new(Arc::clone(&setup.secrets)),
             setup,
             agent,
             files,
@@ -190,6 +191,9 @@ impl Runner {
             for command in commands {
                 self.carry_out(command);
             }
+            if let Some(rotation) = &self.rotation {
+                rotation.logs_in(self.agent.login());
+            }
             self.show();
             // What waits for a disk that does not answer is not waited for.
             if self.stopped.is_some() && self.running.is_none() && (self.agent.at_rest() || silent) {
@@ -227,6 +231,13 @@ impl Runner {
             Command::Keep(record) => self.keep(*record, None),
             Command::Reclaim(record) => self.keep(*record, self.marker()),
             Command::KeepRoles { number, roles } => self.keep_roles(number, *roles),
+            Command::LookAtSource { source, within_ms } => {
+                let (look, input) = (self.source.clone(), self.input.clone());
+                tokio::spawn(async move {
+                    let result = look.look(&source, Duration::from_millis(within_ms)).await.map(Box::new);
+                    let _ = input.send(Input::Event(Event::SourceSeen { of: source, result }));
+                });
+            }
             Command::Start(plan) => self.start(*plan),
             Command::Kill(incarnation) => self.kill(incarnation),
             Command::Terminate(incarnation) => {
@@ -308,45 +319,8 @@ impl Runner {
         }
     }
 
-    fn marker(&self) -> Option<Marker> {
-        Some(Marker { cluster: self.agent.cluster()?, instance: self.setup.name.clone() })
-    }
-
     fn run_of(&self, incarnation: Incarnation) -> Option<&Run> {
         self.running.as_ref().filter(|run| run.incarnation == incarnation)
-    }
-
-    /// Writes the record of the copy. With a marker into a directory that is the server's own again, and is marked so then.
-    fn keep(&self, record: CopyRecord, reclaimed: Option<Marker>) {
-        let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
-        let server = if self.running.is_some() { ServerIs::Running } else { ServerIs::Down };
-        tokio::spawn(async move {
-            let sequence = record.sequence;
-            let keep = move || match reclaimed {
-                Some(marker) => data.keep(&record, server).and_then(|()| data.mark(&marker)),
-                None => data.update_record(&record, server),
-            };
-            let kept = files.with(keep).await.flatten();
-            if let Err(error) = &kept {
-                tracing::warn!(%error, "cannot write the record of a copy");
-            }
-            let result = kept.map_err(|error| error.to_string());
-            let _ = input.send(Input::Event(Event::Kept { sequence, result }));
-        });
-    }
-
-    /// Writes the file of roles and terms, if the directory is marked as this instance's: a vote in another's would be nobody's.
-    fn keep_roles(&self, number: u64, roles: NodesConf) {
-        let Some(marker) = self.marker() else { return };
-        let (input, data, files) = (self.input.clone(), self.setup.home.data(), self.files.clone());
-        tokio::spawn(async move {
-            let kept = files.with(move || data.keep_roles(&roles, &marker)).await.flatten();
-            if let Err(error) = &kept {
-                tracing::warn!(%error, "cannot write who is the primary of which term");
-            }
-            let result = kept.map_err(|error| error.to_string());
-            let _ = input.send(Input::Event(Event::RolesKept { number, result }));
-        });
     }
 
     fn kill(&self, incarnation: Incarnation) {
@@ -365,49 +339,17 @@ impl Runner {
         });
     }
 
-    fn inspect(&mut self) {
-        self.silent_at.get_or_insert_with(|| Instant::now() + ANSWERS_WITHIN);
-        if self.look == Look::None { self.begin_look() } else { self.look = Look::Another }
-    }
-
-    fn begin_look(&mut self) {
-        let Some(marker) = self.marker() else { return };
-        self.look = Look::One;
-        let data = self.setup.home.data();
-        let pid = self.running.as_ref().map(|run| run.process.pid);
-        let (files, input) = (self.files.clone(), self.input.clone());
-        tokio::spawn(async move {
-            let look = files.with(move || {
-                let disk = data.inspect(&marker)?;
-                let elsewhere = pid.is_some_and(|pid| os::works_in(pid, data.path()) == Some(false));
-                // Replaced under a running server, which keeps what it writes in the removed one: as good as wiped.
-                Ok(if elsewhere { Disk { owner: Owner::Nobody, ..disk } } else { disk })
-            });
-            let found = look.await.flatten().map_err(|error| error.to_string());
-            let _ = input.send(Input::Looked(found.map(Box::new)));
-        });
-    }
-
-    fn looked(&mut self, found: Result<Box<Disk>, String>) -> Option<Event> {
-        if std::mem::replace(&mut self.look, Look::None) == Look::Another {
-            self.begin_look();
-            return None;
-        }
-        self.silent_at = None;
-        Some(Event::Inspected(found))
-    }
-
     fn start(&mut self, plan: StartPlan) {
         let Some(marker) = self.marker() else { return };
         self.silent_at.get_or_insert_with(|| Instant::now() + STARTS_WITHIN);
         let (home, trials) = (self.setup.home.clone(), Arc::clone(&self.setup.trials));
         let (passwords, files) = (Arc::clone(&self.setup.passwords), self.files.clone());
         let input = self.input.clone();
-        let last = self.rotation.clone();
+        let (last, source) = (self.rotation.clone(), self.source.clone());
         tokio::spawn(async move {
             let program = Arc::clone(trials.program());
-            let launch =
-                files.with(move || launch(&home, &plan, &program, &passwords, last.as_ref(), &marker));
+            let launch = files
+                .with(move || launch(&home, &plan, &program, &passwords, &source, last.as_ref(), &marker));
             let launched = launch.await.unwrap_or_else(|error| {
                 Launched::Failed(StartFailure::ProgramUnusable { detail: error.to_string() })
             });
@@ -467,9 +409,16 @@ impl Runner {
                 run.overlap.clone(),
             )?;
             let connection = AdminConnection::new(address.socket(), Some(machine.used().clone()));
-            let rotation = Rotation::new(connection.clone(), machine, &self.setup, self.files.clone());
+            let rotation = Rotation::new(
+                connection.clone(),
+                machine,
+                &self.setup,
+                self.source.clone(),
+                self.files.clone(),
+            );
             let trials = Arc::clone(&self.setup.trials);
             let configured = Configured::new(trials, self.setup.home.clone(), own, self.setup.origin);
+            rotation.logs_in(self.agent.login());
             self.rotation = Some(rotation.clone());
             let identity = self.agent.given_identity().map_or(Identity::Engine, Identity::Given);
             self.serving = Some(Serving::new(connection, rotation, configured, identity));

@@ -20,6 +20,8 @@ pub(crate) struct LetsIn<'a> {
     pub(crate) wanted: &'a Password,
     /// And who has this one, while a changed password is on its way to all.
     pub(crate) former: Option<&'a Password>,
+    /// What it follows its primary with, if that is of another cluster.
+    pub(crate) source: Option<&'a Password>,
 }
 
 /// The text of the file. Directives of the cluster come first, then what is the instance's own and nobody may change.
@@ -52,7 +54,7 @@ pub(crate) fn render(
     // A server that accepts both shows the former one, as one does to which the wanted one was added while it ran.
     let shown = lets_in.former.unwrap_or(lets_in.wanted);
     line("requirepass", &quoted(shown.reveal()));
-    line("masterauth", &quoted(shown.reveal()));
+    line("masterauth", &quoted(lets_in.source.unwrap_or(shown).reveal()));
     if let Some(former) = lets_in.former {
         let rules = [former, lets_in.wanted].map(|one| quoted(&format!(">{}", one.reveal())));
         line("user", &format!("default on {} ~* &* +@all", rules.join(" ")));
@@ -170,10 +172,10 @@ mod tests {
         let address = Address { ip: std::net::Ipv4Addr::LOCALHOST.into(), port: 7101, bus_port: 17101 };
         let places = Places { data: Path::new("/d"), log: Path::new("/l") };
         let file = |lets_in| render(&[], &[], &address, &places, lets_in, |_| true);
-        let both = file(LetsIn { wanted: &wanted, former: Some(&former) });
+        let both = file(LetsIn { wanted: &wanted, former: Some(&former), source: None });
         assert!(both.contains("\nuser default on \">old\" \">new one\" ~* &* +@all\n"), "{both}");
         assert_eq!(password(&parse(&both)).as_ref(), Some(&former));
-        let one = file(LetsIn { wanted: &wanted, former: None });
+        let one = file(LetsIn { wanted: &wanted, former: None, source: None });
         assert!(!one.contains("user ") && !one.contains("old"), "{one}");
     }
 

@@ -92,7 +92,10 @@ impl Serving {
             }
             ServerCommand::UnpauseWrites => done(server.unpause(within).await),
             ServerCommand::Follow(primary) => self.follow(primary, within).await,
-            ServerCommand::FollowAt(address) => done(server.replica_of(&address, within).await),
+            ServerCommand::FollowAt(address, login) => {
+                self.rotation.log_in(login, within).await.map_err(error)?;
+                done(server.replica_of(&address, within).await)
+            }
             ServerCommand::Promote => done(server.replica_of_no_one(within).await),
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
             ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
@@ -384,7 +387,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::PauseWrites(_) => "client|pause",
         ServerCommand::UnpauseWrites => "client|unpause",
         ServerCommand::Follow(_) => "cluster|replicate",
-        ServerCommand::FollowAt(_) | ServerCommand::Promote => "replicaof",
+        ServerCommand::FollowAt(..) | ServerCommand::Promote => "replicaof",
         ServerCommand::Meet(_) => "cluster|meet",
         ServerCommand::TakeSlots(_) => "cluster|addslotsrange",
         ServerCommand::Forget(_) => "cluster|forget",

@@ -182,6 +182,14 @@ pub(crate) enum Command {
         #[arg(add = ArgValueCandidates::new(complete::instances))]
         instance: InstanceName,
     },
+    /// Stop following another cluster: the designated member becomes the primary and takes writes
+    #[command(
+        after_help = "The same as `promote: true` in spec.replicaMode, which belongs into the manifest then: a manifest without it is refused from there on."
+    )]
+    Promote,
+    /// Passwords by the names that manifests give them (this machine only)
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Remove nodes that are no members of the cluster from all its servers; `status` tells their ids
     #[command(
         after_help = "Example:\n  valkeeper forget 0123456789abcdef0123456789abcdef01234567\n\nIt is done on all servers at once: who still knew the node would tell the others of it again."
@@ -258,6 +266,32 @@ pub(crate) enum Command {
     Inner(Inner),
 }
 
+/// What is done with secrets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Write a password; servers that use it take the new one while they run
+    #[command(
+        after_help = "Examples:\n  valkeeper secret set prod-redis-auth --from-file password=./password.txt\n  openssl rand -hex 24 | valkeeper secret set prod-redis-auth\n\nThe password made for a cluster has the name CLUSTER-auth."
+    )]
+    Set {
+        /// Its name, as in spec.authSecret.name or spec.replicaMode.source.authSecretName
+        name: String,
+        /// The file with the password: `password=FILE` [default: stdin]
+        #[arg(long, value_name = "password=FILE")]
+        from_file: Option<String>,
+    },
+    /// List the names
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove one
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
 /// Commands that the program gives to itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Inner {
@@ -278,6 +312,7 @@ impl Command {
             }
             Self::Fence { instance, force } => Request::Fence { instance: instance.clone(), force: *force },
             Self::Unfence { instance } => Request::Unfence { instance: instance.clone() },
+            Self::Promote => Request::Promote,
             Self::Restart { instance } => Request::Restart { instance: instance.clone() },
             Self::Forget { nodes } => Request::Forget { nodes: nodes.clone() },
             _ => return None,

@@ -3,7 +3,7 @@
 
 mod conditions;
 
-pub use conditions::{ConditionType, Reason};
+pub use valkeeper_model::ConditionType;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::{Deserialize, Serialize};
@@ -252,6 +252,7 @@ impl RedisClusterStatus {
             shards: self.shards.iter().map(|(name, shard)| shard.report(name)).collect(),
             instances: self.instances_status.iter().map(|(name, one)| one.report(name)).collect(),
             waiting: self.waiting.iter().map(WaitingStatus::waiting).collect::<Option<_>>()?,
+            replica_mode: None,
         })
     }
 

@@ -51,7 +51,7 @@ impl Servers {
         let replicas = report.instances.iter().filter(|one| one.role == Some(Role::Replica));
         Self {
             addresses,
-            primary: report.shards.first().and_then(|shard| shard.primary.clone()),
+            primary: report.current_primary().cloned(),
             replicas: replicas.map(|one| one.name.clone()).collect(),
             told_at: None,
         }

@@ -8,6 +8,7 @@ mod forwarder;
 mod lock;
 mod platform;
 mod ports;
+mod secrets;
 mod state_dir;
 mod storage_fault;
 mod store;

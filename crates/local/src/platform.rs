@@ -58,12 +58,13 @@ impl LocalPlatform {
     }
 
     fn spawn(&self, name: &InstanceName) -> AgentHandle {
-        let dir = self.dir.clone();
+        let (dir, state) = (self.dir.clone(), self.state.clone());
         valkeeper_agent::spawn(AgentSetup {
             name: name.clone(),
             home: self.dir.server(name),
             trials: Arc::clone(&self.trials),
             passwords: Arc::new(move || dir.wanted_password()),
+            secrets: Arc::new(move |name| state.secret(name)),
             password_overlap: self.password_overlap,
             peers: Arc::new(Others(Arc::clone(&self.agents))),
             record: Arc::clone(&self.record),

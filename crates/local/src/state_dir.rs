@@ -1,13 +1,14 @@
 //! Where everything of the local clusters is kept.
 //!
 //! ```text
+//! <state-dir>/.secrets/<name>/password   passwords by the names that manifests give them
 //! <state-dir>/<cluster>/
 //!   lock               held by the supervisor, as the folder itself is; its process id
 //!   layout.json        the layout in force
 //!   layout.json.copy   the same, for who loses that file
 //!   addresses.json     the instances' ports
 //!   client-ports.json  in mode standalone: the ports that lead to the primary, a replica, any server
-//!   password           of all servers, for their owner's eyes only
+//!   password           of all servers, for their owner's eyes only; a link where the manifest names a secret
 //!   events.jsonl       what happened
 //!   supervisor.log     what a detached supervisor said
 //!   control.sock       where the supervisor listens
@@ -22,7 +23,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use valkeeper_agent::{ServerHome, make_private_dir, replace};
 use valkeeper_client::Password;
-use valkeeper_model::{Address, CalledAs, ClusterName, InstanceName, Layout, PasswordFault, Unreadable};
+use valkeeper_model::{
+    Address, CalledAs, ClusterName, ClusterSpec, InstanceName, Layout, PasswordFault, Unreadable,
+};
 
 /// A socket's path must fit `sun_path`: 104 bytes on macOS, 108 on Linux.
 const LONGEST_SOCKET: usize = 100;
@@ -351,11 +354,11 @@ impl ClusterDir {
         Password::read(fs::read(self.password_path()))
     }
 
-    /// Makes the password if there is none yet. A cluster that has a layout has had one: a new one would lock us out of its
-    /// servers.
-    pub(crate) fn ensure_password(&self) -> Result<(), StateError> {
+    /// Makes the password if there is none yet: the secret that the spec names, or one of its own. A cluster that has a layout has had one: a
+    /// new one would lock us out of its servers.
+    pub(crate) fn ensure_password(&self, state: &StateDir, spec: &ClusterSpec) -> Result<(), StateError> {
         let path = self.password_path();
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             return self.password().map(drop);
         }
         if self.layout()?.is_some() {
@@ -364,7 +367,20 @@ impl ClusterDir {
                     .to_owned();
             return Err(StateError::Damaged { path, why });
         }
-        replace(&path, valkeeper_engine::password().reveal().as_bytes()).map_err(StateError::io(&path))
+        let own = ClusterSpec::made_secret(&self.name);
+        let Some(named) = spec.auth_secret.as_ref().filter(|named| **named != own || state.has_secret(named))
+        else {
+            return replace(&path, valkeeper_engine::password().reveal().as_bytes())
+                .map_err(StateError::io(&path));
+        };
+        if !state.has_secret(named) {
+            state.set_secret(named, &valkeeper_engine::password())?;
+        }
+        // The secret itself, so that one that is changed there is changed here.
+        let target =
+            Path::new("..").join(state.secret_path(named).strip_prefix(&state.root).unwrap_or(&path));
+        std::os::unix::fs::symlink(target, &path).map_err(StateError::io(&path))?;
+        self.password().map(drop)
     }
 
     /// Removes the folder with all data in it, and the socket's where that is another.

@@ -94,7 +94,7 @@ impl Supervisor {
         let dir = setup.state.cluster(&setup.spec.name);
         dir.make()?;
         let lock = dir.lock()?;
-        dir.ensure_password()?;
+        dir.ensure_password(&setup.state, &setup.spec)?;
         let listener = control::listen(&dir)
             .map_err(|source| SupervisorError::Socket { path: dir.socket_path(), source })?;
         let (report, reports) = watch::channel(None);

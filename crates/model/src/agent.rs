@@ -8,7 +8,8 @@ pub use standing::ReplicaStanding;
 
 use crate::{
     Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link,
-    NodeId, Observed, PasswordFault, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet, Waiting,
+    NodeId, Observed, PasswordFault, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet,
+    SourceOrder, SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ pub struct AgentOrder {
     pub config: ServerConfig,
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
+    /// The primary of another cluster that is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceOrder>,
     /// Which addresses these are; `None` by older controllers.
     #[serde(rename = "whereabouts", default, skip_serializing_if = "Option::is_none")]
     pub addresses_hash: Option<AddressesHash>,
@@ -96,6 +100,10 @@ impl AgentOrder {
     /// The slots with which this instance's shard is founded.
     pub fn founding_slots(&self) -> Option<&SlotSet> {
         Some(&self.member_with(self.myself()?.founder)?.1.founding_slots)
+    }
+    /// Is the source to be followed no more, and a member to become the primary?
+    pub fn promotes(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.promote.is_some())
     }
     /// The member with this node id.
     pub fn member_with(&self, id: NodeId) -> Option<(&InstanceName, &Member)> {
@@ -205,6 +213,9 @@ pub struct AgentReport {
     /// a word that older controllers know too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_refused: Option<LookRefused>,
+    /// The source, of a cluster that follows one, or has been promoted while this agent ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Box<SourceReport>>,
 }
 
 /// How a server that lives refuses to be looked at.

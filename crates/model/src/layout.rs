@@ -40,6 +40,9 @@ pub struct Layout {
     pub shards: Arc<BTreeMap<ShardName, Shard>>,
     /// The instances.
     pub instances: Arc<BTreeMap<InstanceName, Instance>>,
+    /// The other cluster that this one follows, or did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_mode: Option<Box<crate::ReplicaMode>>,
     /// Long work under way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<OperationName, Operation>,

@@ -5,6 +5,7 @@ mod agent;
 mod aside_cause;
 mod called_as;
 mod client_trouble;
+mod conditions;
 mod copy;
 mod format;
 mod happened;
@@ -18,6 +19,7 @@ pub mod nodes_conf;
 mod operation;
 mod port_errors;
 mod replica_fault;
+mod replica_mode;
 mod report;
 mod request;
 mod server;
@@ -35,6 +37,7 @@ pub use agent::{
 pub use aside_cause::AsideCause;
 pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
+pub use conditions::{Condition, ConditionReason, ConditionType, conditions};
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
 pub use format::{Format, Unreadable};
 pub use happened::Happened;
@@ -52,11 +55,15 @@ pub use operation::{
 };
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
+pub use replica_mode::{
+    PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage, Source, SourceFault,
+    SourceOrder, SourceReport, SourceView,
+};
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use server::{
-    AofStatus, AttachedReplica, Followed, Link, MemoryFull, Part, Replication, Role, ServerView, SlowCommand,
-    Topology, TopologyNode,
+    AofStatus, AttachedReplica, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role, ServerView,
+    SlowCommand, Topology, TopologyNode,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZonePolicy};

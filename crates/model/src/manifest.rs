@@ -3,6 +3,7 @@
 mod check;
 mod read;
 mod read_kubernetes;
+mod read_replica_mode;
 pub mod schema;
 mod tree;
 

@@ -98,9 +98,18 @@ pub struct Report {
     pub instances: Vec<InstanceReport>,
     /// Everything that is not as it should be.
     pub waiting: Vec<Waiting>,
+    /// Of a cluster that follows another, or did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_mode: Option<Box<crate::ReplicaModeReport>>,
 }
 
 impl Report {
+    /// In a mode with one primary: which, or the designated member of a cluster that follows another.
+    pub fn current_primary(&self) -> Option<&InstanceName> {
+        let primary = self.shards.first().and_then(|shard| shard.primary.as_ref());
+        primary.or_else(|| self.replica_mode.as_ref()?.designated.as_ref())
+    }
+
     /// Can every key be read and written, whatever else is missing?
     pub fn serves_all_slots(&self) -> bool {
         !self.waiting.iter().any(Waiting::is_outage)

@@ -48,6 +48,8 @@ pub enum Request {
         /// Which.
         nodes: Vec<NodeId>,
     },
+    /// Follow the source no more: the designated member becomes the primary.
+    Promote,
     /// Would this spec be followed? Nothing is changed.
     Check {
         /// The spec.
@@ -191,6 +193,33 @@ pub enum Refusal {
         /// The one that is wanted.
         to: Option<String>,
     },
+    /// A cluster that follows another takes no writes, and has no roles to be changed.
+    #[error("the cluster follows {source_name}, so that it has no primary of its own")]
+    FollowsSource {
+        /// The source's name.
+        source_name: String,
+    },
+    /// It follows nobody.
+    #[error("the cluster follows no other one, so that there is nothing to promote")]
+    FollowsNobody,
+    /// Its data would be replaced by the source's.
+    #[error("the cluster has data of its own, which following {source_name} would replace")]
+    WouldReplaceData {
+        /// The source's name.
+        source_name: String,
+    },
+    /// A cluster that was promoted does not follow again just so.
+    #[error("the cluster was promoted and takes writes; following {source_name} again would drop them")]
+    PromotedAlready {
+        /// The source's name.
+        source_name: String,
+    },
+    /// It is on its way, and may be done in the next moment.
+    #[error("the cluster is being promoted")]
+    BeingPromoted,
+    /// Nothing has been followed yet that could be promoted.
+    #[error("spec.replicaMode.promote is set, and this cluster has never followed a source")]
+    NothingToPromote,
     /// The server program does not take the configuration.
     #[error("the server program refuses the configuration: {}", crate::trial::list(directives))]
     ConfigInvalid {
@@ -319,6 +348,15 @@ impl Refusal {
                  `valkeeper connect` names): servers take it while they run"
                     .to_owned()
             }
+            Self::FollowsSource { .. } => {
+                "`valkeeper promote`, or `promote: true` in spec.replicaMode, makes it a cluster of its own".to_owned()
+            }
+            Self::WouldReplaceData { .. } => "make a new cluster that follows the source".to_owned(),
+            Self::PromotedAlready { .. } => {
+                "leave `promote: true` there, or remove spec.replicaMode; to follow again, make a new cluster".to_owned()
+            }
+            Self::BeingPromoted => "leave `promote: true` there".to_owned(),
+            Self::NothingToPromote => "remove `promote: true`; write it once the cluster follows its source".to_owned(),
             Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),
             Self::PasswordUnusable { .. } => "put a usable password back; nothing was stopped".to_owned(),
             Self::Impossible(impossible) => return impossible.hint(),
@@ -333,6 +371,7 @@ impl Refusal {
             | Self::SamePrimary { .. }
             | Self::NotYet { .. }
             | Self::NothingToAccept { .. }
+            | Self::FollowsNobody
             | Self::Newer(_)
             | Self::Failed { .. } => return None,
         })

@@ -13,7 +13,7 @@ pub use memory::MemoryWish;
 pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_engine_bytes, parse_quantity_bytes};
 pub(crate) use validate::say;
-pub use validate::{FieldProblem, validate, warnings};
+pub use validate::{FieldProblem, is_dns_subdomain, validate, warnings};
 
 use crate::{ClusterName, Refusal};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub struct ClusterSpec {
     pub max_sync_replicas: u32,
     /// Name of the Secret whose key `password` protects the servers. `None`: Valkeeper makes one.
     pub auth_secret: Option<String>,
+    /// Does the cluster follow another one?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_mode: Option<crate::ReplicaModeSpec>,
 }
 
 impl ClusterSpec {
@@ -82,6 +85,7 @@ impl ClusterSpec {
             min_sync_replicas: 0,
             max_sync_replicas: 0,
             auth_secret: None,
+            replica_mode: None,
         }
     }
 

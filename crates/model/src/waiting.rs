@@ -1,12 +1,15 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 mod about;
+mod unseen_word;
 mod words;
+
+pub use unseen_word::UnseenWord;
 
 use crate::{
     AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
-    PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet, StartFailure, StepKey,
-    StoreError, Unseen, ZoneName,
+    PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet, SourceFault,
+    StartFailure, StepKey, StoreError, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -272,6 +275,20 @@ pub enum Waiting {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         causes: Vec<ReplicaCause>,
     },
+    /// The followed primary of another cluster cannot be seen, or must not be followed.
+    SourceUnusable {
+        /// By whom.
+        instance: InstanceName,
+        /// Why.
+        why: SourceFault,
+    },
+    /// Instances are not in sync with the followed primary of another cluster.
+    SourceNotFollowed {
+        /// What is wrong with them.
+        causes: Vec<ReplicaCause>,
+    },
+    /// The cluster was told to stop following, and has no primary yet.
+    Promoting,
     /// A replica shares its primary's zone (law 7).
     ZoneShared {
         /// Which.
@@ -479,15 +496,4 @@ pub enum Waiting {
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
-}
-
-/// [`Unseen`] as text that orders and compares, for reasons.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UnseenWord(String);
-
-impl From<Unseen> for UnseenWord {
-    fn from(unseen: Unseen) -> Self {
-        Self(unseen.to_string())
-    }
 }

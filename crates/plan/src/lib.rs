@@ -6,6 +6,7 @@
 //! | [`view`] | what is seen of the cluster: reports and topology views beside the layout, health in typed reasons (law 8), causes, unknown nodes |
 //! | [`mode`] | what a mode answers: the nodes.conf that a server starts with |
 //! | [`failover`] | who is primary next: succession, promotion, handover, takeover, restart; which copy of the data counts |
+//! | [`replica_mode`] | following the primary of another cluster, and the promotion that ends it |
 //! | [`hostwatch`] | leases, and who may replace a primary that nobody hears |
 //! | [`server`] | the directives and the password of a server |
 //! | [`placement`] | which instances exist, in which zone and shard, with which slots |
@@ -24,5 +25,6 @@ pub mod mode;
 pub mod operations;
 pub mod placement;
 pub mod protocol;
+pub mod replica_mode;
 pub mod server;
 pub mod view;

@@ -5,8 +5,8 @@ use crate::server::config::Directive;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, StartFailure,
-    Trial, Unseen,
+    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, Source,
+    SourceFault, SourceView, StartFailure, Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -72,6 +72,13 @@ pub enum Event {
         number: u64,
         /// The error, for people.
         result: Result<(), String>,
+    },
+    /// What the source of a cluster that follows one has said, or why it did not.
+    SourceSeen {
+        /// Which source.
+        of: Box<Source>,
+        /// What.
+        result: Result<Box<SourceView>, SourceFault>,
     },
     /// Our server's reply.
     Served {
@@ -139,6 +146,13 @@ pub enum Command {
         /// What is to be in it.
         roles: Box<NodesConf>,
     },
+    /// Look at the source; `SourceSeen` follows within the time.
+    LookAtSource {
+        /// Which.
+        source: Box<Source>,
+        /// Milliseconds.
+        within_ms: u64,
+    },
     /// Start the server; `Started`, `Found` or `StartFailed` follows, after `DiskSilent` if that takes long.
     Start(Box<StartPlan>),
     /// SIGKILL; `Exited` follows.
@@ -196,8 +210,19 @@ pub struct StartPlan {
     pub nodes_conf: Option<NodesConf>,
     /// Directives of the configuration file.
     pub config: Vec<Directive>,
+    /// As whom it follows.
+    pub login: Login,
     /// Where it is to listen.
     pub address: Address,
+}
+
+/// As whom a server follows its primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// With the password of its own cluster.
+    Cluster,
+    /// As the source wants it.
+    Source(Box<Source>),
 }
 
 /// Files that a server must not load. They are moved, never deleted.
@@ -239,8 +264,8 @@ pub enum ServerCommand {
     UnpauseWrites,
     /// `CLUSTER REPLICATE`.
     Follow(NodeId),
-    /// `REPLICAOF` that address (mode `standalone`).
-    FollowAt(Address),
+    /// `REPLICAOF` that address, logging in so (mode `standalone`).
+    FollowAt(Address, Login),
     /// `REPLICAOF NO ONE` (mode `standalone`).
     Promote,
     /// `CLUSTER MEET`.

@@ -32,6 +32,7 @@ fn report(
     server: Observed<ServerView>,
 ) -> AgentReport {
     AgentReport {
+        source: None,
         format: valkeeper_model::Format,
         generation: Generation(1),
         addresses_hash: None,

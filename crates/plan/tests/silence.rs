@@ -33,6 +33,7 @@ fn order(to: u8) -> AgentOrder {
         founder: id(0),
     };
     AgentOrder {
+        source: None,
         format: valkeeper_model::Format,
         generation: Generation(1),
         cluster: ClusterId::from_bytes([7; 20]),

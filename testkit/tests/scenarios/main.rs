@@ -9,6 +9,7 @@ mod data;
 mod deaths;
 mod disks;
 mod engines;
+mod following;
 mod freezes;
 mod looks;
 mod neighbours;

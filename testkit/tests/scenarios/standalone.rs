@@ -59,12 +59,6 @@ fn a_killed_primary_of_two_is_succeeded() {
 }
 
 #[test]
-#[ignore = "long: thirty deaths, some seconds each"]
-fn thirty_primaries_of_three_are_killed_in_a_row() {
-    kill_the_primary(3, 30);
-}
-
-#[test]
 fn a_switchover_loses_nothing_and_refuses_nothing() {
     let place = Place::new();
     let cluster = started(&place, 3);
@@ -227,4 +221,15 @@ fn a_primary_that_dies_with_its_disk_is_succeeded_and_rebuilt() {
     let status = cluster.until_whole();
     cluster.check(status.primary("s0") != Some(&*old), "the one that lost its data is primary");
     traffic.finish(1);
+}
+
+/// Run by `make test-long` only.
+mod longest {
+    use super::kill_the_primary;
+
+    #[test]
+    #[ignore = "long: thirty deaths, some seconds each"]
+    fn thirty_primaries_of_three_are_killed_in_a_row() {
+        kill_the_primary(3, 30);
+    }
 }

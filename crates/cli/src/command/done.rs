@@ -33,6 +33,15 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
             let pid = pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
             format!("{instance} was restarted{pid}{}", heir(instance, before, after))
         }
+        Request::Promote => {
+            let designated = after
+                .current_primary
+                .as_ref()
+                .map_or_else(String::new, |one| format!(": {one} is its primary"));
+            let loss = after.conditions.iter().find(|one| one.kind == "ReplicaMode");
+            let told = loss.map(|condition| format!("; {}", condition.message)).unwrap_or_default();
+            format!("the cluster follows nobody any more{designated}{told}")
+        }
         Request::Apply { .. } => "applied".to_owned(),
         Request::Forget { nodes } => {
             let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();

@@ -13,6 +13,7 @@ mod kube;
 mod logs;
 mod plan;
 mod request;
+mod secret;
 mod status;
 mod up;
 
@@ -44,10 +45,12 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         | Command::Fence { .. }
         | Command::Unfence { .. }
         | Command::Restart { .. }
+        | Command::Promote
         | Command::Forget { .. } => match args.command.request() {
             Some(request) => request::request(platform, request, &mut ending).await,
             None => Ok(()),
         },
+        Command::Secret(command) => secret::secret(platform.local(LocalOnly::Secret)?, command),
         Command::Events { follow, only, output } => {
             events::events(platform, *follow, only, output.format).await
         }

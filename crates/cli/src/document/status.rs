@@ -6,7 +6,8 @@ use crate::output::{columns_within, width};
 use serde::Serialize;
 use std::fmt::Write as _;
 use valkeeper_model::{
-    ClusterName, InstanceName, InstanceReport, Mode, Phase, Report, Role, ShardReport, Waiting,
+    ClusterName, Condition, InstanceName, InstanceReport, Mode, Phase, ReplicaModeReport, ReplicaModeStage,
+    Report, Role, ShardReport, Waiting,
 };
 use valkeeper_plan::view::causes::{self, Cause};
 
@@ -25,6 +26,10 @@ pub(crate) struct Status {
     pub(crate) shards: Vec<ShardReport>,
     pub(crate) instances: Vec<InstanceReport>,
     pub(crate) waiting: Vec<WaitingFor>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Of a cluster that follows another, or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replica_mode: Option<Box<ReplicaModeReport>>,
     /// On Kubernetes: who looks after it instead of a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) operator: Option<OperatorSeen>,
@@ -119,12 +124,13 @@ impl Status {
     /// By a report, which says it all but for who looks after the cluster.
     pub(crate) fn new(cluster: ClusterName, report: Report, supervisor_pid: Option<u32>) -> Self {
         let causes = causes::of(&report);
+        let conditions = valkeeper_model::conditions(&report, &[], called());
         Self {
             cluster,
             mode: report.mode,
             current_primary: match report.mode {
                 Mode::Cluster => None,
-                Mode::Standalone => report.shards.first().and_then(|shard| shard.primary.clone()),
+                Mode::Standalone => report.current_primary().cloned(),
             },
             phase: report.phase,
             healthy: report.healthy,
@@ -132,6 +138,8 @@ impl Status {
             shards: report.shards,
             instances: report.instances,
             waiting: causes.into_iter().flat_map(WaitingFor::of).collect(),
+            conditions,
+            replica_mode: report.replica_mode,
             operator: None,
             refused: None,
         }
@@ -192,6 +200,9 @@ impl Status {
                 row.remove(0);
             }
         }
+        if let Some(replica_mode) = &self.replica_mode {
+            page.push_str(&followed(replica_mode));
+        }
         page.push_str(&columns_within(rows, columns, &["VERSION", "PID", "LAG", "ZONE"]));
         if let Some(why) = &self.refused {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");
@@ -207,4 +218,21 @@ impl Status {
         }
         page
     }
+}
+
+/// What is followed, and how far behind the designated member is.
+fn followed(mode: &ReplicaModeReport) -> String {
+    let told = mode.condition().message;
+    if matches!(mode.stage, ReplicaModeStage::Promoted { .. }) {
+        return format!("{told}\n\n");
+    }
+    let designated = mode.designated.as_ref().map_or("none yet", InstanceName::as_str);
+    let lag = match (mode.lag_bytes, mode.lag_age_ms) {
+        (Some(bytes), Some(ms)) => {
+            format!("{bytes} bytes behind, seen {}.{} s ago", ms / 1_000, ms % 1_000 / 100)
+        }
+        (None, Some(ms)) => format!("not in its history, seen {}.{} s ago", ms / 1_000, ms % 1_000 / 100),
+        (_, None) => "the source was not seen yet".to_owned(),
+    };
+    format!("{told}\ndesignated leader: {designated}; {lag}\n\n")
 }

@@ -58,6 +58,7 @@ pub(crate) enum LocalOnly {
     Up,
     Down,
     Delete,
+    Secret,
     DrillCreate,
 }
 

@@ -31,6 +31,7 @@ pub struct AdminConnection {
 struct Shared {
     endpoint: Endpoint,
     longest_answer: u64,
+    user: Option<String>,
     password: Mutex<Option<Password>>,
     live: tokio::sync::Mutex<Option<Arc<Live>>>,
 }
@@ -64,6 +65,13 @@ impl AdminConnection {
         Self::with_longest_answer(endpoint.into(), password, LONGEST_ANSWER)
     }
 
+    /// As that user; without one, as `default`.
+    pub fn new_as(user: Option<String>, endpoint: impl Into<Endpoint>, password: Option<Password>) -> Self {
+        let (password, live) = (Mutex::new(password), tokio::sync::Mutex::new(None));
+        let (endpoint, longest_answer) = (endpoint.into(), LONGEST_ANSWER);
+        Self { shared: Arc::new(Shared { endpoint, longest_answer, user, password, live }) }
+    }
+
     /// For data: values may be larger than any answer to an admin question.
     pub(crate) fn with_longest_answer(
         endpoint: Endpoint,
@@ -71,7 +79,7 @@ impl AdminConnection {
         longest_answer: u64,
     ) -> Self {
         let (password, live) = (Mutex::new(password), tokio::sync::Mutex::new(None));
-        Self { shared: Arc::new(Shared { endpoint, longest_answer, password, live }) }
+        Self { shared: Arc::new(Shared { endpoint, longest_answer, user: None, password, live }) }
     }
 
     /// Whom it talks to.
@@ -171,7 +179,7 @@ impl AdminConnection {
         let Some(password) = self.password() else { return Ok(()) };
         // With the user named, a server that wants no password takes any: creating and rotating pass through that.
         let mut auth = redis::cmd("AUTH");
-        auth.arg("default").arg(password.reveal());
+        auth.arg(self.shared.user.as_deref().unwrap_or("default")).arg(password.reveal());
         match live.connection.clone().send_packed_command(&auth).await {
             Ok(Value::ServerError(error)) => Err(AskError::from(&error)),
             Ok(_) => Ok(()),

@@ -13,7 +13,8 @@ pub use commands::{FailoverMode, ShutdownMode};
 pub use connection::AdminConnection;
 pub use error::{AskError, NotSet, out_of_descriptors};
 pub use replication::{ConnectedReplica, PrimaryLink, ReplicaState, ReplicationInfo, ReplicationRole};
-pub use server_info::{ClusterInfo, EngineKind, ServerInfo};
+pub use server_info::{ClusterInfo, ServerInfo};
+pub use valkeeper_model::EngineKind;
 
 /// The cluster as one server believes it to be.
 pub type ClusterNodes = valkeeper_model::nodes_conf::NodesConf;

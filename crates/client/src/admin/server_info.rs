@@ -3,16 +3,7 @@
 use super::error::AskError;
 use super::info::Info;
 use super::replication::{ReplicationInfo, ReplicationRole};
-use valkeeper_model::{AofStatus, Epoch, MemoryFull, Paused};
-
-/// Which engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineKind {
-    /// Valkey.
-    Valkey,
-    /// Redis.
-    Redis,
-}
+use valkeeper_model::{AofStatus, EngineKind, Epoch, MemoryFull, Paused};
 
 /// What a server says of itself in one `INFO`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! connection breaks tries the other servers at once instead of waiting for a new map.
 
 use super::redirect::Redirect;
-use super::shard_map::{MappedNode, PlainServer, ShardMap};
+use super::shard_map::{Guides, MappedNode, PlainServer, ShardMap};
 use crate::admin::{AdminConnection, AskError};
 use crate::{Endpoint, Password, Value};
 use std::collections::{HashMap, VecDeque};
@@ -146,7 +146,7 @@ impl ClusterClient {
                 Err(error) => failed = AskError::Unreachable(error.to_string()),
             }
         }
-        let map = ShardMap::of_plain(&plain);
+        let map = ShardMap::of_plain(&plain, &self.seeds);
         if map.shards.is_empty() {
             Err(ClusterError::NoServer(failed))
         } else {
@@ -244,7 +244,7 @@ impl ClusterClient {
                 } else {
                     connection.raw(args, left(deadline)).await
                 };
-                match verdict(answer, &place) {
+                match verdict(answer, &place, map.guides) {
                     Verdict::Done(Ok(value)) => {
                         let alone = slot.is_none().then_some(place);
                         return Ok(Delivered { value, alone });
@@ -317,7 +317,7 @@ enum Verdict {
     Later(AskError),
 }
 
-fn verdict(answer: Result<Value, AskError>, asked: &Endpoint) -> Verdict {
+fn verdict(answer: Result<Value, AskError>, asked: &Endpoint, guides: Guides) -> Verdict {
     let error = match answer {
         Ok(value) => return Verdict::Done(Ok(value)),
         Err(error) => error,
@@ -328,7 +328,7 @@ fn verdict(answer: Result<Value, AskError>, asked: &Endpoint) -> Verdict {
         AskError::Refused { code, text } => match Redirect::read(code, text, asked) {
             Some(redirect) => Verdict::Follow(error, redirect),
             // A replica, where no server sends on to its primary.
-            None if code == "READONLY" => Verdict::Elsewhere(error),
+            None if code == "READONLY" && guides != Guides::Outside => Verdict::Elsewhere(error),
             None if matches!(code.as_str(), "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN") => {
                 Verdict::Later(error)
             }

@@ -23,6 +23,8 @@ pub enum Guides {
     Servers,
     /// Nobody: without cluster mode a replica refuses writes (`READONLY`), and the client looks for the primary.
     Nobody,
+    /// Nobody, and nobody here takes writes: the servers follow a primary that is none of them.
+    Outside,
 }
 
 /// A server without cluster mode, as it shows itself.
@@ -99,14 +101,22 @@ impl ShardMap {
     }
 
     /// Of servers without cluster mode: one shard with all slots. Its primary is the one with the most replicas, or the one that is followed
-    /// though it does not answer.
-    pub(super) fn of_plain(servers: &[PlainServer]) -> Self {
+    /// though it does not answer. Where that is none of the `seeds`, the servers follow another cluster: the first of them answers.
+    pub(super) fn of_plain(servers: &[PlainServer], seeds: &[Endpoint]) -> Self {
         let primary = servers.iter().filter(|one| one.replicas().is_some()).max_by_key(|one| one.replicas());
         let followed = servers.iter().find_map(|one| match &one.role {
             ReplicationRole::Replica(link) => Some(&link.primary),
             ReplicationRole::Primary { .. } => None,
         });
-        let Some(primary) = primary.map(|one| &one.endpoint).or(followed) else { return Self::default() };
+        let is_ours = |followed: &&Endpoint| seeds.contains(followed);
+        let (chosen, guides) = match (primary, followed) {
+            (Some(primary), _) => (Some(&primary.endpoint), Guides::Nobody),
+            (None, Some(followed)) if !is_ours(&followed) => {
+                (servers.iter().map(|one| &one.endpoint).min(), Guides::Outside)
+            }
+            (None, followed) => (followed, Guides::Nobody),
+        };
+        let Some(primary) = chosen else { return Self::default() };
         // Such servers have no ids: the place is all that is known of one.
         let node =
             |endpoint: &Endpoint| MappedNode { id: NodeId::from_bytes([0; 20]), endpoint: endpoint.clone() };
@@ -116,7 +126,7 @@ impl ShardMap {
             replicas: others.map(node).collect(),
             slots: SlotSet::all(),
         };
-        Self { shards: vec![shard], guides: Guides::Nobody }
+        Self { shards: vec![shard], guides }
     }
 
     /// Who owns the slot.

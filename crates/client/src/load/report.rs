@@ -119,17 +119,18 @@ impl LoadReport {
 
     /// Reads every acknowledged write back.
     pub async fn read_back(&self, within: Duration) -> Result<ReadBack, LoadError> {
-        self.read_back_from(self.seeds.clone(), within).await
+        self.read_back_from(self.seeds.clone(), self.password.clone(), within).await
     }
 
-    /// The same, when the servers are elsewhere by now.
+    /// The same, when the servers are elsewhere by now, or the data is another cluster's too.
     pub async fn read_back_from(
         &self,
         seeds: Vec<Endpoint>,
+        password: Option<Password>,
         within: Duration,
     ) -> Result<ReadBack, LoadError> {
         let ledgers = self.shards.iter().map(|shard| Arc::clone(&shard.ledgers)).collect();
-        read_back::read_back(ledgers, seeds, self.password.clone(), within).await
+        read_back::read_back(ledgers, seeds, password, within).await
     }
 
     /// Removes every key that was written, and says how many there were.

@@ -197,11 +197,8 @@ fn directives() -> Vec<Value> {
 
 fn others() -> Vec<Value> {
     let secret = "self.authSecret.name";
-    let off = |of: &Rule, flag: &str| {
-        let held =
-            format!("!has(self.replicaMode) || !has(self.replicaMode.{flag}) || !self.replicaMode.{flag}");
-        rule(of, &held, &[])
-    };
+    let enabled = "(has(self.replicaMode) && has(self.replicaMode.enabled) && self.replicaMode.enabled)";
+    let promote = "(has(self.replicaMode) && has(self.replicaMode.promote) && self.replicaMode.promote)";
     vec![
         rule(&said::AUTH_SECRET_NAME_MISSING, &format!("!has(self.authSecret) || has({secret})"), &[]),
         rule(
@@ -212,8 +209,8 @@ fn others() -> Vec<Value> {
             ),
             &[secret],
         ),
-        off(&said::REPLICA_MODE_ENABLED, "enabled"),
-        off(&said::REPLICA_MODE_PROMOTE, "promote"),
+        rule(&said::REPLICA_MODE_ON_KUBERNETES, &format!("!{enabled}"), &[]),
+        rule(&said::PROMOTE_WITHOUT_ENABLED, &format!("!{promote} || {enabled}"), &[]),
         rule(
             &said::CLASS_OF_EMPTY_DIR,
             "self.storage.type != 'emptyDir' || !has(self.storage.storageClassName)",

@@ -1,82 +1,8 @@
-//! Conditions: the status in the form that `kubectl wait` and tools without knowledge of us read.
+//! Conditions of a `RedisCluster`: those of [`model::conditions`] with the times that Kubernetes wants, and the one about the spec.
 
 use super::{Facts, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use valkeeper_model::{CalledAs, Phase, Report, Waiting};
-
-/// What a condition is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConditionType {
-    /// All slots are served: clients can work.
-    Ready,
-    /// Every shard has a primary.
-    PrimaryAvailable,
-    /// Every primary has its wanted replicas in sync.
-    ReplicationHealthy,
-    /// Any zone may be lost (law 7).
-    ZoneLossTolerated,
-    /// The spec is followed.
-    SpecValid,
-}
-
-impl ConditionType {
-    /// The word in the object.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::PrimaryAvailable => "PrimaryAvailable",
-            Self::ReplicationHealthy => "ReplicationHealthy",
-            Self::ZoneLossTolerated => "ZoneLossTolerated",
-            Self::SpecValid => "SpecValid",
-        }
-    }
-}
-
-/// Why a condition is as it is. The first five pairs are those of redis.io/v1 in cluster mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// All slots are served.
-    ClusterSlotsCovered,
-    /// Some slots are not.
-    ClusterNotReady,
-    /// Every shard has a primary.
-    ShardsAvailable,
-    /// A shard has none.
-    ShardsUnavailable,
-    /// All wanted replicas are in sync.
-    ClusterReplicasHealthy,
-    /// Some are not.
-    ClusterReplicasDegraded,
-    /// Any zone may be lost.
-    ZonesSpread,
-    /// The loss of a zone would cost more than it must.
-    ZonesNotSpread,
-    /// The spec is followed.
-    SpecFollowed,
-    /// The spec is wrong by itself.
-    InvalidSpec,
-    /// The spec asks for something that a running cluster cannot become, or that its zones do not allow.
-    ChangeRefused,
-}
-
-impl Reason {
-    /// The word in the object.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterSlotsCovered => "ClusterSlotsCovered",
-            Self::ClusterNotReady => "ClusterNotReady",
-            Self::ShardsAvailable => "ShardsAvailable",
-            Self::ShardsUnavailable => "ShardsUnavailable",
-            Self::ClusterReplicasHealthy => "ClusterReplicasHealthy",
-            Self::ClusterReplicasDegraded => "ClusterReplicasDegraded",
-            Self::ZonesSpread => "ZonesSpread",
-            Self::ZonesNotSpread => "ZonesNotSpread",
-            Self::SpecFollowed => "SpecFollowed",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::ChangeRefused => "ChangeRefused",
-        }
-    }
-}
+use valkeeper_model::{self as model, CalledAs, ConditionReason, ConditionType, Report};
 
 /// What the API server takes as a condition's message.
 const MAX_MESSAGE: usize = 32_768;
@@ -84,7 +10,7 @@ const MAX_MESSAGE: usize = 32_768;
 /// Sets one condition; the time moves only when its status does.
 fn set(
     conditions: &mut Vec<Condition>,
-    (kind, holds, reason, mut message): (ConditionType, bool, Reason, String),
+    model::Condition { kind, status, reason, mut message }: model::Condition,
     generation: Option<i64>,
     now: &Time,
 ) {
@@ -93,16 +19,15 @@ fn set(
         end -= 1;
     }
     message.truncate(end);
-    let status = if holds { "True" } else { "False" };
-    let place = conditions.iter().position(|condition| condition.type_ == kind.as_str());
+    let place = conditions.iter().position(|condition| condition.type_ == kind);
     let since = place.map(|at| &conditions[at]).filter(|old| old.status == status);
     let condition = Condition {
         last_transition_time: since.map_or(now, |old| &old.last_transition_time).clone(),
         message,
         observed_generation: generation,
-        reason: reason.as_str().to_owned(),
-        status: status.to_owned(),
-        type_: kind.as_str().to_owned(),
+        reason,
+        status,
+        type_: kind,
     };
     match place {
         Some(at) => conditions[at] = condition,
@@ -110,87 +35,12 @@ fn set(
     }
 }
 
-fn told(waiting: &Waiting) -> String {
-    waiting.told(CalledAs::KubectlValkeeper)
-}
-
 /// All that the report and the spec's fate decide. Conditions of others stay.
 pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     let mut conditions = facts.before.map(|before| before.conditions.clone()).unwrap_or_default();
-    let said = |which: &dyn Fn(&Waiting) -> bool| {
-        let reasons: Vec<_> = report.waiting.iter().filter(|one| which(one)).map(told).collect();
-        reasons.join("; ")
-    };
-    // A primary that the others hold for serving may still refuse: the engine's do for their first two seconds.
-    let refuses = |waiting: &Waiting| match waiting {
-        Waiting::ClusterStateFail { instance } => {
-            report.shards.iter().any(|shard| shard.primary.as_ref() == Some(instance))
-        }
-        _ => false,
-    };
-    let unserved = said(&|waiting: &Waiting| {
-        matches!(waiting, Waiting::SlotsUnserved { .. } | Waiting::SlotsDisowned { .. }) || refuses(waiting)
-    });
-    let serving = |waiting: &Waiting| waiting.is_outage() || refuses(waiting);
-    let without_primary: Vec<_> = report
-        .shards
-        .iter()
-        .filter(|shard| shard.primary.is_none())
-        .map(|shard| shard.name.to_string())
-        .collect();
-    let replicas = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
-    // Nobody follows a primary that is not there.
-    let nobody =
-        (!without_primary.is_empty()).then(|| format!("without a primary: {}", without_primary.join(", ")));
-    let not_followed = nobody.clone().into_iter().chain((!replicas.is_empty()).then(|| replicas.clone()));
-    let not_followed = not_followed.collect::<Vec<_>>().join("; ");
-    let of_zones = |waiting: &&Waiting| {
-        matches!(
-            waiting,
-            Waiting::ZoneShared { .. } | Waiting::ZoneMajority { .. } | Waiting::ZoneWithoutNodes { .. }
-        )
-    };
-    // What is accepted (`zones: besteffort`) is a risk all the same.
-    let mut zones: Vec<String> =
-        report.waiting.iter().filter(of_zones).chain(facts.at_risk).map(told).collect();
-    zones.sort();
-    zones.dedup();
-    let zones = zones.join("; ");
-    let formed = matches!(report.phase, Phase::Healthy | Phase::Degraded);
-    let exists = !report.shards.is_empty();
-    let mut set = |kind, holds: bool, yes: (Reason, &str), no: (Reason, String)| {
-        let (reason, message) = if holds { (yes.0, yes.1.to_owned()) } else { no };
-        let message = if exists { message } else { "the cluster has no shards yet".to_owned() };
-        set(&mut conditions, (kind, holds, reason, message), facts.generation, facts.now);
-    };
-    let not_ready = match said(&serving) {
-        why if why.is_empty() => report.waiting.first().map(told).unwrap_or_default(),
-        why => why,
-    };
-    set(
-        ConditionType::Ready,
-        exists && formed && unserved.is_empty(),
-        (Reason::ClusterSlotsCovered, "all slots are served"),
-        (Reason::ClusterNotReady, not_ready),
-    );
-    set(
-        ConditionType::PrimaryAvailable,
-        exists && without_primary.is_empty(),
-        (Reason::ShardsAvailable, "every shard has a primary"),
-        (Reason::ShardsUnavailable, nobody.unwrap_or_default()),
-    );
-    set(
-        ConditionType::ReplicationHealthy,
-        exists && replicas.is_empty() && without_primary.is_empty(),
-        (Reason::ClusterReplicasHealthy, "every primary has its wanted replicas in sync"),
-        (Reason::ClusterReplicasDegraded, not_followed),
-    );
-    set(
-        ConditionType::ZoneLossTolerated,
-        exists && zones.is_empty(),
-        (Reason::ZonesSpread, "any zone may be lost"),
-        (Reason::ZonesNotSpread, zones),
-    );
+    for condition in model::conditions(report, facts.at_risk, CalledAs::KubectlValkeeper) {
+        set(&mut conditions, condition, facts.generation, facts.now);
+    }
     of_spec(&conditions, facts.verdict, facts.generation, facts.now)
 }
 
@@ -203,12 +53,13 @@ pub(super) fn of_spec(
 ) -> Vec<Condition> {
     let mut conditions = before.to_vec();
     let (holds, reason, message) = match verdict {
-        Verdict::Followed => (true, Reason::SpecFollowed, "the spec is followed".to_owned()),
-        Verdict::Invalid(refused) => (false, Reason::InvalidSpec, refused.to_string()),
+        Verdict::Followed => (true, ConditionReason::SpecFollowed, "the spec is followed".to_owned()),
+        Verdict::Invalid(refused) => (false, ConditionReason::InvalidSpec, refused.to_string()),
         Verdict::Unfit(refusal) => {
-            (false, Reason::ChangeRefused, refusal.with_hint(CalledAs::KubectlValkeeper))
+            (false, ConditionReason::ChangeRefused, refusal.with_hint(CalledAs::KubectlValkeeper))
         }
     };
-    set(&mut conditions, (ConditionType::SpecValid, holds, reason, message), generation, now);
+    let condition = model::Condition::new(ConditionType::SpecValid, holds, reason, message);
+    set(&mut conditions, condition, generation, now);
     conditions
 }

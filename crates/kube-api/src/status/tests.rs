@@ -32,6 +32,7 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         replicas: if n == 2 { vec![] } else { vec![name(n + 3)] },
     };
     Report {
+        replica_mode: None,
         mode: valkeeper_model::Mode::Cluster,
         phase: if waiting.is_empty() { Phase::Healthy } else { Phase::Degraded },
         healthy: waiting.is_empty(),
@@ -244,6 +245,7 @@ fn what_only_the_servers_say_is_told_too() {
         activity: Activity::Watching,
         waiting: None,
         look_refused: None,
+        source: None,
     };
     let observation = Observation {
         at: Millis(0),
@@ -309,6 +311,7 @@ prop_compose! {
             (one.name.clone(), one)
         }).collect();
         Report {
+            replica_mode: None,
 mode: valkeeper_model::Mode::Cluster,
             phase: phases[phase],
             healthy,

@@ -100,6 +100,10 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         home,
         trials: Arc::new(valkeeper_agent::Trials::new(program)),
         passwords: Arc::new(move || Password::read(std::fs::read(&password_file))),
+        // A manifest that follows another cluster is refused on Kubernetes: no pod has its password.
+        secrets: Arc::new(|name| {
+            Err(valkeeper_model::PasswordFault::Unreadable { why: format!("{name} is not mounted") })
+        }),
         password_overlap: valkeeper_agent::PASSWORD_OVERLAP,
         peers: Arc::clone(&peers) as _,
         record,

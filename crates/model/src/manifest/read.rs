@@ -2,7 +2,7 @@
 
 use super::check::{Findings, describe, similar, whole_number};
 use super::tree::{Meaning, Node, Value};
-use super::{Manifest, Target, check, read_kubernetes};
+use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
 use crate::ClusterName;
 use crate::spec::{
     self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence, ZonePolicy,
@@ -36,10 +36,11 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
         return None;
     }
     let mode = mode(fields, findings);
-    replica_mode(fields, findings);
+    let replica_mode = read_replica_mode::replica_mode(fields, mode, findings);
     // A stand-in lets the rest be checked although the name is wrong.
     let named = name.or_else(|| "unnamed".parse().ok())?;
     let (spec, wish) = cluster_spec(named, mode.unwrap_or_default(), fields, findings);
+    let spec = ClusterSpec { replica_mode, ..spec };
     let for_kubernetes = findings.target == Target::Kubernetes;
     let kubernetes = read_kubernetes::spec(fields, for_kubernetes, findings);
     for problem in spec::validate(&spec) {
@@ -100,7 +101,7 @@ pub(super) fn written<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     }
 }
 
-fn number_of(node: &Node, key: &str) -> Option<u32> {
+pub(super) fn number_of(node: &Node, key: &str) -> Option<u32> {
     match &node.get(key)?.value {
         Value::Scalar(scalar) => whole_number(scalar),
         _ => None,
@@ -197,19 +198,6 @@ fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
     };
     findings.problem(refused);
     None
-}
-
-fn replica_mode(fields: &Node, findings: &mut Findings) {
-    let Some(replica_mode) = fields.get("replicaMode") else { return };
-    for (key, rule) in [("enabled", rules::REPLICA_MODE_ENABLED), ("promote", rules::REPLICA_MODE_PROMOTE)] {
-        let set = matches!(
-            replica_mode.get(key).map(|node| &node.value),
-            Some(Value::Scalar(scalar)) if scalar.meaning() == Meaning::Bool(true)
-        );
-        if set {
-            findings.problem(rule.broken(&[]));
-        }
-    }
 }
 
 fn cluster_spec(

@@ -182,7 +182,7 @@ pub const SPEC: &[Field] = &[
         Fields(NAME),
         "The Secret whose key password protects the servers. Without: one is made.",
     ),
-    field("replicaMode", Fields(REPLICA_MODE), "Following another cluster. Not supported yet."),
+    field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster. Not supported on Kubernetes yet."),
     field("imageName", Text, "The image of the servers: Valkey or Redis.")
         .on_kubernetes("local processes run the server program of this machine")
         .preset(Word(DEFAULT_IMAGE)),
@@ -285,8 +285,9 @@ const REPLICA_MODE: &[Field] = &[
         Fields(&[
             field("clusterName", Text, "The source's name, for people."),
             field("host", Text, "Where it answers."),
-            field("port", IntegerIn(1, 65_535), "At which port."),
+            field("port", IntegerIn(1, 65_535), "At which port.").preset(Number(6_379)),
             field("authSecretName", Text, "The Secret with its password."),
+            field("user", Text, "The user to connect as. Without: default."),
         ]),
         "What is followed.",
     ),

@@ -181,12 +181,39 @@ pub const DIRECTIVE_BESIDE_MEMORY: Rule = Rule {
     reason: "spec.memory is set, and only one of the two may decide",
     hint: None,
 };
-/// `spec.replicaMode.enabled`.
-pub const REPLICA_MODE_ENABLED: Rule =
-    Rule::new("spec.replicaMode.enabled", "not supported yet", "remove spec.replicaMode");
-/// `spec.replicaMode.promote`.
-pub const REPLICA_MODE_PROMOTE: Rule =
-    Rule::new("spec.replicaMode.promote", "not supported yet", "remove spec.replicaMode");
+/// `spec.replicaMode.enabled`. On Kubernetes only.
+pub const REPLICA_MODE_ON_KUBERNETES: Rule =
+    Rule::new("spec.replicaMode.enabled", "not supported on Kubernetes yet", "remove spec.replicaMode");
+/// `spec.replicaMode.enabled` in mode cluster.
+pub const REPLICA_MODE_OF_CLUSTER: Rule = Rule::new(
+    "spec.replicaMode.enabled",
+    "not for mode cluster, whose slots belong to several primaries",
+    "remove spec.replicaMode, or write mode: standalone",
+);
+/// `spec.replicaMode.enabled` without `source.host`.
+pub const SOURCE_MISSING: Rule = Rule::new(
+    "spec.replicaMode.source.host",
+    "missing; it says which primary is followed",
+    "write source: with host: and port: of the primary to follow",
+);
+/// `spec.replicaMode.promote` without `enabled`.
+pub const PROMOTE_WITHOUT_ENABLED: Rule = Rule::new(
+    "spec.replicaMode.promote",
+    "set although the cluster follows nobody",
+    "remove it, or write enabled: true",
+);
+/// Value: the host as written.
+pub const SOURCE_HOST: Rule = Rule::new(
+    "spec.replicaMode.source.host",
+    "`{}` is neither a host name nor an IP address",
+    "write the name or the address alone, and the port under port:",
+);
+/// Value: the name.
+pub const SOURCE_SECRET_NAME: Rule = Rule::new(
+    "spec.replicaMode.source.authSecretName",
+    "`{}` cannot be the name of a Secret",
+    "use lower-case letters, digits, '-' and '.'",
+);
 /// A class for a volume that has none. On Kubernetes only.
 pub const CLASS_OF_EMPTY_DIR: Rule = Rule::new(
     "spec.storage.storageClassName",

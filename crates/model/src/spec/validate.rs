@@ -157,7 +157,7 @@ fn timeouts(spec: &ClusterSpec) -> Vec<FieldProblem> {
 }
 
 /// May this be the name of a Kubernetes object (RFC 1123)?
-fn is_dns_subdomain(name: &str) -> bool {
+pub fn is_dns_subdomain(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let label = |label: &str| {
         !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')

@@ -33,6 +33,7 @@ impl Waiting {
             | Self::RestartNeeded { instance, .. }
             | Self::PersistenceFailing { instance }
             | Self::MemoryFull { instance, .. }
+            | Self::SourceUnusable { instance, .. }
             | Self::Disturbed { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
             _ => None,

@@ -162,6 +162,14 @@ impl Waiting {
                     .iter()
                     .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
             }
+            Self::SourceUnusable { instance, why } => write!(f, "{instance}: the source {why}"),
+            Self::SourceNotFollowed { causes } => {
+                f.write_str("not in sync with the source")?;
+                causes
+                    .iter()
+                    .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
+            }
+            Self::Promoting => f.write_str("the designated leader is being promoted"),
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {
                 write!(

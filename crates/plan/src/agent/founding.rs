@@ -4,6 +4,7 @@ use super::consultation::Consultation;
 use super::copy_choice::Beside;
 use super::machine::Agent;
 use crate::mode::cluster::nodes_conf;
+use crate::replica_mode::roles;
 use valkeeper_model::{AgentOrder, InstanceLife, Millis, NodeId, Waiting};
 
 impl Agent {
@@ -38,7 +39,7 @@ impl Agent {
             return self.consult(now);
         }
         self.with_host_watch(now, |watch, _, _| watch.founds(now));
-        self.start(now, Some(nodes_conf::founding(order)), Beside::Nobody);
+        self.start(now, Some(roles::founding(nodes_conf::founding(order), order)), Beside::Nobody);
     }
 
     /// Our server begins as a replica of the one that serves our shard, or waits for one. False if the cluster has known our node id: then our

@@ -60,6 +60,10 @@ impl Agent {
             (Owner::Ours, NodesFile::Intact(conf)) => match disk.role() {
                 // Which of its copies it may start from depends on whether its primary serves.
                 DiskRole::Replica { .. } if self.wanted_up() && self.chooses_its_copy() => self.consult(now),
+                // Its file names a source that is followed no more: a sibling is the primary.
+                DiskRole::Replica { .. } if self.wanted_up() && self.names_former_source() => {
+                    self.consult(now);
+                }
                 // A replica does no harm: it follows whoever serves the slots.
                 DiskRole::Replica { .. } if self.wanted_up() => {
                     self.start(now, nodes_conf::readdressed(conf, &order), Beside::Nobody);
@@ -422,6 +426,9 @@ impl Agent {
             (Some(view), _) => {
                 let theirs = consultation.histories_of(&order, view.node_id);
                 self.start_as_replica_of(now, &view, &theirs);
+            }
+            (None, _) if self.names_former_source() => {
+                self.wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
             }
             // What cannot be loaded is set aside only beside a primary that serves.
             (None, _) if self.copy_record.refused().is_some() && self.wanted_up() => {

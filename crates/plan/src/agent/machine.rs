@@ -17,6 +17,7 @@ use crate::failover::promotion::Promotion;
 use crate::failover::restart_decision::{Disk, Loss, Owner};
 use crate::hostwatch::HostWatch;
 use crate::mode::standalone::Terms;
+use crate::replica_mode::SourceWatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodesConf;
@@ -91,6 +92,8 @@ pub struct Agent {
     pub(super) terms: Terms,
     /// The file of roles that the start under way writes.
     pub(super) starting_roles: Option<NodesConf>,
+    /// The source, in a cluster that follows one.
+    pub(super) source: SourceWatch,
     /// Present on a host of its own only.
     pub(super) host_watch: Option<Box<HostWatch>>,
 }
@@ -205,6 +208,7 @@ impl Agent {
             adopted: running.map(|(incarnation, _)| incarnation),
             terms: Terms::default(),
             starting_roles: None,
+            source: SourceWatch::default(),
             host_watch: None,
         }
     }
@@ -251,6 +255,7 @@ impl Agent {
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
             Event::RolesKept { number, result } => self.roles_kept(now, number, result.is_ok()),
             Event::Kept { sequence, result } => self.kept(sequence, result.is_ok()),
+            Event::SourceSeen { of, result } => self.source_seen(now, &of, result),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),
@@ -265,6 +270,7 @@ impl Agent {
         }
         self.tick(now);
         self.tick_terms(now);
+        self.watch_source(now);
         self.watch_hosts(now);
         self.out.take()
     }
@@ -286,7 +292,8 @@ impl Agent {
             Phase::Stopping(stop) => Some(stop.wake_at()),
             Phase::RetryAt { until } => Some(*until),
         };
-        sooner(sooner(disk, phase), sooner(self.terms.wake_at(), self.host_watch_wake_at()))
+        let seats = sooner(self.terms.wake_at(), self.source_wake_at());
+        sooner(sooner(disk, phase), sooner(seats, self.host_watch_wake_at()))
     }
 
     pub(super) fn wanted_up(&self) -> bool {

@@ -26,6 +26,7 @@
 //! | `memory.rs` | whether its memory is used up, rather than only for a moment |
 //! | `host_watch.rs` | on a host of its own: where the agent and its [`crate::hostwatch`] meet |
 //! | `terms.rs` | in mode `standalone`: where the agent and its [`crate::mode::standalone::Terms`] meet |
+//! | `source.rs` | in a cluster that follows another: where the agent and [`crate::replica_mode`] meet |
 //! | `report.rs` | what it tells of itself |
 //! | `trial.rs` | whether its server would start with what is ordered |
 //! | `answer.rs` | what others may ask |
@@ -50,6 +51,7 @@ mod role_change;
 mod running;
 mod silence;
 mod snapshot;
+mod source;
 mod starting;
 mod stopping;
 mod sync_check;
@@ -58,7 +60,8 @@ mod trial;
 mod watch;
 
 pub use crate::protocol::{
-    About, Command, Event, ExitCause, Outbox, Reply, ServerCommand, ServerError, SetAside, StartPlan, Token,
+    About, Command, Event, ExitCause, Login, Outbox, Reply, ServerCommand, ServerError, SetAside, StartPlan,
+    Token,
 };
 pub(crate) use answer::SERVE_MS;
 pub use machine::Agent;

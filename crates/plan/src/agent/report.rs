@@ -45,6 +45,7 @@ impl Agent {
                 .or_else(|| self.aof_waiting()),
             password: self.trials.password.clone(),
             look_refused: self.look_refused.clone(),
+            source: self.source_report(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::machine::{Agent, Failures, Forwarded, Phase};
 use super::watch::Looked;
-use super::{Reply, ServerCommand, ServerError, Token};
+use super::{Login, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
 use crate::server::config::{self, Directive};
 use std::collections::BTreeSet;
@@ -171,6 +171,11 @@ impl Agent {
         let replica = view.is_some_and(|view| view.replication.role() == Role::Replica);
         if replica && !self.copy_record.sync.electable {
             config::set(&mut ordered, config::NO_FAILOVER, "yes");
+        }
+        if let Some(Login::Source(source)) = self.login()
+            && let Some(user) = source.user
+        {
+            ordered.push((config::PRIMARY_USER.to_owned(), user));
         }
         let refuses = self.host_watch.as_ref().is_some_and(|watch| watch.refuses_writes());
         Some(if refuses { config::refusing_writes(ordered) } else { ordered })

@@ -3,7 +3,7 @@
 use super::copy_choice::Beside;
 use super::launch::AGAIN_MS;
 use super::machine::{Agent, Phase};
-use super::{Command, StartPlan};
+use super::{Command, Login, StartPlan};
 use crate::failover::restart_decision::NodesFile;
 use crate::server::config;
 use valkeeper_model::nodes_conf::NodesConf;
@@ -11,6 +11,8 @@ use valkeeper_model::{CopySource, Happened, Millis, Role, StartFailure, Waiting}
 
 /// Before the next look whether the record of the run that ended has been written.
 const KEPT_MS: u64 = 5;
+/// Before the next look whether the source has been seen.
+const SOURCE_MS: u64 = 500;
 /// Before the next try after a start that failed: doubled each time, up to the second.
 const FAILED_MS: u64 = 100;
 const FAILED_MAX_MS: u64 = 2_000;
@@ -26,6 +28,7 @@ impl Agent {
             return self.phase = Phase::RetryAt { until: now.plus(KEPT_MS) };
         }
         let mut config = config::directives(&self.config_to_start_with(&order));
+        let nodes_conf = self.with_source_address(nodes_conf);
         let conf = match (&nodes_conf, self.disk.as_ref().map(|disk| &disk.nodes_conf)) {
             (Some(conf), _) | (None, Some(NodesFile::Intact(conf))) => Some(conf.clone()),
             _ => None,
@@ -33,6 +36,11 @@ impl Agent {
         let replica =
             conf.as_ref().and_then(NodesConf::myself).is_some_and(|me| me.flags.role == Some(Role::Replica));
         let role = if replica { Role::Replica } else { Role::Primary };
+        if self.waits_for_source(conf.as_ref()) {
+            let why = self.source.fault().cloned();
+            self.waiting = why.map(|why| Waiting::SourceUnusable { instance: self.name.clone(), why });
+            return self.phase = Phase::RetryAt { until: now.plus(SOURCE_MS) };
+        }
         let Some(of_role) = conf.as_ref().map_or(Some(Vec::new()), |conf| self.mode().start_directives(conf))
         else {
             return self.wait_and_retry(now, Waiting::TopologyUnknown { instance: self.name.clone() });
@@ -68,11 +76,18 @@ impl Agent {
             self.terms.carry_votes(roles);
         }
         self.starting_roles.clone_from(&nodes_conf);
+        let login = self.login_with(conf.as_ref());
+        if let Login::Source(source) = &login
+            && let Some(user) = &source.user
+        {
+            config.push((config::PRIMARY_USER.to_owned(), user.clone()));
+        }
         self.out.push(Command::Start(Box::new(StartPlan {
             set_aside: choice.set_aside,
             record: choice.record,
             nodes_conf,
             config,
+            login,
             address,
         })));
     }

@@ -81,6 +81,9 @@ impl Agent {
         if self.copy_record.resync {
             return;
         }
+        if let Some(target) = self.source_target(view) {
+            self.copy_record.sync.target = Some(target);
+        }
         let sync = &mut self.copy_record.sync;
         sync.caught_up = sync.target.is_some_and(|target| {
             target.online
@@ -99,6 +102,13 @@ impl Agent {
         let Some(primary) = self.member_named(view) else { return };
         let token = self.out.tell(&primary, Ask::Replication, ASK_MS);
         self.copy_record.sync.asked = Some((token, now));
+    }
+
+    /// Where the stream of the source was at the last look, of a server that follows it: no agent of ours can tell.
+    fn source_target(&self, view: &ServerView) -> Option<Target> {
+        let source = self.order.as_ref()?.source.as_ref()?.node_id;
+        let at = self.source.position().filter(|_| view.primary() == Some(source))?;
+        Some(Target { history: at.history, offset: at.offset, online: true })
     }
 
     fn member_named(&self, view: &ServerView) -> Option<InstanceName> {

@@ -132,7 +132,7 @@ impl Agent {
     /// Adds to a look what a server without cluster mode does not know.
     pub(super) fn complete_view(&self, view: &mut ServerView) {
         if let (true, Some(order), Some(roles)) = (self.votes_by_itself(), &self.order, self.terms.roles()) {
-            standalone::complete(view, roles, order);
+            standalone::complete(view, roles, order, self.source_address());
         }
     }
 
@@ -143,7 +143,7 @@ impl Agent {
         }
         self.with_terms(now, Terms::exchange_if_due);
         let (Some(order), Some(roles)) = (&self.order, self.terms.roles()) else { return };
-        match standalone::mend(view, roles, order) {
+        match standalone::mend(view, roles, order, self.source_address()) {
             None => {}
             // Another may have been elected, or be about to be.
             Some(Mend::Promote) if self.terms.awaits_news(now) || self.terms.stands() => {}
@@ -155,7 +155,8 @@ impl Agent {
                 self.out.serve(ServerCommand::Promote, ROLE_MS);
             }
             Some(Mend::Follow(address)) => {
-                self.out.serve(ServerCommand::FollowAt(address), ROLE_MS);
+                let login = self.login_with(self.terms.roles());
+                self.out.serve(ServerCommand::FollowAt(address, login), ROLE_MS);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::view::cluster_view::ClusterView;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     AgentReport, Answer, Ask, AskFailed, DisturbanceEnd, Happened, InstanceName, Layout, Millis, Operation,
-    OperationName, Refusal,
+    OperationName, Refusal, ReplicaMode,
 };
 
 /// How long an agent may take for a step.
@@ -122,6 +122,17 @@ impl Controller {
     }
 
     /// Answers the fences whose server is down by now, or that were lifted before.
+    /// A look was made since they were stored; and promotions are done when the source is followed no more.
+    pub(super) fn settle_until_observed(&mut self, layout: &Layout) {
+        let mut done = std::mem::take(&mut self.until_observed);
+        if !layout.replica_mode.as_deref().is_some_and(ReplicaMode::follows) {
+            done.append(&mut self.until_promoted);
+        }
+        for token in done {
+            self.answer(token, Ok(()));
+        }
+    }
+
     pub(super) fn settle_until_down(&mut self) {
         for (token, instance) in std::mem::take(&mut self.until_down) {
             let fenced = self.layout.as_ref().and_then(|layout| layout.instances.get(&instance));

@@ -80,6 +80,7 @@ mod tests {
 
     fn seen(instance: u32, run: u64) -> Observation {
         let report = AgentReport {
+            source: None,
             format: valkeeper_model::Format,
             generation: Generation(1),
             addresses_hash: None,
@@ -110,6 +111,7 @@ mod tests {
             replicas: Vec::new(),
         }];
         let report = Report {
+            replica_mode: None,
             mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Degraded,
             healthy: false,

@@ -1,8 +1,9 @@
 //! What a changed spec makes of a layout.
 
 use crate::placement::server_config;
+use crate::replica_mode;
 use crate::server::config;
-use valkeeper_model::{ClusterSpec, Layout, Mode, Refusal, ServerConfig};
+use valkeeper_model::{ClusterSpec, Layout, Mode, Refusal, ReplicaMode, ReplicaModeStage, ServerConfig};
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
 pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
@@ -25,6 +26,8 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
     let mut next = layout.clone();
     next.zones = spec.zones;
     next.config = ServerConfig { newer: next.config.newer, ..server_config(spec) };
+    next.replica_mode =
+        replica_mode::follow(layout.replica_mode.as_deref(), spec.replica_mode.as_ref())?.map(Box::new);
     if next != *layout {
         next.generation = layout.generation.next();
     }
@@ -65,9 +68,20 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
     for name in names {
         compare(name, value(&before, name), value(&after, name));
     }
+    let followed = |layout: &Layout| layout.replica_mode.as_deref().filter(|mode| mode.follows()).map(told);
+    compare("follows", followed(from), followed(to));
     for (name, instance) in to.instances.iter() {
         let fenced = |layout: &Layout| layout.instances.get(name).map(|instance| instance.fenced.to_string());
         compare(&format!("{name} fenced"), fenced(from), Some(instance.fenced.to_string()));
     }
     found
+}
+
+/// What is followed, for people.
+fn told(mode: &ReplicaMode) -> String {
+    let place = mode.source.place();
+    match mode.stage {
+        ReplicaModeStage::Promoting { .. } => format!("{place}, until a member is promoted"),
+        ReplicaModeStage::Following | ReplicaModeStage::Promoted { .. } | ReplicaModeStage::Newer(_) => place,
+    }
 }

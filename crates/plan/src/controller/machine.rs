@@ -13,6 +13,7 @@ use super::{Command, Event, Pace, change, life, orders};
 use crate::agent::Token;
 use crate::operations::{self, Barred, Step};
 use crate::placement::{self, Ids};
+use crate::replica_mode;
 use crate::view::cluster_view::ClusterView;
 use crate::view::health;
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub struct Controller {
     pub(super) awaited: Vec<Awaited>,
     /// Requests that are stored, and done when the status tells of them.
     pub(super) until_observed: Vec<Token>,
+    /// Promotions that are asked for, and done when the cluster follows its source no more.
+    pub(super) until_promoted: Vec<Token>,
     /// Fences that are stored, and done when the instance's server is down.
     pub(super) until_down: Vec<(Token, InstanceName)>,
     /// What is known of the deeds that the ledger counts.
@@ -146,6 +149,7 @@ impl Controller {
             pending: BTreeMap::new(),
             awaited: Vec::new(),
             until_observed: Vec::new(),
+            until_promoted: Vec::new(),
             until_down: Vec::new(),
             told: Told::default(),
             deeds: Deeds::default(),
@@ -382,7 +386,7 @@ impl Controller {
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
         let due = operations::due(&cluster_view, &report, &barred);
-        let lives = life::next(&cluster_view, &report);
+        let lives = life::next(&cluster_view, &report).or_else(|| replica_mode::next(&cluster_view));
         let ended = self.ended(now, &cluster_view);
         let going_on = self.going_on(&cluster_view, &ended);
         drop(cluster_view);
@@ -407,9 +411,7 @@ impl Controller {
         self.stage = Stage::Resting { until: now.plus(pause), then };
         self.attempts.wanted(now, &due);
         self.publish(now, report);
-        for token in std::mem::take(&mut self.until_observed) {
-            self.answer(token, Ok(()));
-        }
+        self.settle_until_observed(&layout);
         for step in going_on {
             self.take(now, step);
         }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use valkeeper_model::{Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, Run, SlotSet};
+use valkeeper_model::{
+    Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, ReplicaModeStage, Run, SlotSet,
+    SourceOrder,
+};
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
 /// knows nothing of them, and may come later.
@@ -62,6 +65,18 @@ pub fn order(
         life: instance.life.clone(),
         config: layout.config.clone(),
         members: Arc::clone(members),
+        source: source(layout),
         addresses_hash: Some(addresses_hash),
     })
+}
+
+/// What agents are told of the source, while it is followed. Who is to be promoted is told to all: each votes for a new primary only in the
+/// place of one that it knows.
+fn source(layout: &Layout) -> Option<SourceOrder> {
+    let followed = layout.replica_mode.as_deref().filter(|mode| mode.follows())?;
+    let promote = match &followed.stage {
+        ReplicaModeStage::Promoting { designated } => designated.clone(),
+        ReplicaModeStage::Following | ReplicaModeStage::Promoted { .. } | ReplicaModeStage::Newer(_) => None,
+    };
+    Some(SourceOrder { source: followed.source.clone(), node_id: followed.node_id, promote })
 }

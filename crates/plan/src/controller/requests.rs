@@ -7,6 +7,7 @@ use super::storing::{AfterCommit, DoneWhen, PendingRequest};
 use super::{change, forgetting};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
+use crate::replica_mode::{self, choose_designated};
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub(super) enum Decision {
     CommitUntilDown(Box<Layout>, InstanceName),
     /// It is on already; done when that instance is down.
     UntilDown(InstanceName),
+    /// Commit this layout first; done when the cluster follows its source no more.
+    CommitUntilPromoted(Box<Layout>),
+    /// It is on its way already.
+    UntilPromoted,
     /// There is nothing to do.
     Done,
 }
@@ -81,6 +86,12 @@ impl Controller {
                 self.commit(*layout, AfterCommit::Request(pending));
             }
             Decision::UntilDown(instance) => self.until_down.push((token, instance)),
+            Decision::CommitUntilPromoted(layout) => {
+                let happened = Happened::ConfigChanged { directives: vec!["follows".to_owned()] };
+                let pending = PendingRequest { token, happened, spec: None, done: DoneWhen::Promoted };
+                self.commit(*layout, AfterCommit::Request(pending));
+            }
+            Decision::UntilPromoted => self.until_promoted.push(token),
             Decision::Done => self.answer(token, Ok(())),
         }
     }
@@ -134,8 +145,17 @@ impl Controller {
                     None => Decision::Done,
                 })
             }
+            Request::Promote => {
+                let held = replica_mode::promote(layout.replica_mode.as_deref())?;
+                if layout.replica_mode.as_deref() == Some(&held) {
+                    return Ok(if held.follows() { Decision::UntilPromoted } else { Decision::Done });
+                }
+                let generation = layout.generation.next();
+                let next = Layout { generation, replica_mode: Some(Box::new(held)), ..layout.clone() };
+                Ok(Decision::CommitUntilPromoted(Box::new(choose_designated(next, &cluster_view))))
+            }
             Request::Apply { spec } => {
-                let next = self.follow(layout, &spec)?;
+                let next = choose_designated(self.follow(layout, &spec)?, &cluster_view);
                 if next == *layout {
                     return Ok(Decision::Done);
                 }
@@ -179,7 +199,13 @@ fn shard_named<'a, 's>(
     cluster_view.shards.get(shard).ok_or_else(|| Refusal::NoSuchShard { shard: shard.clone() })
 }
 
-fn primary_of<'a>(shard: &ShardView<'a>) -> Result<InstanceView<'a>, Refusal> {
+fn primary_of<'a>(
+    cluster_view: &ClusterView<'a>,
+    shard: &ShardView<'a>,
+) -> Result<InstanceView<'a>, Refusal> {
+    if let Some(followed) = cluster_view.layout.replica_mode.as_deref().filter(|mode| mode.follows()) {
+        return Err(Refusal::FollowsSource { source_name: followed.source.name() });
+    }
     shard.primary().ok_or_else(|| {
         let refused = |waiting| Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) };
         let reports = || shard.instances.iter().filter_map(|instance| instance.report);
@@ -221,7 +247,7 @@ fn switchover(
             only
         }
     };
-    let primary = primary_of(shard)?;
+    let primary = primary_of(cluster_view, shard)?;
     if let Some(to) = &to {
         let (home, wanted) = locate(cluster_view, to)?;
         let unfit = |why| Err(Refusal::NotASuccessor { instance: to.clone(), why });
@@ -287,7 +313,7 @@ fn failover(
         let asks = vec![(hung.name.clone(), Ask::Kill)];
         return Ok(Decision::UntilPrimaryChanges(shard.name.clone(), None, asks));
     }
-    let primary = primary_of(shard)?;
+    let primary = primary_of(cluster_view, shard)?;
     successor_exists(shard, &primary)?;
     if !force {
         return Err(Refusal::PrimaryIsWell { primary: primary.name.clone() });

@@ -4,6 +4,7 @@ use super::machine::{Controller, Stage};
 use super::requests::Decision;
 use super::{Command, CommitError, life};
 use crate::agent::Token;
+use crate::replica_mode;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     ClusterSpec, Happened, Instance, InstanceName, Layout, LayoutVersion, Millis, OrderedSince, Refusal,
@@ -30,6 +31,8 @@ pub(super) enum DoneWhen {
     Observed,
     /// When that instance's server is down.
     Down(InstanceName),
+    /// When the cluster follows its source no more.
+    Promoted,
 }
 
 /// What follows when a layout is stored.
@@ -89,6 +92,7 @@ impl Controller {
                     self.layout.as_ref().is_some_and(|before| before.generation == layout.generation);
                 if let Some(before) = &self.layout {
                     self.out.extend(life::happened(before, &layout).into_iter().map(Command::Record));
+                    self.out.extend(replica_mode::happened(before, &layout).into_iter().map(Command::Record));
                 }
                 self.layout = Some(*layout);
                 if same_orders {
@@ -125,6 +129,7 @@ impl Controller {
                 match pending.done {
                     DoneWhen::Observed => self.until_observed.push(pending.token),
                     DoneWhen::Down(instance) => self.until_down.push((pending.token, instance)),
+                    DoneWhen::Promoted => self.until_promoted.push(pending.token),
                 }
             }
         }
@@ -179,6 +184,7 @@ fn tells_all_anew(former: &Layout, next: &Layout) -> bool {
     former.id != next.id
         || former.is_founding() != next.is_founding()
         || former.config != next.config
+        || former.replica_mode != next.replica_mode
         || !former.shards.iter().map(shard).eq(next.shards.iter().map(shard))
         || !former.instances.iter().map(member).eq(next.instances.iter().map(member))
 }

@@ -7,7 +7,7 @@
 
 use super::promotion::candidate;
 use crate::failover::succession::{Candidate, best_for_switchover, is_primary, lag, may_take_over};
-use crate::protocol::{Outbox, Reply, ServerCommand, ServerError, Token};
+use crate::protocol::{Login, Outbox, Reply, ServerCommand, ServerError, Token};
 use std::collections::BTreeMap;
 use valkeeper_model::{Address, Answer, Ask, AskFailed, InstanceName, Millis, Replication, Unfit};
 
@@ -258,7 +258,7 @@ impl Handover {
                                 let why = format!("nobody knows where {} listens", to.instance);
                                 return self.abandon(&why, out);
                             };
-                            let token = out.serve(ServerCommand::FollowAt(address), LOOK_MS);
+                            let token = out.serve(ServerCommand::FollowAt(address, Login::Cluster), LOOK_MS);
                             self.stage = Stage::Demote { to, token };
                         }
                     }

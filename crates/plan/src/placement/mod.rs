@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
-    Ledger, NewerFields, NodeId, ServerConfig, Shard, ShardId, ShardLife, ShardName, SlotSet, ZoneName,
-    ZonePolicy,
+    Ledger, NewerFields, NodeId, ReplicaMode, ReplicaModeStage, ServerConfig, Shard, ShardId, ShardLife,
+    ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 
 /// Random bytes for ids, as data: the caller draws them.
@@ -91,6 +91,13 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        replica_mode: spec.replica_mode.as_ref().map(|wanted| {
+            Box::new(ReplicaMode {
+                source: wanted.source.clone(),
+                node_id: NodeId::from_bytes(ids.draw()),
+                stage: ReplicaModeStage::Following,
+            })
+        }),
         operations: BTreeMap::new(),
         ledger: Ledger::new(),
         newer: NewerFields::default(),

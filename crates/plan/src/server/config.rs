@@ -90,6 +90,8 @@ pub fn set(directives: &mut [Directive], name: &str, value: &str) {
 
 /// Directives that a returning replica starts with another value of, until it is in sync: see [`crate::agent`].
 pub const APPENDONLY: &str = "appendonly";
+/// The user as whom a server follows the primary of another cluster.
+pub const PRIMARY_USER: &str = "masteruser";
 /// See [`APPENDONLY`].
 pub const NO_FAILOVER: &str = "cluster-replica-no-failover";
 

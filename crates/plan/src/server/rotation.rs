@@ -32,8 +32,21 @@ pub struct Shown<P> {
     pub link: Option<Link>,
 }
 
+/// Whose password a server follows its primary with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FollowsWith<P> {
+    /// That of its own cluster.
+    Own,
+    /// That of the source of another cluster.
+    Source(P),
+    /// Nobody knows yet whom it is to follow, or the source's password cannot be read: it is left as it is.
+    Unknown,
+}
+
 /// What the machine hears of.
 pub enum Event<P> {
+    /// Whose password the server is to follow with from now on.
+    Follows(FollowsWith<P>),
     /// The server answers: may be told as often as one likes.
     Answers,
     /// The server has refused a connection with this password.
@@ -113,7 +126,8 @@ pub struct Rotation<P> {
     /// The last that the server was seen to accept, or that was wanted when it was first used.
     accepted: Option<P>,
     overlap: Option<Overlap<P>>,
-    /// The server accepts it and follows with it, and accepts nothing else.
+    follows: FollowsWith<P>,
+    /// The server accepts it and follows with what it should, and accepts nothing else.
     settled: Option<P>,
     looked: Option<Millis>,
 }
@@ -140,6 +154,7 @@ impl<P: Clone + PartialEq> Rotation<P> {
             others,
             accepted: wanted,
             overlap,
+            follows: FollowsWith::Own,
             settled: None,
             looked: None,
         })
@@ -170,6 +185,13 @@ impl<P: Clone + PartialEq> Rotation<P> {
     /// What is to be done about it, in this order.
     pub fn handle(&mut self, now: Millis, event: Event<P>) -> Vec<Step<P>> {
         match event {
+            Event::Follows(follows) => {
+                if self.follows != follows {
+                    self.follows = follows;
+                    (self.settled, self.looked) = (None, None);
+                }
+                Vec::new()
+            }
             Event::Answers => {
                 if self.looked.is_some_and(|at| now.since(at) < LOOK_EVERY_MS) {
                     return Vec::new();
@@ -219,10 +241,16 @@ impl<P: Clone + PartialEq> Rotation<P> {
                 (true, _) | (false, true) => Accepts::Both,
                 (false, false) => Accepts::Former,
             },
-            follows: shown.followed_with.as_ref() == Some(&wanted),
-            unlinked: matches!(shown.link, Some(Link::Lost | Link::NeverUp)),
+            follows: self.follows != FollowsWith::Own || shown.followed_with.as_ref() == Some(&wanted),
+            unlinked: self.follows == FollowsWith::Own
+                && matches!(shown.link, Some(Link::Lost | Link::NeverUp)),
         };
         let mut steps = Vec::new();
+        if let FollowsWith::Source(theirs) = &self.follows
+            && shown.followed_with.as_ref() != Some(theirs)
+        {
+            steps.push(Step::FollowWith(theirs.clone()));
+        }
         if set.accepts != Accepts::Former && self.used != wanted {
             steps.extend(self.use_now(wanted.clone()));
         }
@@ -303,13 +331,23 @@ impl<P: Clone + PartialEq> Rotation<P> {
     /// on its way there, what is set is looked after by that.
     fn put_back(&self, accepted: Option<&P>, followed_with: Option<&P>) -> Vec<Step<P>> {
         let Some(settled) = &self.settled else { return Vec::new() };
-        let shown = [(PasswordDirective::Accepts, accepted), (PasswordDirective::FollowsWith, followed_with)];
-        let altered: Vec<PasswordDirective> = shown
-            .into_iter()
-            .filter(|(_, shown)| shown.is_some_and(|shown| shown != settled))
-            .map(|(directive, _)| directive)
-            .collect();
-        if altered.is_empty() { Vec::new() } else { vec![Step::PutBack(altered, settled.clone())] }
+        let differs = |shown: Option<&P>, wanted: &P| shown.is_some_and(|shown| shown != wanted);
+        let mut own = Vec::new();
+        if differs(accepted, settled) {
+            own.push(PasswordDirective::Accepts);
+        }
+        let mut steps = Vec::new();
+        match &self.follows {
+            FollowsWith::Own if differs(followed_with, settled) => own.push(PasswordDirective::FollowsWith),
+            FollowsWith::Source(theirs) if differs(followed_with, theirs) => {
+                steps.push(Step::PutBack(vec![PasswordDirective::FollowsWith], theirs.clone()));
+            }
+            FollowsWith::Own | FollowsWith::Source(_) | FollowsWith::Unknown => {}
+        }
+        if !own.is_empty() {
+            steps.insert(0, Step::PutBack(own, settled.clone()));
+        }
+        steps
     }
 }
 

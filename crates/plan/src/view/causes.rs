@@ -171,6 +171,7 @@ mod tests {
                 })
                 .into(),
             waiting,
+            replica_mode: None,
         }
     }
 

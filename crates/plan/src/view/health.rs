@@ -5,6 +5,7 @@ use crate::failover::takeover::votes;
 use crate::mode;
 use crate::operations::disruption::changing;
 use crate::operations::stored;
+use crate::replica_mode;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
 use crate::view::topology_views::{Examined, TopologyViews};
@@ -22,18 +23,24 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
     let mut waiting = Vec::new();
     let beliefs = TopologyViews::of(cluster_view);
     let flaws = beliefs.each(|topology| flaws(cluster_view, topology));
+    let followed = cluster_view.layout.replica_mode.as_deref().filter(|mode| mode.follows());
     for shard in cluster_view.shards.values() {
         for instance in &shard.instances {
             judge_instance(cluster_view, instance, &flaws, &mut waiting);
         }
-        judge_shard(cluster_view, shard, &mut waiting);
+        match followed {
+            Some(followed) => replica_mode::judge(followed, shard, &mut waiting),
+            None => judge_shard(cluster_view, shard, &mut waiting),
+        }
     }
-    judge_zones(cluster_view, &mut waiting);
     stored::reasons(cluster_view, &mut waiting);
-    foreign::judge(cluster_view, &beliefs, &mut waiting);
-    let unserved = unserved(cluster_view, &beliefs);
-    if !unserved.is_empty() {
-        waiting.push(Waiting::SlotsUnserved { slots: unserved.clone() });
+    if followed.is_none() {
+        judge_zones(cluster_view, &mut waiting);
+        foreign::judge(cluster_view, &beliefs, &mut waiting);
+        let unserved = unserved(cluster_view, &beliefs);
+        if !unserved.is_empty() {
+            waiting.push(Waiting::SlotsUnserved { slots: unserved });
+        }
     }
     let count = votes(cluster_view);
     if count.alive < count.needed {
@@ -41,8 +48,10 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
     }
     waiting.sort();
     waiting.dedup();
-    let serving =
-        cluster_view.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one)));
+    let serving = match followed {
+        Some(_) => replica_mode::choose_member(cluster_view).is_some(),
+        None => cluster_view.shards.values().all(|shard| shard.primary().is_some_and(|one| !isolated(&one))),
+    };
     let healthy = !waiting.iter().any(Waiting::is_flaw);
     let phase = match (healthy, cluster_view.layout.is_founding(), serving) {
         (true, ..) => Phase::Healthy,
@@ -65,6 +74,7 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
             })
             .collect(),
         waiting,
+        replica_mode: replica_mode::report(cluster_view).map(Box::new),
     }
 }
 
@@ -398,10 +408,13 @@ fn shard_report(shard: &ShardView<'_>) -> ShardReport {
 
 fn instance_report(shard: &ShardView<'_>, instance: &InstanceView<'_>) -> InstanceReport {
     let view = instance.view();
-    let lag_bytes = shard
-        .primary()
-        .filter(|primary| in_sync(primary, instance))
-        .and_then(|primary| lag(&primary.view()?.replication, &instance.view()?.replication));
+    let lag_bytes = match shard.primary() {
+        Some(primary) if in_sync(&primary, instance) => {
+            primary.view().and_then(|primary| lag(&primary.replication, &instance.view()?.replication))
+        }
+        Some(_) => None,
+        None => instance.report.and_then(|report| report.source.as_ref()?.lag_bytes),
+    };
     InstanceReport {
         name: instance.name.clone(),
         shard: shard.name.clone(),

@@ -37,6 +37,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         founder: id(n % 3),
     };
     AgentOrder {
+        source: None,
         format: valkeeper_model::Format,
         generation: Generation(2),
         cluster: ClusterId::from_bytes([7; 20]),

@@ -50,6 +50,7 @@ pub(crate) fn own_address(order: &AgentOrder) -> Address {
 /// What the agent that obeys this order reports before its server has started.
 pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
     Observed::Known(AgentReport {
+        source: None,
         format: valkeeper_model::Format,
         generation: order.generation,
         addresses_hash: order.addresses_hash,

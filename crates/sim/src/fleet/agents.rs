@@ -247,7 +247,8 @@ impl Fleet {
                 self.tell_agent(agent, life, Event::Tried { about, config, trial });
             }
             // Every configuration is taken here, so that none is fallen back on.
-            Command::KeepWorkingConfig(_) => {}
+            // No cluster of this world follows another.
+            Command::KeepWorkingConfig(_) | Command::LookAtSource { .. } => {}
             Command::Record(happened) => {
                 self.law_of_events(agent, &happened);
                 self.nudge();

@@ -331,7 +331,7 @@ impl Fleet {
                 target.config.insert(NO_FAILOVER.to_owned(), "yes".to_owned());
                 target.replicate(primary, &mut fx)
             }
-            ServerCommand::FollowAt(source) => target.replicate_from(Some(source.socket()), &mut fx),
+            ServerCommand::FollowAt(source, _) => target.replicate_from(Some(source.socket()), &mut fx),
             ServerCommand::Promote => target.replicate_from(None, &mut fx),
             ServerCommand::Meet(address) => {
                 if let Some(who) = self.servers.iter().position(|other| other.address == address) {

@@ -85,6 +85,10 @@ fn not_here(command: LocalOnly) -> Failure {
             "`kubectl delete rediscluster NAME` does; its volumes are kept unless the manifest says otherwise"
                 .to_owned(),
         ),
+        LocalOnly::Secret => (
+            "secret",
+            "kubectl create secret generic NAME --from-file=password=FILE".to_owned(),
+        ),
         LocalOnly::DrillCreate => {
             ("drill create", format!("`{} apply -f FILE --wait` makes a cluster", called()))
         }
@@ -244,6 +248,7 @@ mod tests {
             (LocalOnly::Up, "up", "apply -f FILE --wait"),
             (LocalOnly::Down, "down", "fence INSTANCE"),
             (LocalOnly::Delete, "delete", "kubectl delete rediscluster NAME"),
+            (LocalOnly::Secret, "secret", "kubectl create secret"),
             (LocalOnly::DrillCreate, "drill create", "apply -f FILE --wait"),
         ] {
             let failure = not_here(command);

@@ -7,7 +7,7 @@ use crate::target::Feed;
 use std::time::{Duration, Instant};
 use valkeeper_kube::api::{ConditionType, RedisCluster};
 use valkeeper_kube::remote::{Lead, Remote, Watched};
-use valkeeper_model::{CalledAs, ClusterName, Phase, Report, Waiting};
+use valkeeper_model::{CalledAs, ClusterName, Condition, Phase, Report, Waiting};
 
 /// Nothing tells when an operator is gone: it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -76,6 +76,15 @@ pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Stat
     let report = told.and_then(valkeeper_kube::api::RedisClusterStatus::report);
     let is_told = report.is_some();
     let mut status = Status::new(name.clone(), report.unwrap_or_else(nothing), None);
+    if let Some(told) = told {
+        let shown = told.conditions.iter().map(|one| Condition {
+            kind: one.type_.clone(),
+            status: one.status.clone(),
+            reason: one.reason.clone(),
+            message: one.message.clone(),
+        });
+        status.conditions = shown.collect();
+    }
     let refused = told.and_then(|told| told.condition(ConditionType::SpecValid));
     status.refused = refused.filter(|said| said.status == "False").map(|said| said.message.clone());
     // Who does not act is the cause of all that does not change, and the word of the others is old: it comes first.
@@ -115,6 +124,7 @@ pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Stat
 
 fn nothing() -> Report {
     Report {
+        replica_mode: None,
         mode: valkeeper_model::Mode::Cluster,
         phase: Phase::Creating,
         healthy: false,

@@ -61,6 +61,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
         shards: Vec::new(),
         instances: Vec::new(),
         waiting: Vec::new(),
+        replica_mode: None,
     };
     if let Some(layout) = layout {
         for (name, instance) in layout.instances.iter() {

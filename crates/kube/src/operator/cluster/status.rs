@@ -29,6 +29,7 @@ impl Task {
             shards: Vec::new(),
             instances: Vec::new(),
             waiting: waiting.into_iter().collect(),
+            replica_mode: None,
         };
         self.tell_report(None, &report, judged);
     }

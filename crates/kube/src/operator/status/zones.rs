@@ -64,6 +64,7 @@ mod tests {
                 .map(|(n, zone)| instance(n, zone))
                 .collect(),
             waiting: Vec::new(),
+            replica_mode: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! its first millisecond: nothing has to be met, assigned or forgotten afterwards, so that a founding or a rebuild that is
 //! cut short anywhere is simply done again.
 
+use crate::replica_mode::roles;
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
 use valkeeper_model::{AgentOrder, Epoch, Member, NodeId, Role, SlotSet, Topology, TopologyNode};
@@ -87,7 +88,10 @@ pub fn rebuilt(
         }
         line
     });
-    NodesConf { nodes: nodes.collect(), vars: Some(Vars { current_epoch, last_vote_epoch }) }
+    let vars = Some(Vars { current_epoch, last_vote_epoch });
+    let mut roles = NodesConf { nodes: nodes.collect(), vars };
+    roles::add_known(&mut roles, order, topology);
+    roles
 }
 
 /// What a nodes.conf says, as a topology.

@@ -39,18 +39,20 @@ pub(super) fn apply(roles: &NodesConf, change: &Change, order: &AgentOrder) -> O
         }
         Change::Claim { term } => {
             let me = order.myself()?.node_id;
-            Some(with_primary(roles, PrimaryTerm { term: *term, primary: me }))
+            Some(with_primary(roles, PrimaryTerm { term: *term, primary: me }, order))
         }
         Change::Learn(news) => {
             let known = roles.nodes.iter().find(|line| !line.slots.is_empty());
-            known.is_none_or(|line| line.config_epoch < news.term).then(|| with_primary(roles, *news))
+            known.is_none_or(|line| line.config_epoch < news.term).then(|| with_primary(roles, *news, order))
         }
     }
 }
 
 /// The file that names this primary, and everybody else as its replica.
-fn with_primary(roles: &NodesConf, primary: PrimaryTerm) -> NodesConf {
+fn with_primary(roles: &NodesConf, primary: PrimaryTerm, order: &AgentOrder) -> NodesConf {
     let mut next = roles.clone();
+    // A source that is the primary no more is nobody's replica.
+    next.nodes.retain(|line| line.id == primary.primary || order.member_with(line.id).is_some());
     for line in &mut next.nodes {
         let is_primary = line.id == primary.primary;
         line.flags.role = Some(if is_primary { Role::Primary } else { Role::Replica });

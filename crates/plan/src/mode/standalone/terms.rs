@@ -305,7 +305,11 @@ impl Terms {
         let seats = situation.order.siblings().count() + 1;
         let agrees = |node: &NodeId| {
             let member = situation.order.member_with(*node);
-            member.is_some_and(|(name, _)| election.votes.contains(name) || election.released.contains(name))
+            // A source has no seat: that it is followed no more was stored before anybody stands.
+            let is_left = || situation.order.promotes() && is_source(situation.order, *node);
+            let agrees =
+                |name: &InstanceName| election.votes.contains(name) || election.released.contains(name);
+            member.map_or_else(is_left, |(name, _)| agrees(name))
         };
         let all_agree = election.named.iter().all(agrees);
         if election.votes.len() >= quorum(seats) && all_agree && !self.is_claiming() {
@@ -461,4 +465,8 @@ impl Terms {
         self.election = None;
         self.queue.retain(|change| !matches!(change, Change::OwnVote { .. } | Change::Claim { .. }));
     }
+}
+
+fn is_source(order: &AgentOrder, node: NodeId) -> bool {
+    order.source.as_ref().is_some_and(|source| source.node_id == node)
 }

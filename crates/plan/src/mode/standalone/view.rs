@@ -2,18 +2,24 @@
 
 use super::roles_file::primary;
 use crate::mode::cluster::nodes_conf::topology;
+use crate::replica_mode::roles::follow_source;
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{Address, AgentOrder, NodeId, Role, ServerView, SlotSet};
 
 /// Completes a view by what such a server does not know: the other members, and the term of the primary. The server's own role, and whom it
-/// follows, are as it says: it owns the slots if it is a primary and the file says that it is the one of the newest term.
-pub fn complete(view: &mut ServerView, roles: &NodesConf, order: &AgentOrder) {
+/// follows, are as it says: it owns the slots if it is a primary and the file says that it is the one of the newest term. `source` is where the
+/// primary of a followed cluster was seen last.
+pub fn complete(view: &mut ServerView, roles: &NodesConf, order: &AgentOrder, source: Option<&Address>) {
     let mut topology = topology(roles);
     let followed = view.follows.as_ref().and_then(|followed| {
         let mut members = order.members.values();
         let at = |address: &Address| followed.is_at(address);
-        members.find(|member| member.address.as_ref().is_some_and(at)).map(|member| member.node_id)
+        let member = members.find(|member| member.address.as_ref().is_some_and(at));
+        member.map(|member| member.node_id).or_else(|| {
+            let line = roles.node(order.source.as_ref()?.node_id)?;
+            (source.is_some_and(at) || line.address.as_ref().is_some_and(at)).then_some(line.id)
+        })
     });
     for member in order.members.values() {
         if let Some(node) = topology.get_mut(&member.node_id) {
@@ -43,13 +49,21 @@ pub enum Mend {
     Follow(Address),
 }
 
-/// What differs. `None` also where the address to follow is not known.
-pub fn mend(view: &ServerView, roles: &NodesConf, order: &AgentOrder) -> Option<Mend> {
+/// What differs. `None` also where the address to follow is not known: a source is followed only where it was seen.
+pub fn mend(
+    view: &ServerView,
+    roles: &NodesConf,
+    order: &AgentOrder,
+    source: Option<&Address>,
+) -> Option<Mend> {
     let primary: NodeId = primary(roles)?;
     if primary == view.node_id {
         return (view.replication.role() == Role::Replica).then_some(Mend::Promote);
     }
-    let address = order.member_with(primary)?.1.address.as_ref()?;
+    let address = match order.member_with(primary) {
+        Some((_, member)) => member.address.as_ref()?,
+        None => source.filter(|_| follow_source(roles, order))?,
+    };
     let follows = view.follows.as_ref().is_some_and(|followed| followed.is_at(address));
     let is_replica = view.replication.role() == Role::Replica;
     (!is_replica || !follows).then(|| Mend::Follow(address.clone()))

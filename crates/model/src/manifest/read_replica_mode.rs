@@ -1,0 +1,72 @@
+//! `spec.replicaMode`.
+
+use super::Target;
+use super::check::Findings;
+use super::read::{number_of, text_of};
+use super::tree::{Meaning, Node, Value};
+use crate::spec::{Mode, is_dns_subdomain, printable, rules};
+use crate::{ReplicaModeSpec, Source};
+
+/// What is to be followed; `None` if nothing is, or it is written wrong. `mode` is `None` where it is not known.
+pub(super) fn replica_mode(
+    fields: &Node,
+    mode: Option<Mode>,
+    findings: &mut Findings,
+) -> Option<ReplicaModeSpec> {
+    let replica_mode = fields.get("replicaMode")?;
+    let promote = is_true(replica_mode, "promote");
+    if !is_true(replica_mode, "enabled") {
+        if promote {
+            findings.problem(rules::PROMOTE_WITHOUT_ENABLED.broken(&[]));
+        }
+        return None;
+    }
+    if findings.target == Target::Kubernetes {
+        findings.problem(rules::REPLICA_MODE_ON_KUBERNETES.broken(&[]));
+        return None;
+    }
+    if mode == Some(Mode::Cluster) {
+        findings.problem(rules::REPLICA_MODE_OF_CLUSTER.broken(&[]));
+        return None;
+    }
+    let written = replica_mode.get("source");
+    let text = |key: &str| {
+        let text = text_of(written?, key).map(str::trim);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let Some(host) = text("host") else {
+        if findings.is_clean(rules::SOURCE_MISSING.field) && findings.is_clean("spec.replicaMode.source") {
+            findings.problem(rules::SOURCE_MISSING.broken(&[]));
+        }
+        return None;
+    };
+    if !is_host(&host) {
+        findings.problem(rules::SOURCE_HOST.broken(&[&printable(&host)]));
+    }
+    let auth_secret = text("authSecretName");
+    if let Some(name) = auth_secret.as_ref().filter(|name| !is_dns_subdomain(name)) {
+        findings.problem(rules::SOURCE_SECRET_NAME.broken(&[&printable(name)]));
+    }
+    let port = written.and_then(|source| number_of(source, "port"));
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(Source::DEFAULT_PORT);
+    let (cluster_name, user) = (text("clusterName"), text("user"));
+    Some(ReplicaModeSpec { source: Source { cluster_name, host, port, user, auth_secret }, promote })
+}
+
+fn is_true(node: &Node, key: &str) -> bool {
+    matches!(
+        node.get(key).map(|node| &node.value),
+        Some(Value::Scalar(scalar)) if scalar.meaning() == Meaning::Bool(true)
+    )
+}
+
+/// An IP address, or a name as DNS has them; an underscore is taken too, as resolvers do.
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+    };
+    host.parse::<std::net::IpAddr>().is_ok()
+        || host.len() <= 253 && host.trim_end_matches('.').split('.').all(label)
+}

@@ -1,0 +1,297 @@
+//! Following another cluster (`spec.replicaMode`): what is wanted of it, what the layout holds of it, what agents are told and what they have
+//! seen of the *source*, the followed primary.
+
+use crate::spec::printable;
+use crate::{InstanceName, Link, Newer, NodeId, Offset, PasswordFault, ReplicationId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The primary that is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The source's name, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<String>,
+    /// An address or a name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The user to connect as; without: `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The Secret whose key `password` is its password; `None` where it wants none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_secret: Option<String>,
+}
+
+impl Source {
+    /// `spec.replicaMode.source.port` when the manifest has none.
+    pub const DEFAULT_PORT: u16 = 6_379;
+
+    /// What people call it: by its name, or by where it answers.
+    pub fn name(&self) -> String {
+        self.cluster_name.clone().unwrap_or_else(|| self.place())
+    }
+
+    /// Host and port.
+    pub fn place(&self) -> String {
+        let host = printable(&self.host);
+        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
+    }
+}
+
+/// `spec.replicaMode` with `enabled: true`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaModeSpec {
+    /// What is followed.
+    pub source: Source,
+    /// Is the following to end, and the designated member to become a primary?
+    #[serde(default)]
+    pub promote: bool,
+}
+
+/// What the layout holds of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaMode {
+    /// What is followed, or was.
+    pub source: Source,
+    /// The source's id in the files in which agents keep who is the primary.
+    pub node_id: NodeId,
+    /// How far it is.
+    pub stage: ReplicaModeStage,
+}
+
+/// How far a cluster that follows another is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ReplicaModeStage {
+    /// It follows.
+    Following,
+    /// It was told to stop following: the designated member is to become the primary.
+    Promoting {
+        /// The designated member; `None` before it is chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        designated: Option<InstanceName>,
+    },
+    /// It follows no more.
+    Promoted {
+        /// Who became the primary.
+        designated: InstanceName,
+        /// What of the source's writes it may lack; `None` where its agent was replaced before it could tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        loss: Option<PromotionLoss>,
+    },
+    /// What only a newer version knows.
+    #[serde(untagged)]
+    Newer(Newer),
+}
+
+impl ReplicaMode {
+    /// Is the source the primary until further notice?
+    pub fn follows(&self) -> bool {
+        matches!(self.stage, ReplicaModeStage::Following | ReplicaModeStage::Promoting { .. })
+    }
+}
+
+/// A bound on what a promotion has lost: everything up to the offset of the source that was seen last, but for so many bytes; and whatever
+/// the source took since that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionLoss {
+    /// Bytes of the source's stream that were seen to exist and had not come; `None` if the source was never seen.
+    pub behind_bytes: Option<u64>,
+    /// How long before the promotion the source was seen last, milliseconds; `None` if never.
+    pub unseen_ms: Option<u64>,
+}
+
+impl fmt::Display for PromotionLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.behind_bytes, self.unseen_ms) {
+            (Some(bytes), Some(ms)) => {
+                let seconds = |ms: u64| format!("{}.{:03} s", ms / 1_000, ms % 1_000);
+                write!(
+                    f,
+                    "{bytes} bytes behind the last offset of the source that was seen, {} before the promotion",
+                    seconds(ms)
+                )
+            }
+            _ => {
+                f.write_str("how much of the source's writes it lacks is not known: the source was not seen")
+            }
+        }
+    }
+}
+
+/// What an agent is told of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceOrder {
+    /// The source.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Its id in the file of roles.
+    pub node_id: NodeId,
+    /// Who is to become the primary in its place; `None` while it is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<InstanceName>,
+}
+
+/// The source as one agent has seen it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceView {
+    /// Where its name leads.
+    pub address: crate::Address,
+    /// Valkey or Redis.
+    pub engine: crate::EngineKind,
+    /// Its version.
+    pub version: String,
+    /// Its own primary, if it is a replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<crate::Followed>,
+    /// Does it run in the engine's cluster mode?
+    pub cluster_mode: bool,
+    /// The history that its offset counts in.
+    pub replid: ReplicationId,
+    /// How far its stream is.
+    pub offset: Offset,
+    /// Number of keys.
+    pub keys: u64,
+}
+
+/// Why a source cannot be followed, or not be seen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "fault", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum SourceFault {
+    /// Its name leads nowhere.
+    #[error("its name cannot be resolved: {why}")]
+    Unresolved {
+        /// What the resolver says.
+        why: String,
+    },
+    /// Nobody answers there.
+    #[error("does not answer: {why}")]
+    Unreachable {
+        /// What was tried.
+        why: String,
+    },
+    /// It wants another password, or does not know the user.
+    #[error("refuses the password")]
+    AuthRefused,
+    /// The Secret cannot be used.
+    #[error("the password in `{secret}` cannot be used: {why}")]
+    PasswordUnusable {
+        /// Its name.
+        secret: String,
+        /// Why not.
+        why: PasswordFault,
+    },
+    /// The user may not use a command that following needs.
+    #[error("its user has not the rights that following takes: {said}")]
+    RightMissing {
+        /// In its own words.
+        said: String,
+    },
+    /// It reads its data.
+    #[error("is loading its data")]
+    Loading,
+    /// It runs in the engine's cluster mode: its slots belong to several primaries.
+    #[error("runs in cluster mode, and only one of its primaries would be followed")]
+    ClusterMode,
+    /// Its name leads to a member of the cluster that is to follow it.
+    #[error("its name leads to {instance}, a member of this cluster")]
+    IsMember {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// It follows a member of the cluster that is to follow it.
+    #[error("it follows {instance}, a member of this cluster: the two would follow each other")]
+    FollowsMember {
+        /// Which.
+        instance: InstanceName,
+    },
+    /// It is newer than the servers that are to follow it, and they cannot read what it sends.
+    #[error("is {theirs}, whose data {ours} cannot read")]
+    TooNew {
+        /// The source's version.
+        theirs: String,
+        /// Our servers'.
+        ours: String,
+    },
+    /// It refuses for another reason.
+    #[error("{said}")]
+    Other {
+        /// In its own words.
+        said: String,
+    },
+}
+
+impl SourceFault {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unresolved { .. } => "correct spec.replicaMode.source.host",
+            Self::Unreachable { .. } => {
+                "is spec.replicaMode.source.port right, and may connections pass from here to there?"
+            }
+            Self::AuthRefused => {
+                "the Secret that spec.replicaMode.source.authSecretName names must hold the source's password"
+            }
+            Self::PasswordUnusable { .. } => "`valkeeper secret set NAME --from-file password=FILE` makes it",
+            Self::RightMissing { .. } => {
+                "give the user of spec.replicaMode.source.user `+psync +replconf +ping +info` on the source"
+            }
+            Self::ClusterMode => "follow a source in mode standalone or sentinel",
+            Self::IsMember { .. } | Self::FollowsMember { .. } => "name another source",
+            Self::TooNew { .. } => "use servers of the source's version, or of a newer one",
+            Self::Loading | Self::Other { .. } => return None,
+        })
+    }
+
+    /// Must the source not be followed, although it answers?
+    pub fn forbids(&self) -> bool {
+        matches!(
+            self,
+            Self::ClusterMode | Self::IsMember { .. } | Self::FollowsMember { .. } | Self::TooNew { .. }
+        )
+    }
+}
+
+/// What an agent reports of the source, and of its own server's place behind it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReport {
+    /// Bytes that its server is behind the source's stream, by the last look that was answered; `None` while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_bytes: Option<u64>,
+    /// How long ago that look was, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_ms_ago: Option<u64>,
+    /// Why the source cannot be seen, or not be followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<SourceFault>,
+    /// What its server lacked when it became the primary in the source's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<PromotionLoss>,
+}
+
+/// What people are told of a cluster that follows another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaModeReport {
+    /// What is followed, or was.
+    pub source: Source,
+    /// How far it is.
+    pub stage: ReplicaModeStage,
+    /// Who becomes the primary when the cluster is promoted, or has become it.
+    pub designated: Option<InstanceName>,
+    /// The designated's link to the source.
+    pub link: Option<Link>,
+    /// How many bytes the designated is behind the source, by the last look at the source that was answered.
+    pub lag_bytes: Option<u64>,
+    /// How long ago that look was, milliseconds.
+    pub lag_age_ms: Option<u64>,
+}

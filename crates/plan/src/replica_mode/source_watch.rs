@@ -1,0 +1,176 @@
+//! One agent's look at the source.
+
+use crate::protocol::{Command, Outbox};
+use valkeeper_model::{
+    AgentOrder, Followed, InstanceName, Link, Member, Millis, Position, PromotionLoss, Replication, Source,
+    SourceFault, SourceReport, SourceView,
+};
+
+/// Between two looks at a source that answers.
+const LOOK_EVERY_MS: u64 = 1_000;
+/// Between two looks at one that does not, and while something waits for it.
+const LOOK_AGAIN_MS: u64 = 250;
+/// A source that is far away answers within this time.
+const LOOK_WITHIN_MS: u64 = 2_000;
+/// So long a promotion waits for the source to say how far its stream is.
+const LAST_LOOK_MS: u64 = 300;
+/// A designated that is still behind what the source has said last is promoted then, as it is.
+const CATCH_UP_MS: u64 = 5_000;
+
+/// What one agent knows of the source.
+#[derive(Debug, Default)]
+pub struct SourceWatch {
+    /// Of which source: what was seen of another place says nothing.
+    of: Option<Source>,
+    /// When it was thought of last.
+    now: Millis,
+    looking: Option<Millis>,
+    next_look: Millis,
+    seen: Option<Seen>,
+    fault: Option<SourceFault>,
+    /// When the promotion of the own server was ordered.
+    ordered_at: Option<Millis>,
+    /// What the own server lacked when it stood in the source's place.
+    loss: Option<PromotionLoss>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    view: SourceView,
+    at: Millis,
+}
+
+impl SourceWatch {
+    /// Looks if a look is due.
+    pub fn tick(&mut self, now: Millis, order: &AgentOrder, out: &mut Outbox) {
+        let Some(source) = order.source.as_ref().map(|order| &order.source) else { return };
+        self.now = now;
+        if self.of.as_ref() != Some(source) {
+            *self = Self { of: Some(source.clone()), loss: self.loss, now, ..Self::default() };
+        }
+        if self.looking.is_none() && self.next_look <= now {
+            self.looking = Some(now);
+            out.push(Command::LookAtSource { source: Box::new(source.clone()), within_ms: LOOK_WITHIN_MS });
+        }
+    }
+
+    /// When a look is due; `None` while one is out.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let catching_up = self.ordered_at.map(|at| at.plus(LAST_LOOK_MS));
+        match self.looking {
+            Some(_) => catching_up,
+            None => Some(self.next_look),
+        }
+    }
+
+    /// The source has answered, or not.
+    pub fn seen(
+        &mut self,
+        now: Millis,
+        of: &Source,
+        order: &AgentOrder,
+        ours: Option<&str>,
+        result: Result<SourceView, SourceFault>,
+    ) {
+        if self.of.as_ref() != Some(of) {
+            return;
+        }
+        self.looking = None;
+        let result = result.and_then(|view| match refuse(&view, order, ours) {
+            None => Ok(view),
+            Some(fault) => Err(fault),
+        });
+        match result {
+            Ok(view) => {
+                self.next_look = now.plus(LOOK_EVERY_MS);
+                self.seen = Some(Seen { view, at: now });
+                self.fault = None;
+            }
+            Err(fault) => {
+                self.next_look = now.plus(LOOK_AGAIN_MS);
+                if fault.forbids() {
+                    self.seen = None;
+                }
+                self.fault = Some(fault);
+            }
+        }
+    }
+
+    /// Where it is, if it was seen there and may be followed.
+    pub fn view(&self) -> Option<&SourceView> {
+        self.seen.as_ref().map(|seen| &seen.view)
+    }
+
+    /// Why it cannot be seen, or must not be followed.
+    pub fn fault(&self) -> Option<&SourceFault> {
+        self.fault.as_ref()
+    }
+
+    /// Where the source's stream was at the last look.
+    pub fn position(&self) -> Option<Position> {
+        self.view().map(|view| Position { history: view.replid, offset: view.offset })
+    }
+
+    /// Bytes that a server is behind the source's stream, by the last look that was answered; `None` where the two are not of one history.
+    fn lag(&self, own: &Replication) -> Option<u64> {
+        let source = self.position()?;
+        (source.history == own.replid).then(|| source.offset.0.saturating_sub(own.offset.0))
+    }
+
+    /// What is told of it.
+    pub fn report(&self, own: Option<&Replication>) -> Option<SourceReport> {
+        self.of.as_ref()?;
+        Some(SourceReport {
+            lag_bytes: own.and_then(|own| self.lag(own)),
+            seen_ms_ago: self.seen.as_ref().map(|seen| self.now.since(seen.at)),
+            fault: self.fault.clone(),
+            loss: self.loss,
+        })
+    }
+
+    /// May the own server stand in the source's place by now? It takes first what the link still gives: all that the source has said to have
+    /// when it was asked after the promotion was ordered.
+    pub fn may_promote(&mut self, now: Millis, own: &Replication) -> bool {
+        let ordered_at = *self.ordered_at.get_or_insert_with(|| {
+            self.next_look = now;
+            now
+        });
+        let asked_since = self.seen.as_ref().is_some_and(|seen| seen.at > ordered_at);
+        let linked = own.link() == Some(Link::Up);
+        let answers = self.fault.is_none() && (asked_since || now.since(ordered_at) < LAST_LOOK_MS);
+        let behind = self.lag(own).is_none_or(|bytes| bytes > 0);
+        let waits = linked && answers && (!asked_since || behind) && now.since(ordered_at) < CATCH_UP_MS;
+        if !waits {
+            self.loss = Some(PromotionLoss {
+                behind_bytes: self.lag(own),
+                unseen_ms: self.seen.as_ref().map(|seen| now.since(seen.at)),
+            });
+        }
+        !waits
+    }
+}
+
+/// Why a source that answers must not be followed. `ours` is the version of the servers that are to follow.
+pub fn refuse(view: &SourceView, order: &AgentOrder, ours: Option<&str>) -> Option<SourceFault> {
+    if view.cluster_mode {
+        return Some(SourceFault::ClusterMode);
+    }
+    let at = |is_there: &dyn Fn(&Member) -> bool| {
+        let found = order.members.iter().find(|(_, member)| is_there(member));
+        found.map(|(name, _): (&InstanceName, _)| name.clone())
+    };
+    let leads_here = |member: &Member| {
+        member.address.as_ref().is_some_and(|address| address.socket() == view.address.socket())
+    };
+    if let Some(instance) = at(&leads_here) {
+        return Some(SourceFault::IsMember { instance });
+    }
+    let follows = |followed: &Followed| {
+        at(&|member| member.address.as_ref().is_some_and(|address| followed.is_at(address)))
+    };
+    if let Some(instance) = view.follows.as_ref().and_then(follows) {
+        return Some(SourceFault::FollowsMember { instance });
+    }
+    let (theirs, ours) = (view.version.clone(), ours?.to_owned());
+    (!super::versions::reads(&ours, view.engine, &theirs)).then_some(SourceFault::TooNew { theirs, ours })
+}

@@ -1,0 +1,228 @@
+//! `replicaMode`: a cluster that follows the primary of another one, and is promoted.
+
+use redis::RedisResult;
+use valkeeper_testkit::cluster::Status;
+use valkeeper_testkit::ports::Ports;
+use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process};
+
+/// The cluster that is followed, and how many servers it has.
+fn source(place: &Place, instances: u32) -> Cluster<'_> {
+    Cluster::started(place, Manifest::standalone("east", instances))
+}
+
+fn port_of(cluster: &Cluster<'_>, role: &str) -> u16 {
+    let connect: serde_json::Value = serde_json::from_str(&cluster.must(&["connect", "-o", "json"])).unwrap();
+    connect[role].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+/// A cluster that follows, in the same state directory as its source, on ports of its own.
+fn following<'a>(place: &'a Place, ports: &Ports, port: u16, instances: u32) -> (Cluster<'a>, Manifest) {
+    let manifest = Manifest::standalone("west", instances).following("127.0.0.1", port, "east-auth");
+    let cluster = Cluster::at(place, manifest.clone(), ports.first());
+    cluster.up();
+    (cluster, manifest)
+}
+
+fn offset(cluster: &Cluster<'_>, instance: &str) -> u64 {
+    cluster.count(instance, "replication", "master_repl_offset")
+}
+
+fn full_syncs(cluster: &Cluster<'_>) -> u64 {
+    cluster.instance_names().iter().map(|name| cluster.count(name, "stats", "sync_full")).sum()
+}
+
+/// Waits until all of the follower's servers have what the source's primary has.
+fn until_equal(east: &Cluster<'_>, west: &Cluster<'_>) {
+    west.until("everybody has what the source has", || {
+        let source = offset(east, &east.primary_now("s0")?);
+        let equal = |name: &String| offset(west, name) == source;
+        west.instance_names().iter().all(equal).then_some(())
+    });
+}
+
+fn promote(west: &mut Cluster<'_>, manifest: Manifest) -> Status {
+    west.change(manifest.promoted());
+    let file = west.file();
+    west.must(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
+    west.until("it is promoted and healthy", || {
+        let status = west.status();
+        let promoted = status.condition("ReplicaMode").is_some_and(|one| one.reason == "Promoted");
+        (promoted && status.healthy).then_some(status)
+    })
+}
+
+#[test]
+fn a_source_that_dies_is_replaced_by_the_cluster_that_follows_it_and_nothing_is_lost() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 2);
+    let traffic = Traffic::start(&east);
+    traffic.more(100);
+    let (mut west, manifest) = following(&place, &ports, port_of(&east, "leader"), 3);
+    let status = west.until_healthy();
+    let condition = status.condition("ReplicaMode").unwrap();
+    let place_of_source = format!("127.0.0.1:{}", port_of(&east, "leader"));
+    west.check(
+        condition.status == "True"
+            && condition.reason == "Enabled"
+            && condition.message == format!("Cluster is replicating from east ({place_of_source})"),
+        &format!("{condition:?}"),
+    );
+    west.check(status.current_primary.as_deref() == Some("west-0"), "the first instance is not designated");
+    // Nobody writes here, and everybody may read.
+    let refused: RedisResult<()> = west.ask("west-0", &["SET", "a", "b"]);
+    west.check(refused.is_err_and(|error| error.code() == Some("READONLY")), "a write was taken");
+    let said = west.run(&["cli", "--", "SET", "a", "b"]);
+    west.check(said.code == Some(1) && said.err.contains("READONLY"), &said.err);
+    // The source's primary dies: its successor is followed by a partial resynchronisation.
+    let (before, old) = (full_syncs(&east), east.primary("s0"));
+    let pid = east.kill(&old);
+    east.until_back(&old, pid);
+    traffic.more(200);
+    let written = traffic.stop();
+    until_equal(&east, &west);
+    west.check(full_syncs(&east) <= before, "a follower came back by a full copy");
+    // The region is lost.
+    east.kill_supervisor();
+    for (_, pid, _) in east.status().processes() {
+        process::kill(pid);
+    }
+    west.until_waits_for("SourceUnusable");
+    let (seen, before) = (west.events().len(), full_syncs(&west));
+    let status = promote(&mut west, manifest.clone());
+    west.check(status.current_primary.as_deref() == Some("west-0"), "another leader was promoted");
+    west.check(full_syncs(&west) == before, "the others followed by a full copy");
+    let told = west.until_event(seen, "ReplicaClusterPromoted");
+    west.check(told["loss"]["behindBytes"] == 0, &format!("{told}"));
+    let message = &status.condition("ReplicaMode").unwrap().message;
+    west.check(
+        message.starts_with("Cluster promoted to standalone (former source: east); 0 bytes behind"),
+        message,
+    );
+    written.read_back(&west, 0);
+    // It is a cluster as any other now.
+    let traffic = Traffic::start(&west);
+    traffic.more(100);
+    let pid = west.kill("west-0");
+    west.until_back("west-0", pid);
+    traffic.finish(1);
+    // The same manifest again changes nothing; the one before it is refused.
+    let file = west.file();
+    west.must(&["apply", "-f", file.to_str().unwrap()]);
+    west.change(manifest);
+    let said = west.run(&["apply", "-f", file.to_str().unwrap()]);
+    west.check(said.code == Some(3) && said.err.contains("was promoted and takes writes"), &said.err);
+}
+
+#[test]
+fn a_promotion_beside_a_living_source_takes_what_it_has_first() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 1);
+    let (west, _) = following(&place, &ports, port_of(&east, "leader"), 3);
+    let traffic = Traffic::start(&east);
+    traffic.more(300);
+    let written = traffic.stop();
+    let seen = west.events().len();
+    west.must(&["promote"]);
+    let told = west.until_event(seen, "ReplicaClusterPromoted");
+    west.check(told["loss"]["behindBytes"] == 0, &format!("{told}"));
+    west.until_healthy();
+    written.read_back(&west, 0);
+    west.must(&["promote"]);
+}
+
+/// The designated member is not there, and a member is down while the cluster is promoted.
+#[test]
+fn the_best_replica_is_promoted_where_the_first_is_not_there_and_who_was_away_follows_it() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 1);
+    let (west, _) = following(&place, &ports, port_of(&east, "leader"), 3);
+    let traffic = Traffic::start(&east);
+    traffic.more(100);
+    let written = traffic.stop();
+    until_equal(&east, &west);
+    west.must(&["fence", "west-0"]);
+    west.must(&["promote"]);
+    let status = west.status();
+    let designated = status.current_primary.clone().unwrap();
+    west.check(designated != "west-0", "who is down is the primary");
+    let () = west.told(&designated, &["SET", "after", "1"]);
+    // Its file names the source, which lives and is followed no more.
+    west.must(&["unfence", "west-0"]);
+    let status = west.until_healthy();
+    west.check(status.primary("s0") == Some(&*designated), "the primary changed");
+    let read: String = west.told("west-0", &["GET", "after"]);
+    west.check(read == "1", "it does not follow the new primary");
+    written.read_back(&west, 0);
+}
+
+#[test]
+fn a_promotion_goes_on_when_the_supervisor_dies() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 1);
+    let (mut west, manifest) = following(&place, &ports, port_of(&east, "leader"), 3);
+    let traffic = Traffic::start(&east);
+    traffic.more(100);
+    let written = traffic.stop();
+    until_equal(&east, &west);
+    west.change(manifest.promoted());
+    let mut asked = west.command(&["--cluster", "west", "apply", "-f"]).arg(west.file()).spawn().unwrap();
+    west.until("the promotion is stored", || {
+        let layout = std::fs::read_to_string(west.dir().join("layout.json")).unwrap_or_default();
+        layout.contains("promot").then_some(())
+    });
+    west.kill_supervisor();
+    let _ = asked.wait();
+    west.up();
+    west.until("it is promoted", || {
+        let status = west.status();
+        (status.condition("ReplicaMode")?.reason == "Promoted").then_some(())
+    });
+    west.until_healthy();
+    written.read_back(&west, 0);
+}
+
+/// What cannot be followed is told, with what to do, and nothing is lost.
+#[test]
+fn a_source_that_cannot_be_followed_is_told_and_touches_nothing() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 1);
+    let port = port_of(&east, "leader");
+    let (mut west, manifest) = following(&place, &ports, port, 2);
+    let () = east.told("east-0", &["SET", "kept", "1"]);
+    until_equal(&east, &west);
+    let mut becomes = |manifest: Manifest, words: &str| {
+        west.change(manifest);
+        let file = west.file();
+        west.must(&["apply", "-f", file.to_str().unwrap()]);
+        west.until(&format!("status says: {words}"), || {
+            west.status().reasons().contains(words).then_some(())
+        });
+        for name in west.instance_names() {
+            let read: String = west.told(&name, &["GET", "kept"]);
+            west.check(read == "1", &format!("{name} has lost it"));
+        }
+    };
+    let at =
+        |host: &str, port: u16, secret: &str| Manifest::standalone("west", 2).following(host, port, secret);
+    becomes(at("no-such-host.invalid", port, "east-auth"), "cannot be resolved");
+    becomes(at("127.0.0.1", port, "no-such-secret"), "the password in `no-such-secret` cannot be used");
+    let own = ports.first();
+    becomes(at("127.0.0.1", own, "west-auth"), "a member of this cluster");
+    east.must(&["down"]);
+    becomes(at("127.0.0.1", port, "east-auth"), "does not answer");
+    east.up();
+    becomes(manifest, "");
+    west.until_healthy();
+}
+
+#[test]
+fn an_engine_that_cannot_read_the_sources_data_is_told_before_anything_is_lost() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 1);
+    let manifest =
+        Manifest::standalone("west", 1).following("127.0.0.1", port_of(&east, "leader"), "east-auth");
+    let mut west = Cluster::at(&place, manifest, ports.first());
+    west.server = valkeeper_testkit::program::fetched("redis-7.0/redis-server");
+    let said = west.try_up(&["--timeout", "6"]);
+    west.check(said.code == Some(4) && said.err.contains("cannot read"), &format!("{said:?}"));
+}
