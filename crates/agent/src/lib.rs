@@ -31,6 +31,7 @@ mod server;
 mod server_file;
 mod serving;
 mod slow;
+mod source_gate;
 mod source_look;
 mod trial;
 

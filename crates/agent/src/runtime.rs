@@ -231,11 +231,15 @@ impl Runner {
             Command::Keep(record) => self.keep(*record, None),
             Command::Reclaim(record) => self.keep(*record, self.marker()),
             Command::KeepRoles { number, roles } => self.keep_roles(number, *roles),
-            Command::LookAtSource { source, within_ms } => {
+            Command::LookAtSource { source, gate, within_ms } => {
                 let (look, input) = (self.source.clone(), self.input.clone());
                 tokio::spawn(async move {
                     let result = look.look(&source, Duration::from_millis(within_ms)).await.map(Box::new);
-                    let _ = input.send(Input::Event(Event::SourceSeen { of: source, result }));
+                    let gate = match gate {
+                        Some(passes) => look.gate(*passes, result.as_deref().ok()).await,
+                        None => None,
+                    };
+                    let _ = input.send(Input::Event(Event::SourceSeen { of: source, result, gate }));
                 });
             }
             Command::Start(plan) => self.start(*plan),

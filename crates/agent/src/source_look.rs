@@ -1,12 +1,14 @@
 //! A look at the source of a cluster that follows another.
 
 use crate::handle::Secrets;
+use crate::source_gate::SourceGate;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ReplicationRole, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Password};
 use valkeeper_model::{Address, Followed, Source, SourceFault, SourceView};
+use valkeeper_plan::agent::{GateSeen, Passes};
 
 /// The way to the source. Its name is resolved at each look, so that one that moves is found where it is; the connection is kept as long as
 /// the name leads to the same place. Cheap to clone.
@@ -14,6 +16,7 @@ use valkeeper_model::{Address, Followed, Source, SourceFault, SourceView};
 pub(crate) struct SourceLook {
     secrets: Secrets,
     kept: Arc<Mutex<Option<Kept>>>,
+    gate: SourceGate,
 }
 
 #[derive(Clone)]
@@ -25,7 +28,7 @@ struct Kept {
 
 impl SourceLook {
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { secrets, kept: Arc::default() }
+        Self { secrets, kept: Arc::default(), gate: SourceGate::default() }
     }
 
     /// The source's password; `None` where it wants none.
@@ -34,6 +37,11 @@ impl SourceLook {
         (self.secrets)(secret)
             .map(Some)
             .map_err(|why| SourceFault::PasswordUnusable { secret: secret.clone(), why })
+    }
+
+    /// The gate before the own server, told what it may let through; `None` if it cannot listen.
+    pub(crate) async fn gate(&self, passes: Passes, seen: Option<&SourceView>) -> Option<GateSeen> {
+        self.gate.told(passes, seen).await
     }
 
     pub(crate) async fn look(&self, source: &Source, within: Duration) -> Result<SourceView, SourceFault> {
@@ -99,6 +107,7 @@ fn view(at: SocketAddr, info: ServerInfo) -> Result<SourceView, SourceFault> {
         follows,
         cluster_mode: info.cluster_enabled,
         replid: info.replication.replid,
+        branched_from: info.replication.branched_from(),
         offset: info.replication.offset,
         keys: info.keys,
     })

@@ -187,6 +187,11 @@ pub(crate) enum Command {
         after_help = "The same as `promote: true` in spec.replicaMode, which belongs into the manifest then: a manifest without it is refused from there on."
     )]
     Promote,
+    /// Give up the copy that is held back from what the source did, and take what the source has
+    #[command(
+        after_help = "One copy is kept when the source removes all its keys, or comes back with other data; `status` says from what. The other way is `promote`: then the copy that is kept becomes the primary."
+    )]
+    AcceptSource,
     /// Passwords by the names that manifests give them (this machine only)
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -313,6 +318,7 @@ impl Command {
             Self::Fence { instance, force } => Request::Fence { instance: instance.clone(), force: *force },
             Self::Unfence { instance } => Request::Unfence { instance: instance.clone() },
             Self::Promote => Request::Promote,
+            Self::AcceptSource => Request::AcceptSource,
             Self::Restart { instance } => Request::Restart { instance: instance.clone() },
             Self::Forget { nodes } => Request::Forget { nodes: nodes.clone() },
             _ => return None,

@@ -205,6 +205,18 @@ pub enum Happened {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         loss: Option<crate::PromotionLoss>,
     },
+    /// A copy is kept from what the source does.
+    CopyHeldBack {
+        /// Whose.
+        instance: InstanceName,
+        /// From what.
+        why: crate::HeldBack,
+    },
+    /// A person has accepted what the source does: no copy is held back from it.
+    SourceAccepted {
+        /// The source's name.
+        source: String,
+    },
     /// The cluster follows its source at another place from now on.
     ReplicaModeSourceUpdated {
         /// Where.
@@ -330,6 +342,7 @@ impl Happened {
             | Self::CopySetAside { instance, .. }
             | Self::AofLost { instance }
             | Self::ReplicaClusterPromoted { instance, .. }
+            | Self::CopyHeldBack { instance, .. }
             | Self::PasswordReplaced { instance } => vec![instance],
             Self::FailedOver { from, to, .. }
             | Self::SwitchedOver { from, to, .. }

@@ -56,8 +56,8 @@ pub use operation::{
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use replica_mode::{
-    PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage, Source, SourceFault,
-    SourceOrder, SourceReport, SourceView,
+    HeldBack, HeldBackCopy, PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,
+    Source, SourceFault, SourceOrder, SourceReport, SourceView,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};

@@ -2,7 +2,7 @@
 //! seen of the *source*, the followed primary.
 
 use crate::spec::printable;
-use crate::{InstanceName, Link, Newer, NodeId, Offset, PasswordFault, ReplicationId};
+use crate::{InstanceName, Link, Newer, NodeId, Offset, PasswordFault, Position, ReplicationId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -62,6 +62,51 @@ pub struct ReplicaMode {
     pub node_id: NodeId,
     /// How far it is.
     pub stage: ReplicaModeStage,
+    /// What the source does that one copy was held back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBackCopy>,
+    /// Up to here a person has accepted what the source does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Position>,
+}
+
+/// The copy that is held back, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBackCopy {
+    /// Whose.
+    pub instance: InstanceName,
+    /// From what.
+    pub why: HeldBack,
+}
+
+/// What would replace or empty a copy, and is held back from it until a person accepts it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "heldBack", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum HeldBack {
+    /// The source removed all its keys (`FLUSHALL`, `FLUSHDB`).
+    Flushed {
+        /// At this place of its stream.
+        offset: Offset,
+    },
+    /// The source is another one, or came back with other data: its history does not go on where the copy is.
+    OtherHistory {
+        /// Its history.
+        history: ReplicationId,
+        /// So many keys it holds.
+        keys: u64,
+    },
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flushed { offset } => write!(f, "the source removed all its keys, at offset {}", offset.0),
+            Self::OtherHistory { keys, .. } => {
+                write!(f, "the source has data of another history, with {keys} keys")
+            }
+        }
+    }
 }
 
 /// How far a cluster that follows another is.
@@ -137,6 +182,15 @@ pub struct SourceOrder {
     /// Who is to become the primary in its place; `None` while it is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote: Option<InstanceName>,
+    /// Whose copy is kept from what would empty all copies at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<InstanceName>,
+    /// What that copy is held back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
+    /// Up to here a person has accepted what the source does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Position>,
 }
 
 /// The source as one agent has seen it.
@@ -156,6 +210,9 @@ pub struct SourceView {
     pub cluster_mode: bool,
     /// The history that its offset counts in.
     pub replid: ReplicationId,
+    /// The history before that one, and where it branched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_from: Option<Position>,
     /// How far its stream is.
     pub offset: Offset,
     /// Number of keys.
@@ -270,9 +327,15 @@ pub struct SourceReport {
     /// How long ago that look was, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ms_ago: Option<u64>,
+    /// Where the source's stream was at that look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
     /// Why the source cannot be seen, or not be followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<SourceFault>,
+    /// What its server's copy is held back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
     /// What its server lacked when it became the primary in the source's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<PromotionLoss>,
@@ -294,4 +357,7 @@ pub struct ReplicaModeReport {
     pub lag_bytes: Option<u64>,
     /// How long ago that look was, milliseconds.
     pub lag_age_ms: Option<u64>,
+    /// The copy that is held back from what the source does, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBackCopy>,
 }

@@ -50,6 +50,8 @@ pub enum Request {
     },
     /// Follow the source no more: the designated member becomes the primary.
     Promote,
+    /// Give up the copy that is held back, and take what the source has.
+    AcceptSource,
     /// Would this spec be followed? Nothing is changed.
     Check {
         /// The spec.
@@ -202,6 +204,12 @@ pub enum Refusal {
     /// It follows nobody.
     #[error("the cluster follows no other one, so that there is nothing to promote")]
     FollowsNobody,
+    /// No copy is held back.
+    #[error("no copy is held back from what the source does")]
+    NothingHeldBack,
+    /// The source cannot be seen, so that nobody knows what would be accepted.
+    #[error("the source is not seen, so that it is not known what would be accepted")]
+    SourceNotSeen,
     /// Its data would be replaced by the source's.
     #[error("the cluster has data of its own, which following {source_name} would replace")]
     WouldReplaceData {
@@ -372,6 +380,8 @@ impl Refusal {
             | Self::NotYet { .. }
             | Self::NothingToAccept { .. }
             | Self::FollowsNobody
+            | Self::NothingHeldBack
+            | Self::SourceNotSeen
             | Self::Newer(_)
             | Self::Failed { .. } => return None,
         })

@@ -7,9 +7,9 @@ mod words;
 pub use unseen_word::UnseenWord;
 
 use crate::{
-    AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
-    PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet, SourceFault,
-    StartFailure, StepKey, StoreError, ZoneName,
+    AccessFault, Address, CopyState, DisturbedBy, HeldBack, InstanceName, InvalidDirective, NodeId,
+    OperationName, PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet,
+    SourceFault, StartFailure, StepKey, StoreError, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -286,6 +286,13 @@ pub enum Waiting {
     SourceNotFollowed {
         /// What is wrong with them.
         causes: Vec<ReplicaCause>,
+    },
+    /// A copy is kept from what the source does, until a person accepts it.
+    CopyHeldBack {
+        /// Whose.
+        instance: InstanceName,
+        /// From what.
+        why: HeldBack,
     },
     /// The cluster was told to stop following, and has no primary yet.
     Promoting,

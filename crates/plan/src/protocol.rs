@@ -4,9 +4,9 @@ use crate::failover::restart_decision::Disk;
 use crate::server::config::Directive;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, Incarnation, InstanceName,
-    LookRefused, Millis, NodeId, PasswordFault, Replication, ServerConfig, ServerView, SlotSet, Source,
-    SourceFault, SourceView, StartFailure, Trial, Unseen,
+    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, HeldBack, Incarnation,
+    InstanceName, LookRefused, Millis, NodeId, PasswordFault, Position, Replication, ServerConfig,
+    ServerView, SlotSet, Source, SourceFault, SourceView, StartFailure, Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -79,6 +79,8 @@ pub enum Event {
         of: Box<Source>,
         /// What.
         result: Result<Box<SourceView>, SourceFault>,
+        /// The gate before the own server's copy, where there is one.
+        gate: Option<GateSeen>,
     },
     /// Our server's reply.
     Served {
@@ -150,6 +152,8 @@ pub enum Command {
     LookAtSource {
         /// Which.
         source: Box<Source>,
+        /// What the gate before the own server's copy may let through; `None` where the server follows the source itself.
+        gate: Option<Box<Passes>>,
         /// Milliseconds.
         within_ms: u64,
     },
@@ -214,6 +218,28 @@ pub struct StartPlan {
     pub login: Login,
     /// Where it is to listen.
     pub address: Address,
+}
+
+/// What a gate may let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passes {
+    /// Where the copy is; `None` while it has no place in any history.
+    pub own: Option<Position>,
+    /// Does the copy hold nothing that could be lost?
+    pub is_empty: bool,
+    /// Is it held back from something already? Then nothing passes.
+    pub is_closed: bool,
+    /// Up to here a person has accepted what the source does.
+    pub accepted: Option<Position>,
+}
+
+/// A gate, as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateSeen {
+    /// Where it listens.
+    pub address: Address,
+    /// What it has held back.
+    pub held_back: Option<HeldBack>,
 }
 
 /// As whom a server follows its primary.

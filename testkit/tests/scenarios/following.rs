@@ -210,9 +210,12 @@ fn a_source_that_cannot_be_followed_is_told_and_touches_nothing() {
     becomes(at("127.0.0.1", own, "west-auth"), "a member of this cluster");
     east.must(&["down"]);
     becomes(at("127.0.0.1", port, "east-auth"), "does not answer");
+    // It comes back with a history of its own, as an engine does that loads its append-only file: one copy is kept until that is accepted.
     east.up();
-    becomes(manifest, "");
+    becomes(manifest, "its copy is held back");
+    west.must(&["accept-source"]);
     west.until_healthy();
+    west.check(get(&west, "west-1", "kept").as_deref() == Some("1"), "it was lost");
 }
 
 #[test]
@@ -225,4 +228,70 @@ fn an_engine_that_cannot_read_the_sources_data_is_told_before_anything_is_lost()
     west.server = valkeeper_testkit::program::fetched("redis-7.0/redis-server");
     let said = west.try_up(&["--timeout", "6"]);
     west.check(said.code == Some(4) && said.err.contains("cannot read"), &format!("{said:?}"));
+}
+
+fn get(west: &Cluster<'_>, instance: &str, key: &str) -> Option<String> {
+    west.told(instance, &["GET", key])
+}
+
+/// Somebody flushes the source: one copy is kept, and can be made the primary.
+#[test]
+fn a_flush_of_the_source_leaves_one_copy() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 1);
+    let (west, _) = following(&place, &ports, port_of(&east, "leader"), 3);
+    let () = east.told("east-0", &["SET", "kept", "1"]);
+    until_equal(&east, &west);
+    // The one that keeps it comes back as any other.
+    let pid = west.pid("west-2");
+    west.must(&["restart", "west-2"]);
+    west.until_back("west-2", pid);
+    let seen = west.events().len();
+    let () = east.told("east-0", &["FLUSHALL"]);
+    west.until_event(seen, "CopyHeldBack");
+    west.until_waits_for("CopyHeldBack");
+    west.until("the others have carried it out", || {
+        (get(&west, "west-0", "kept").is_none() && get(&west, "west-1", "kept").is_none()).then_some(())
+    });
+    west.check(get(&west, "west-2", "kept").as_deref() == Some("1"), "no copy was kept");
+    // Whoever watches next keeps it too.
+    west.kill_supervisor();
+    let said = west.try_up(&["--timeout", "3"]);
+    west.check(said.code == Some(4), &format!("{said:?}"));
+    west.until_waits_for("CopyHeldBack");
+    west.must(&["promote"]);
+    let status = west.until_healthy();
+    west.check(status.primary("s0") == Some("west-2"), "another copy was promoted");
+    for name in west.instance_names() {
+        west.check(get(&west, &name, "kept").as_deref() == Some("1"), &format!("{name} has lost it"));
+    }
+}
+
+/// The name leads to another, empty server: one copy is kept until a person gives it up.
+#[test]
+fn an_empty_source_in_the_place_of_the_former_leaves_one_copy_until_it_is_accepted() {
+    let (place, ports, more) = (Place::new(), Ports::reserve(), Ports::reserve());
+    let east = source(&place, 1);
+    let empty = Cluster::at(&place, Manifest::standalone("empty", 1), more.first());
+    empty.up();
+    let (mut west, _) = following(&place, &ports, port_of(&east, "leader"), 2);
+    let () = east.told("east-0", &["SET", "kept", "1"]);
+    until_equal(&east, &west);
+    let refused = west.run(&["accept-source"]);
+    west.check(refused.code == Some(3) && refused.err.contains("no copy is held back"), &refused.err);
+    let seen = west.events().len();
+    west.change(Manifest::standalone("west", 2).following(
+        "127.0.0.1",
+        port_of(&empty, "leader"),
+        "empty-auth",
+    ));
+    let file = west.file();
+    west.must(&["apply", "-f", file.to_str().unwrap()]);
+    let told = west.until_event(seen, "CopyHeldBack");
+    west.check(told["why"]["keys"] == 0, &format!("{told}"));
+    west.until("the other has what the source has", || get(&west, "west-0", "kept").is_none().then_some(()));
+    west.check(get(&west, "west-1", "kept").as_deref() == Some("1"), "no copy was kept");
+    west.must(&["accept-source"]);
+    west.until_healthy();
+    west.check(get(&west, "west-1", "kept").is_none(), "it does not follow");
 }

@@ -42,6 +42,9 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
             let told = loss.map(|condition| format!("; {}", condition.message)).unwrap_or_default();
             format!("the cluster follows nobody any more{designated}{told}")
         }
+        Request::AcceptSource => {
+            "no copy is held back any more: all servers take what the source has".to_owned()
+        }
         Request::Apply { .. } => "applied".to_owned(),
         Request::Forget { nodes } => {
             let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();

@@ -46,6 +46,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         | Command::Unfence { .. }
         | Command::Restart { .. }
         | Command::Promote
+        | Command::AcceptSource
         | Command::Forget { .. } => match args.command.request() {
             Some(request) => request::request(platform, request, &mut ending).await,
             None => Ok(()),

@@ -120,6 +120,12 @@ impl fmt::Display for Happened {
                     None => f.write_str("; what it may lack of the source's writes is not known"),
                 }
             }
+            Self::CopyHeldBack { instance, why } => {
+                write!(f, "{instance}: its copy is held back, since {why}")
+            }
+            Self::SourceAccepted { source } => {
+                write!(f, "what {source} does was accepted: no copy is held back from it any more")
+            }
             Self::ReplicaModeSourceUpdated { place } => write!(f, "the source is at {place} from now on"),
             Self::Fenced { instance } => write!(f, "{instance} fenced"),
             Self::Unfenced { instance } => write!(f, "{instance} unfenced"),

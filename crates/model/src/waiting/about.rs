@@ -34,6 +34,7 @@ impl Waiting {
             | Self::PersistenceFailing { instance }
             | Self::MemoryFull { instance, .. }
             | Self::SourceUnusable { instance, .. }
+            | Self::CopyHeldBack { instance, .. }
             | Self::Disturbed { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
             _ => None,

@@ -255,7 +255,7 @@ impl Agent {
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
             Event::RolesKept { number, result } => self.roles_kept(now, number, result.is_ok()),
             Event::Kept { sequence, result } => self.kept(sequence, result.is_ok()),
-            Event::SourceSeen { of, result } => self.source_seen(now, &of, result),
+            Event::SourceSeen { of, result, gate } => self.source_seen(now, &of, result, gate),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
             Event::Asked { token, ask } => self.asked(now, token, ask),

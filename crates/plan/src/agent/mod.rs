@@ -60,8 +60,8 @@ mod trial;
 mod watch;
 
 pub use crate::protocol::{
-    About, Command, Event, ExitCause, Login, Outbox, Reply, ServerCommand, ServerError, SetAside, StartPlan,
-    Token,
+    About, Command, Event, ExitCause, GateSeen, Login, Outbox, Passes, Reply, ServerCommand, ServerError,
+    SetAside, StartPlan, Token,
 };
 pub(crate) use answer::SERVE_MS;
 pub use machine::Agent;

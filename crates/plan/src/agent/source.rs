@@ -3,16 +3,20 @@
 
 use super::machine::{Agent, Phase};
 use crate::mode::standalone::Terms;
-use crate::protocol::Login;
-use crate::replica_mode::roles;
+use crate::protocol::{GateSeen, Login};
+use crate::replica_mode::{OwnCopy, roles};
 use valkeeper_model::nodes_conf::NodesConf;
-use valkeeper_model::{Address, Millis, Role, Source, SourceFault, SourceReport, SourceView};
+use valkeeper_model::{
+    Address, Link, Millis, Position, Replication, ReplicationId, Role, Source, SourceFault, SourceReport,
+    SourceView,
+};
 
 impl Agent {
     /// Looks at the source when it is time.
     pub(super) fn watch_source(&mut self, now: Millis) {
         if let Some(order) = self.order.clone().filter(|order| order.source.is_some()) {
-            self.source.tick(now, &order, &mut self.out);
+            let copy = self.own_copy();
+            self.source.tick(now, &order, copy, &mut self.out);
         }
         self.promote_if_ordered(now);
     }
@@ -28,11 +32,12 @@ impl Agent {
         now: Millis,
         of: &Source,
         result: Result<Box<SourceView>, SourceFault>,
+        gate: Option<GateSeen>,
     ) {
         let Some(order) = self.order.clone() else { return };
         let was_known = self.source.view().is_some();
         let ours = self.last_view.as_ref().map(|view| view.version.clone());
-        self.source.seen(now, of, &order, ours.as_deref(), result.map(|view| *view));
+        self.source.seen(now, of, &order, ours.as_deref(), result.map(|view| *view), gate);
         // What waits for a source goes on once it is seen.
         if !was_known
             && self.source.view().is_some()
@@ -78,9 +83,21 @@ impl Agent {
         current.and_then(|current| roles::at_address(&current, order, address)).or(roles)
     }
 
+    /// Where the own server's copy is; `None` before the server was looked at in this run. One that has had no link since its start may count
+    /// in a history of its own: then its record tells.
+    fn own_copy(&self) -> Option<OwnCopy> {
+        let view = self.last_view.as_ref()?;
+        let Replication { replid, offset, .. } = view.replication;
+        let linked = matches!(view.replication.link(), Some(Link::Up | Link::Lost));
+        let shown =
+            Some(Position { history: replid, offset }).filter(|_| linked && replid != ReplicationId::NONE);
+        let position = shown.or_else(|| self.copy_held().histories.last().copied());
+        Some(OwnCopy { position, is_empty: view.keys == 0 })
+    }
+
     /// Where the source was seen, if it may be followed there.
     pub(super) fn source_address(&self) -> Option<&Address> {
-        self.source.view().map(|view| &view.address)
+        self.source.address()
     }
 
     /// Stands in the source's place if the own server is the designated member of a promotion, and has what the link still gives.
@@ -103,7 +120,8 @@ impl Agent {
             watch.look_within(now, 5);
             let order = self.order.clone();
             if let Some(order) = order {
-                self.source.tick(now, &order, &mut self.out);
+                let copy = self.own_copy();
+                self.source.tick(now, &order, copy, &mut self.out);
             }
         }
     }

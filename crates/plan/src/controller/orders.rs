@@ -78,5 +78,13 @@ fn source(layout: &Layout) -> Option<SourceOrder> {
         ReplicaModeStage::Promoting { designated } => designated.clone(),
         ReplicaModeStage::Following | ReplicaModeStage::Promoted { .. } | ReplicaModeStage::Newer(_) => None,
     };
-    Some(SourceOrder { source: followed.source.clone(), node_id: followed.node_id, promote })
+    Some(SourceOrder {
+        source: followed.source.clone(),
+        node_id: followed.node_id,
+        promote,
+        // The first is the designated one: the last keeps the copy.
+        reserve: layout.instances.keys().next_back().cloned(),
+        held_back: followed.held_back.as_ref().map(|held| held.why.clone()),
+        accepted: followed.accepted,
+    })
 }

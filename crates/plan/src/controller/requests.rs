@@ -145,6 +145,16 @@ impl Controller {
                     None => Decision::Done,
                 })
             }
+            Request::AcceptSource => {
+                let held = replica_mode::accept(
+                    layout.replica_mode.as_deref(),
+                    replica_mode::source_position(&cluster_view),
+                )?;
+                let source = held.source.name();
+                let generation = layout.generation.next();
+                let next = Layout { generation, replica_mode: Some(Box::new(held)), ..layout.clone() };
+                Ok(Decision::Commit(Box::new(next), Happened::SourceAccepted { source }, None))
+            }
             Request::Promote => {
                 let held = replica_mode::promote(layout.replica_mode.as_deref())?;
                 if layout.replica_mode.as_deref() == Some(&held) {

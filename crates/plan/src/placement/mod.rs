@@ -96,6 +96,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 source: wanted.source.clone(),
                 node_id: NodeId::from_bytes(ids.draw()),
                 stage: ReplicaModeStage::Following,
+                held_back: None,
+                accepted: None,
             })
         }),
         operations: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! What a changed manifest makes of following.
 
-use valkeeper_model::{Refusal, ReplicaMode, ReplicaModeSpec, ReplicaModeStage};
+use valkeeper_model::{Position, Refusal, ReplicaMode, ReplicaModeSpec, ReplicaModeStage};
 
 /// What the layout of a running cluster is to hold, by what it holds and what is wanted. The same wish again changes nothing.
 pub fn follow(
@@ -45,6 +45,16 @@ pub fn promote(held: Option<&ReplicaMode>) -> Result<ReplicaMode, Refusal> {
     })
 }
 
+/// The same for a user who gives up the copy that is held back. `source` is where the source's stream is now.
+pub fn accept(held: Option<&ReplicaMode>, source: Option<Position>) -> Result<ReplicaMode, Refusal> {
+    let held = held.filter(|held| held.follows()).ok_or(Refusal::FollowsNobody)?;
+    if held.held_back.is_none() {
+        return Err(Refusal::NothingHeldBack);
+    }
+    let accepted = Some(source.ok_or(Refusal::SourceNotSeen)?);
+    Ok(ReplicaMode { held_back: None, accepted, ..held.clone() })
+}
+
 fn promoting(held: &ReplicaMode) -> ReplicaMode {
     ReplicaMode { stage: ReplicaModeStage::Promoting { designated: None }, ..held.clone() }
 }
@@ -64,7 +74,8 @@ mod tests {
     }
 
     fn held(stage: ReplicaModeStage) -> ReplicaMode {
-        ReplicaMode { source: source(1), node_id: NodeId::from_bytes([1; 20]), stage }
+        let (held_back, accepted) = (None, None);
+        ReplicaMode { source: source(1), node_id: NodeId::from_bytes([1; 20]), stage, held_back, accepted }
     }
 
     fn promoted() -> ReplicaModeStage {

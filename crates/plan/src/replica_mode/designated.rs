@@ -3,12 +3,14 @@
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use valkeeper_model::{Link, Role, ServerView};
 
-/// The designated member: the first instance while its server answers and has a copy, or else the one that has the most of the source's
+/// The designated member: one whose copy is held back from what has emptied the others; or the first instance while its server answers and has a copy, or else the one that has the most of the source's
 /// stream. `None` while nobody has a copy. The clients' address of the cluster leads to it.
 pub fn choose_member<'a, 's>(cluster_view: &'s ClusterView<'a>) -> Option<&'s InstanceView<'a>> {
+    let kept = cluster_view.layout.replica_mode.as_ref().and_then(|mode| mode.held_back.as_ref());
     let all = || cluster_view.shards.values().flat_map(|shard| &shard.instances);
     let first = cluster_view.layout.shards.values().next().map(|shard| &shard.founder);
-    all().filter(|one| Some(one.name) == first).find(|one| has_copy(one)).or_else(|| {
+    let kept = all().filter(|one| kept.is_some_and(|kept| kept.instance == *one.name));
+    kept.chain(all().filter(|one| Some(one.name) == first)).find(|one| has_copy(one)).or_else(|| {
         all().filter(|one| has_copy(one)).max_by_key(|one| (rank(one), std::cmp::Reverse(one.name)))
     })
 }

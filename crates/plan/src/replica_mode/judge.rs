@@ -11,6 +11,9 @@ pub fn judge(followed: &ReplicaMode, shard: &ShardView<'_>, waiting: &mut Vec<Wa
     if matches!(followed.stage, ReplicaModeStage::Promoting { .. }) {
         waiting.push(Waiting::Promoting);
     }
+    if let Some(held) = &followed.held_back {
+        waiting.push(Waiting::CopyHeldBack { instance: held.instance.clone(), why: held.why.clone() });
+    }
     let faults = shard.instances.iter().filter_map(|one| {
         let why = one.report?.source.as_ref()?.fault.clone()?;
         Some(Waiting::SourceUnusable { instance: one.name.clone(), why })
@@ -66,6 +69,7 @@ pub fn report(cluster_view: &ClusterView<'_>) -> Option<ReplicaModeReport> {
         link: seen.and_then(|one| one.view()?.replication.link()).filter(|_| held.follows()),
         lag_bytes: source.and_then(|source| source.lag_bytes),
         lag_age_ms: source.and_then(|source| source.seen_ms_ago),
+        held_back: held.held_back.clone().filter(|_| held.follows()),
         designated,
     })
 }

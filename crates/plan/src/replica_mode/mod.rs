@@ -13,18 +13,20 @@
 //! | `source_watch.rs` | one agent's look at the source: where it is, how far its stream is, why it must not be followed |
 //! | `versions.rs` | which versions can follow which |
 //! | `roles.rs` | the source in the file of roles |
+//! | `gate/` | what one copy is held back from, so that a source that was emptied does not empty all |
 //! | `judge.rs` | what is missing to a cluster that follows, and what people are told of it |
 
 mod change;
 mod designated;
+pub mod gate;
 mod judge;
 pub mod roles;
 mod source_watch;
 mod stage;
 mod versions;
 
-pub use change::{follow, promote};
+pub use change::{accept, follow, promote};
 pub use designated::choose_member;
 pub use judge::{judge, report};
-pub use source_watch::{SourceWatch, refuse};
-pub use stage::{choose_designated, happened, next};
+pub use source_watch::{OwnCopy, SourceWatch, refuse};
+pub use stage::{choose_designated, happened, next, source_position};

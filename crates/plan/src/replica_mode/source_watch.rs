@@ -1,9 +1,9 @@
 //! One agent's look at the source.
 
-use crate::protocol::{Command, Outbox};
+use crate::protocol::{Command, GateSeen, Outbox, Passes};
 use valkeeper_model::{
-    AgentOrder, Followed, InstanceName, Link, Member, Millis, Position, PromotionLoss, Replication, Source,
-    SourceFault, SourceReport, SourceView,
+    Address, AgentOrder, Followed, InstanceName, Link, Member, Millis, Position, PromotionLoss, Replication,
+    Source, SourceFault, SourceReport, SourceView,
 };
 
 /// Between two looks at a source that answers.
@@ -28,6 +28,10 @@ pub struct SourceWatch {
     next_look: Millis,
     seen: Option<Seen>,
     fault: Option<SourceFault>,
+    /// Before the own server's copy.
+    gate: Option<GateSeen>,
+    /// What a person has accepted, and since when: what the gate held back before that is over.
+    accepted: Option<(Position, Millis)>,
     /// When the promotion of the own server was ordered.
     ordered_at: Option<Millis>,
     /// What the own server lacked when it stood in the source's place.
@@ -42,15 +46,25 @@ struct Seen {
 
 impl SourceWatch {
     /// Looks if a look is due.
-    pub fn tick(&mut self, now: Millis, order: &AgentOrder, out: &mut Outbox) {
+    pub fn tick(&mut self, now: Millis, order: &AgentOrder, copy: Option<OwnCopy>, out: &mut Outbox) {
         let Some(source) = order.source.as_ref().map(|order| &order.source) else { return };
         self.now = now;
         if self.of.as_ref() != Some(source) {
             *self = Self { of: Some(source.clone()), loss: self.loss, now, ..Self::default() };
         }
+        let accepted = order.source.as_ref().and_then(|source| source.accepted);
+        if accepted != self.accepted.map(|(accepted, _)| accepted) {
+            self.accepted = accepted.map(|accepted| (accepted, now));
+            self.next_look = now;
+            if let Some(gate) = &mut self.gate {
+                gate.held_back = None;
+            }
+        }
         if self.looking.is_none() && self.next_look <= now {
             self.looking = Some(now);
-            out.push(Command::LookAtSource { source: Box::new(source.clone()), within_ms: LOOK_WITHIN_MS });
+            let gate = passes(order, copy).map(Box::new);
+            let source = Box::new(source.clone());
+            out.push(Command::LookAtSource { source, gate, within_ms: LOOK_WITHIN_MS });
         }
     }
 
@@ -71,11 +85,18 @@ impl SourceWatch {
         order: &AgentOrder,
         ours: Option<&str>,
         result: Result<SourceView, SourceFault>,
+        gate: Option<GateSeen>,
     ) {
         if self.of.as_ref() != Some(of) {
             return;
         }
-        self.looking = None;
+        let began = self.looking.take();
+        self.gate = gate;
+        if let (Some(gate), Some((_, since))) = (&mut self.gate, self.accepted)
+            && began.is_none_or(|began| began <= since)
+        {
+            gate.held_back = None;
+        }
         let result = result.and_then(|view| match refuse(&view, order, ours) {
             None => Ok(view),
             Some(fault) => Err(fault),
@@ -101,6 +122,12 @@ impl SourceWatch {
         self.seen.as_ref().map(|seen| &seen.view)
     }
 
+    /// Where the own server is to follow it: through its gate, or where it is.
+    pub fn address(&self) -> Option<&Address> {
+        let seen = self.view()?;
+        Some(self.gate.as_ref().map_or(&seen.address, |gate| &gate.address))
+    }
+
     /// Why it cannot be seen, or must not be followed.
     pub fn fault(&self) -> Option<&SourceFault> {
         self.fault.as_ref()
@@ -123,7 +150,9 @@ impl SourceWatch {
         Some(SourceReport {
             lag_bytes: own.and_then(|own| self.lag(own)),
             seen_ms_ago: self.seen.as_ref().map(|seen| self.now.since(seen.at)),
+            position: self.position(),
             fault: self.fault.clone(),
+            held_back: self.gate.as_ref().and_then(|gate| gate.held_back.clone()),
             loss: self.loss,
         })
     }
@@ -148,6 +177,27 @@ impl SourceWatch {
         }
         !waits
     }
+}
+
+/// The own server's copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnCopy {
+    /// Where it is in the history that it went through last.
+    pub position: Option<Position>,
+    /// Does it hold nothing that could be lost?
+    pub is_empty: bool,
+}
+
+/// What the gate before the own server may let through; `None` if it has none. One copy is kept: that of the last member.
+fn passes(order: &AgentOrder, copy: Option<OwnCopy>) -> Option<Passes> {
+    let source = order.source.as_ref().filter(|source| source.reserve.as_ref() == Some(&order.instance))?;
+    Some(Passes {
+        own: copy.and_then(|copy| copy.position),
+        is_empty: copy.is_some_and(|copy| copy.is_empty),
+        // Nothing passes before the server has been looked at.
+        is_closed: source.held_back.is_some() || copy.is_none(),
+        accepted: source.accepted,
+    })
 }
 
 /// Why a source that answers must not be followed. `ours` is the version of the servers that are to follow.

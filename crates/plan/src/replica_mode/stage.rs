@@ -2,12 +2,22 @@
 
 use super::choose_member;
 use crate::view::cluster_view::{ClusterView, ShardView};
-use valkeeper_model::{Happened, InstanceName, Layout, ReplicaMode, ReplicaModeStage};
+use valkeeper_model::{
+    Happened, HeldBackCopy, InstanceName, Layout, Position, ReplicaMode, ReplicaModeStage,
+};
+
+/// What was seen so long ago at most says where the source is.
+const LATELY_MS: u64 = 5_000;
 
 /// The layout that follows from what was seen; `None` if it stays as it is.
 pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     let layout = cluster_view.layout;
     let held = layout.replica_mode.as_ref()?;
+    if let Some(held_back) = newly_held_back(cluster_view) {
+        let replica_mode =
+            Some(Box::new(ReplicaMode { held_back: Some(held_back), ..ReplicaMode::clone(held) }));
+        return Some(Layout { generation: layout.generation.next(), replica_mode, ..layout.clone() });
+    }
     let ReplicaModeStage::Promoting { designated } = &held.stage else { return None };
     let with = |stage| {
         let replica_mode = Some(Box::new(ReplicaMode { stage, ..ReplicaMode::clone(held) }));
@@ -22,6 +32,28 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     let stands = designated.as_ref().is_some_and(|designated| answers(cluster_view, designated));
     (!stands && designated.as_ref() != Some(&chosen))
         .then(|| with(ReplicaModeStage::Promoting { designated: Some(chosen) }))
+}
+
+/// The copy that an agent has held back, and the layout does not know of yet: it stays held back whoever dies.
+fn newly_held_back(cluster_view: &ClusterView<'_>) -> Option<HeldBackCopy> {
+    let followed = cluster_view.layout.replica_mode.as_ref().filter(|mode| mode.follows())?;
+    if followed.held_back.is_some() {
+        return None;
+    }
+    cluster_view.shards.values().flat_map(|shard| &shard.instances).find_map(|one| {
+        // What an agent held back before a person accepted it is over once the agent obeys that.
+        let report = one.report.filter(|report| report.generation >= cluster_view.layout.generation)?;
+        let why = report.source.as_ref()?.held_back.clone()?;
+        Some(HeldBackCopy { instance: one.name.clone(), why })
+    })
+}
+
+/// Where the source's stream is, by an agent that has seen it lately.
+pub fn source_position(cluster_view: &ClusterView<'_>) -> Option<Position> {
+    let all = cluster_view.shards.values().flat_map(|shard| &shard.instances);
+    let sources = all.filter_map(|one| one.report?.source.as_ref());
+    let lately = sources.filter(|source| source.seen_ms_ago.is_some_and(|ms| ms <= LATELY_MS));
+    lately.filter_map(|source| source.position).max_by_key(|position| position.offset)
 }
 
 /// The layout with the designated member in it, if a promotion has just been asked for: so agents are told at once.
@@ -47,6 +79,9 @@ fn answers(cluster_view: &ClusterView<'_>, designated: &InstanceName) -> bool {
 pub fn happened(before: &Layout, after: &Layout) -> Vec<Happened> {
     let (Some(before), Some(after)) = (&before.replica_mode, &after.replica_mode) else { return Vec::new() };
     let source = after.source.name();
+    if let (None, Some(HeldBackCopy { instance, why })) = (&before.held_back, &after.held_back) {
+        return vec![Happened::CopyHeldBack { instance: instance.clone(), why: why.clone() }];
+    }
     match (&before.stage, &after.stage) {
         (ReplicaModeStage::Following, ReplicaModeStage::Promoting { .. }) => {
             vec![Happened::ReplicaModePromoteRequested { source }]
