@@ -70,4 +70,4 @@ pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZoneP
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
-pub use waiting::{UnseenWord, Waiting};
+pub use waiting::{ReplicaModeWaiting, UnseenWord, Waiting};

@@ -1,15 +1,17 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 mod about;
+mod replica_mode;
 mod unseen_word;
 mod words;
 
+pub use replica_mode::ReplicaModeWaiting;
 pub use unseen_word::UnseenWord;
 
 use crate::{
-    AccessFault, Address, CopyState, DisturbedBy, HeldBack, InstanceName, InvalidDirective, NodeId,
-    OperationName, PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet,
-    SourceFault, StartFailure, StepKey, StoreError, ZoneName,
+    AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
+    PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet, StartFailure, StepKey,
+    StoreError, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -275,27 +277,6 @@ pub enum Waiting {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         causes: Vec<ReplicaCause>,
     },
-    /// The followed primary of another cluster cannot be seen, or must not be followed.
-    SourceUnusable {
-        /// By whom.
-        instance: InstanceName,
-        /// Why.
-        why: SourceFault,
-    },
-    /// Instances are not in sync with the followed primary of another cluster.
-    SourceNotFollowed {
-        /// What is wrong with them.
-        causes: Vec<ReplicaCause>,
-    },
-    /// A copy is kept from what the source does, until a person accepts it.
-    CopyHeldBack {
-        /// Whose.
-        instance: InstanceName,
-        /// From what.
-        why: HeldBack,
-    },
-    /// The cluster was told to stop following, and has no primary yet.
-    Promoting,
     /// A replica shares its primary's zone (law 7).
     ZoneShared {
         /// Which.
@@ -500,6 +481,9 @@ pub enum Waiting {
         #[serde(flatten)]
         error: StoreError,
     },
+    /// Of a cluster that follows another.
+    #[serde(untagged)]
+    ReplicaMode(ReplicaModeWaiting),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),

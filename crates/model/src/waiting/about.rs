@@ -33,10 +33,9 @@ impl Waiting {
             | Self::RestartNeeded { instance, .. }
             | Self::PersistenceFailing { instance }
             | Self::MemoryFull { instance, .. }
-            | Self::SourceUnusable { instance, .. }
-            | Self::CopyHeldBack { instance, .. }
             | Self::Disturbed { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
+            Self::ReplicaMode(waiting) => waiting.instance(),
             _ => None,
         }
     }

@@ -162,18 +162,7 @@ impl Waiting {
                     .iter()
                     .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
             }
-            Self::SourceUnusable { instance, why } => write!(f, "{instance}: the source {why}"),
-            Self::SourceNotFollowed { causes } => {
-                f.write_str("not in sync with the source")?;
-                causes
-                    .iter()
-                    .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
-            }
-            Self::CopyHeldBack { instance, why } => write!(
-                f,
-                "{instance}: its copy is held back, since {why}; `{called} promote` makes it the primary, `{called} accept-source` gives it up"
-            ),
-            Self::Promoting => f.write_str("the designated leader is being promoted"),
+            Self::ReplicaMode(waiting) => waiting.write(f, called),
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {
                 write!(

@@ -7,7 +7,7 @@ use super::{Command, Login, StartPlan};
 use crate::failover::restart_decision::NodesFile;
 use crate::server::config;
 use valkeeper_model::nodes_conf::NodesConf;
-use valkeeper_model::{CopySource, Happened, Millis, Role, StartFailure, Waiting};
+use valkeeper_model::{CopySource, Happened, Millis, ReplicaModeWaiting, Role, StartFailure, Waiting};
 
 /// Before the next look whether the record of the run that ended has been written.
 const KEPT_MS: u64 = 5;
@@ -38,7 +38,9 @@ impl Agent {
         let role = if replica { Role::Replica } else { Role::Primary };
         if self.waits_for_source(conf.as_ref()) {
             let why = self.source.fault().cloned();
-            self.waiting = why.map(|why| Waiting::SourceUnusable { instance: self.name.clone(), why });
+            let instance = self.name.clone();
+            let unusable = |why| Waiting::ReplicaMode(ReplicaModeWaiting::SourceUnusable { instance, why });
+            self.waiting = why.map(unusable);
             return self.phase = Phase::RetryAt { until: now.plus(SOURCE_MS) };
         }
         let Some(of_role) = conf.as_ref().map_or(Some(Vec::new()), |conf| self.mode().start_directives(conf))

@@ -3,7 +3,7 @@
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::health::in_sync;
 use std::collections::BTreeSet;
-use valkeeper_model::{Happened, InstanceLife, Layout, NodeId, Report, Waiting};
+use valkeeper_model::{Happened, InstanceLife, Layout, NodeId, ReplicaModeWaiting, Report, Waiting};
 
 /// The layout with the lives that follow from what was seen; `None` if all are as they were.
 pub(super) fn next(cluster_view: &ClusterView<'_>, report: &Report) -> Option<Layout> {
@@ -11,7 +11,9 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, report: &Report) -> Option<La
     let generation = layout.generation.next();
     if layout.is_founding() {
         let founded = || Layout { generation, ..layout.clone() }.founded();
-        let follows = |waiting: &Waiting| matches!(waiting, Waiting::SourceNotFollowed { .. });
+        let follows = |waiting: &Waiting| {
+            matches!(waiting, Waiting::ReplicaMode(ReplicaModeWaiting::SourceNotFollowed { .. }))
+        };
         return (report.serves_all_slots() && !report.waiting.iter().any(follows)).then(founded);
     }
     let joined: BTreeSet<NodeId> = joined(cluster_view).map(|one| one.instance.node_id).collect();

@@ -3,20 +3,23 @@
 use super::choose_member;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use valkeeper_model::{
-    AgentReport, Link, ReplicaCause, ReplicaFault, ReplicaMode, ReplicaModeReport, ReplicaModeStage, Waiting,
+    AgentReport, Link, ReplicaCause, ReplicaFault, ReplicaMode, ReplicaModeReport, ReplicaModeStage,
+    ReplicaModeWaiting, Waiting,
 };
 
 /// What is missing to a shard that follows the source.
 pub fn judge(followed: &ReplicaMode, shard: &ShardView<'_>, waiting: &mut Vec<Waiting>) {
     if matches!(followed.stage, ReplicaModeStage::Promoting { .. }) {
-        waiting.push(Waiting::Promoting);
+        waiting.push(Waiting::ReplicaMode(ReplicaModeWaiting::Promoting));
     }
     if let Some(held) = &followed.held_back {
-        waiting.push(Waiting::CopyHeldBack { instance: held.instance.clone(), why: held.why.clone() });
+        let (instance, why) = (held.instance.clone(), held.why.clone());
+        waiting.push(Waiting::ReplicaMode(ReplicaModeWaiting::CopyHeldBack { instance, why }));
     }
     let faults = shard.instances.iter().filter_map(|one| {
         let why = one.report?.source.as_ref()?.fault.clone()?;
-        Some(Waiting::SourceUnusable { instance: one.name.clone(), why })
+        let instance = one.name.clone();
+        Some(Waiting::ReplicaMode(ReplicaModeWaiting::SourceUnusable { instance, why }))
     });
     waiting.extend(faults);
     let causes: Vec<ReplicaCause> = shard
@@ -25,7 +28,7 @@ pub fn judge(followed: &ReplicaMode, shard: &ShardView<'_>, waiting: &mut Vec<Wa
         .filter_map(|one| Some(ReplicaCause { instance: one.name.clone(), fault: fault(followed, one)? }))
         .collect();
     if !causes.is_empty() {
-        waiting.push(Waiting::SourceNotFollowed { causes });
+        waiting.push(Waiting::ReplicaMode(ReplicaModeWaiting::SourceNotFollowed { causes }));
     }
 }
 
