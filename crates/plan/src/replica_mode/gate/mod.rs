@@ -179,6 +179,8 @@ impl Gate {
                         Step::Pass(count)
                     }
                     Ok(Found::Bytes(count)) => {
+                        // From here on the copy may hold something.
+                        self.allowed.passes.is_empty = false;
                         self.handshake.advance(count as u64);
                         Step::Pass(count)
                     }
@@ -215,7 +217,10 @@ impl Gate {
             }
             Reply::FullCopy(history) => match self.allowed.refuse_copy_of(history) {
                 Some(cut) => Step::Cut(cut),
-                None => Step::Then(length, Phase::CopyBegins),
+                None => {
+                    self.allowed.passes.is_empty = false;
+                    Step::Then(length, Phase::CopyBegins)
+                }
             },
             Reply::CopyAtOnce => match self.allowed.refuse_copy_of(None) {
                 Some(cut) => Step::Cut(cut),

@@ -138,6 +138,20 @@ fn the_stream_after_a_full_copy_is_read_too() {
 }
 
 #[test]
+fn a_copy_that_was_empty_is_kept_once_it_holds_something() {
+    for answer in [format!("+FULLRESYNC {HISTORY} 500"), format!("+CONTINUE {HISTORY}")] {
+        let (mut gate, _, cut) = connection(passes(None), &answer, 64);
+        assert_eq!(cut, None);
+        let copy = if answer.starts_with("+FULL") { b"$3\r\nabc".to_vec() } else { Vec::new() };
+        let stream = [copy, command(&["SET", "a", "1"]), command(&["FLUSHALL"])].concat();
+        assert!(
+            matches!(read(&mut gate, &stream, 64).1, Some(Cut::Held(HeldBack::Flushed { .. }))),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_stream_is_cut() {
     let (mut gate, ..) = connection(own(), "+CONTINUE", 64);
     assert_eq!(read(&mut gate, b"GET / HTTP/1.1\r\n", 64).1, Some(Cut::NotUnderstood));
