@@ -215,13 +215,13 @@ impl Gate {
                 self.handshake.goes_on_in(history);
                 Step::Then(length, Phase::Stream(Stream::default()))
             }
-            Reply::FullCopy(history) => match self.allowed.refuse_copy_of(history) {
-                Some(cut) => Step::Cut(cut),
-                None => {
-                    self.allowed.passes.is_empty = false;
-                    Step::Then(length, Phase::CopyBegins)
+            Reply::FullCopy(history) => {
+                if let Some(cut) = self.allowed.refuse_copy_of(history) {
+                    return Step::Cut(cut);
                 }
-            },
+                self.allowed.passes.is_empty = false;
+                Step::Then(length, Phase::CopyBegins)
+            }
             Reply::CopyAtOnce => match self.allowed.refuse_copy_of(None) {
                 Some(cut) => Step::Cut(cut),
                 None => begins(text),
