@@ -14,11 +14,15 @@ use valkeeper_model::{
 impl Agent {
     /// Looks at the source when it is time.
     pub(super) fn watch_source(&mut self, now: Millis) {
+        self.look_at_source(now);
+        self.promote_if_ordered(now);
+    }
+
+    fn look_at_source(&mut self, now: Millis) {
         if let Some(order) = self.order.clone().filter(|order| order.source.is_some()) {
             let copy = self.own_copy();
             self.source.tick(now, &order, copy, &mut self.out);
         }
-        self.promote_if_ordered(now);
     }
 
     pub(super) fn source_wake_at(&self) -> Option<Millis> {
@@ -60,9 +64,10 @@ impl Agent {
     /// As whom the own server is to follow its primary now; `None` while nobody knows whom it follows.
     pub fn login(&self) -> Option<Login> {
         let order = self.order.as_ref()?;
-        let Some(source) = &order.source else { return Some(Login::Cluster) };
-        let login = Login::Source(Box::new(source.source.clone()));
-        Some(if self.follows_source()? { login } else { Login::Cluster })
+        if order.source.is_none() {
+            return Some(Login::Cluster);
+        }
+        Some(self.login_with(Some(self.terms.roles()?)))
     }
 
     /// The same of a server that starts with this file.
@@ -118,11 +123,7 @@ impl Agent {
             self.with_terms(now, Terms::stand);
         } else {
             watch.look_within(now, 5);
-            let order = self.order.clone();
-            if let Some(order) = order {
-                let copy = self.own_copy();
-                self.source.tick(now, &order, copy, &mut self.out);
-            }
+            self.look_at_source(now);
         }
     }
 
