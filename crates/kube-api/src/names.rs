@@ -82,6 +82,16 @@ pub fn any_service(cluster: &ClusterName) -> String {
     format!("{cluster}-any")
 }
 
+/// The Service for clients of a cluster without slots that write: the primary.
+pub fn primary_service(cluster: &ClusterName) -> String {
+    format!("{cluster}-leader")
+}
+
+/// The Service for clients of a cluster without slots that read and take what is a moment old: the replicas.
+pub fn replica_service(cluster: &ClusterName) -> String {
+    format!("{cluster}-replica")
+}
+
 /// The DNS domain that a Kubernetes mostly has.
 pub const DEFAULT_DOMAIN: &str = "cluster.local";
 

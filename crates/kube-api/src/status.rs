@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use valkeeper_model::manifest::Refused;
 use valkeeper_model::{
-    AgentReport, CalledAs, InstanceName, InstanceReport, Link, NodeId, Observation, Part, Phase, Refusal,
-    Report, Role, ServerView, ShardName, ShardReport, Slot, SlotRange, SlotSet, Waiting, ZoneName,
+    AgentReport, CalledAs, InstanceName, InstanceReport, Link, Mode, NodeId, Observation, Part, Phase,
+    Refusal, Report, Role, ServerView, ShardName, ShardReport, Slot, SlotRange, SlotSet, Waiting, ZoneName,
 };
 
 /// What the operator says of a cluster.
@@ -21,6 +21,8 @@ pub struct RedisClusterStatus {
     /// The generation of the spec that this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The mode of the cluster.
+    pub mode: Mode,
     /// In one word; none before the first report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
@@ -203,12 +205,14 @@ pub enum Verdict<'a> {
 impl RedisClusterStatus {
     /// The status that says what the report says.
     pub fn from_report(report: &Report, facts: &Facts<'_>) -> Self {
+        let slots = report.mode == Mode::Cluster;
         let agent = |name: &InstanceName| facts.observation.and_then(|seen| seen.report(name));
         let status = Self {
             observed_generation: facts.generation,
+            mode: report.mode,
             phase: Some(report.phase),
             healthy: report.healthy,
-            current_primary: None,
+            current_primary: report.shards.first().and_then(|shard| shard.primary.clone()).filter(|_| !slots),
             instances: count(report.instances.len()),
             ready_instances: count(report.instances.iter().filter(|one| one.role.is_some()).count()),
             instances_status: report
@@ -221,8 +225,8 @@ impl RedisClusterStatus {
                 .iter()
                 .map(|one| (one.name.clone(), ShardStatus::new(one, one.primary.as_ref().and_then(agent))))
                 .collect(),
-            cluster_state: cluster_state(report),
-            slots_assigned: slots_served(report),
+            cluster_state: cluster_state(report).filter(|_| slots),
+            slots_assigned: if slots { slots_served(report) } else { 0 },
             // It never becomes false again: a cluster that holds data is not founded anew.
             bootstrap_completed: facts.before.is_some_and(|before| before.bootstrap_completed)
                 || matches!(report.phase, Phase::Healthy | Phase::Degraded | Phase::Failing),
@@ -246,7 +250,7 @@ impl RedisClusterStatus {
     /// The report it was made from; none if there was none, or one that another version of Valkeeper wrote otherwise.
     pub fn report(&self) -> Option<Report> {
         Some(Report {
-            mode: valkeeper_model::Mode::Cluster,
+            mode: self.mode,
             phase: self.phase?,
             healthy: self.healthy,
             shards: self.shards.iter().map(|(name, shard)| shard.report(name)).collect(),

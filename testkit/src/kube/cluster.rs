@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use valkeeper_client::{AdminConnection, Endpoint, LoadReport, Password};
+use valkeeper_model::Mode;
 
 /// Longer than readiness probes are apart.
 const SOON: Duration = Duration::from_secs(15);
@@ -16,6 +17,8 @@ const SOON: Duration = Duration::from_secs(15);
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
+    /// With slots or without.
+    pub mode: Mode,
     /// Shards.
     pub shards: u32,
     /// Replicas of each.
@@ -23,7 +26,10 @@ pub struct Shape {
 }
 
 /// Of most scenarios.
-pub const WHOLE: Shape = Shape { shards: 3, replicas: 1 };
+pub const WHOLE: Shape = Shape { mode: Mode::Cluster, shards: 3, replicas: 1 };
+
+/// One primary and two replicas, without slots.
+pub const SET: Shape = Shape { mode: Mode::Standalone, shards: 1, replicas: 2 };
 
 /// A cluster. Removed with its volumes when it goes out of scope.
 #[derive(Debug)]
@@ -107,9 +113,13 @@ impl<'a> KubeCluster<'a> {
     /// Its manifest.
     pub fn manifest(&self) -> String {
         let (namespace, name, shape) = (&self.namespace, &self.name, self.shape);
+        let servers = match shape.mode {
+            Mode::Cluster => format!("shards: {}\n  replicasPerShard: {}", shape.shards, shape.replicas),
+            Mode::Standalone => format!("instances: {}", shape.replicas + 1),
+        };
         format!(
-            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  mode: cluster\n  shards: {}\n  replicasPerShard: {}\n  storage:\n    size: 1Gi\n  resources:\n    requests:\n      cpu: 10m\n      memory: 16Mi\n{}",
-            shape.shards, shape.replicas, self.extra
+            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  mode: {}\n  {servers}\n  storage:\n    size: 1Gi\n  resources:\n    requests:\n      cpu: 10m\n      memory: 16Mi\n{}",
+            shape.mode, self.extra
         )
     }
 
@@ -289,6 +299,12 @@ impl<'a> KubeCluster<'a> {
         let pods = self.pods();
         let ip = |pod: &Value| pod["status"]["podIP"].as_str().map(|ip| Endpoint::new(ip, 6379));
         pods.values().filter_map(ip).collect()
+    }
+
+    /// Where a Service of it answers, as `leader`.
+    pub fn service(&self, of: &str) -> Endpoint {
+        let name = format!("{}-{of}", self.name);
+        Endpoint::new(self.kubectl(&["get", "service", &name, "-o", "jsonpath={.spec.clusterIP}"]), 6379)
     }
 
     /// How many servers let in who has this password.

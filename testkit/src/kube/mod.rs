@@ -3,9 +3,11 @@
 mod bed;
 mod cluster;
 mod faults;
+mod through_service;
 mod traffic;
 
 pub use bed::Bed;
-pub use cluster::{KubeCluster, Shape, WHOLE};
+pub use cluster::{KubeCluster, SET, Shape, WHOLE};
 pub use faults::Fault;
+pub use through_service::ThroughService;
 pub use traffic::KubeTraffic;

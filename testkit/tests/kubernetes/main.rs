@@ -8,5 +8,6 @@ mod evictions;
 mod hosts;
 mod obstacles;
 mod operators;
+mod standalone;
 mod volumes;
 mod wishes;

@@ -75,6 +75,9 @@ impl Connection {
                 quoted(&password_file.to_string_lossy()),
             ),
             PasswordPlace::Secret { password_secret, password_key, password_command } => {
+                if let Some(by_role) = &self.by_role {
+                    return self.page_in_kubernetes(by_role, password_secret, password_key, password_command);
+                }
                 let seeds =
                     if self.seeds.is_empty() { "-".to_owned() } else { self.seeds.join("\n          ") };
                 format!(
@@ -107,6 +110,27 @@ impl Connection {
             self.seeds.join(" "),
             password_file.display(),
             quoted(&password_file.to_string_lossy()),
+        )
+    }
+}
+
+impl Connection {
+    fn page_in_kubernetes(&self, by_role: &ByRole, secret: &str, key: &str, command: &str) -> String {
+        let (host, _) = by_role.primary.rsplit_once(':').unwrap_or((&by_role.primary, "-"));
+        format!(
+            "url       redis://default@{} (always the primary)\n\
+             replica   {} (reads; may be behind)\n\
+             any       {}\n\
+             servers   {}\n\
+             username  default\n\
+             password  in Secret {secret}, key {key}\n\n\
+             password  {command}\n\
+             example   REDISCLI_AUTH=\"$({command})\" valkey-cli -h {host}\n\n\
+             from outside: `kubectl valkeeper cli`, or a port-forward to the Service\n",
+            by_role.primary,
+            by_role.replica,
+            by_role.any,
+            self.seeds.join("\n          "),
         )
     }
 }
@@ -184,6 +208,19 @@ mod tests {
             "passwordFile": "/state/a b/password",
         });
         assert_eq!(parsed, expected);
+        let in_kubernetes = Connection {
+            by_role: connection.by_role.as_ref().map(|_| ByRole {
+                primary: "solo-leader.shop.svc:6379".to_owned(),
+                replica: "solo-replica.shop.svc:6379".to_owned(),
+                any: "solo-any.shop.svc:6379".to_owned(),
+                sentinels: Vec::new(),
+                sentinel_name: "solo".to_owned(),
+            }),
+            ..on_kubernetes()
+        };
+        let page = in_kubernetes.page();
+        assert!(page.contains("\nreplica   solo-replica.shop.svc:6379 (reads; may be behind)\n"), "{page}");
+        assert!(page.contains(" valkey-cli -h solo-leader.shop.svc\n"), "{page}");
         let page = connection.page();
         assert!(
             page.starts_with("url       redis://default@127.0.0.1:7121 (always the primary)\n"),

@@ -15,10 +15,15 @@ const LIMIT: &str = "has(self.resources) && has(self.resources.limits) && 'memor
 const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// What the layout of a cluster must be is no matter of another mode.
 const CLUSTER: &str = "!(has(self.mode) && self.mode == 'cluster')";
+/// The same for mode standalone, which is meant without a mode too.
+const STANDALONE: &str = "(has(self.mode) && self.mode != 'standalone')";
+/// The number of shards that the API server writes into an object of any mode is no wish.
+const NO_SHARDS: &str = "(self.shards == 0 || self.shards == 3)";
 
 /// All rules about a spec by itself, and those about its changes that need no look at the status.
 pub(super) fn of_spec() -> Vec<Value> {
     let mut rules = layout();
+    rules.extend(standalone());
     rules.extend(timeouts());
     rules.extend(memory());
     rules.extend(directives());
@@ -45,7 +50,12 @@ pub(super) fn of_object() -> Vec<Value> {
         let held = format!("!({founded}) || self.spec.{field} == oldSelf.spec.{field}");
         cannot_change(&format!("spec.{field}"), &held, &format!(".spec.{field}"))
     };
-    vec![naming, fixed("shards"), fixed("replicasPerShard")]
+    let instances = format!(
+        "!({founded}) || !has(self.spec.instances) || !has(oldSelf.spec.instances) \
+         || self.spec.instances == oldSelf.spec.instances"
+    );
+    let instances = cannot_change("spec.instances", &instances, ".spec.instances");
+    vec![naming, fixed("shards"), fixed("replicasPerShard"), instances]
 }
 
 /// A CEL literal.
@@ -89,8 +99,11 @@ fn layout() -> Vec<Value> {
     let servers = "self.shards * (self.replicasPerShard + 1)";
     let (min, max) = ("self.minSyncReplicas", "self.maxSyncReplicas");
     vec![
-        rule(&said::MODE_MISSING, "has(self.mode)", &[]),
-        rule(&said::STANDALONE_ON_KUBERNETES, "!has(self.mode) || self.mode != 'standalone'", &[]),
+        rule(
+            &said::MODE_MISSING_BESIDE_SHARDS,
+            &format!("has(self.mode) || ({NO_SHARDS} && {replicas} == 0)"),
+            &[],
+        ),
         rule(&said::MODE_UNSUPPORTED, "!has(self.mode) || self.mode != 'sentinel'", &["self.mode"]),
         of_cluster(&said::INSTANCES_IN_CLUSTER, "!has(self.instances) || self.instances == 0", &[]),
         of_cluster(&said::TOO_FEW_SHARDS, &format!("{shards} >= 3"), &[shards]),
@@ -103,6 +116,36 @@ fn layout() -> Vec<Value> {
         of_cluster(&said::MIN_SYNC_OVER_REPLICAS, &format!("{min} <= {replicas}"), &[min, replicas]),
         of_cluster(&said::MAX_SYNC_OVER_REPLICAS, &format!("{max} <= {replicas}"), &[max, replicas]),
         of_cluster(&said::MAX_SYNC_UNDER_MIN, &format!("{max} == 0 || {max} >= {min}"), &[max, min]),
+    ]
+}
+
+/// The same of mode standalone.
+fn standalone() -> Vec<Value> {
+    let named = "!(has(self.mode) && self.mode == 'standalone')";
+    let of_replicas = Rule { field: "spec.replicasPerShard", ..said::SHARDS_OF_CLUSTER };
+    let counted = "!has(self.instances) || self.instances < 1";
+    let (min, max, replicas) = ("self.minSyncReplicas", "self.maxSyncReplicas", "(self.instances - 1)");
+    let of_standalone =
+        |of: &Rule, holds: &str, values: &[&str]| rule(of, &format!("{STANDALONE} || {holds}"), values);
+    vec![
+        rule(&said::SHARDS_OF_CLUSTER, &format!("{named} || {NO_SHARDS}"), &[]),
+        rule(&of_replicas, &format!("{named} || self.replicasPerShard == 0"), &[]),
+        of_standalone(
+            &said::INSTANCES_RANGE,
+            "!has(self.instances) || (self.instances >= 1 && self.instances <= 16)",
+            &["self.instances"],
+        ),
+        of_standalone(
+            &said::MIN_SYNC_OVER_INSTANCES,
+            &format!("{counted} || {min} <= {replicas}"),
+            &[min, replicas],
+        ),
+        of_standalone(
+            &said::MAX_SYNC_OVER_INSTANCES,
+            &format!("{counted} || {max} <= {replicas}"),
+            &[max, replicas],
+        ),
+        of_standalone(&said::MAX_SYNC_UNDER_MIN, &format!("{max} == 0 || {max} >= {min}"), &[max, min]),
     ]
 }
 

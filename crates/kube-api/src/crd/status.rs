@@ -126,6 +126,7 @@ pub(super) fn of_cluster() -> Value {
         "type": "object",
         "properties": {
             "observedGeneration": about(integer("int64"), "The generation of the spec that this is about."),
+            "mode": about(text(), "cluster or standalone."),
             "phase": about(text(), phase),
             "healthy": about(flag(), "Is everything as it should be?"),
             "currentPrimary": about(text(), "The primary where there is one only; a cluster has one for each shard."),

@@ -3,7 +3,9 @@
 use super::{Owner, selector};
 use crate::AGENT_PORT;
 use serde_json::{Value, json};
+use valkeeper_kube_api::names::LABEL_ROLE;
 use valkeeper_kube_api::names::{self, BUS_PORT, CLIENT_PORT};
+use valkeeper_model::Role;
 
 /// One DNS name for each pod, whether it is ready or not: agents and servers find each other while none is.
 pub(crate) fn headless(owner: &Owner) -> Value {
@@ -18,6 +20,31 @@ pub(crate) fn headless(owner: &Owner) -> Value {
             "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
         },
     })
+}
+
+/// The servers of a role, in a cluster without slots. Whom a client is to reach is the primary, ready or not: it is told by its label, and a
+/// probe that comes at the moment of a promotion must not take it away.
+pub(crate) fn by_role(owner: &Owner, role: Role) -> Value {
+    let cluster = &owner.home.cluster;
+    let name = match role {
+        Role::Primary => names::primary_service(cluster),
+        Role::Replica => names::replica_service(cluster),
+    };
+    let mut selector = selector(&owner.home);
+    selector[LABEL_ROLE] = json!(role);
+    let mut service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": owner.metadata(&name),
+        "spec": {
+            "selector": selector,
+            "ports": [service_port("redis", CLIENT_PORT)],
+            "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
+        },
+    });
+    if role == Role::Primary {
+        service["spec"]["publishNotReadyAddresses"] = json!(true);
+    }
+    service
 }
 
 /// Where clients begin: any pod that is ready tells them of the others.

@@ -133,7 +133,13 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     tokio::spawn(wire::serve(listener, setup.home.clone(), Arc::clone(&credentials), agent_server));
     tokio::spawn(probe::serve(probes, agent.clone()));
     tokio::spawn(server_log::follow(log));
-    tokio::spawn(news::tell(Arc::clone(&setup), Arc::clone(&caller), kept, Arc::clone(&nudge)));
+    tokio::spawn(news::tell(
+        Arc::clone(&setup),
+        Arc::clone(&caller),
+        agent.clone(),
+        kept,
+        Arc::clone(&nudge),
+    ));
     tokio::spawn(crate::memory::give_back());
     tokio::spawn(renew(Arc::clone(&setup), credentials, caller));
     nudge.notify_one();

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use valkeeper_model::Happened;
+use valkeeper_agent::AgentHandle;
+use valkeeper_model::{Epoch, Happened};
 
 /// What happened and was not told yet; the oldest are dropped.
 const KEPT: usize = 256;
@@ -44,13 +45,20 @@ impl Kept {
 }
 
 /// Tells, for ever.
-pub(super) async fn tell(setup: Arc<PodSetup>, caller: Arc<Caller>, kept: Arc<Kept>, news: Arc<Notify>) {
+pub(super) async fn tell(
+    setup: Arc<PodSetup>,
+    caller: Arc<Caller>,
+    agent: AgentHandle,
+    kept: Arc<Kept>,
+    news: Arc<Notify>,
+) {
     loop {
         news.notified().await;
         let mut pause = AGAIN.0;
         loop {
+            let primary_of = mandate(&agent).await;
             let happened = kept.take();
-            let told = News { ip: setup.ip, pod_uid: setup.pod_uid.clone(), happened };
+            let told = News { ip: setup.ip, pod_uid: setup.pod_uid.clone(), happened, primary_of };
             match send(&setup, &caller, &told).await {
                 Ok(()) => break,
                 Err(error) => tracing::debug!(%error, "the operator does not hear the news"),
@@ -60,6 +68,13 @@ pub(super) async fn tell(setup: Arc<PodSetup>, caller: Arc<Caller>, kept: Arc<Ke
             pause = (pause * 2).min(AGAIN.1);
         }
     }
+}
+
+/// Of which term its server is the primary, by the agent's last look.
+async fn mandate(agent: &AgentHandle) -> Option<Epoch> {
+    let report = agent.report(WITHIN).await?;
+    let view = report.view().filter(|view| view.owns_slots())?;
+    Some(view.myself()?.config_epoch)
 }
 
 async fn send(setup: &PodSetup, caller: &Caller, news: &News) -> Result<(), String> {

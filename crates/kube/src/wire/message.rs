@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
-use valkeeper_model::{Ask, Happened};
+use valkeeper_model::{Ask, Epoch, Happened};
 
 /// Where requests go.
 pub(crate) mod path {
@@ -38,6 +38,9 @@ pub(crate) struct News {
     pub(crate) pod_uid: String,
     /// What has happened since the last news that came through.
     pub(crate) happened: Vec<Happened>,
+    /// The term, or epoch, of which its server is the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) primary_of: Option<Epoch>,
 }
 
 /// What an agent is.

@@ -1,6 +1,7 @@
 //! From a checked document to a typed spec.
 
 use super::check::{Findings, describe, similar, whole_number};
+use super::schema::{Preset, SPEC};
 use super::tree::{Meaning, Node, Value};
 use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
 use crate::ClusterName;
@@ -163,15 +164,22 @@ fn cluster_name(root: &Node, findings: &mut Findings) -> Option<ClusterName> {
     parsed
 }
 
-fn counts_shards(fields: &Node) -> bool {
-    ["shards", "replicasPerShard"]
-        .iter()
-        .any(|field| number_of(fields, field).is_some_and(|number| number > 0))
+/// The fields that count shards and their replicas, and are set.
+fn shards_counted(fields: &Node, target: Target) -> Vec<&'static str> {
+    // The API server writes the default into an object of any mode.
+    let by_default = |name: &str, number: u32| {
+        let mut preset = SPEC.iter().filter(|field| field.name == name).filter_map(|field| field.preset);
+        target == Target::Kubernetes
+            && preset.any(|preset| matches!(preset, Preset::Number(of) if of == number))
+    };
+    let counts =
+        |name: &&str| number_of(fields, name).is_some_and(|number| number > 0 && !by_default(name, number));
+    ["shards", "replicasPerShard"].into_iter().filter(counts).collect()
 }
 
 /// The mode; `None` if it is not supported, or not known.
 fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
-    let for_kubernetes = findings.target == Target::Kubernetes;
+    let counted = shards_counted(fields, findings.target);
     let refused = match (text_of(fields, "mode"), fields.get("mode")) {
         (Some("cluster"), _) => {
             if number_of(fields, "instances").is_some_and(|instances| instances > 0) {
@@ -179,16 +187,11 @@ fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
             }
             return Some(Mode::Cluster);
         }
-        (Some("standalone"), _) if for_kubernetes => rules::STANDALONE_ON_KUBERNETES.broken(&[]),
-        (None, None) if for_kubernetes => rules::MODE_MISSING.broken(&[]),
-        (None, None) if counts_shards(fields) => rules::MODE_MISSING_BESIDE_SHARDS.broken(&[]),
+        (None, None) if !counted.is_empty() => rules::MODE_MISSING_BESIDE_SHARDS.broken(&[]),
         (Some("standalone"), _) | (None, None) => {
-            for field in ["spec.shards", "spec.replicasPerShard"] {
-                let name = field.strip_prefix("spec.").unwrap_or(field);
-                if number_of(fields, name).is_some_and(|number| number > 0) {
-                    let problem = rules::SHARDS_OF_CLUSTER.broken(&[]);
-                    findings.problem(FieldProblem { field: field.to_owned(), ..problem });
-                }
+            for name in counted {
+                let problem = rules::SHARDS_OF_CLUSTER.broken(&[]);
+                findings.problem(FieldProblem { field: format!("spec.{name}"), ..problem });
             }
             return Some(Mode::Standalone);
         }

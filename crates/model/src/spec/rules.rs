@@ -40,21 +40,12 @@ pub const CLUSTER_NAME: Rule = Rule::new(
     "`{}` cannot be the name of a cluster",
     "use lower-case letters, digits and '-' (neither first nor last), at most 40 characters",
 );
-/// There is no `spec.mode`. On Kubernetes only.
-pub const MODE_MISSING: Rule = Rule::new(
-    "spec.mode",
-    "missing, which means standalone, and that is not supported on Kubernetes yet",
-    "write mode: cluster",
-);
 /// There is no `spec.mode`, but there are shards.
 pub const MODE_MISSING_BESIDE_SHARDS: Rule = Rule::new(
     "spec.mode",
     "missing, which means standalone, and that has no shards",
     "write mode: cluster, or remove spec.shards and spec.replicasPerShard and write spec.instances",
 );
-/// `spec.mode: standalone`. On Kubernetes only.
-pub const STANDALONE_ON_KUBERNETES: Rule =
-    Rule::new("spec.mode", "`standalone` is not supported on Kubernetes yet", "write mode: cluster");
 /// Value: the mode.
 pub const MODE_UNSUPPORTED: Rule =
     Rule::new("spec.mode", "`{}` is not supported yet", "write mode: standalone or mode: cluster");

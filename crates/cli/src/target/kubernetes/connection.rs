@@ -1,10 +1,11 @@
 //! How clients within Kubernetes reach a cluster.
 
-use crate::document::connection::{Connection, PasswordPlace};
+use crate::document::connection::{ByRole, Connection, PasswordPlace};
 use crate::failure::Failure;
 use valkeeper_kube::api::InstanceStatus;
 use valkeeper_kube::api::names::{self, CLIENT_PORT, PASSWORD_KEY};
 use valkeeper_kube::remote::Remote;
+use valkeeper_model::Mode;
 
 pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
     let object = remote.object().await.map_err(Failure::from)?;
@@ -16,12 +17,20 @@ pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
         format!("{}:{CLIENT_PORT}", instance.host.clone().unwrap_or_else(usual))
     };
     let seeds = instances.map(host).collect();
+    let at = |service: String| format!("{service}.{namespace}.svc:{CLIENT_PORT}");
+    let mode = object.status.as_ref().map(|status| status.mode).unwrap_or_default();
     let named = object.manifest().ok().and_then(|manifest| manifest.spec.auth_secret);
     let secret = named.unwrap_or_else(|| names::auth_secret(cluster));
     Ok(Connection {
-        service: Some(format!("{}.{namespace}.svc:{CLIENT_PORT}", names::any_service(cluster))),
+        service: Some(at(names::any_service(cluster))),
         seeds,
-        by_role: None,
+        by_role: (mode == Mode::Standalone).then(|| ByRole {
+            primary: at(names::primary_service(cluster)),
+            replica: at(names::replica_service(cluster)),
+            any: at(names::any_service(cluster)),
+            sentinels: Vec::new(),
+            sentinel_name: cluster.to_string(),
+        }),
         username: "default",
         password: PasswordPlace::Secret {
             password_command: format!(

@@ -8,7 +8,7 @@ use crate::operator::cache::Object;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use valkeeper_model::{ClusterId, Instance, InstanceName, Layout};
+use valkeeper_model::{ClusterId, Instance, InstanceName, Layout, Mode, Role};
 
 /// What objects are rendered from, beside the layout.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +90,9 @@ impl Wanted {
             ],
             ..Self::default()
         };
+        if layout.config.mode == Mode::Standalone {
+            wanted.shared.extend([Role::Primary, Role::Replica].map(|role| network::by_role(owner, role)));
+        }
         let Some(template) = rendering.template else { return wanted };
         let budget = network::disruption_budget(owner, layout.instances.len());
         if template.kubernetes.pod_disruption_budget {

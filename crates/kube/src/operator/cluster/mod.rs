@@ -28,7 +28,7 @@ use crate::ca::Lifetimes;
 use crate::objects::pod::OperatorFacts;
 use crate::operator::cache::Cache;
 use crate::operator::metrics::Phases;
-use crate::operator::status::status_writer::Told;
+use crate::operator::status::role_labels::Roles;
 use crate::wire::Home;
 use agent_news::Listeners;
 use kube::Client;
@@ -73,9 +73,19 @@ impl ClusterHandle {
         let (sender, receiver) = watch::channel(Arc::new(object));
         let (requests, requested) = mpsc::unbounded_channel();
         let seen = context.cache.of(&home);
-        let (tell, _) = watch::channel(Told::default());
-        let task =
-            Task { context, home, seen, object: receiver, requests: requested, status, tell, followed: None };
+        let ((tell, _), (roles, _)) = (watch::channel(None), watch::channel(Roles::new()));
+        let task = Task {
+            context,
+            home,
+            seen,
+            object: receiver,
+            requests: requested,
+            status,
+            tell,
+            roles,
+            mandate: None,
+            followed: None,
+        };
         Self { object: sender, requests, task: tokio::spawn(task.run()) }
     }
 

@@ -9,6 +9,7 @@ use crate::operator::agent_upgrade;
 use crate::operator::apply::unstarted_pods;
 use crate::operator::platform::PodPlatform;
 use crate::operator::status::events;
+use crate::operator::status::role_labels::Mandate;
 use crate::wire::News;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_kube_api::RedisClusterRequest;
 use valkeeper_model::{
-    ClusterSpec, Happened, InstanceName, Layout, Observation, Refusal, Report, Request, ZoneName,
+    ClusterSpec, Happened, InstanceName, Layout, Mode, Observation, Refusal, Report, Request, ZoneName,
 };
 use valkeeper_plan::controller::{Controller, Pace};
 
@@ -218,6 +219,9 @@ impl Task {
             Occurrence::Explained(explanation) => self.take_explanation(explanation, round),
             Occurrence::AgentNews(name, news) => {
                 self.seen.hear(&name, &news.pod_uid, news.ip);
+                if let Some(term) = news.primary_of.filter(|_| round.spec.mode == Mode::Standalone) {
+                    self.take_mandate(Mandate { primary: name, term });
+                }
                 news.happened.into_iter().for_each(&*round.record);
                 round.nudge.notify_one();
             }

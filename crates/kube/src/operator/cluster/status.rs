@@ -3,13 +3,13 @@
 use super::judged::Judged;
 use super::round::Explanation;
 use super::task::Task;
-use crate::operator::status::status_writer::{self, Told};
+use crate::operator::status::role_labels::{self, Mandate};
 use crate::operator::status::{pod_trouble, zones};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_kube_api::{Facts, RedisClusterStatus, names};
-use valkeeper_model::{InstanceName, Observation, Phase, Report, Role, Waiting};
+use valkeeper_model::{Epoch, Observation, Phase, Report, Waiting};
 
 impl Task {
     pub(super) fn tell_of_spec(&mut self, judged: &Judged) {
@@ -17,13 +17,14 @@ impl Task {
         let before = self.status.as_deref();
         let status = Arc::new(RedisClusterStatus::of_spec(judged.verdict(), generation, before, &now()));
         self.status = Some(Arc::clone(&status));
-        self.tell.send_modify(|told| told.status = Some(status));
+        self.tell.send_modify(|told| *told = Some(status));
     }
 
     /// Nothing is known yet, but for this.
     pub(super) fn tell_of_beginning(&mut self, waiting: Option<Waiting>, judged: &Judged) {
+        let wanted = self.object.borrow().manifest().map(|manifest| manifest.spec.mode);
         let report = Report {
-            mode: valkeeper_model::Mode::Cluster,
+            mode: wanted.unwrap_or_default(),
             phase: Phase::Creating,
             healthy: false,
             shards: Vec::new(),
@@ -93,16 +94,32 @@ impl Task {
         let status = Arc::new(status);
         self.context.phases.set(&self.home, report.phase);
         self.status = Some(Arc::clone(&status));
-        let roles: BTreeMap<InstanceName, Role> =
-            report.instances.iter().filter_map(|one| Some((one.name.clone(), one.role?))).collect();
-        // A label that somebody has edited is put right although nothing else has changed.
-        let edited = status_writer::differ(&self.seen.pods(), &roles);
+        let (pods, term) = (self.seen.pods(), status.shards.values().next().and_then(|shard| shard.epoch));
+        let roles = role_labels::of_report(&report, term.map(Epoch), self.mandate.as_ref(), &pods);
         self.tell.send_if_modified(|told| {
-            let next = Told { status: Some(status), roles };
+            let next = Some(status);
             let changed = *told != next;
             *told = next;
+            changed
+        });
+        // A label that somebody has edited is put right although nothing else has changed.
+        let edited = role_labels::differ(&pods, &roles);
+        self.roles.send_if_modified(|told| {
+            let changed = *told != roles;
+            *told = roles;
             changed || edited
         });
+    }
+
+    /// An agent tells that its server is the primary, in a cluster without slots: its label is not to wait for the next look at all of them.
+    pub(super) fn take_mandate(&mut self, told: Mandate) {
+        if self.mandate.as_ref().is_some_and(|known| known.term >= told.term) {
+            return;
+        }
+        tracing::info!(home = %self.home, primary = %told.primary, term = told.term.0, "an agent tells of its mandate");
+        let pods = self.seen.pods();
+        self.roles.send_modify(|roles| role_labels::promoted(roles, &told.primary, &pods));
+        self.mandate = Some(told);
     }
 }
 

@@ -7,8 +7,8 @@ use crate::objects::Owner;
 use crate::objects::template::Template;
 use crate::operator::cache::{Object, Seen};
 use crate::operator::platform::{LayoutStore, PlatformSetup, PodPlatform};
-use crate::operator::status::events;
-use crate::operator::status::status_writer::{self, Told};
+use crate::operator::status::role_labels::{self, Mandate, Roles};
+use crate::operator::status::{events, status_writer};
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::ObjectReference;
 use std::sync::Arc;
@@ -27,7 +27,10 @@ pub(super) struct Task {
     pub(super) object: watch::Receiver<Arc<RedisCluster>>,
     pub(super) requests: mpsc::UnboundedReceiver<Box<RedisClusterRequest>>,
     pub(super) status: Option<Arc<RedisClusterStatus>>,
-    pub(super) tell: watch::Sender<Told>,
+    pub(super) tell: watch::Sender<Option<Arc<RedisClusterStatus>>>,
+    pub(super) roles: watch::Sender<Roles>,
+    /// The newest that an agent has told of, in a cluster without slots.
+    pub(super) mandate: Option<Mandate>,
     /// What only Kubernetes knows of the manifest that was followed last.
     pub(super) followed: Option<KubernetesSpec>,
 }
@@ -42,6 +45,12 @@ impl Task {
             Arc::clone(&self.seen),
             self.status.clone(),
             self.tell.subscribe(),
+        ));
+        let _labelling = spawn(role_labels::write(
+            self.context.client.clone(),
+            self.home.clone(),
+            Arc::clone(&self.seen),
+            self.roles.subscribe(),
         ));
         let (events, happened) = mpsc::channel(EVENTS_KEPT);
         let about = ObjectReference {

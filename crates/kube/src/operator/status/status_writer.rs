@@ -1,35 +1,25 @@
-//! The status and role labels. Written by tasks of their own, so that an API server that is slow or
+//! The status. Written by a task of its own, so that an API server that is slow or
 //! away never holds up what is done for the cluster; only the newest status is written, and only when something has changed.
 
 use crate::objects::shape::merge_patch;
 use crate::operator::apply::object_writer::told as told_of;
-use crate::operator::cache::{PodSeen, Seen};
+use crate::operator::cache::Seen;
 use crate::wire::Home;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use valkeeper_kube_api::names::{API_VERSION, LABEL_ROLE, field_managers};
+use valkeeper_kube_api::names::{API_VERSION, field_managers};
 use valkeeper_kube_api::{RedisCluster, RedisClusterStatus};
-use valkeeper_model::{InstanceName, Role};
 
 /// A write that takes longer is given up and tried again.
 pub(super) const WITHIN: Duration = Duration::from_secs(5);
 /// Between two writes of one status: what changes more often is told in one.
 const BREATH: Duration = Duration::from_millis(100);
 /// After a write that failed, doubled up to the second.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-
-/// What is to be told.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Told {
-    pub(crate) status: Option<Arc<RedisClusterStatus>>,
-    pub(crate) roles: BTreeMap<InstanceName, Role>,
-}
+pub(super) const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Writes the newest, until nobody has anything to tell any more.
 pub(crate) async fn write(
@@ -37,20 +27,16 @@ pub(crate) async fn write(
     home: Home,
     seen: Arc<Seen>,
     written: Option<Arc<RedisClusterStatus>>,
-    mut told: watch::Receiver<Told>,
+    mut told: watch::Receiver<Option<Arc<RedisClusterStatus>>>,
 ) {
-    let clusters: Api<RedisCluster> = Api::namespaced(client.clone(), &home.namespace);
-    let pods: Api<Pod> = Api::namespaced(client, &home.namespace);
+    let clusters: Api<RedisCluster> = Api::namespaced(client, &home.namespace);
     let mut written = written;
     let mut pause = AGAIN.0;
     while told.changed().await.is_ok() {
         loop {
             let newest = told.borrow_and_update().clone();
-            let result = tokio::time::timeout(WITHIN, async {
-                roles(&pods, &seen, &newest.roles).await?;
-                status(&clusters, (&home, &seen), newest.status.as_ref(), &mut written).await
-            });
-            let error = match result.await {
+            let write = status(&clusters, (&home, &seen), newest.as_ref(), &mut written);
+            let error = match tokio::time::timeout(WITHIN, write).await {
                 Ok(Ok(())) => break,
                 // It is gone: there is nobody to tell.
                 Ok(Err(kube::Error::Api(error))) if error.code == 404 => break,
@@ -141,46 +127,9 @@ fn lost(path: &str, sent: &Value, arrived: &Value, paths: &mut Vec<String>) {
     }
 }
 
-/// Has a pod another label than its role?
-pub(crate) fn differ(pods: &BTreeMap<InstanceName, PodSeen>, roles: &BTreeMap<InstanceName, Role>) -> bool {
-    let differs = |pod: &PodSeen, role: &Role| pod.role.as_deref() != Some(role.to_string().as_str());
-    roles.iter().any(|(name, role)| pods.get(name).is_some_and(|pod| differs(pod, role)))
-}
-
-async fn roles(
-    pods: &Api<Pod>,
-    seen: &Seen,
-    roles: &BTreeMap<InstanceName, Role>,
-) -> Result<(), kube::Error> {
-    let there = seen.pods();
-    for (name, role) in roles {
-        let role = role.to_string();
-        let Some(pod) = there.get(name).filter(|pod| pod.role.as_ref() != Some(&role)) else { continue };
-        let patch = json!({ "metadata": { "uid": pod.uid, "labels": { LABEL_ROLE: role } } });
-        let params =
-            PatchParams { field_manager: Some(field_managers::ROLES.to_owned()), ..PatchParams::default() };
-        match pods.patch(name.as_str(), &params, &Patch::Merge(patch)).await {
-            Ok(_) => {}
-            // Another pod of the name by now, or none.
-            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409 | 422) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::pod_trouble::tests::pod;
     use super::*;
-
-    #[test]
-    fn a_label_that_was_edited_differs() {
-        let name: InstanceName = "demo-1".parse().unwrap();
-        let pods = BTreeMap::from([(name.clone(), pod(&json!({})))]);
-        assert!(!differ(&pods, &BTreeMap::from([(name.clone(), Role::Primary)])));
-        assert!(differ(&pods, &BTreeMap::from([(name, Role::Replica)])));
-    }
 
     #[test]
     fn what_an_older_definition_drops_is_named() {

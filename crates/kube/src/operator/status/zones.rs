@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{InstanceName, Report, ShardReport, Waiting, ZoneName};
-use valkeeper_plan::placement::zones::majority_holder;
+use valkeeper_plan::mode;
 
 /// Why a zone must not be lost: it holds the majority of primaries, or all copies of a shard.
 pub(crate) fn at_risk(report: &Report) -> Vec<Waiting> {
     let zones: BTreeMap<&InstanceName, &ZoneName> =
         report.instances.iter().map(|one| (&one.name, &one.zone)).collect();
     let zone_of = |shard: &ShardReport| shard.primary.as_ref().and_then(|name| zones.get(name).copied());
-    let majority = majority_holder(report.shards.iter().map(zone_of)).map(|(zone, primaries)| {
-        Waiting::ZoneMajority { zone: zone.clone(), primaries, of: report.shards.len() }
+    let mut primaries = report.shards.iter().map(zone_of);
+    let holder = mode::rules(report.mode).zone_with_majority(&mut primaries);
+    let majority = holder.map(|(zone, primaries)| Waiting::ZoneMajority {
+        zone: zone.clone(),
+        primaries,
+        of: report.shards.len(),
     });
     let shared = report.shards.iter().filter_map(|shard| {
         let zone = zone_of(shard)?;

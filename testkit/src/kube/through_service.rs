@@ -1,0 +1,116 @@
+//! A writer that knows a Service and nothing else, as most applications do: it connects anew when its connection ends or its server takes no
+//! writes.
+
+use super::cluster::KubeCluster;
+use redis::{Client, Commands as _, Connection};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use valkeeper_client::Endpoint;
+
+/// How long it waits for a connection and for an answer.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Between two writes.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What it has written.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Acknowledged {
+    /// Writes that were acknowledged: of the keys from 0 on.
+    pub writes: u64,
+    /// Writes that were answered by an error, or by silence.
+    pub failed: u64,
+    /// The longest time between two acknowledgements.
+    pub gap: Duration,
+}
+
+/// The writer.
+#[derive(Debug)]
+pub struct ThroughService<'a> {
+    cluster: &'a KubeCluster<'a>,
+    client: Client,
+    ends: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    writer: JoinHandle<Acknowledged>,
+}
+
+impl<'a> ThroughService<'a> {
+    /// Starts it, through that Service.
+    pub fn start(cluster: &'a KubeCluster<'a>, service: &str) -> Self {
+        let Endpoint { host, port } = cluster.service(service);
+        let url = format!("redis://:{}@{host}:{port}/", cluster.password());
+        let client = Client::open(url).expect("an address");
+        let (ends, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writer = {
+            let (client, ends, count) = (client.clone(), Arc::clone(&ends), Arc::clone(&acknowledged));
+            std::thread::spawn(move || write(&client, &ends, &count))
+        };
+        let started = Self { cluster, client, ends, acknowledged, writer };
+        started.flowing();
+        started
+    }
+
+    /// Waits until it has written more from now on.
+    pub fn flowing(&self) {
+        let before = self.acknowledged.load(Ordering::Relaxed);
+        self.cluster.until("writes flow through the Service", || {
+            (self.acknowledged.load(Ordering::Relaxed) > before + 20).then_some(())
+        });
+    }
+
+    /// Ends it, and reads back what was acknowledged: how many of these writes are missing, and what it has seen.
+    pub fn finish(self) -> (u64, Acknowledged) {
+        self.flowing();
+        self.ends.store(true, Ordering::Relaxed);
+        let written = self.writer.join().unwrap_or_else(|_| self.cluster.fail("the writer has failed"));
+        let mut connection = self
+            .cluster
+            .until("a connection to read back", || self.client.get_connection_with_timeout(PATIENCE).ok());
+        let there = |number: &u64| match connection.get::<_, Option<u64>>(key(*number)) {
+            Ok(value) => value == Some(*number),
+            Err(error) => self.cluster.fail(&format!("{} cannot be read back: {error}", key(*number))),
+        };
+        let lost = written.writes - u64::try_from((0..written.writes).filter(there).count()).unwrap_or(0);
+        eprintln!("{}: through the Service: {written:?}, {lost} lost", self.cluster.namespace);
+        (lost, written)
+    }
+}
+
+fn key(number: u64) -> String {
+    format!("through-service:{number}")
+}
+
+fn write(client: &Client, ends: &AtomicBool, count: &AtomicU64) -> Acknowledged {
+    let (mut seen, mut last) = (Acknowledged::default(), Instant::now());
+    let mut connection: Option<Connection> = None;
+    while !ends.load(Ordering::Relaxed) {
+        match set(client, &mut connection, seen.writes) {
+            Ok(()) => {
+                seen.gap = seen.gap.max(last.elapsed());
+                last = Instant::now();
+                seen.writes += 1;
+                count.store(seen.writes, Ordering::Relaxed);
+            }
+            Err(_) => {
+                seen.failed += 1;
+                connection = None;
+            }
+        }
+        std::thread::sleep(PAUSE);
+    }
+    seen
+}
+
+fn set(client: &Client, connection: &mut Option<Connection>, number: u64) -> redis::RedisResult<()> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let new = client.get_connection_with_timeout(PATIENCE)?;
+            new.set_write_timeout(Some(PATIENCE))?;
+            new.set_read_timeout(Some(PATIENCE))?;
+            connection.insert(new)
+        }
+    };
+    connection.set(key(number), number)
+}
