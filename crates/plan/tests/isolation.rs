@@ -258,7 +258,7 @@ fn two_primaries_cannot_tell_who_is_cut_off() {
     assert!(may_force([1_700, 1_700].into_iter(), 3));
     assert!(!may_force([1_700, 1_699].into_iter(), 3));
     assert!(!may_force([9_000, 9_000].into_iter(), 4));
-    assert_eq!(Lease::default().held_until(std::iter::empty(), 2), Some(Millis(u64::MAX)));
+    assert_eq!(Lease::<ShardName>::default().held_until(std::iter::empty(), 2), Some(Millis(u64::MAX)));
     assert_eq!(Lease::default().held_until([seat_name(0)].iter(), 3), None);
 }
 

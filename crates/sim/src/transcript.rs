@@ -39,7 +39,10 @@ pub(crate) fn command(command: &agent::Command) -> Option<String> {
 }
 
 fn is_question(ask: &Ask) -> bool {
-    matches!(ask, Ask::Report { .. } | Ask::Replication | Ask::Flush | Ask::Heartbeat { .. })
+    matches!(
+        ask,
+        Ask::Report { .. } | Ask::Replication | Ask::Flush | Ask::Heartbeat { .. } | Ask::Renew { .. }
+    )
 }
 
 /// A command of a controller that is worth a line.

@@ -70,9 +70,12 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
             | Ask::Term { .. },
         ) => true,
         // A heartbeat renews a lease, and a vote makes a primary: nobody asks for one for somebody else.
-        (Who::Agent(name), Ask::Heartbeat { from: whose } | Ask::Vote { candidate: whose, .. }) => {
-            name == whose
-        }
+        (
+            Who::Agent(name),
+            Ask::Heartbeat { from: whose }
+            | Ask::Renew { from: whose, .. }
+            | Ask::Vote { candidate: whose, .. },
+        ) => name == whose,
         (
             Who::Agent(_),
             Ask::Takeover { .. }

@@ -96,6 +96,14 @@ pub enum Ask {
         /// The sender.
         from: InstanceName,
     },
+    /// The sender lives, and its server is the primary of this term (mode `standalone`): renew its lease. Between agents on hosts of their own,
+    /// several times a second.
+    Renew {
+        /// The sender.
+        from: InstanceName,
+        /// Of its mandate.
+        term: Epoch,
+    },
     /// Vote for this instance as its shard's primary with this term (mode `standalone`). A vote is on the voter's disk before it is given, and an
     /// agent gives one in each term.
     Vote {
@@ -205,6 +213,13 @@ pub enum Answer {
         #[serde(rename = "remembers")]
         past_promise_window: bool,
     },
+    /// The answer to [`Ask::Renew`].
+    Renewed {
+        /// Does the voter hold that mandate for the newest, as far as its votes go?
+        counts: bool,
+        /// The term in which it has voted last.
+        voted: Epoch,
+    },
     /// What the server program made of the configuration.
     Tried(Trial),
     /// The answer to a candidate.
@@ -217,6 +232,9 @@ pub enum Answer {
         /// With a vote: who may be a primary as far as the voter knows. The candidate needs the votes of all of them.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         may_be_primary: BTreeSet<NodeId>,
+        /// Of these, the ones whose mandate the voter has not renewed for so long that their leases have ended, and renews no more.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        silent: BTreeSet<NodeId>,
     },
     /// The primary with the newest term that the answering agent knows.
     Term {

@@ -79,6 +79,10 @@ impl Agent {
                 let result = self.heartbeat_came(now, &from);
                 self.out.push(Command::Answer { token, result });
             }
+            Ask::Renew { from, term } => {
+                let result = self.asked_to_renew(now, &from, term);
+                self.out.push(Command::Answer { token, result });
+            }
             Ask::ConfirmDown { primary } => {
                 let result = self.confirm_down(now, &primary);
                 self.out.push(Command::Answer { token, result });

@@ -32,6 +32,7 @@ impl Consultation {
             | Answer::Replication { .. }
             | Answer::Tried(_)
             | Answer::Heartbeat { .. }
+            | Answer::Renewed { .. }
             | Answer::Vote { .. }
             | Answer::Term { .. }
             | Answer::ConfirmDown { .. } => Err(AskFailed::Unseen(Unseen::Garbled)),

@@ -5,7 +5,8 @@ use super::{Outbox, Token};
 use crate::failover::promotion::Promotion;
 use crate::hostwatch::{Adopted, Effect, HostWatch, Run, Situation};
 use crate::server::config;
-use valkeeper_model::{Answer, AskFailed, InstanceName, Millis, Process, ServerView, Waiting};
+use std::collections::BTreeSet;
+use valkeeper_model::{Answer, AskFailed, Epoch, InstanceName, Millis, NodeId, Process, ServerView, Waiting};
 
 impl Agent {
     /// The same agent on a host of its own: it and the others watch each other, and a primary that a majority does not hear
@@ -38,6 +39,7 @@ impl Agent {
             last_view: self.last_view.as_ref(),
             run,
             stays_down: self.stays_down,
+            vote: self.votes_by_itself().then(|| self.terms.kept()),
         }
     }
 
@@ -107,6 +109,27 @@ impl Agent {
     pub(super) fn heartbeat_came(&mut self, now: Millis, from: &InstanceName) -> Result<Answer, AskFailed> {
         self.with_host_watch(now, |watch, situation, _| watch.heartbeat_came(situation, from))
             .ok_or_else(watches_no_hosts)
+    }
+
+    /// Another agent asks to renew the lease of its server.
+    pub(super) fn asked_to_renew(
+        &mut self,
+        now: Millis,
+        from: &InstanceName,
+        term: Epoch,
+    ) -> Result<Answer, AskFailed> {
+        let renewed = self.with_host_watch(now, |watch, situation, _| watch.renew(situation, from, term));
+        renewed.flatten().ok_or_else(watches_no_hosts)
+    }
+
+    /// The members whose leases have ended, as far as they rest on this agent's answers.
+    pub(super) fn missed(&self, now: Millis) -> BTreeSet<NodeId> {
+        self.host_watch.as_ref().map(|watch| watch.missed(&self.situation(now))).unwrap_or_default()
+    }
+
+    /// May its server take writes for so long from now on?
+    pub(super) fn leads_for(&self, now: Millis, ms: u64) -> bool {
+        self.host_watch.as_ref().is_none_or(|watch| watch.holds_for(now, ms))
     }
 
     /// Another agent asks how long this primary has not been heard.

@@ -11,6 +11,10 @@ use valkeeper_model::{Answer, AskFailed, Millis, NodeId, Process, ServerView};
 
 /// A server takes this long for `REPLICAOF` at most.
 const ROLE_MS: u64 = 500;
+/// Between looks at a server that is to become the primary and has no lease yet.
+const UNLED_LOOK_MS: u64 = 50;
+/// A primary whose mandate others renew no more waits so long for the one that they have voted for.
+const OUTVOTED_MS: u64 = 3_000;
 
 impl Agent {
     /// What the mode of the cluster answers.
@@ -34,7 +38,9 @@ impl Agent {
         event: impl FnOnce(&mut Terms, &Situation<'_>, &mut Outbox) -> T,
     ) -> Option<T> {
         let order = self.order.clone().filter(|_| self.votes_by_itself())?;
-        let situation = Situation { now, name: &self.name.clone(), order: &order, vote: self.vote() };
+        let missed = self.missed(now);
+        let situation =
+            Situation { now, name: &self.name.clone(), order: &order, vote: self.vote(), missed: &missed };
         let mut terms = std::mem::take(&mut self.terms);
         let result = event(&mut terms, &situation, &mut self.out);
         self.terms = terms;
@@ -73,6 +79,9 @@ impl Agent {
 
     /// Another agent asks for a vote, or which primary is known.
     pub(super) fn asked_for_terms(&mut self, now: Millis, token: Token, request: Request) {
+        if let (Request::Vote { candidate, .. }, Some(watch)) = (&request, &mut self.host_watch) {
+            watch.heard_candidate(candidate, now);
+        }
         let asked = self.with_terms(now, |terms, situation, out| {
             terms.requested(situation, token, request, out);
         });
@@ -111,8 +120,11 @@ impl Agent {
         }
         match elected {
             Some(Elected::Own) => {
+                if let (Some(watch), Some(asked)) = (&mut self.host_watch, self.terms.elected_at()) {
+                    watch.was_elected(asked, now);
+                }
                 self.with_terms(now, Terms::exchange);
-                if self.incarnation().is_some() {
+                if self.incarnation().is_some() && self.leads_for(now, ROLE_MS) {
                     self.promotion_requested_at = Some(now);
                     self.out.serve(ServerCommand::Promote, ROLE_MS);
                 }
@@ -129,6 +141,20 @@ impl Agent {
         }
     }
 
+    /// Other agents have voted for one that did not become the primary, and renew this one's mandate no more: another one is needed.
+    fn stand_again(&mut self, now: Millis) {
+        let outvoted = self.host_watch.as_ref().and_then(|watch| watch.is_outvoted(now, OUTVOTED_MS));
+        let mandate = self.terms.known().filter(|known| Some(known.primary) == self.node_id());
+        if let (Some(outvoted), Some(mandate)) = (outvoted, mandate)
+            && outvoted > mandate.term
+        {
+            self.with_terms(now, |terms, situation, out| {
+                terms.heard_of_vote(outvoted);
+                terms.stand(situation, out);
+            });
+        }
+    }
+
     /// Adds to a look what a server without cluster mode does not know.
     pub(super) fn complete_view(&self, view: &mut ServerView) {
         if let (true, Some(order), Some(roles)) = (self.votes_by_itself(), &self.order, self.terms.roles()) {
@@ -142,6 +168,7 @@ impl Agent {
             return;
         }
         self.with_terms(now, Terms::exchange_if_due);
+        self.stand_again(now);
         let (Some(order), Some(roles)) = (&self.order, self.terms.roles()) else { return };
         match standalone::mend(view, roles, order, self.source_address()) {
             None => {}
@@ -149,6 +176,12 @@ impl Agent {
             Some(Mend::Promote) if self.terms.awaits_news(now) || self.terms.stands() => {}
             Some(Mend::Promote) if self.terms.has_promised() => {
                 self.with_terms(now, Terms::stand);
+            }
+            // Its mandate is renewed first: a server that takes writes without a lease may have a successor.
+            Some(Mend::Promote) if !self.leads_for(now, ROLE_MS) => {
+                if let Phase::Watching(watch) = &mut self.phase {
+                    watch.look_within(now, UNLED_LOOK_MS);
+                }
             }
             Some(Mend::Promote) => {
                 self.promotion_requested_at = Some(now);

@@ -422,6 +422,7 @@ pub(super) fn candidate(
         | Answer::Report(_)
         | Answer::Tried(_)
         | Answer::Heartbeat { .. }
+        | Answer::Renewed { .. }
         | Answer::Vote { .. }
         | Answer::Term { .. }
         | Answer::ConfirmDown { .. } => Err(AskFailed::Unseen(valkeeper_model::Unseen::Garbled)),

@@ -60,13 +60,20 @@ enum Verdict {
 }
 
 impl Round {
-    fn begin(primary: &InstanceName, voters: Vec<InstanceName>, now: Millis, out: &mut Outbox) -> Self {
+    /// `own` is how long this agent has not heard it, if this agent has a seat.
+    fn begin(
+        primary: &InstanceName,
+        voters: Vec<InstanceName>,
+        own: Option<u64>,
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Self {
         let ask = || Ask::ConfirmDown { primary: primary.clone() };
         let suspected = Some(out.tell(primary, ask(), DEFEND_MS));
         let pending: BTreeMap<_, _> =
             voters.into_iter().map(|name| (out.tell(&name, ask(), VOTE_WITHIN_MS), name)).collect();
         let missing = pending.values().cloned().collect();
-        Self { began: now, suspected, pending, silences: Vec::new(), missing }
+        Self { began: now, suspected, pending, silences: own.into_iter().collect(), missing }
     }
 
     /// An answer came; `None` if it was not to this.
@@ -166,10 +173,10 @@ impl HostWatch {
             let progress = promotion.tick(now, out);
             self.replacement_went(situation, progress, out);
         }
-        self.ask_again(now, holds, out);
+        self.ask_again(now, holds, situation.vote.is_some(), out);
     }
 
-    fn ask_again(&mut self, now: Millis, holds: bool, out: &mut Outbox) {
+    fn ask_again(&mut self, now: Millis, holds: bool, votes: bool, out: &mut Outbox) {
         let Some(suspicion) = &mut self.suspicion else { return };
         let open = match &suspicion.promotion {
             None => false,
@@ -184,8 +191,10 @@ impl HostWatch {
         if !holds && !open {
             self.suspicion = None;
         } else if holds && suspicion.round.is_none() && suspicion.next_round <= now {
-            let voters = self.others.values().cloned().collect();
-            suspicion.round = Some(Round::begin(&suspicion.primary, voters, now, out));
+            let mut voters: Vec<_> = self.others.values().cloned().collect();
+            voters.retain(|name| *name != suspicion.primary);
+            let own = votes.then(|| now.since(suspicion.heard));
+            suspicion.round = Some(Round::begin(&suspicion.primary, voters, own, now, out));
         } else if suspicion.next_round <= now {
             suspicion.next_round = now.plus(AGAIN_MS);
         }

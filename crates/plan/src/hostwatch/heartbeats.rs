@@ -4,7 +4,7 @@ use super::lease::HeartbeatAnswer;
 use super::machine::{HostWatch, Run, ShardRole, Situation};
 use super::{Effect, HEARTBEAT_MS};
 use crate::protocol::{Outbox, Token};
-use valkeeper_model::{Answer, Ask, AskFailed, InstanceName, Millis, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Epoch, InstanceName, Millis, Unseen};
 
 /// An answer to a heartbeat that takes longer is of no use: the next heartbeat is under way.
 const ANSWER_WITHIN_MS: u64 = 400;
@@ -17,6 +17,7 @@ impl HostWatch {
             && situation.order.is_some()
             && self.role == ShardRole::Primary
             && self.seats > 0
+            && (situation.vote.is_none() || situation.mandate().is_some())
     }
 
     pub(super) fn send_heartbeats(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
@@ -27,14 +28,18 @@ impl HostWatch {
         let down = situation.run == Run::Down;
         let pause = if down || self.is_given(now) { HEARTBEAT_MS } else { EAGER_HEARTBEAT_MS };
         self.next_heartbeat = now.plus(pause);
-        let heartbeat = || Ask::Heartbeat { from: situation.name.clone() };
+        let from = || situation.name.clone();
+        let heartbeat = || match situation.mandate() {
+            None => Ask::Heartbeat { from: from() },
+            Some(term) => Ask::Renew { from: from(), term },
+        };
         for (seat, name) in &self.others {
             let token = out.tell(name, heartbeat(), ANSWER_WITHIN_MS);
             self.heartbeats.insert(token, (seat.clone(), now));
         }
         // A primary that may not take writes does not keep its replicas from looking for another. One that is down has its replicas promoted by
         // its own agent.
-        if down || self.holds(now) {
+        if situation.vote.is_none() && (down || self.holds(now)) {
             for sibling in situation.siblings() {
                 out.tell(&sibling, heartbeat(), ANSWER_WITHIN_MS);
             }
@@ -55,6 +60,10 @@ impl HostWatch {
                 has_quorum: *has_quorum,
                 past_promise_window: *past_promise_window,
             },
+            Ok(Answer::Renewed { counts, voted }) => {
+                self.outvoted = self.outvoted.max(*voted);
+                HeartbeatAnswer { counts: *counts, has_quorum: true, past_promise_window: true }
+            }
             // An older agent is there and does not know of heartbeats: it can never confirm that a primary is down either.
             Err(AskFailed::Refused(_) | AskFailed::Unseen(Unseen::Garbled)) => {
                 HeartbeatAnswer { counts: true, has_quorum: true, past_promise_window: true }
@@ -64,6 +73,26 @@ impl HostWatch {
         let held = self.holds(now);
         self.lease.answered(&seat, sent_at, answer, held);
         true
+    }
+
+    /// Another agent asks to renew the lease of its server, the primary of that term. A vote in a newer one ends that for good: so nothing
+    /// has to be promised for a time.
+    pub(crate) fn renew(
+        &mut self,
+        situation: &Situation<'_>,
+        from: &InstanceName,
+        term: Epoch,
+    ) -> Option<Answer> {
+        let vote = situation.vote?;
+        let member = situation.order?.members.get(from)?;
+        let newest = vote.known.is_some_and(|known| {
+            known.term < term || (known.term == term && known.primary == member.node_id)
+        });
+        let counts = newest && vote.voted <= term;
+        if counts {
+            self.voter.heard(from, situation.now);
+        }
+        Some(Answer::Renewed { counts, voted: vote.voted })
     }
 
     /// Another agent sends a heartbeat.

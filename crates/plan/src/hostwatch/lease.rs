@@ -3,7 +3,7 @@
 use super::{FENCE_AFTER_MS, SEATS_NEEDED};
 use crate::placement::zones::quorum;
 use std::collections::BTreeMap;
-use valkeeper_model::{Millis, ShardName};
+use valkeeper_model::Millis;
 
 /// What a voter answers to a heartbeat: see [`valkeeper_model::Answer::Heartbeat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,19 +16,25 @@ pub struct HeartbeatAnswer {
     pub past_promise_window: bool,
 }
 
-/// The answers to a primary's heartbeats.
-#[derive(Debug, Default)]
-pub struct Lease {
+/// The answers to a primary's heartbeats, by the names of the seats.
+#[derive(Debug)]
+pub struct Lease<S> {
     /// By seat: when the newest heartbeat that counts was sent.
-    counted: BTreeMap<ShardName, Millis>,
+    counted: BTreeMap<S, Millis>,
     /// The same, by voters that have a quorum themselves.
-    renewed: BTreeMap<ShardName, Millis>,
+    renewed: BTreeMap<S, Millis>,
 }
 
-impl Lease {
+impl<S> Default for Lease<S> {
+    fn default() -> Self {
+        Self { counted: BTreeMap::new(), renewed: BTreeMap::new() }
+    }
+}
+
+impl<S: Ord + Clone> Lease<S> {
     /// The voter on this seat answered a heartbeat that was sent at `sent_at`. `held`: is the lease held now?
-    pub fn answered(&mut self, seat: &ShardName, sent_at: Millis, answer: HeartbeatAnswer, held: bool) {
-        let note = |times: &mut BTreeMap<ShardName, Millis>| {
+    pub fn answered(&mut self, seat: &S, sent_at: Millis, answer: HeartbeatAnswer, held: bool) {
+        let note = |times: &mut BTreeMap<S, Millis>| {
             let newest = times.entry(seat.clone()).or_insert(sent_at);
             *newest = sent_at.max(*newest);
         };
@@ -41,19 +47,25 @@ impl Lease {
     }
 
     /// Until when the lease is held with these other seats, of so many in all; `None` if it never was.
-    pub fn held_until<'a>(&self, others: impl Iterator<Item = &'a ShardName>, of: usize) -> Option<Millis> {
+    pub fn held_until<'a>(&self, others: impl Iterator<Item = &'a S>, of: usize) -> Option<Millis>
+    where
+        S: 'a,
+    {
         until(&self.renewed, others, of)
     }
 
     /// Until when its holder has a quorum, whether or not the voters have one themselves.
-    pub fn quorum_until<'a>(&self, others: impl Iterator<Item = &'a ShardName>, of: usize) -> Option<Millis> {
+    pub fn quorum_until<'a>(&self, others: impl Iterator<Item = &'a S>, of: usize) -> Option<Millis>
+    where
+        S: 'a,
+    {
         until(&self.counted, others, of)
     }
 }
 
-fn until<'a>(
-    times: &BTreeMap<ShardName, Millis>,
-    others: impl Iterator<Item = &'a ShardName>,
+fn until<'a, S: Ord + 'a>(
+    times: &BTreeMap<S, Millis>,
+    others: impl Iterator<Item = &'a S>,
     of: usize,
 ) -> Option<Millis> {
     if of < SEATS_NEEDED {

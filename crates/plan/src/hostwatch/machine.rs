@@ -10,7 +10,8 @@ use crate::protocol::{Outbox, Token, sooner};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    AgentOrder, Answer, AskFailed, Epoch, InstanceName, Millis, NodeId, Role, ServerView, ShardName, Waiting,
+    AgentOrder, Answer, AskFailed, Epoch, InstanceName, Member, Millis, NodeId, PrimaryTerm, Role,
+    ServerView, ShardName, Waiting,
 };
 
 /// Between looks at the own server while a primary is not heard.
@@ -40,6 +41,26 @@ pub struct Situation<'a> {
     pub(crate) run: Run,
     /// The agent was told to bring its server down and to keep it so.
     pub(crate) stays_down: bool,
+    /// In a mode in which agents vote.
+    pub(crate) vote: Option<VoteKept>,
+}
+
+/// What an agent's own vote says, in a mode in which agents vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VoteKept {
+    /// The primary that it knows; `None` also if its file is lost, and with it its votes.
+    pub(crate) known: Option<PrimaryTerm>,
+    /// The newest term in which it has voted, kept or not yet.
+    pub(crate) voted: Epoch,
+}
+
+/// Who votes on a seat.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SeatName {
+    /// The agent of the shard's primary.
+    OfShard(ShardName),
+    /// This agent, whatever its server is.
+    OfAgent(InstanceName),
 }
 
 impl Situation<'_> {
@@ -53,9 +74,15 @@ impl Situation<'_> {
         self.order.map(AgentOrder::sibling_names).unwrap_or_default()
     }
 
-    /// Is the own server a slot-owning primary, and going to stay one?
+    /// The term of which the own server is the primary, where agents vote.
+    pub(super) fn mandate(&self) -> Option<Epoch> {
+        let (known, me) = (self.vote?.known?, self.order?.myself()?);
+        (known.primary == me.node_id).then_some(known.term)
+    }
+
+    /// Is the own server a slot-owning primary, and going to stay one? Where agents vote, each has a seat for good.
     fn keeps_its_seat(&self) -> bool {
-        self.run == Run::Watched && self.last_view.is_some_and(ServerView::owns_slots)
+        self.vote.is_some() || self.run == Run::Watched && self.last_view.is_some_and(ServerView::owns_slots)
     }
 
     pub(super) fn shard(&self) -> Option<ShardName> {
@@ -97,7 +124,7 @@ pub(super) enum ShardRole {
 #[derive(Debug)]
 pub struct HostWatch {
     pub(super) voter: Voter,
-    pub(super) lease: Lease,
+    pub(super) lease: Lease<SeatName>,
     /// Held without answers until then: see [`ADOPTED_MS`], and in [`crate::hostwatch`] "a seat changes hands" and "an agent starts anew".
     grace_until: Millis,
     /// Since when it is not held; `None` while it is.
@@ -106,7 +133,7 @@ pub struct HostWatch {
     /// The voters have given it, as of the last event.
     pub(super) given: bool,
     /// The other seats and the members on them, by the own server's last view.
-    pub(super) others: BTreeMap<ShardName, InstanceName>,
+    pub(super) others: BTreeMap<SeatName, InstanceName>,
     /// Seats in all; 0 before anything is known.
     pub(super) seats: usize,
     pub(super) role: ShardRole,
@@ -114,7 +141,9 @@ pub struct HostWatch {
     /// When the own server was last seen to be a replica.
     pub(super) replica_at: Option<Millis>,
     pub(super) next_heartbeat: Millis,
-    pub(super) heartbeats: BTreeMap<Token, (ShardName, Millis)>,
+    pub(super) heartbeats: BTreeMap<Token, (SeatName, Millis)>,
+    /// The newest term in which another agent has voted, as far as it has said so.
+    pub(super) outvoted: Epoch,
     pub(super) fence: Fence,
     /// The isolation was told to people.
     pub(super) told: bool,
@@ -146,6 +175,7 @@ impl HostWatch {
             replica_at: None,
             next_heartbeat: now,
             heartbeats: BTreeMap::new(),
+            outvoted: Epoch(0),
             fence: Fence::default(),
             told: false,
             unheard: None,
@@ -187,14 +217,44 @@ impl HostWatch {
         self.seats > 0 && until.is_some_and(|until| now < until)
     }
 
+    /// Does the lease last for so long from now on?
+    pub(crate) fn holds_for(&self, now: Millis, ms: u64) -> bool {
+        self.holds(now.plus(ms))
+    }
+
+    /// Its own server has been elected by votes that were asked for from then on: each is as good as an answer to a heartbeat.
+    pub(crate) fn was_elected(&mut self, asked: Millis, now: Millis) {
+        self.becomes(ShardRole::Primary, now);
+        self.grace_until = self.grace_until.max(asked.plus(FENCE_AFTER_MS));
+    }
+
+    /// Has its server no lease for so long, as another agent has voted in a newer term than that of its mandate?
+    pub(crate) fn is_outvoted(&self, now: Millis, ms: u64) -> Option<Epoch> {
+        let unheld = self.unheld_since.is_some_and(|since| now.since(since) >= ms);
+        (unheld && self.role == ShardRole::Primary).then_some(self.outvoted)
+    }
+
+    /// The members that have not been heard for so long that a lease of theirs, as far as it rests on this agent's answers, has ended.
+    pub(crate) fn missed(&self, situation: &Situation<'_>) -> BTreeSet<NodeId> {
+        let members = situation.order.iter().flat_map(|order| order.members.iter());
+        let missed =
+            members.filter(|(name, _)| *name != situation.name && self.voter.misses(name, situation.now));
+        missed.map(|(_, member)| member.node_id).collect()
+    }
+
+    /// Another agent stands for a term: with a vote it may take writes, as with an answer to a heartbeat.
+    pub(crate) fn heard_candidate(&mut self, candidate: &InstanceName, now: Millis) {
+        self.voter.heard(candidate, now);
+    }
+
     pub(super) fn becomes(&mut self, role: ShardRole, now: Millis) {
         if self.role == role {
             return;
         }
         if role == ShardRole::Primary {
             self.next_heartbeat = now;
-            // It was a replica then: no voter has missed its heartbeats for longer than that.
-            if let Some(at) = self.replica_at {
+            // It was a replica then: no voter has missed its heartbeats for longer than that. Who was elected by agents has had their votes.
+            if let Some(at) = self.replica_at.filter(|_| !self.seats_agents()) {
                 self.grace_until = self.grace_until.max(at.plus(FENCE_AFTER_MS));
             }
         }
@@ -202,6 +262,19 @@ impl HostWatch {
         self.role_since = now;
         self.unheld_since = None;
         self.was_held = false;
+    }
+
+    fn seats_agents(&self) -> bool {
+        self.others.keys().any(|seat| matches!(seat, SeatName::OfAgent(_)))
+    }
+
+    /// In a mode in which agents vote the seats are theirs.
+    pub(super) fn seat_agents(&mut self, situation: &Situation<'_>) {
+        if let (Some(_), Some(order)) = (situation.vote, situation.order) {
+            let seats = order.sibling_names().into_iter().map(|name| (SeatName::OfAgent(name.clone()), name));
+            self.others = seats.collect();
+            self.seats = self.others.len() + 1;
+        }
     }
 
     /// What the own server says of itself and of the others.
@@ -212,7 +285,12 @@ impl HostWatch {
         if view.replication.role() == Role::Replica {
             self.replica_at = Some(situation.now);
         }
-        let role = if view.owns_slots() { ShardRole::Primary } else { ShardRole::Other };
+        // An engine that hears of its successor follows it at once. Where agents vote, a server takes writes until it is told.
+        let may_take_writes = match situation.vote {
+            None => view.owns_slots(),
+            Some(_) => view.replication.role() == Role::Primary || situation.mandate().is_some(),
+        };
+        let role = if may_take_writes { ShardRole::Primary } else { ShardRole::Other };
         self.becomes(role, situation.now);
         self.fence_shown(view);
     }
@@ -233,11 +311,16 @@ impl HostWatch {
         // A server may hear that a primary was deposed before it hears of the successor: the slots have no owner for a moment. The seat
         // is there all the same, or of three seats two would be left, and no primary would need a lease.
         let shards: BTreeSet<&ShardName> = order.members.values().map(|member| &member.shard).collect();
-        self.seats = owners.len().max(shards.len());
+        if situation.vote.is_none() {
+            self.seats = owners.len().max(shards.len());
+        }
         let named = owners.into_iter().filter_map(|(id, epoch)| Some((order.member_with(id)?, epoch)));
         let members: Vec<_> = named.map(|((name, member), epoch)| (name, member, epoch)).collect();
-        let others = members.iter().filter(|(_, member, _)| Some(&member.shard) != own);
-        self.others = others.map(|(name, member, _)| (member.shard.clone(), (*name).clone())).collect();
+        if situation.vote.is_none() {
+            let others = members.iter().filter(|(_, member, _)| Some(&member.shard) != own);
+            let seat = |member: &Member| SeatName::OfShard(member.shard.clone());
+            self.others = others.map(|(name, member, _)| (seat(member), (*name).clone())).collect();
+        }
         let primaries = members.iter().map(|(name, _, epoch)| ((*name).clone(), *epoch)).collect();
         self.voter.saw(&primaries, situation.now);
     }
@@ -277,7 +360,7 @@ impl HostWatch {
     /// Time has passed, or something has happened.
     pub(crate) fn tick(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
         let now = situation.now;
-        let seat = match (situation.keeps_its_seat(), self.has_quorum(now)) {
+        let seat = match (situation.keeps_its_seat(), situation.vote.is_some() || self.has_quorum(now)) {
             (false, _) => Seat::None,
             (true, false) => Seat::WithoutQuorum,
             (true, true) => Seat::WithQuorum,

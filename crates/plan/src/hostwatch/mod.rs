@@ -82,7 +82,7 @@ mod machine;
 pub mod voter;
 mod write_fence;
 
-pub(crate) use machine::{Adopted, Run};
+pub(crate) use machine::{Adopted, Run, VoteKept};
 pub use machine::{Effect, HostWatch, Situation};
 
 /// Between heartbeats.

@@ -33,6 +33,7 @@ pub enum Seat {
 /// What an agent has heard of the primaries, and what it has promised.
 #[derive(Debug)]
 pub struct Voter {
+    begun: Millis,
     heard: BTreeMap<InstanceName, Millis>,
     promised_until: BTreeMap<InstanceName, Millis>,
     /// The primaries that the agent's own server knows.
@@ -51,6 +52,7 @@ impl Voter {
     /// One that has heard nothing. Silence counts from the time at which it learns which servers are primaries.
     pub fn new(now: Millis) -> Self {
         Self {
+            begun: now,
             promise_window_until: now.plus(PROMISE_MS),
             heard: BTreeMap::new(),
             promised_until: BTreeMap::new(),
@@ -127,6 +129,12 @@ impl Voter {
     pub fn silent_since(&self, primary: &InstanceName) -> Option<Millis> {
         let known = self.primaries.get(primary)?.since;
         Some(self.heard.get(primary).map_or(known, |heard| known.max(*heard)))
+    }
+
+    /// Has this one not been heard for so long that a lease which rests on this voter's answers has ended?
+    pub fn misses(&self, instance: &InstanceName, now: Millis) -> bool {
+        let heard = self.heard.get(instance).map_or(self.begun, |heard| self.begun.max(*heard));
+        now.since(heard) >= DOWN_AFTER_MS
     }
 
     /// Is there a primary, but for this one, that has not been heard for so long?

@@ -90,6 +90,7 @@ impl HostWatch {
     /// Before anything else: a primary whose lease has ended refuses writes. After a time in which the agent was frozen this is the first
     /// thing that is done, whatever comes next.
     pub(crate) fn guard(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
+        self.seat_agents(situation);
         let now = situation.now;
         let (holds, given) = (self.holds(now), self.is_given(now));
         if holds {

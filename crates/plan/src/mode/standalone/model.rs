@@ -183,7 +183,8 @@ impl Election {
         let stands_in_the_way = knows_itself(seat, of) && seat.server != Server::Down && !seat.handed_over;
         let vote = if stands_in_the_way { Vote::Serves } else { Vote::Free };
         let order = &self.order[of];
-        let situation = Situation { now: Millis(0), name: &own, order, vote };
+        let missed = BTreeSet::new();
+        let situation = Situation { now: Millis(0), name: &own, order, vote, missed: &missed };
         let mut out = Outbox::after(seat.last_token);
         let _ = event(&mut seat.terms, &situation, &mut out);
         seat.last_token = out.last_token();
@@ -202,7 +203,7 @@ impl Election {
                 Command::Answer { token, result } => {
                     let (to, asked) = asker(token);
                     let what = match result.unwrap() {
-                        Answer::Vote { refused, known, may_be_primary } => What::Voted {
+                        Answer::Vote { refused, known, may_be_primary, .. } => What::Voted {
                             answer: match refused {
                                 None => Given::Yes,
                                 Some(VoteRefusal::NotKept) => Given::NotKept,
@@ -281,7 +282,12 @@ impl Election {
                     Given::NotKept => Some(VoteRefusal::NotKept),
                     Given::No => Some(VoteRefusal::Serves),
                 };
-                let answer = Answer::Vote { refused, known: known(pair), may_be_primary: named.clone() };
+                let answer = Answer::Vote {
+                    refused,
+                    known: known(pair),
+                    may_be_primary: named.clone(),
+                    silent: BTreeSet::new(),
+                };
                 self.answered(state, message, answer);
             }
             What::Known(pair) => self.answered(state, message, Answer::Term { known: known(pair) }),

@@ -20,6 +20,7 @@
 //! Checked exhaustively with this very code: `model.rs`.
 
 use super::roles_file::{Change, apply, carry_votes, voted_in};
+use crate::hostwatch::VoteKept;
 use crate::placement::zones::quorum;
 use crate::protocol::{Command, Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,6 +49,8 @@ pub struct Situation<'a> {
     pub order: &'a AgentOrder,
     /// May its own server be another's predecessor?
     pub vote: Vote,
+    /// The members whose leases have ended, as far as they rest on this agent's answers; none where agents share a host.
+    pub missed: &'a BTreeSet<NodeId>,
 }
 
 /// Whether the agent's own server stands in the way of another primary.
@@ -95,6 +98,8 @@ struct Election {
     released: BTreeSet<InstanceName>,
     /// Who may be a primary by what the voters know.
     named: BTreeSet<NodeId>,
+    /// Of whom which voters say that its lease has ended, and is not renewed.
+    silent: BTreeMap<NodeId, BTreeSet<InstanceName>>,
 }
 
 /// The last vote for another.
@@ -123,6 +128,10 @@ pub struct Terms {
     /// The newest term in which another was promised that it is not stood in the way of, kept on the disk or not.
     promised: Epoch,
     election: Option<Election>,
+    /// When it stood for the mandate that it has got last.
+    elected_at: Option<Millis>,
+    /// The newest term of a vote that others have told of.
+    told_vote: Epoch,
     exchanged_at: Option<Millis>,
     exchanges: BTreeSet<Token>,
 }
@@ -159,6 +168,21 @@ impl Terms {
     pub(super) fn awaits(&self, token: Token) -> bool {
         self.exchanges.contains(&token)
             || self.election.as_ref().is_some_and(|election| election.asked.contains_key(&token))
+    }
+
+    /// What its vote says.
+    pub(crate) fn kept(&self) -> VoteKept {
+        VoteKept { known: self.known(), voted: self.last_vote() }
+    }
+
+    /// When it stood for the mandate that it has got last.
+    pub fn elected_at(&self) -> Option<Millis> {
+        self.elected_at
+    }
+
+    /// Another agent has voted in that term: a candidate needs a newer one.
+    pub fn heard_of_vote(&mut self, term: Epoch) {
+        self.told_vote = self.told_vote.max(term);
     }
 
     /// Is an election of its own on?
@@ -204,10 +228,10 @@ impl Terms {
         if self.election.as_ref().is_some_and(|election| now.since(election.began) < ELECTION_MS) {
             return;
         }
-        let term = self.vars().current_epoch.max(self.last_vote()).next();
+        let term = self.vars().current_epoch.max(self.last_vote()).max(self.told_vote).next();
         let (votes, named) = (BTreeSet::new(), BTreeSet::new());
-        let (asked, released) = (BTreeMap::new(), BTreeSet::new());
-        self.election = Some(Election { term, began: now, asked, votes, released, named });
+        let (asked, released, silent) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        self.election = Some(Election { term, began: now, asked, votes, released, named, silent });
         self.queue.push_back(Change::OwnVote { term });
         self.save(situation, out);
     }
@@ -226,7 +250,7 @@ impl Terms {
                     .is_some_and(|voted| voted.term == term && voted.candidate == candidate)
                 {
                     let named = self.voted.as_ref().map(|voted| voted.named.clone()).unwrap_or_default();
-                    return self.answer(token, None, named, out);
+                    return self.answer(situation, token, None, named, out);
                 } else if self.last_vote() >= term || self.known().is_some_and(|known| known.term >= term) {
                     Some(VoteRefusal::Voted { term: self.last_vote() })
                 } else if situation.vote == Vote::Serves || self.is_claiming() {
@@ -235,14 +259,20 @@ impl Terms {
                     self.promised_at = Some(situation.now);
                     self.promised = term;
                     if self.roles.is_none() {
-                        return self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+                        return self.answer(
+                            situation,
+                            token,
+                            Some(VoteRefusal::NotKept),
+                            BTreeSet::new(),
+                            out,
+                        );
                     }
                     let asked = Some(token);
                     self.queue.push_back(Change::Vote { term, candidate, asked });
                     self.save(situation, out);
                     return;
                 };
-                self.answer(token, refused, BTreeSet::new(), out);
+                self.answer(situation, token, refused, BTreeSet::new(), out);
             }
         }
     }
@@ -262,8 +292,16 @@ impl Terms {
         pending.into_iter().any(|change| matches!(change, Change::Claim { .. }))
     }
 
-    fn answer(&self, token: Token, refused: Option<VoteRefusal>, named: BTreeSet<NodeId>, out: &mut Outbox) {
-        let answer = Answer::Vote { refused, known: self.known(), may_be_primary: named };
+    fn answer(
+        &self,
+        situation: &Situation<'_>,
+        token: Token,
+        refused: Option<VoteRefusal>,
+        named: BTreeSet<NodeId>,
+        out: &mut Outbox,
+    ) {
+        let silent = named.intersection(situation.missed).copied().collect();
+        let answer = Answer::Vote { refused, known: self.known(), may_be_primary: named, silent };
         out.push(Command::Answer { token, result: Ok(answer) });
     }
 
@@ -283,12 +321,16 @@ impl Terms {
         }
         let Some(election) = &mut self.election else { return false };
         let Some(voter) = election.asked.remove(&token) else { return false };
-        if let Ok(Answer::Vote { refused, known, may_be_primary }) = result {
+        if let Ok(Answer::Vote { refused, known, may_be_primary, silent }) = result {
             match refused {
                 None => {
+                    for node in silent {
+                        election.silent.entry(*node).or_default().insert(voter.clone());
+                    }
                     election.votes.insert(voter);
                     election.named.extend(may_be_primary);
                 }
+                Some(VoteRefusal::Voted { term }) => self.told_vote = self.told_vote.max(*term),
                 Some(VoteRefusal::NotKept) => _ = election.released.insert(voter),
                 Some(_) => {}
             }
@@ -309,7 +351,9 @@ impl Terms {
             let is_left = || situation.order.promotes() && is_source(situation.order, *node);
             let agrees =
                 |name: &InstanceName| election.votes.contains(name) || election.released.contains(name);
+            let silent = |voters: &BTreeSet<InstanceName>| voters.len() >= quorum(seats);
             member.map_or_else(is_left, |(name, _)| agrees(name))
+                || election.silent.get(node).is_some_and(silent)
         };
         let all_agree = election.named.iter().all(agrees);
         if election.votes.len() >= quorum(seats) && all_agree && !self.is_claiming() {
@@ -383,18 +427,18 @@ impl Terms {
             (Change::Vote { term, candidate, asked }, Ok(())) => {
                 self.voted = Some(Voted { term, candidate, named: before.clone() });
                 if let Some(token) = asked {
-                    self.answer(token, None, before, out);
+                    self.answer(situation, token, None, before, out);
                 }
                 Elected::Unchanged
             }
             (Change::Vote { asked, .. }, Err(())) => {
                 if let Some(token) = asked {
-                    self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+                    self.answer(situation, token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
                 }
                 Elected::Unchanged
             }
             (Change::Claim { .. }, Ok(())) => {
-                self.election = None;
+                self.elected_at = self.election.take().map(|election| election.began);
                 Elected::Own
             }
             (Change::Learn(_), Ok(())) => {
@@ -422,7 +466,7 @@ impl Terms {
             _ => None,
         });
         for token in late.collect::<Vec<_>>() {
-            self.answer(token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
+            self.answer(situation, token, Some(VoteRefusal::NotKept), BTreeSet::new(), out);
         }
     }
 
@@ -436,6 +480,9 @@ impl Terms {
     fn ask_for_votes(&mut self, situation: &Situation<'_>, term: Epoch, out: &mut Outbox) {
         let Some(election) = self.election.as_mut().filter(|election| election.term == term) else { return };
         election.votes.insert(situation.name.clone());
+        for node in situation.missed {
+            election.silent.entry(*node).or_default().insert(situation.name.clone());
+        }
         for name in situation.order.sibling_names() {
             let ask = Ask::Vote { candidate: situation.name.clone(), term };
             election.asked.insert(out.tell(&name, ask, VOTE_WITHIN_MS), name);
