@@ -97,6 +97,9 @@ impl Setup {
     pub fn spec(&self) -> ClusterSpec {
         let mut spec = ClusterSpec::new(self.cluster());
         spec.shards = self.shards;
+        if self.shards == 1 {
+            spec.mode = valkeeper_model::Mode::Standalone;
+        }
         spec.replicas_per_shard = self.replicas;
         spec.persistence = self.persistence;
         spec.node_timeout_ms = self.node_timeout_ms;

@@ -75,7 +75,12 @@ impl<'a> KubeCluster<'a> {
     /// The one that stays from one scenario to the next: making one takes most of the time of many. Empty, and made anew if the
     /// scenario before has left it in a bad state.
     pub fn standing(bed: &'a Bed) -> Self {
-        let mut cluster = Self::describe(bed, "standing", WHOLE, "");
+        Self::standing_of(bed, "standing", WHOLE)
+    }
+
+    /// The same of another shape, in a namespace of its own.
+    pub fn standing_of(bed: &'a Bed, namespace: &str, shape: Shape) -> Self {
+        let mut cluster = Self::describe(bed, namespace, shape, "");
         cluster.stays = true;
         if !cluster.is_whole_soon() {
             cluster.force_away();
@@ -305,6 +310,23 @@ impl<'a> KubeCluster<'a> {
     pub fn service(&self, of: &str) -> Endpoint {
         let name = format!("{}-{of}", self.name);
         Endpoint::new(self.kubectl(&["get", "service", &name, "-o", "jsonpath={.spec.clusterIP}"]), 6379)
+    }
+
+    /// The instances that a Service of it leads to, as `leader`.
+    pub fn behind_service(&self, of: &str) -> Vec<String> {
+        let label = format!("kubernetes.io/service-name={}-{of}", self.name);
+        let path = "jsonpath={.items[*].endpoints[*].targetRef.name}";
+        let found = self.try_kubectl(&["get", "endpointslices", "-l", &label, "-o", path]);
+        let mut names: Vec<String> =
+            found.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// The volume that an instance has its data on.
+    pub fn volume_of(&self, instance: &str) -> String {
+        let claim = instance.replacen(&self.name, &format!("{}-data", self.name), 1);
+        self.kubectl(&["get", "pvc", &claim, "-o", "jsonpath={.spec.volumeName}"])
     }
 
     /// How many servers let in who has this password.

@@ -1,6 +1,5 @@
 //! Volumes are lost, or are those of before.
 
-use serde_json::Value;
 use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic};
 use valkeeper_testkit::process;
 
@@ -10,7 +9,7 @@ fn a_primarys_volume_is_lost_with_its_pod() {
     let cluster = KubeCluster::standing(&bed);
     let traffic = KubeTraffic::start(&cluster);
     let (primary, _) = cluster.roles("s0");
-    let volume = volume_of(&cluster, &primary);
+    let volume = cluster.volume_of(&primary);
     // Killed so that nothing is handed over; its folder is emptied before it can start again.
     cluster.kubectl(&["delete", "pod", &primary, "--grace-period=0", "--force", "--wait=false"]);
     bed.wipe_volume(&volume);
@@ -29,13 +28,6 @@ fn a_primarys_volume_is_lost_with_its_pod() {
     traffic.finish(1);
 }
 
-fn volume_of(cluster: &KubeCluster<'_>, instance: &str) -> String {
-    let claim = instance.replace("cache-", "cache-data-");
-    let object = cluster.kubectl(&["get", "pvc", &claim, "-o", "json"]);
-    let object: Value = serde_json::from_str(&object).expect("json");
-    object["spec"]["volumeName"].as_str().expect("bound").to_owned()
-}
-
 /// L2: a snapshot of the primary's volume is put back while the whole shard is down. All that an agent keeps of its copy lies on the volume, so
 /// that only its sibling knows that there was more.
 #[test]
@@ -43,7 +35,7 @@ fn a_primarys_volume_is_put_back_from_an_old_copy() {
     let bed = Bed::with_operator();
     let cluster = KubeCluster::standing(&bed);
     let (primary, replica) = cluster.roles("s0");
-    let volume = volume_of(&cluster, &primary);
+    let volume = cluster.volume_of(&primary);
     let before = KubeTraffic::start(&cluster).stop();
     let copy = bed.snapshot_volume(&volume);
     let after = KubeTraffic::start(&cluster).stop();

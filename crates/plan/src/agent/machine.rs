@@ -350,8 +350,8 @@ impl Agent {
 
     fn told(&mut self, now: Millis, token: Token, result: Result<Answer, AskFailed>) {
         let answered = self.sync_told(now, token, &result)
-            || self.host_watch_told(now, token, &result)
             || self.terms_told(now, token, &result)
+            || self.host_watch_told(now, token, &result)
             || self.inquiry_told(now, token, &result);
         if answered {
             return;

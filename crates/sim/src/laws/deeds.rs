@@ -7,6 +7,7 @@ use crate::sabotage::Sabotage;
 use crate::server::Process;
 use valkeeper_model::{Activity, Ask, Happened, Run};
 use valkeeper_plan::agent::ServerCommand;
+use valkeeper_plan::mode::standalone::REPLICA_OF;
 use valkeeper_plan::server::config::{self, APPENDONLY, Directive, MIN_REPLICAS, NO_FAILOVER};
 
 impl Fleet {
@@ -83,8 +84,10 @@ impl Fleet {
     pub(crate) fn law_of_orders(&mut self, agent: usize, directives: &[Directive]) {
         let Some(order) = &self.agents[agent].newest else { return };
         let newest = config::directives(&order.config);
+        // Whom a server without cluster mode follows is no matter of the order.
+        let directives: Vec<&Directive> = directives.iter().filter(|one| one.0 != REPLICA_OF).collect();
         let free = [APPENDONLY, NO_FAILOVER, MIN_REPLICAS];
-        let mut pairs = newest.iter().zip(directives);
+        let mut pairs = newest.iter().zip(directives.iter().copied());
         let same = newest.len() == directives.len()
             && pairs.all(|(a, b)| a == b || a.0 == b.0 && free.contains(&a.0.as_str()));
         if !same {
