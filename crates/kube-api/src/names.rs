@@ -32,6 +32,9 @@ pub const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// The value of [`LABEL_WORKLOAD`] on pods that run a server.
 pub const WORKLOAD_DATA: &str = "data";
 
+/// Label: a Secret that says how clients connect.
+pub const LABEL_CONNECTION_SECRET: &str = "redis.io/connection-secret";
+
 /// Annotation: what a pod or volume claim was made from. It differs from the wanted one: what never ran, or never had a volume, is
 /// replaced.
 pub const ANNOTATION_SPEC_HASH: &str = "redis.io/spec-hash";

@@ -41,6 +41,9 @@ pub struct KubernetesSpec {
     pub kernel_tuning: bool,
     /// Are nodes being worked on?
     pub maintenance: Option<Maintenance>,
+    /// The Secret in which clients find how to connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_secret: Option<String>,
 }
 
 /// When an image is pulled.
@@ -133,6 +136,7 @@ impl Default for KubernetesSpec {
             pod_disruption_budget: true,
             delete_volumes: false,
             kernel_tuning: false,
+            connection_secret: None,
             maintenance: None,
         }
     }

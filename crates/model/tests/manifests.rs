@@ -218,7 +218,6 @@ fn on_kubernetes_the_same_manifest_means_more() {
     assert!(notes(&local).iter().any(|note| note.starts_with("spec.storage:")));
     let not_yet = [
         "spec.backupCredentialsSecret: not supported yet",
-        "spec.connectionSecret: not supported yet",
         "spec.primaryIsolation: not supported yet",
         "spec.primaryUpdateStrategy: not supported yet",
     ];

@@ -367,7 +367,10 @@ impl<'a> KubeCluster<'a> {
         let password = self.password();
         (0..self.shape.shards).map(move |number| {
             let shard = format!("s{number}");
-            let (primary, _) = self.roles(&shard);
+            // A look at a busy machine may miss one that serves.
+            let primary = self.until(&format!("{shard} has a primary"), || {
+                Some(self.roles(&shard).0).filter(|primary| !primary.is_empty())
+            });
             let ip = self.kubectl(&["get", "pod", &primary, "-o", "jsonpath={.status.podIP}"]);
             let client = redis::Client::open(format!("redis://:{password}@{ip}:6379/")).expect("an address");
             let connection =

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use valkeeper_client::Password;
 use valkeeper_kube_api::names;
-use valkeeper_model::InstanceName;
+use valkeeper_model::{InstanceName, Mode};
 
 /// What a Secret holds, as text.
 pub(crate) type Data = BTreeMap<String, String>;
@@ -33,6 +33,44 @@ pub(crate) fn auth(owner: &Owner, password: &Password) -> Value {
         &names::auth_secret(&owner.home.cluster),
         &json!({ names::PASSWORD_KEY: password.reveal() }),
     )
+}
+
+/// The Secret in which clients find how to connect.
+pub(crate) fn connection(owner: &Owner, name: &str, mode: Mode, password: &Password) -> Value {
+    let (cluster, namespace) = (&owner.home.cluster, &owner.home.namespace);
+    let host = |service: String| format!("{service}.{namespace}.svc");
+    let secret_text = password.reveal();
+    let url = |host: &str| {
+        let password: String = url_encoded(secret_text);
+        format!("redis://default:{password}@{host}:{}", names::CLIENT_PORT)
+    };
+    let begin = host(match mode {
+        Mode::Cluster => names::any_service(cluster),
+        Mode::Standalone => names::primary_service(cluster),
+    });
+    let mut data = json!({
+        "cluster_name": cluster, "namespace": namespace, "mode": mode, "host": begin,
+        "port": names::CLIENT_PORT.to_string(), "username": "default", "password": secret_text,
+        "url": url(&begin),
+    });
+    if mode == Mode::Standalone {
+        let replica = host(names::replica_service(cluster));
+        data["leader_host"] = json!(begin);
+        data["leader_url"] = json!(url(&begin));
+        data["replica_url"] = json!(url(&replica));
+        data["replica_host"] = json!(replica);
+    }
+    let mut secret = secret(owner, name, &data);
+    secret["metadata"]["labels"][names::LABEL_CONNECTION_SECRET] = json!("true");
+    secret
+}
+
+/// As a password stands in a URL.
+fn url_encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    text.bytes()
+        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// The CA that a Secret holds.
@@ -130,4 +168,25 @@ pub(crate) fn agents(
 
 fn secret(owner: &Owner, name: &str, data: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Secret", "metadata": owner.metadata(name), "type": "Opaque", "stringData": data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Home;
+
+    #[test]
+    fn a_client_finds_all_that_it_needs() {
+        let home = Home { namespace: "shop".to_owned(), cluster: "solo".parse().unwrap() };
+        let owner = Owner { home, uid: "u".to_owned() };
+        let of = |mode| connection(&owner, "app", mode, &Password::new("a/b"))["stringData"].clone();
+        let standalone = of(Mode::Standalone);
+        assert_eq!(standalone["url"], "redis://default:a%2Fb@solo-leader.shop.svc:6379");
+        assert_eq!(standalone["leader_url"], standalone["url"]);
+        assert_eq!(standalone["replica_host"], "solo-replica.shop.svc");
+        assert_eq!((&standalone["mode"], &standalone["port"]), (&json!("standalone"), &json!("6379")));
+        let cluster = of(Mode::Cluster);
+        assert_eq!(cluster["host"], "solo-any.shop.svc");
+        assert_eq!(cluster["leader_host"], Value::Null);
+    }
 }

@@ -28,6 +28,11 @@ pub(super) fn spec(fields: &Node, for_kubernetes: bool, findings: &mut Findings)
         pod_disruption_budget: flag("enablePodDisruptionBudget", default.pod_disruption_budget),
         delete_volumes: flag("deleteVolumes", default.delete_volumes),
         kernel_tuning: flag("kernelTuning", default.kernel_tuning),
+        connection_secret: fields
+            .get("connectionSecret")
+            .and_then(|secret| text_of(secret, "name"))
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned),
         maintenance: fields.get("nodeMaintenanceWindow").map(|window| Maintenance {
             in_progress: bool_of(window, "inProgress").unwrap_or(false),
             reuse_pvc: bool_of(window, "reusePVC").unwrap_or(true),

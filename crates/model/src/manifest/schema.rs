@@ -236,8 +236,8 @@ pub const SPEC: &[Field] = &[
     .on_kubernetes(SCHEDULING),
     field("nodeMaintenanceWindow", Fields(MAINTENANCE), "That nodes are being worked on.")
         .on_kubernetes("is about the machines of a Kubernetes cluster"),
-    field("connectionSecret", Fields(NAME), "The Secret to publish connection data in. Not supported yet.")
-        .unused("there is no place to publish a Secret"),
+    field("connectionSecret", Fields(NAME), "The Secret to publish connection data in.")
+        .on_kubernetes("`valkeeper connect` says the same of a local cluster"),
     field(
         "primaryIsolation",
         Fields(ISOLATION),

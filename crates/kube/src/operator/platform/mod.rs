@@ -6,8 +6,10 @@
 //! | `mod.rs` | the port for pods and agents |
 //! | `layout_store.rs` | the port for the layout |
 //! | `secrets.rs` | the Secrets that pods mount |
+//! | `connection_secret.rs` | the Secret in which clients find how to connect |
 //! | `identity.rs` | a cluster's CA, and what the controller proves to its agents with |
 
+mod connection_secret;
 mod identity;
 mod layout_store;
 mod secrets;
@@ -218,6 +220,7 @@ impl Shared {
                 Some(why)
             }
         };
+        obstacles.extend(self.publish_connection(layout, template.as_ref(), done).await);
         if lack.is_some() {
             self.look_again(&mut done.again, LACKING_LOOKED_AT);
         }

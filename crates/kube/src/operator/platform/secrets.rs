@@ -140,7 +140,7 @@ impl Shared {
         Ok(lack_of(named, there.map(|secret| text_of(&secret)).as_ref()))
     }
 
-    fn secrets(&self) -> Api<Secret> {
+    pub(super) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &self.owner.home.namespace)
     }
 }
