@@ -118,9 +118,11 @@ fn the_primary_dies_while_the_api_server_is_away() {
     std::thread::sleep(Duration::from_secs(1));
     cluster.kill(process);
     traffic.flowing();
+    // What they missed while it was away they may wait for without end, and they end when it is not ready yet.
+    let controllers = bed.stopped("controllers");
     away.mend();
-    // What it missed while that was away it may wait for without end.
-    bed.stopped("controllers").mend();
+    cluster.until("the API server is ready", || bed.try_kubectl(&["get", "--raw=/readyz"]).ok());
+    controllers.mend();
     let heir = cluster.until_other_primary("s0", &primary);
     cluster.until("the Service leads to the successor", || {
         (cluster.behind_service("leader") == [heir.clone()]).then_some(())
