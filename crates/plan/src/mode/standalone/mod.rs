@@ -11,6 +11,7 @@
 //! | `roles_file.rs` | the file of roles, terms and votes, and what changes it |
 //! | `view.rs` | what a server says of itself, completed by what the file says |
 
+mod election;
 #[cfg(test)]
 mod model;
 mod roles_file;

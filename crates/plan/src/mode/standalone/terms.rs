@@ -19,9 +19,9 @@
 //!
 //! Checked exhaustively with this very code: `model.rs`.
 
+use super::election::Election;
 use super::roles_file::{Change, apply, carry_votes, voted_in};
 use crate::hostwatch::VoteKept;
-use crate::placement::zones::quorum;
 use crate::protocol::{Command, Outbox, Token};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::nodes_conf::{NodesConf, Vars};
@@ -85,21 +85,6 @@ pub enum Elected {
     Another,
     /// The primary is the one that it was.
     Unchanged,
-}
-
-/// An election in which the agent stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Election {
-    term: Epoch,
-    began: Millis,
-    asked: BTreeMap<Token, InstanceName>,
-    votes: BTreeSet<InstanceName>,
-    /// Who does not stand in the way and cannot keep a vote.
-    released: BTreeSet<InstanceName>,
-    /// Who may be a primary by what the voters know.
-    named: BTreeSet<NodeId>,
-    /// Of whom which voters say that its lease has ended, and is not renewed.
-    silent: BTreeMap<NodeId, BTreeSet<InstanceName>>,
 }
 
 /// The last vote for another.
@@ -344,19 +329,7 @@ impl Terms {
 
     fn count(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
         let Some(election) = &self.election else { return };
-        let seats = situation.order.siblings().count() + 1;
-        let agrees = |node: &NodeId| {
-            let member = situation.order.member_with(*node);
-            // A source has no seat: that it is followed no more was stored before anybody stands.
-            let is_left = || situation.order.promotes() && is_source(situation.order, *node);
-            let agrees =
-                |name: &InstanceName| election.votes.contains(name) || election.released.contains(name);
-            let silent = |voters: &BTreeSet<InstanceName>| voters.len() >= quorum(seats);
-            member.map_or_else(is_left, |(name, _)| agrees(name))
-                || election.silent.get(node).is_some_and(silent)
-        };
-        let all_agree = election.named.iter().all(agrees);
-        if election.votes.len() >= quorum(seats) && all_agree && !self.is_claiming() {
+        if election.is_won(situation.order) && !self.is_claiming() {
             self.queue.push_back(Change::Claim { term: election.term });
             self.save(situation, out);
         }
@@ -512,8 +485,4 @@ impl Terms {
         self.election = None;
         self.queue.retain(|change| !matches!(change, Change::OwnVote { .. } | Change::Claim { .. }));
     }
-}
-
-fn is_source(order: &AgentOrder, node: NodeId) -> bool {
-    order.source.as_ref().is_some_and(|source| source.node_id == node)
 }
