@@ -339,9 +339,10 @@ impl<'a> KubeCluster<'a> {
         self.seeds().iter().filter(|server| lets_in(server)).count()
     }
 
-    /// Its password.
+    /// The password in the Secret that its manifest names, which is its own unless the user keeps one.
     pub fn password(&self) -> String {
-        let secret = format!("{}-auth", self.name);
+        let own = || format!("{}-auth", self.name);
+        let secret = self.object()["spec"]["authSecret"]["name"].as_str().map_or_else(own, str::to_owned);
         let template = "{{.data.password | base64decode}}";
         self.kubectl(&["get", "secret", &secret, "-o", &format!("go-template={template}")])
     }
