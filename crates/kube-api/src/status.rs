@@ -212,7 +212,7 @@ impl RedisClusterStatus {
             mode: report.mode,
             phase: Some(report.phase),
             healthy: report.healthy,
-            current_primary: report.shards.first().and_then(|shard| shard.primary.clone()).filter(|_| !slots),
+            current_primary: report.current_primary().cloned().filter(|_| !slots),
             instances: count(report.instances.len()),
             ready_instances: count(report.instances.iter().filter(|one| one.role.is_some()).count()),
             instances_status: report

@@ -105,6 +105,10 @@ impl AgentOrder {
     pub fn promotes(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.promote.is_some())
     }
+    /// Has the source of replica mode this node id?
+    pub fn is_source(&self, id: NodeId) -> bool {
+        self.source.as_ref().is_some_and(|source| source.node_id == id)
+    }
     /// The member with this node id.
     pub fn member_with(&self, id: NodeId) -> Option<(&InstanceName, &Member)> {
         self.members.iter().find(|(_, member)| member.node_id == id)

@@ -1,7 +1,10 @@
 //! Conditions: the status in the form that `kubectl wait` and tools without knowledge of Valkeeper read.
 
-use crate::{CalledAs, Phase, ReplicaModeReport, ReplicaModeStage, Report, Waiting};
+mod service;
+
+use crate::{CalledAs, ReplicaModeReport, ReplicaModeStage, Report, Waiting};
 use serde::{Deserialize, Serialize};
+use service::Verdict;
 
 /// A condition, as Kubernetes has them in a status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +61,8 @@ impl ConditionType {
     }
 }
 
-/// Why a condition is as it is. The first five pairs are those of redis.io/v1 in cluster mode.
+/// Why a condition is as it is. Those that tell of service are redis.io/v1's: three sets, in mode `cluster`, in a mode with one
+/// primary, and of a cluster that follows another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionReason {
     /// All slots are served.
@@ -73,6 +77,30 @@ pub enum ConditionReason {
     ClusterReplicasHealthy,
     /// Some are not.
     ClusterReplicasDegraded,
+    /// The primary serves.
+    ClusterReady,
+    /// It does not, or there is none.
+    NoPrimaryAvailable,
+    /// There is a primary.
+    PrimaryRunning,
+    /// There is none.
+    PrimaryUnavailable,
+    /// All wanted replicas are in sync.
+    ReplicasConnected,
+    /// Some are not.
+    ReplicasNotHealthy,
+    /// The designated member holds the source's data.
+    FollowerReady,
+    /// It has not.
+    FollowerNotReady,
+    /// There is a member that a promotion would make the primary.
+    DesignatedAvailable,
+    /// There is none.
+    DesignatedUnavailable,
+    /// All wanted replicas follow the source in sync.
+    ExternalReplicationHealthy,
+    /// Some do not.
+    ExternalReplicationDegraded,
     /// Any zone may be lost.
     ZonesSpread,
     /// The loss of a zone would cost more than it must.
@@ -99,6 +127,18 @@ impl ConditionReason {
             Self::ShardsUnavailable => "ShardsUnavailable",
             Self::ClusterReplicasHealthy => "ClusterReplicasHealthy",
             Self::ClusterReplicasDegraded => "ClusterReplicasDegraded",
+            Self::ClusterReady => "ClusterReady",
+            Self::NoPrimaryAvailable => "NoPrimaryAvailable",
+            Self::PrimaryRunning => "PrimaryRunning",
+            Self::PrimaryUnavailable => "PrimaryUnavailable",
+            Self::ReplicasConnected => "ReplicasConnected",
+            Self::ReplicasNotHealthy => "ReplicasNotHealthy",
+            Self::FollowerReady => "ReplicaModeReady",
+            Self::FollowerNotReady => "ReplicaModeLeaderUnavailable",
+            Self::DesignatedAvailable => "ReplicaLeaderAvailable",
+            Self::DesignatedUnavailable => "ReplicaLeaderUnavailable",
+            Self::ExternalReplicationHealthy => "ExternalReplicationHealthy",
+            Self::ExternalReplicationDegraded => "ExternalReplicationDegraded",
             Self::ZonesSpread => "ZonesSpread",
             Self::ZonesNotSpread => "ZonesNotSpread",
             Self::Enabled => "Enabled",
@@ -114,33 +154,6 @@ impl ConditionReason {
 pub fn conditions(report: &Report, at_risk: &[Waiting], called: CalledAs) -> Vec<Condition> {
     let mut conditions = Vec::new();
     let told = |waiting: &Waiting| waiting.told(called);
-    let said = |which: &dyn Fn(&Waiting) -> bool| {
-        let reasons: Vec<_> = report.waiting.iter().filter(|one| which(one)).map(told).collect();
-        reasons.join("; ")
-    };
-    // A primary that the others hold for serving may still refuse: the engine's do for their first two seconds.
-    let refuses = |waiting: &Waiting| match waiting {
-        Waiting::ClusterStateFail { instance } => {
-            report.shards.iter().any(|shard| shard.primary.as_ref() == Some(instance))
-        }
-        _ => false,
-    };
-    let unserved = said(&|waiting: &Waiting| {
-        matches!(waiting, Waiting::SlotsUnserved { .. } | Waiting::SlotsDisowned { .. }) || refuses(waiting)
-    });
-    let serving = |waiting: &Waiting| waiting.is_outage() || refuses(waiting);
-    let without_primary: Vec<_> = report
-        .shards
-        .iter()
-        .filter(|shard| shard.primary.is_none())
-        .map(|shard| shard.name.to_string())
-        .collect();
-    let replicas = said(&|waiting| matches!(waiting, Waiting::ReplicasMissing { .. }));
-    // Nobody follows a primary that is not there.
-    let nobody =
-        (!without_primary.is_empty()).then(|| format!("without a primary: {}", without_primary.join(", ")));
-    let not_followed = nobody.clone().into_iter().chain((!replicas.is_empty()).then(|| replicas.clone()));
-    let not_followed = not_followed.collect::<Vec<_>>().join("; ");
     let of_zones = |waiting: &&Waiting| {
         matches!(
             waiting,
@@ -152,47 +165,29 @@ pub fn conditions(report: &Report, at_risk: &[Waiting], called: CalledAs) -> Vec
     zones.sort();
     zones.dedup();
     let zones = zones.join("; ");
-    let formed = matches!(report.phase, Phase::Healthy | Phase::Degraded);
-    let exists = !report.shards.is_empty();
-    let mut set =
-        |kind: ConditionType, holds: bool, yes: (ConditionReason, &str), no: (ConditionReason, String)| {
-            let (reason, message) = if holds { (yes.0, yes.1.to_owned()) } else { no };
-            let message = if exists { message } else { "the cluster has no shards yet".to_owned() };
-            conditions.push(Condition::new(kind, holds, reason, message));
-        };
-    let not_ready = match said(&serving) {
-        why if why.is_empty() => report.waiting.first().map(told).unwrap_or_default(),
-        why => why,
+    let zones = Verdict {
+        kind: ConditionType::ZoneLossTolerated,
+        holds: zones.is_empty(),
+        yes: (ConditionReason::ZonesSpread, "any zone may be lost"),
+        no: (ConditionReason::ZonesNotSpread, zones),
     };
-    set(
-        ConditionType::Ready,
-        exists && formed && unserved.is_empty(),
-        (ConditionReason::ClusterSlotsCovered, "all slots are served"),
-        (ConditionReason::ClusterNotReady, not_ready),
-    );
-    set(
-        ConditionType::PrimaryAvailable,
-        exists && without_primary.is_empty(),
-        (ConditionReason::ShardsAvailable, "every shard has a primary"),
-        (ConditionReason::ShardsUnavailable, nobody.unwrap_or_default()),
-    );
-    set(
-        ConditionType::ReplicationHealthy,
-        exists && replicas.is_empty() && without_primary.is_empty(),
-        (ConditionReason::ClusterReplicasHealthy, "every primary has its wanted replicas in sync"),
-        (ConditionReason::ClusterReplicasDegraded, not_followed),
-    );
-    set(
-        ConditionType::ZoneLossTolerated,
-        exists && zones.is_empty(),
-        (ConditionReason::ZonesSpread, "any zone may be lost"),
-        (ConditionReason::ZonesNotSpread, zones),
-    );
+    let exists = !report.shards.is_empty();
+    for Verdict { kind, holds, yes, no } in service::verdicts(report, called).into_iter().chain([zones]) {
+        let holds = holds && exists;
+        let (reason, message) = if holds { (yes.0, yes.1.to_owned()) } else { no };
+        let message = if exists { message } else { "the cluster has no shards yet".to_owned() };
+        conditions.push(Condition::new(kind, holds, reason, message));
+    }
     conditions.extend(report.replica_mode.as_deref().map(ReplicaModeReport::condition));
     conditions
 }
 
 impl ReplicaModeReport {
+    /// Is the source the primary until further notice?
+    pub fn follows(&self) -> bool {
+        self.stage.follows()
+    }
+
     /// The condition `ReplicaMode`, in the words of redis-operator's documents.
     pub fn condition(&self) -> Condition {
         let name = self.source.name();

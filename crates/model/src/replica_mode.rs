@@ -134,10 +134,17 @@ pub enum ReplicaModeStage {
     Newer(Newer),
 }
 
+impl ReplicaModeStage {
+    /// Is the source the primary until further notice?
+    pub fn follows(&self) -> bool {
+        matches!(self, Self::Following | Self::Promoting { .. })
+    }
+}
+
 impl ReplicaMode {
     /// Is the source the primary until further notice?
     pub fn follows(&self) -> bool {
-        matches!(self.stage, ReplicaModeStage::Following | ReplicaModeStage::Promoting { .. })
+        self.stage.follows()
     }
 }
 

@@ -67,11 +67,11 @@ impl<'a> ThroughService<'a> {
         let mut connection = self
             .cluster
             .until("a connection to read back", || self.client.get_connection_with_timeout(PATIENCE).ok());
-        let there = |number: &u64| match connection.get::<_, Option<u64>>(key(*number)) {
+        let mut there = |number: &u64| match connection.get::<_, Option<u64>>(key(*number)) {
             Ok(value) => value == Some(*number),
             Err(error) => self.cluster.fail(&format!("{} cannot be read back: {error}", key(*number))),
         };
-        let lost = written.writes - u64::try_from((0..written.writes).filter(there).count()).unwrap_or(0);
+        let lost = (0..written.writes).filter(|number| !there(number)).map(|_| 1).sum();
         eprintln!("{}: through the Service: {written:?}, {lost} lost", self.cluster.namespace);
         (lost, written)
     }
@@ -85,17 +85,14 @@ fn write(client: &Client, ends: &AtomicBool, count: &AtomicU64) -> Acknowledged 
     let (mut seen, mut last) = (Acknowledged::default(), Instant::now());
     let mut connection: Option<Connection> = None;
     while !ends.load(Ordering::Relaxed) {
-        match set(client, &mut connection, seen.writes) {
-            Ok(()) => {
-                seen.gap = seen.gap.max(last.elapsed());
-                last = Instant::now();
-                seen.writes += 1;
-                count.store(seen.writes, Ordering::Relaxed);
-            }
-            Err(_) => {
-                seen.failed += 1;
-                connection = None;
-            }
+        if set(client, &mut connection, seen.writes).is_ok() {
+            seen.gap = seen.gap.max(last.elapsed());
+            last = Instant::now();
+            seen.writes += 1;
+            count.store(seen.writes, Ordering::Relaxed);
+        } else {
+            seen.failed += 1;
+            connection = None;
         }
         std::thread::sleep(PAUSE);
     }
@@ -103,14 +100,11 @@ fn write(client: &Client, ends: &AtomicBool, count: &AtomicU64) -> Acknowledged 
 }
 
 fn set(client: &Client, connection: &mut Option<Connection>, number: u64) -> redis::RedisResult<()> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => {
-            let new = client.get_connection_with_timeout(PATIENCE)?;
-            new.set_write_timeout(Some(PATIENCE))?;
-            new.set_read_timeout(Some(PATIENCE))?;
-            connection.insert(new)
-        }
-    };
-    connection.set(key(number), number)
+    if let Some(connection) = connection {
+        return connection.set(key(number), number);
+    }
+    let new = client.get_connection_with_timeout(PATIENCE)?;
+    new.set_write_timeout(Some(PATIENCE))?;
+    new.set_read_timeout(Some(PATIENCE))?;
+    connection.insert(new).set(key(number), number)
 }

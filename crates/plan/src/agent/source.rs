@@ -146,7 +146,6 @@ impl Agent {
     pub(super) fn names_former_source(&self) -> bool {
         let Some(order) = self.order.as_ref().filter(|_| self.votes_by_itself()) else { return false };
         let known = self.terms.known().map(|known| known.primary);
-        let is_source = |id| order.source.as_ref().is_some_and(|source| source.node_id == id);
-        known.is_some_and(|id| order.member_with(id).is_none() && !is_source(id))
+        known.is_some_and(|id| order.member_with(id).is_none() && !order.is_source(id))
     }
 }

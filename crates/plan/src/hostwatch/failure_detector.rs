@@ -176,7 +176,7 @@ impl HostWatch {
         self.ask_again(now, holds, situation.vote.is_some(), out);
     }
 
-    fn ask_again(&mut self, now: Millis, holds: bool, votes: bool, out: &mut Outbox) {
+    fn ask_again(&mut self, now: Millis, holds: bool, may_vote: bool, out: &mut Outbox) {
         let Some(suspicion) = &mut self.suspicion else { return };
         let open = match &suspicion.promotion {
             None => false,
@@ -193,7 +193,7 @@ impl HostWatch {
         } else if holds && suspicion.round.is_none() && suspicion.next_round <= now {
             let mut voters: Vec<_> = self.others.values().cloned().collect();
             voters.retain(|name| *name != suspicion.primary);
-            let own = votes.then(|| now.since(suspicion.heard));
+            let own = may_vote.then(|| now.since(suspicion.heard));
             suspicion.round = Some(Round::begin(&suspicion.primary, voters, own, now, out));
         } else if suspicion.next_round <= now {
             suspicion.next_round = now.plus(AGAIN_MS);

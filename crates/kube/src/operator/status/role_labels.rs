@@ -149,6 +149,7 @@ mod tests {
         let shard =
             ShardReport { name: ShardName::nth(0), slots: SlotSet::all(), primary, replicas: Vec::new() };
         Report {
+            replica_mode: None,
             mode: Mode::Standalone,
             phase: Phase::Degraded,
             healthy: false,

@@ -27,7 +27,7 @@ impl Election {
         let agrees = |node: &NodeId| {
             let member = order.member_with(*node);
             // A source has no seat: that it is followed no more was stored before anybody stands.
-            let is_left = || order.promotes() && is_source(order, *node);
+            let is_left = || order.promotes() && order.is_source(*node);
             let agrees = |name: &InstanceName| self.votes.contains(name) || self.released.contains(name);
             let silent = |voters: &BTreeSet<InstanceName>| voters.len() >= quorum(seats);
             member.map_or_else(is_left, |(name, _)| agrees(name)) || self.silent.get(node).is_some_and(silent)
@@ -35,8 +35,4 @@ impl Election {
         let all_agree = self.named.iter().all(agrees);
         self.votes.len() >= quorum(seats) && all_agree
     }
-}
-
-fn is_source(order: &AgentOrder, node: NodeId) -> bool {
-    order.source.as_ref().is_some_and(|source| source.node_id == node)
 }
