@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use valkeeper_testkit::cluster::{ask, said};
+use valkeeper_testkit::cluster::{Status, ask, said};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, process, waiting};
 
 #[test]
@@ -22,7 +22,7 @@ fn a_new_cluster_is_spread_over_zones_and_locked() {
     cluster.check(!seen, "the password stands in a process's arguments");
     cluster.check(up.wait().unwrap().success(), "up failed");
     let status = cluster.until_whole();
-    zones_are_safe(&cluster);
+    zones_are_safe(&cluster, &status);
 
     let password = cluster.password();
     let fit = password.len() == 32 && password.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -50,8 +50,7 @@ fn a_new_cluster_is_spread_over_zones_and_locked() {
 }
 
 /// Law 7.
-fn zones_are_safe(cluster: &Cluster<'_>) {
-    let status = cluster.status();
+fn zones_are_safe(cluster: &Cluster<'_>, status: &Status) {
     let mut primaries: BTreeMap<&str, usize> = BTreeMap::new();
     for shard in &status.shards {
         let primary = status.instance(shard.primary.as_deref().unwrap());
@@ -98,8 +97,7 @@ fn killed_after(manifest: Manifest, time: Duration) {
         all.iter().all(|(_, arguments)| arguments.contains("127.0.0.1:")).then(|| servers(&place))
     });
     cluster.up();
-    cluster.until_whole();
-    zones_are_safe(&cluster);
+    zones_are_safe(&cluster, &cluster.until_whole());
     let now = servers(&place);
     let kept = running.iter().all(|(name, one)| now.get(name) == Some(one));
     cluster.check(kept && now.len() == 6, &format!("killed after {time:?}: {running:?} became {now:?}"));
@@ -120,26 +118,6 @@ fn a_creation_is_cut_short_at_every_moment() {
     let moments = (0..40).map(|n| n * 10).chain((0..20).map(|n| 400 + n * 110));
     for moment in moments {
         killed_after(Manifest::new("resumed"), Duration::from_millis(moment));
-    }
-}
-
-/// Killed again and again while creating: whatever each leaves behind is the next one's start.
-#[test]
-#[ignore = "long: many supervisors die over one creation"]
-fn a_creation_is_cut_short_many_times_over() {
-    for step in [15, 40, 110] {
-        let place = Place::new();
-        let cluster = Cluster::new(&place, Manifest::new("often"));
-        for n in 1..=12 {
-            let mut supervisor = foreground(&cluster);
-            std::thread::sleep(Duration::from_millis(step * n));
-            supervisor.kill().unwrap();
-            supervisor.wait().unwrap();
-        }
-        cluster.up();
-        cluster.until_whole();
-        zones_are_safe(&cluster);
-        Traffic::start(&cluster).finish(0);
     }
 }
 
@@ -172,4 +150,28 @@ fn too_few_files_are_told_before_anything_is_begun() {
     let told = said.err.contains("17 files open; for 6 instances 80 are needed");
     cluster.check(said.code == Some(1) && told, &format!("{said:?}"));
     cluster.check(!cluster.dir().exists(), "something was begun");
+}
+
+/// Run by `make test-long` only.
+mod longest {
+    use super::*;
+
+    /// Killed again and again while creating: whatever each leaves behind is the next one's start.
+    #[test]
+    #[ignore = "long: many supervisors die over one creation"]
+    fn a_creation_is_cut_short_many_times_over() {
+        for step in [15, 40, 110] {
+            let place = Place::new();
+            let cluster = Cluster::new(&place, Manifest::new("often"));
+            for n in 1..=12 {
+                let mut supervisor = foreground(&cluster);
+                std::thread::sleep(Duration::from_millis(step * n));
+                supervisor.kill().unwrap();
+                supervisor.wait().unwrap();
+            }
+            cluster.up();
+            zones_are_safe(&cluster, &cluster.until_whole());
+            Traffic::start(&cluster).finish(0);
+        }
+    }
 }

@@ -49,12 +49,6 @@ fn a_killed_primary_is_succeeded_and_comes_back_as_replica_by_partial_resync() {
     kill_primaries_in_turn(4);
 }
 
-#[test]
-#[ignore = "long: thirty deaths, some seconds each"]
-fn thirty_primaries_are_killed_in_a_row() {
-    kill_primaries_in_turn(30);
-}
-
 /// Its last look showed it alone: the replica has connected since, and is in sync.
 #[test]
 fn a_primary_that_dies_right_after_a_switchover_is_succeeded() {
@@ -224,31 +218,42 @@ fn a_majority_killed_at_once_is_taken_over_once() {
     traffic.finish(2);
 }
 
-#[test]
-#[ignore = "long: a majority dies ten times, in different ways"]
-fn majorities_die_again_and_again() {
-    let place = Place::new();
-    let cluster = Cluster::started(&place, Manifest::new("again").roles_stay());
-    let traffic = Traffic::start(&cluster);
-    let mut deaths = 0;
-    for round in 0..10_u64 {
-        traffic.more(50);
-        let shards: &[&str] = if round % 3 == 2 { &["s0", "s1", "s2"] } else { &["s0", "s2"] };
-        let dead: Vec<(String, u32)> = shards
-            .iter()
-            .map(|shard| cluster.primary(shard))
-            .map(|name| (cluster.pid(&name), name))
-            .map(|(pid, name)| (name, pid))
-            .collect();
-        for (_, pid) in &dead {
-            process::kill(*pid);
-            std::thread::sleep(Duration::from_millis(round));
-        }
-        deaths += dead.len() as u64;
-        for (name, pid) in &dead {
-            cluster.until_back(name, *pid);
-        }
-        cluster.until_whole();
+/// Run by `make test-long` only.
+mod longest {
+    use super::*;
+
+    #[test]
+    #[ignore = "long: thirty deaths, some seconds each"]
+    fn thirty_primaries_are_killed_in_a_row() {
+        kill_primaries_in_turn(30);
     }
-    traffic.finish(deaths);
+
+    #[test]
+    #[ignore = "long: a majority dies ten times, in different ways"]
+    fn majorities_die_again_and_again() {
+        let place = Place::new();
+        let cluster = Cluster::started(&place, Manifest::new("again").roles_stay());
+        let traffic = Traffic::start(&cluster);
+        let mut deaths = 0;
+        for round in 0..10_u64 {
+            traffic.more(50);
+            let shards: &[&str] = if round % 3 == 2 { &["s0", "s1", "s2"] } else { &["s0", "s2"] };
+            let dead: Vec<(String, u32)> = shards
+                .iter()
+                .map(|shard| cluster.primary(shard))
+                .map(|name| (cluster.pid(&name), name))
+                .map(|(pid, name)| (name, pid))
+                .collect();
+            for (_, pid) in &dead {
+                process::kill(*pid);
+                std::thread::sleep(Duration::from_millis(round));
+            }
+            deaths += dead.len() as u64;
+            for (name, pid) in &dead {
+                cluster.until_back(name, *pid);
+            }
+            cluster.until_whole();
+        }
+        traffic.finish(deaths);
+    }
 }
