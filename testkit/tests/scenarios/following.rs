@@ -51,6 +51,14 @@ fn promote(west: &mut Cluster<'_>, manifest: Manifest) -> Status {
     })
 }
 
+/// Its conditions hold, for these reasons.
+fn says(cluster: &Cluster<'_>, status: &Status, reasons: [&str; 3]) {
+    for (kind, reason) in ["Ready", "PrimaryAvailable", "ReplicationHealthy"].into_iter().zip(reasons) {
+        let condition = status.condition(kind).unwrap();
+        cluster.check(condition.status == "True" && condition.reason == reason, &format!("{condition:?}"));
+    }
+}
+
 #[test]
 fn a_source_that_dies_is_replaced_by_the_cluster_that_follows_it_and_nothing_is_lost() {
     let (place, ports) = (Place::new(), Ports::reserve());
@@ -67,6 +75,7 @@ fn a_source_that_dies_is_replaced_by_the_cluster_that_follows_it_and_nothing_is_
             && condition.message == format!("Cluster is replicating from east ({place_of_source})"),
         &format!("{condition:?}"),
     );
+    says(&west, &status, ["ReplicaModeReady", "ReplicaLeaderAvailable", "ExternalReplicationHealthy"]);
     west.check(status.current_primary.as_deref() == Some("west-0"), "the first instance is not designated");
     // Nobody writes here, and everybody may read.
     let refused: RedisResult<()> = west.ask("west-0", &["SET", "a", "b"]);
@@ -90,6 +99,7 @@ fn a_source_that_dies_is_replaced_by_the_cluster_that_follows_it_and_nothing_is_
     let (seen, before) = (west.events().len(), full_syncs(&west));
     let status = promote(&mut west, manifest.clone());
     west.check(status.current_primary.as_deref() == Some("west-0"), "another leader was promoted");
+    says(&west, &status, ["ClusterReady", "PrimaryRunning", "ReplicasConnected"]);
     west.check(full_syncs(&west) == before, "the others followed by a full copy");
     let told = west.until_event(seen, "ReplicaClusterPromoted");
     west.check(told["loss"]["behindBytes"] == 0, &format!("{told}"));
