@@ -10,7 +10,7 @@ const OLDEST: (u32, u32) = (6, 2);
 /// Directives of the configuration file that `CONFIG GET` does not show.
 const FILE_ONLY: [&str; 1] = ["loadmodule"];
 /// A program that takes longer to tell its version, or to listen, is not used.
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// A server program that can be run.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 /// A program that only looks holds a lock for a moment: the lock is waited for so long.
 const LOOK_WITHIN: Duration = Duration::from_millis(50);
-/// A supervisor that was killed keeps its lock until the system has taken its memory back, which a busy machine is slow with.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// A supervisor that was killed keeps its lock until the last of its threads has ended, and one that writes to a disk ends when that is
+/// done: more than 10 s were seen on a disk that was busy with something else.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// The supervisor of a cluster.

@@ -1,6 +1,6 @@
 //! What a run is made of: the cluster's shape, the faults, and a sabotage.
 
-use crate::faults::{self, Planned};
+use crate::faults::{self, Fault, Planned};
 use crate::hosts;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -52,6 +52,16 @@ impl Setup {
             sabotage: None,
             transcript: false,
         }
+    }
+
+    /// A run ends once all is well again after the faults.
+    ///
+    /// # Panics
+    ///
+    /// If no [`Fault::Calm`] says that they are over.
+    pub(crate) fn must_end(&self) {
+        let ends = self.faults.iter().any(|planned| planned.fault == Fault::Calm);
+        assert!(ends, "seed {}: no `Fault::Calm` is planned", self.seed);
     }
 
     /// What the seed says: shape, persistence, faults.

@@ -111,16 +111,6 @@ fn a_creation_that_is_cut_short_is_finished_by_the_next() {
     }
 }
 
-#[test]
-#[ignore = "long: a creation is killed at sixty moments"]
-fn a_creation_is_cut_short_at_every_moment() {
-    // Close together while files are written and processes started, then further apart.
-    let moments = (0..40).map(|n| n * 10).chain((0..20).map(|n| 400 + n * 110));
-    for moment in moments {
-        killed_after(Manifest::new("resumed"), Duration::from_millis(moment));
-    }
-}
-
 /// A terminal that is closed ends what runs in it: servers must not be left to nobody.
 #[test]
 fn a_supervisor_whose_terminal_is_closed_stops_its_servers() {
@@ -155,6 +145,16 @@ fn too_few_files_are_told_before_anything_is_begun() {
 /// Run by `make test-long` only.
 mod longest {
     use super::*;
+
+    #[test]
+    #[ignore = "long: a creation is killed at sixty moments"]
+    fn a_creation_is_cut_short_at_every_moment() {
+        // Close together while files are written and processes started, then further apart.
+        let moments = (0..40).map(|n| n * 10).chain((0..20).map(|n| 400 + n * 110));
+        for moment in moments {
+            killed_after(Manifest::new("resumed"), Duration::from_millis(moment));
+        }
+    }
 
     /// Killed again and again while creating: whatever each leaves behind is the next one's start.
     #[test]

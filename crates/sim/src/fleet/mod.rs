@@ -23,7 +23,6 @@ mod stream;
 
 use crate::atoms::AtomSet;
 use crate::clock::Clock;
-use crate::faults::Fault;
 use crate::history::{History, Tips};
 use crate::laws::{Broken, Laws};
 use crate::network::{Network, Way};
@@ -327,13 +326,8 @@ impl Fleet {
     }
 
     /// Runs until all is well again after the faults, or a law is broken.
-    ///
-    /// # Panics
-    ///
-    /// If nothing says that the faults are over: such a run has no end.
     pub fn run(mut self) -> Outcome {
-        let ends = self.setup.faults.iter().any(|planned| planned.fault == Fault::Calm);
-        assert!(ends, "seed {}: no `Fault::Calm` is planned", self.setup.seed);
+        self.setup.must_end();
         while !self.finished && self.laws.broken.is_none() {
             let Some(happening) = self.clock.go_on() else { break };
             self.dispatch(happening);
