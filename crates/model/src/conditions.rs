@@ -183,11 +183,6 @@ pub fn conditions(report: &Report, at_risk: &[Waiting], called: CalledAs) -> Vec
 }
 
 impl ReplicaModeReport {
-    /// Is the source the primary until further notice?
-    pub fn follows(&self) -> bool {
-        self.stage.follows()
-    }
-
     /// The condition `ReplicaMode`, in the words of redis-operator's documents.
     pub fn condition(&self) -> Condition {
         let name = self.source.name();

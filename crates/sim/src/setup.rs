@@ -54,6 +54,19 @@ impl Setup {
         }
     }
 
+    /// Nothing but these faults, each at its time in milliseconds, to agents on hosts of their own. They come late: a server may take nine
+    /// seconds to start.
+    pub fn on_hosts(seed: u64, faults: &[(u64, Fault)]) -> Self {
+        Self {
+            own_hosts: true,
+            node_timeout_ms: 15_000,
+            unresponsive_after_ms: 5_000,
+            faults: faults.iter().map(|(at, fault)| Planned { at: *at, fault: *fault }).collect(),
+            transcript: true,
+            ..Self::quiet(seed)
+        }
+    }
+
     /// A run ends once all is well again after the faults.
     ///
     /// # Panics

@@ -1,18 +1,14 @@
 //! Lost hosts: how long a shard is not served, and what is refused meanwhile (docs/safety.md). Faults come late: a server may take
 //! nine seconds to start.
 
-use valkeeper_sim::faults::{Fault, Planned, Target};
+use valkeeper_sim::faults::{Fault, Target};
 use valkeeper_sim::{Fleet, Outcome, Setup};
 
 /// From the fault to the new primary, milliseconds: 1.7 s of silence from the last beat, and a vote.
 const REPLACED_MS: u64 = 2_500;
 
 fn play(replicas: u32, seed: u64, faults: &[(u64, Fault)]) -> Outcome {
-    let mut setup = Setup { own_hosts: true, replicas, transcript: true, ..Setup::quiet(seed) };
-    setup.node_timeout_ms = 15_000;
-    setup.unresponsive_after_ms = 5_000;
-    setup.faults = faults.iter().map(|(at, fault)| Planned { at: *at, fault: *fault }).collect();
-    let outcome = Fleet::new(setup).run();
+    let outcome = Fleet::new(Setup { replicas, ..Setup::on_hosts(seed, faults) }).run();
     assert_eq!(outcome.broken, None, "seed {seed}\n{}", outcome.transcript.join("\n"));
     outcome
 }

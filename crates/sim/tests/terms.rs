@@ -1,14 +1,10 @@
 //! One primary and its replicas without slots, on hosts of their own: agents vote, and a mandate is a lease.
 
-use valkeeper_sim::faults::{Fault, Planned, Target};
+use valkeeper_sim::faults::{Fault, Target};
 use valkeeper_sim::{Fleet, Outcome, Setup};
 
 fn play(seed: u64, faults: &[(u64, Fault)]) -> Outcome {
-    let mut setup = Setup { own_hosts: true, shards: 1, replicas: 2, transcript: true, ..Setup::quiet(seed) };
-    setup.node_timeout_ms = 15_000;
-    setup.unresponsive_after_ms = 5_000;
-    setup.faults = faults.iter().map(|(at, fault)| Planned { at: *at, fault: *fault }).collect();
-    let outcome = Fleet::new(setup).run();
+    let outcome = Fleet::new(Setup { shards: 1, replicas: 2, ..Setup::on_hosts(seed, faults) }).run();
     assert_eq!(outcome.broken, None, "seed {seed}\n{}", outcome.transcript.join("\n"));
     outcome
 }

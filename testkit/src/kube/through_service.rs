@@ -16,13 +16,13 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// What it has written.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Acknowledged {
+struct Acknowledged {
     /// Writes that were acknowledged: of the keys from 0 on.
-    pub writes: u64,
+    writes: u64,
     /// Writes that were answered by an error, or by silence.
-    pub failed: u64,
+    failed: u64,
     /// The longest time between two acknowledgements.
-    pub gap: Duration,
+    gap: Duration,
 }
 
 /// The writer.
@@ -59,8 +59,8 @@ impl<'a> ThroughService<'a> {
         });
     }
 
-    /// Ends it, and reads back what was acknowledged: how many of these writes are missing, and what it has seen.
-    pub fn finish(self) -> (u64, Acknowledged) {
+    /// Ends it, and reads back what was acknowledged; at most `may_be_lost` writes may be missing.
+    pub fn finish(self, may_be_lost: u64) {
         self.flowing();
         self.ends.store(true, Ordering::Relaxed);
         let written = self.writer.join().unwrap_or_else(|_| self.cluster.fail("the writer has failed"));
@@ -71,9 +71,9 @@ impl<'a> ThroughService<'a> {
             Ok(value) => value == Some(*number),
             Err(error) => self.cluster.fail(&format!("{} cannot be read back: {error}", key(*number))),
         };
-        let lost = (0..written.writes).filter(|number| !there(number)).map(|_| 1).sum();
+        let lost = (0..written.writes).filter(|number| !there(number)).map(|_| 1).sum::<u64>();
         eprintln!("{}: through the Service: {written:?}, {lost} lost", self.cluster.namespace);
-        (lost, written)
+        self.cluster.check(lost <= may_be_lost, &format!("{lost} acknowledged writes are missing"));
     }
 }
 

@@ -97,40 +97,36 @@ impl Connection {
     fn page_by_role(&self, by_role: &ByRole, password_file: &Path) -> String {
         let (host, port) = by_role.primary.rsplit_once(':').unwrap_or((&by_role.primary, "-"));
         format!(
-            "url       redis://default@{} (always the primary)\n\
-             replica   {} (reads; may be behind)\n\
-             any       {}\n\
-             servers   {}\n\
-             username  default\n\
-             password  in {}\n\n\
+            "{}password  in {}\n\n\
              example   REDISCLI_AUTH=\"$(cat {})\" valkey-cli -h {host} -p {port}\n",
-            by_role.primary,
-            by_role.replica,
-            by_role.any,
-            self.seeds.join(" "),
+            by_role.head(&self.seeds.join(" ")),
             password_file.display(),
             quoted(&password_file.to_string_lossy()),
         )
     }
-}
 
-impl Connection {
     fn page_in_kubernetes(&self, by_role: &ByRole, secret: &str, key: &str, command: &str) -> String {
         let (host, _) = by_role.primary.rsplit_once(':').unwrap_or((&by_role.primary, "-"));
+        format!(
+            "{}password  in Secret {secret}, key {key}\n\n\
+             password  {command}\n\
+             example   REDISCLI_AUTH=\"$({command})\" valkey-cli -h {host}\n\n\
+             from outside: `kubectl valkeeper cli`, or a port-forward to the Service\n",
+            by_role.head(&self.seeds.join("\n          ")),
+        )
+    }
+}
+
+impl ByRole {
+    /// What the page begins with on both platforms.
+    fn head(&self, servers: &str) -> String {
         format!(
             "url       redis://default@{} (always the primary)\n\
              replica   {} (reads; may be behind)\n\
              any       {}\n\
-             servers   {}\n\
-             username  default\n\
-             password  in Secret {secret}, key {key}\n\n\
-             password  {command}\n\
-             example   REDISCLI_AUTH=\"$({command})\" valkey-cli -h {host}\n\n\
-             from outside: `kubectl valkeeper cli`, or a port-forward to the Service\n",
-            by_role.primary,
-            by_role.replica,
-            by_role.any,
-            self.seeds.join("\n          "),
+             servers   {servers}\n\
+             username  default\n",
+            self.primary, self.replica, self.any,
         )
     }
 }

@@ -3,8 +3,7 @@
 use super::{Owner, selector};
 use crate::AGENT_PORT;
 use serde_json::{Value, json};
-use valkeeper_kube_api::names::LABEL_ROLE;
-use valkeeper_kube_api::names::{self, BUS_PORT, CLIENT_PORT};
+use valkeeper_kube_api::names::{self, BUS_PORT, CLIENT_PORT, LABEL_ROLE};
 use valkeeper_model::Role;
 
 /// One DNS name for each pod, whether it is ready or not: agents and servers find each other while none is.
@@ -32,15 +31,7 @@ pub(crate) fn by_role(owner: &Owner, role: Role) -> Value {
     };
     let mut selector = selector(&owner.home);
     selector[LABEL_ROLE] = json!(role);
-    let mut service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": owner.metadata(&name),
-        "spec": {
-            "selector": selector,
-            "ports": [service_port("redis", CLIENT_PORT)],
-            "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
-        },
-    });
+    let mut service = for_clients(owner, &name, &selector);
     if role == Role::Primary {
         service["spec"]["publishNotReadyAddresses"] = json!(true);
     }
@@ -49,11 +40,15 @@ pub(crate) fn by_role(owner: &Owner, role: Role) -> Value {
 
 /// Where clients begin: any pod that is ready tells them of the others.
 pub(crate) fn any(owner: &Owner) -> Value {
+    for_clients(owner, &names::any_service(&owner.home.cluster), &selector(&owner.home))
+}
+
+fn for_clients(owner: &Owner, name: &str, selector: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": owner.metadata(&names::any_service(&owner.home.cluster)),
+        "metadata": owner.metadata(name),
         "spec": {
-            "selector": selector(&owner.home),
+            "selector": selector,
             "ports": [service_port("redis", CLIENT_PORT)],
             "type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
         },

@@ -13,7 +13,7 @@ pub(super) struct Verdict {
 
 /// What `Ready`, `PrimaryAvailable` and `ReplicationHealthy` say.
 pub(super) fn verdicts(report: &Report, called: CalledAs) -> [Verdict; 3] {
-    match report.replica_mode.as_deref().filter(|mode| mode.follows()) {
+    match report.replica_mode.as_deref().filter(|mode| mode.stage.follows()) {
         Some(mode) => of_follower(report, mode, called),
         None => of_primaries(report, called),
     }

@@ -64,13 +64,16 @@ pub(crate) fn promoted(roles: &mut Roles, primary: &InstanceName, pods: &BTreeMa
 
 /// By its label.
 fn is_primary(pods: &BTreeMap<InstanceName, PodSeen>, name: &InstanceName) -> bool {
-    pods.get(name).is_some_and(|pod| pod.role.as_deref() == Some(Role::Primary.to_string().as_str()))
+    pods.get(name).is_some_and(|pod| is_labelled(pod, Role::Primary))
+}
+
+fn is_labelled(pod: &PodSeen, role: Role) -> bool {
+    pod.role.as_deref() == Some(role.to_string().as_str())
 }
 
 /// Has a pod another label than its role?
 pub(crate) fn differ(pods: &BTreeMap<InstanceName, PodSeen>, roles: &Roles) -> bool {
-    let differs = |pod: &PodSeen, role: &Role| pod.role.as_deref() != Some(role.to_string().as_str());
-    roles.iter().any(|(name, role)| pods.get(name).is_some_and(|pod| differs(pod, role)))
+    roles.iter().any(|(name, role)| pods.get(name).is_some_and(|pod| !is_labelled(pod, *role)))
 }
 
 /// Writes the newest, until nobody has anything to tell any more.
@@ -98,7 +101,7 @@ async fn label(pods: &Api<Pod>, seen: &Seen, roles: &Roles) -> Result<(), kube::
     let mut changed: Vec<(&InstanceName, &PodSeen, Role)> = roles
         .iter()
         .filter_map(|(name, role)| Some((name, there.get(name)?, *role)))
-        .filter(|(_, pod, role)| pod.role.as_deref() != Some(role.to_string().as_str()))
+        .filter(|(_, pod, role)| !is_labelled(pod, *role))
         .collect();
     // Who is the primary no more first, and nobody waits for another's answer.
     changed.sort_by_key(|(.., role)| Reverse(*role == Role::Replica));
