@@ -1,8 +1,6 @@
 //! Who is told what again, and how often is looked.
 
-mod ordered;
-
-use ordered::{address, name, obeys, ordered, orders, own_address, runs};
+use crate::ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, LayoutVersion, Millis, Observation,

@@ -1,4 +1,4 @@
-//! The scripts in tests/scenarios, each with its transcript beside it. `UPDATE=1 cargo test -p valkeeper-sim --test scenarios`
+//! The scripts in tests/scenarios, each with its transcript beside it. `UPDATE=1 cargo test -p valkeeper-sim scripts::`
 //! writes the transcripts anew: read the difference as you would read code.
 
 use std::fs;

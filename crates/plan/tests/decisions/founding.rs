@@ -1,8 +1,6 @@
 //! An empty data directory is one that was never used only as long as nobody knows better.
 
-mod ordered;
-
-use ordered::{name, obeys, ordered, runs};
+use crate::ordered::{name, obeys, ordered, runs};
 use valkeeper_model::{
     AgentOrder, AgentReport, Answer, Ask, AskFailed, Generation, HeldCopy, InstanceLife, Millis, Observed,
     Unseen, Waiting,

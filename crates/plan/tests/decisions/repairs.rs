@@ -1,8 +1,6 @@
 //! What a controller does about one fault while another one stands.
 
-mod ordered;
-
-use ordered::{name, ordered, runs};
+use crate::ordered::{name, ordered, runs};
 use serde::Deserialize as _;
 use serde::de::{IntoDeserializer as _, value::StrDeserializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -329,11 +327,11 @@ fn a_node_that_is_no_member_is_told_with_its_address_and_its_claim() {
         let owner = topology.get_mut(&primary).expect("a primary");
         owner.slots = owner.slots.minus(&part);
         let mut node = owner.clone();
-        (node.slots, node.address) = (part.clone(), Some(ordered::address(200)));
+        (node.slots, node.address) = (part.clone(), Some(crate::ordered::address(200)));
         topology.insert(foreign, node);
     });
     let told = waits(&layout, &seen);
-    let address = Some(ordered::address(200));
+    let address = Some(crate::ordered::address(200));
     assert!(told.contains(&Waiting::ForeignNode { node: foreign, address: address.clone(), known_by: 6 }));
     let taken = Waiting::SlotsTaken { shard, slots: part, node: foreign, address };
     assert!(told.contains(&taken), "{told:?}");

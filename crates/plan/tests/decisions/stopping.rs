@@ -1,8 +1,6 @@
 //! An agent whose server is told to stop, or whose disk hangs: what is done meanwhile, and in which order.
 
-mod fleet;
-
-use fleet::{name, order, view};
+use crate::fleet::{name, order, view};
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Happened, Incarnation, Millis, Run};
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, Token};
 

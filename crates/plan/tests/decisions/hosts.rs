@@ -1,8 +1,6 @@
 //! An agent on a host of its own, as its host sees it: what it tells its server and the others, and in which order.
 
-mod fleet;
-
-use fleet::{address, id, name, order, view};
+use crate::fleet::{address, id, name, order, view};
 use std::sync::Arc;
 use valkeeper_model::{
     Answer, Ask, AskFailed, Death, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,

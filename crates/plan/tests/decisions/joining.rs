@@ -1,8 +1,6 @@
 //! An instance that was added to a shard begins as a replica of the one that serves there, and is a member when it has caught up.
 
-mod ordered;
-
-use ordered::{address, name, obeys, ordered, orders, own_address, runs};
+use crate::ordered::{address, name, obeys, ordered, orders, own_address, runs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{

@@ -1,4 +1,4 @@
-//! Two thousand seeds. One that fails prints how to replay it; fix the cause and keep what it showed in tests/kept.rs.
+//! Two thousand seeds. One that fails prints how to replay it; fix the cause and keep what it showed in `kept`.
 
 fn run(seeds: std::ops::Range<u64>) {
     let broken: Vec<String> = seeds

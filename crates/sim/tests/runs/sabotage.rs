@@ -3,7 +3,7 @@
 use valkeeper_sim::faults::{Fault, Planned, Target};
 use valkeeper_sim::{Fleet, Sabotage, Setup};
 
-/// Runs seeds until one of them breaks one of these laws. The seeds alone break none (tests/seeds.rs).
+/// Runs seeds until one of them breaks one of these laws. The seeds alone break none (`seeds`).
 fn caught(sabotage: Sabotage, laws: &[u8]) {
     caught_in(sabotage, laws, Setup::random);
 }

@@ -1,8 +1,6 @@
 //! Law 6 across controllers: what is disturbed on purpose is stored before it is begun, and ends by what is seen.
 
-mod ordered;
-
-use ordered::{name, ordered, orders, own_address, runs, spec};
+use crate::ordered::{Counted, name, ordered, orders, own_address, runs, spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
@@ -34,7 +32,7 @@ fn controls(change: impl FnOnce(&mut Layout, &Orders)) -> (Controller, Orders) {
 /// A controller that is started on a stored layout.
 fn start(layout: Layout, given: &Orders) -> (Controller, Orders) {
     let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(3), zones, Box::new(ordered::Counted(0)));
+    let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
     controller.handle(Millis(0), Event::Tick);
     controller.handle(Millis(0), Event::Loaded(Ok(Some(layout))));
     let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
@@ -427,7 +425,7 @@ fn counting_costs_no_orders() {
     let (founder, given) = ordered(50, |_| ());
     let layout = founder.layout().expect("a layout").clone().founded();
     let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(50), zones, Box::new(ordered::Counted(0)));
+    let mut controller = Controller::new(spec(50), zones, Box::new(Counted(0)));
     controller.handle(Millis(0), Event::Tick);
     controller.handle(Millis(0), Event::Loaded(Ok(Some(layout))));
     let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();

@@ -1,0 +1,17 @@
+//! What the planner, the controller and the agents decide, seen from outside the crate. One program: each further one is linked anew.
+
+mod copies;
+mod fleet;
+mod founding;
+mod hosts;
+mod isolation;
+mod joining;
+mod ledger;
+mod ordered;
+mod orders;
+mod placement;
+mod repairs;
+mod restart_decision;
+mod silence;
+mod stopping;
+mod trial;
