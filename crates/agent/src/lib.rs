@@ -10,6 +10,7 @@
 //! | `data_dir.rs`, `record_file.rs`, `copy_files.rs`, `aof_head.rs`, `rdb_header.rs` | the data directory: marker, record of the copy, files and their heads |
 //! | `files.rs` | file access on a thread of its own: a disk may hang |
 //! | `os.rs`, `adoption.rs` | processes; a server that runs already |
+//! | `sentinel/` | a Sentinel's process and file; what Sentinels are asked and told |
 //! | `trial.rs`, `program.rs` | a configuration is tried with the server program |
 
 mod adoption;
@@ -27,6 +28,7 @@ mod rdb_header;
 mod record_file;
 mod rotation;
 mod runtime;
+mod sentinel;
 mod server;
 mod server_file;
 mod serving;
@@ -40,5 +42,6 @@ pub use handle::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, P
 pub use os::{file_limit, is_running, raise_file_limit};
 pub use program::{Program, ProgramError};
 pub use runtime::spawn;
+pub use sentinel::{SentinelHandle, SentinelSetup, keep as keep_sentinel};
 pub use server::{ProcessRecord, ServerHome};
 pub use trial::Trials;

@@ -6,11 +6,13 @@ use crate::runtime::now;
 use crate::server::ServerHome;
 use crate::source_look::SourceLook;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use valkeeper_client::{AdminConnection, AskError, Password};
 use valkeeper_model::Happened;
 use valkeeper_plan::agent::Login;
+use valkeeper_plan::mode::sentinel;
 use valkeeper_plan::server::config::PRIMARY_USER;
 use valkeeper_plan::server::rotation::{self, Event, FollowsWith, Overlap, PasswordDirective, Shown};
 
@@ -32,6 +34,10 @@ struct Shared {
     login: Mutex<Option<Login>>,
     /// As whom it was told to follow last; `None` while that is not known.
     told: Mutex<Option<Login>>,
+    /// Are Sentinels to be let in?
+    sentinels: AtomicBool,
+    /// The passwords with which Sentinels are let in now.
+    sentinels_use: Mutex<Vec<Password>>,
     home: ServerHome,
     files: Files,
     record: Arc<dyn Fn(Happened) + Send + Sync>,
@@ -54,6 +60,8 @@ impl Rotation {
             source,
             login: Mutex::default(),
             told: Mutex::default(),
+            sentinels: AtomicBool::new(false),
+            sentinels_use: Mutex::default(),
             home: setup.home.clone(),
             files,
             record: Arc::clone(&setup.record),
@@ -74,6 +82,26 @@ impl Rotation {
     /// As whom the server is to follow from now on.
     pub(crate) fn logs_in(&self, login: Option<Login>) {
         *self.0.login.lock().unwrap_or_else(PoisonError::into_inner) = login;
+    }
+
+    /// Are Sentinels to log in at the server from now on?
+    pub(crate) fn lets_in_sentinels(&self, yes: bool) {
+        self.0.sentinels.store(yes, Ordering::Relaxed);
+    }
+
+    /// Gives Sentinels their user, with the wanted password and the one before: a Sentinel uses another one only from its next start on.
+    async fn let_in_sentinels(&self, within: Duration) -> Result<(), AskError> {
+        let Ok(wanted) = (self.0.passwords)() else { return Ok(()) };
+        let known = self.0.sentinels_use.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.0.sentinels.load(Ordering::Relaxed) || known.first() == Some(&wanted) {
+            return Ok(());
+        }
+        let before = known.into_iter().next().filter(|before| *before != wanted);
+        let passwords: Vec<Password> = [wanted].into_iter().chain(before).collect();
+        let all: Vec<&Password> = passwords.iter().collect();
+        self.0.connection.set_user(sentinel::USER, &all, sentinel::RIGHTS, within).await?;
+        *self.0.sentinels_use.lock().unwrap_or_else(PoisonError::into_inner) = passwords;
+        Ok(())
     }
 
     /// Has the server follow with what that login takes, if it does not yet.
@@ -122,6 +150,9 @@ impl Rotation {
     pub(crate) async fn answers(&self, within: Duration) {
         let Ok(_telling) = self.0.telling.try_lock() else { return };
         self.0.note_login();
+        if let Err(error) = self.let_in_sentinels(within).await {
+            tracing::warn!(%error, "Sentinels are not let in yet");
+        }
         if let Err(error) = self.0.follow(Event::Answers, within).await {
             // A server that stops, or does not answer yet, is no news of a password that nobody has changed.
             if self.0.machine().under_way() {

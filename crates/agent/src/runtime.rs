@@ -10,6 +10,7 @@ use crate::handle::{AgentHandle, AgentSetup, Input, Launched, Neighbours, Run};
 use crate::launch::launch;
 use crate::os::{self, ProcessId};
 use crate::rotation::Rotation;
+use crate::sentinel::SentinelLook;
 use crate::serving::{Identity, Serving};
 use crate::source_look::SourceLook;
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ struct Runner {
     /// Of the last run.
     rotation: Option<Rotation>,
     source: SourceLook,
+    sentinels: SentinelLook,
     look: Look,
     /// When it is told that the disk does not answer.
     silent_at: Option<Instant>,
@@ -111,6 +113,7 @@ impl Runner {
         };
         let runner = Self {
             source: SourceLook::new(Arc::clone(&setup.secrets)),
+            sentinels: SentinelLook::new(Arc::clone(&setup.passwords)),
             setup,
             agent,
             files,
@@ -193,6 +196,7 @@ impl Runner {
             }
             if let Some(rotation) = &self.rotation {
                 rotation.logs_in(self.agent.login());
+                rotation.lets_in_sentinels(self.agent.lets_in_sentinels());
             }
             self.show();
             // What waits for a disk that does not answer is not waited for.
@@ -240,6 +244,21 @@ impl Runner {
                         None => None,
                     };
                     let _ = input.send(Input::Event(Event::SourceSeen { of: source, result, gate }));
+                });
+            }
+            Command::LookAtSentinels { name, sentinels, within_ms } => {
+                let (look, input) = (self.sentinels.clone(), self.input.clone());
+                tokio::spawn(async move {
+                    let seen = look.look(&name, sentinels, Duration::from_millis(within_ms)).await;
+                    let _ = input.send(Input::Event(Event::SentinelsSeen(seen)));
+                });
+            }
+            Command::TellSentinels { announcement, sentinels, within_ms } => {
+                let (look, input) = (self.sentinels.clone(), self.input.clone());
+                tokio::spawn(async move {
+                    let within = Duration::from_millis(within_ms);
+                    let seen = look.tell(*announcement, sentinels, within).await;
+                    let _ = input.send(Input::Event(Event::SentinelsSeen(seen)));
                 });
             }
             Command::Start(plan) => self.start(*plan),

@@ -41,6 +41,22 @@ pub struct ServerHome {
     own: Vec<Directive>,
 }
 
+/// What the server program is run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunAs {
+    Server,
+    Sentinel,
+}
+
+impl RunAs {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Server => &[],
+            Self::Sentinel => &["--sentinel"],
+        }
+    }
+}
+
 /// A pid file holds a number.
 const LONGEST_PID_FILE: u64 = 64;
 
@@ -89,6 +105,14 @@ impl ServerHome {
     pub fn log(&self) -> PathBuf {
         self.root.join("server.log")
     }
+    /// Its configuration file.
+    pub(crate) fn conf(&self) -> PathBuf {
+        self.root.join("server.conf")
+    }
+    /// Where the process writes its id.
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.root.join("server.pid")
+    }
     fn record_path(&self) -> PathBuf {
         self.root.join("process.json")
     }
@@ -109,9 +133,7 @@ impl ServerHome {
 
     /// The directives that the server was last started with, as its configuration file has them.
     pub(crate) fn started_with(&self) -> BTreeMap<String, String> {
-        fs::read_to_string(self.root.join("server.conf"))
-            .map(|text| server_file::parse(&text))
-            .unwrap_or_default()
+        fs::read_to_string(self.conf()).map(|text| server_file::parse(&text)).unwrap_or_default()
     }
 
     /// What the server has been told to set since it was started, so that it is known for ours when it is not ordered any more.
@@ -191,7 +213,7 @@ impl ServerHome {
     }
 
     fn by_pid_file(&self) -> io::Result<Option<ProcessId>> {
-        let Some(text) = read(&self.root.join("server.pid"), LONGEST_PID_FILE)? else { return Ok(None) };
+        let Some(text) = read(&self.pid_file(), LONGEST_PID_FILE)? else { return Ok(None) };
         let Some(pid) = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) else {
             return Ok(None);
         };
@@ -226,8 +248,7 @@ impl ServerHome {
         for aside in &plan.set_aside {
             data.set_aside(aside).map_err(unusable)?;
         }
-        let record = self.record().map_err(unusable)?;
-        let incarnation = record.map_or(Incarnation(1), |record| record.incarnation.next());
+        let incarnation = self.next_incarnation().map_err(unusable)?;
         data.keep(&CopyRecord { run: incarnation, ..plan.record.clone() }, ServerIs::Down)
             .map_err(unusable)?;
         if let Some(conf) = &plan.nodes_conf {
@@ -243,16 +264,48 @@ impl ServerHome {
         let places = Places { data: data.path(), log: &log };
         let knows = |name: &str| program.knows(name);
         let mut text = server_file::render(&plan.config, &self.own, &plan.address, &places, lets_in, knows);
-        let pid_file = server_file::quoted(&self.root.join("server.pid").to_string_lossy());
+        let pid_file = server_file::quoted(&self.pid_file().to_string_lossy());
         let _ = writeln!(text, "pidfile {pid_file}");
-        let file = self.root.join("server.conf");
-        replace(&file, text.as_bytes()).map_err(unusable)?;
-        let _ = fs::remove_file(self.root.join("server.pid"));
+        replace(&self.conf(), text.as_bytes()).map_err(unusable)?;
         let _ = fs::remove_file(self.root.join(SET_LIVE));
         let _ = fs::remove_file(self.root.join(PASSWORD));
-        let log_from = fs::metadata(&log).map(|metadata| metadata.len()).ok();
+        let (process, child) = self.launch(program, RunAs::Server, incarnation)?;
+        Ok((incarnation, process, child))
+    }
+
+    /// The number of the next run.
+    fn next_incarnation(&self) -> io::Result<Incarnation> {
+        Ok(self.record()?.map_or(Incarnation(1), |record| record.incarnation.next()))
+    }
+
+    /// Starts a Sentinel with that file. Blocks for a few file operations.
+    pub(crate) fn start_sentinel(
+        &self,
+        program: &Program,
+        address: &Address,
+        file: &str,
+    ) -> Result<(ProcessId, Child), StartFailure> {
+        let unusable = |error: io::Error| StartFailure::DataUnusable { detail: error.to_string() };
+        free(address, address.port)?;
+        make_private_dir(&self.root).map_err(unusable)?;
+        self.data().make().map_err(unusable)?;
+        let incarnation = self.next_incarnation().map_err(unusable)?;
+        replace(&self.conf(), file.as_bytes()).map_err(unusable)?;
+        self.launch(program, RunAs::Sentinel, incarnation)
+    }
+
+    /// Starts the process with the configuration file that is there. Its run is recorded before and after.
+    fn launch(
+        &self,
+        program: &Program,
+        run_as: RunAs,
+        incarnation: Incarnation,
+    ) -> Result<(ProcessId, Child), StartFailure> {
+        let unusable = |error: io::Error| StartFailure::DataUnusable { detail: error.to_string() };
+        let _ = fs::remove_file(self.pid_file());
+        let log_from = fs::metadata(self.log()).map(|metadata| metadata.len()).ok();
         self.keep(ProcessRecord { incarnation, process: None, log_from }).map_err(unusable)?;
-        let mut child = self.spawn(program, &file)?;
+        let mut child = self.spawn(program, run_as)?;
         let process = match os::find(child.id()) {
             Ok(Some(process)) => process,
             Ok(None) => {
@@ -273,10 +326,10 @@ impl ServerHome {
             // The pid file finds it again; the disk that is full now is reported by the server itself.
             tracing::warn!(%error, "cannot record a server's process");
         }
-        Ok((incarnation, process, child))
+        Ok((process, child))
     }
 
-    fn spawn(&self, program: &Program, file: &Path) -> Result<Child, StartFailure> {
+    fn spawn(&self, program: &Program, run_as: RunAs) -> Result<Child, StartFailure> {
         let unusable = |error: io::Error| StartFailure::ProgramUnusable {
             detail: format!("{}: {error}", program.path.display()),
         };
@@ -284,7 +337,8 @@ impl ServerHome {
         let said = fs::File::create(self.said_path()).map_err(unusable)?;
         let complained = said.try_clone().map_err(unusable)?;
         Command::new(&program.path)
-            .arg(file)
+            .arg(self.conf())
+            .args(run_as.arguments())
             .current_dir(&self.root)
             .stdin(Stdio::null())
             .stdout(said)

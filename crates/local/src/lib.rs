@@ -9,6 +9,7 @@ mod lock;
 mod platform;
 mod ports;
 mod secrets;
+mod sentinels;
 mod state_dir;
 mod storage_fault;
 mod store;

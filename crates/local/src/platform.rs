@@ -1,6 +1,7 @@
 //! Instances as processes of this machine, agents as tasks of this supervisor.
 
 use crate::ports;
+use crate::sentinels::LocalSentinels;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::storage_fault::storage_fault;
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub(crate) struct LocalPlatform {
     pub(crate) origin: Instant,
     pub(crate) password_overlap: Duration,
     pub(crate) agents: Agents,
+    pub(crate) sentinels: Arc<LocalSentinels>,
 }
 
 struct Others(Agents);
@@ -51,7 +53,9 @@ impl Peers for Others {
 impl LocalPlatform {
     fn assign(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, ProvisionError> {
         let mut move_to = self.move_to.lock().unwrap_or_else(PoisonError::into_inner);
-        let assigned = ports::assign(&self.state, &self.dir, layout.instances.keys(), *move_to);
+        let sentinels = layout.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
+        let names = layout.instances.keys().chain(sentinels);
+        let assigned = ports::assign(&self.state, &self.dir, names, *move_to);
         let addresses = assigned.map_err(not_provisioned)?;
         *move_to = None;
         Ok(addresses)
@@ -77,6 +81,7 @@ impl LocalPlatform {
     /// Stops all servers in an orderly way: replicas after their primaries, which end once their replicas have everything. So what a shard
     /// leaves is the same data on every disk, each as good as the others.
     pub(crate) async fn stop(&self) {
+        self.sentinels.stop().await;
         let agents = std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner));
         let mut asked = JoinSet::new();
         for agent in agents.into_values() {
@@ -138,6 +143,9 @@ impl Platform for LocalPlatform {
                     agents.insert(name.clone(), self.spawn(name));
                 }
             }
+        }
+        if let Ok(addresses) = &assigned {
+            self.sentinels.provide(layout, addresses);
         }
         Box::pin(std::future::ready(assigned))
     }

@@ -333,8 +333,25 @@ impl ClusterDir {
         Ok(running)
     }
 
-    /// Where the instances answer: empty before they have been given ports.
-    pub fn addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
+    /// Where the Sentinels listen; none in a mode without.
+    pub fn sentinel_addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
+        let layout = self.layout()?;
+        let sentinels = layout.as_ref().and_then(|layout| layout.sentinels.as_deref());
+        let mut addresses = self.addresses()?;
+        addresses.retain(|name, _| sentinels.is_some_and(|all| all.members.contains_key(name)));
+        Ok(addresses)
+    }
+
+    /// Where the servers answer: empty before they have been given ports.
+    pub fn server_addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
+        let sentinels = self.sentinel_addresses()?;
+        let mut addresses = self.addresses()?;
+        addresses.retain(|name, _| !sentinels.contains_key(name));
+        Ok(addresses)
+    }
+
+    /// The ports of servers and Sentinels, as they were given.
+    pub(crate) fn addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
         Ok(kept(self.addresses_path())?.unwrap_or_default())
     }
 

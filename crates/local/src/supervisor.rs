@@ -6,6 +6,7 @@ use crate::forwarder::Guide;
 use crate::lock::Lock;
 use crate::platform::LocalPlatform;
 use crate::ports;
+use crate::sentinels::LocalSentinels;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::store::FileStore;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,7 +112,7 @@ impl Supervisor {
         let unsaved: Arc<Mutex<Vec<InstanceName>>> = Arc::default();
         let guide = Guide::new();
         let forwarding = match setup.spec.mode {
-            Mode::Standalone => {
+            Mode::Standalone | Mode::Sentinel => {
                 let ports = ports::assign_for_clients(&setup.state, &dir, setup.base_port)?;
                 let guide = guide.clone();
                 Some(tokio::spawn(async move { guide.serve(ports).await }))
@@ -133,10 +134,17 @@ impl Supervisor {
             })
         };
         let nudge = Arc::new(Notify::new());
+        let trials = Arc::new(Trials::new(Arc::new(setup.program)));
         let platform = Arc::new(LocalPlatform {
             state: setup.state,
             dir: dir.clone(),
-            trials: Arc::new(Trials::new(Arc::new(setup.program))),
+            sentinels: Arc::new(LocalSentinels {
+                dir: dir.clone(),
+                trials: Arc::clone(&trials),
+                record: Arc::clone(&record),
+                kept: Mutex::default(),
+            }),
+            trials,
             move_to: Mutex::new(setup.base_port),
             record: Arc::clone(&record),
             nudge: Arc::clone(&nudge),

@@ -8,8 +8,8 @@ pub use standing::ReplicaStanding;
 
 use crate::{
     Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link,
-    NodeId, Observed, PasswordFault, Role, ServerConfig, ServerView, ShardId, ShardName, SlotSet,
-    SourceOrder, SourceReport, Waiting,
+    NodeId, Observed, PasswordFault, Role, SentinelsOrder, ServerConfig, ServerView, ShardId, ShardName,
+    SlotSet, SourceOrder, SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +38,9 @@ pub struct AgentOrder {
     pub config: ServerConfig,
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
+    /// The Sentinels that are to know who is the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinels: Option<Arc<SentinelsOrder>>,
     /// The primary of another cluster that is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceOrder>,

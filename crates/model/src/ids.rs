@@ -110,6 +110,10 @@ macro_rules! hex_id {
             pub fn from_bytes(bytes: [u8; 20]) -> Self {
                 Self(bytes)
             }
+            /// Its 20 bytes.
+            pub fn bytes(self) -> [u8; 20] {
+                self.0
+            }
         }
         impl FromStr for $name {
             type Err = InvalidId;

@@ -40,6 +40,9 @@ pub struct Layout {
     pub shards: Arc<BTreeMap<ShardName, Shard>>,
     /// The instances.
     pub instances: Arc<BTreeMap<InstanceName, Instance>>,
+    /// The Sentinels, in mode `sentinel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinels: Option<Box<crate::Sentinels>>,
     /// The other cluster that this one follows, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaMode>>,

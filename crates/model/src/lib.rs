@@ -22,6 +22,7 @@ mod replica_fault;
 mod replica_mode;
 mod report;
 mod request;
+mod sentinel;
 mod server;
 mod slots;
 pub mod spec;
@@ -61,6 +62,10 @@ pub use replica_mode::{
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
+pub use sentinel::{
+    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelSpec, SentinelView,
+    Sentinels, SentinelsOrder,
+};
 pub use server::{
     AofStatus, AttachedReplica, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role, ServerView,
     SlowCommand, Topology, TopologyNode,

@@ -55,6 +55,9 @@ pub struct ClusterSpec {
     pub max_sync_replicas: u32,
     /// Name of the Secret whose key `password` protects the servers. `None`: Valkeeper makes one.
     pub auth_secret: Option<String>,
+    /// The Sentinels, in mode `sentinel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<crate::SentinelSpec>,
     /// Does the cluster follow another one?
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<crate::ReplicaModeSpec>,
@@ -85,6 +88,7 @@ impl ClusterSpec {
             min_sync_replicas: 0,
             max_sync_replicas: 0,
             auth_secret: None,
+            sentinel: None,
             replica_mode: None,
         }
     }
@@ -126,6 +130,8 @@ pub enum Mode {
     Cluster,
     /// One primary and its replicas, without slots. Their agents vote.
     Standalone,
+    /// The same, with Sentinels that clients ask where the primary is.
+    Sentinel,
 }
 
 impl Mode {
@@ -134,6 +140,15 @@ impl Mode {
         match self {
             Self::Cluster => "cluster",
             Self::Standalone => "standalone",
+            Self::Sentinel => "sentinel",
+        }
+    }
+
+    /// Are there shards that own slots? Without, there is one primary, which all clients have to find.
+    pub fn has_slots(self) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Standalone | Self::Sentinel => false,
         }
     }
 

@@ -1,12 +1,15 @@
 //! What goes into the state machine of an agent and what comes out: events, commands, what its server and other agents are told.
 
 use crate::failover::restart_decision::Disk;
+use crate::mode::sentinel::Announcement;
 use crate::server::config::Directive;
+use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, CopyRecord, CopySource, Happened, HeldBack, Incarnation,
-    InstanceName, LookRefused, Millis, NodeId, PasswordFault, Position, Replication, ServerConfig,
-    ServerView, SlotSet, Source, SourceFault, SourceView, StartFailure, Trial, Unseen,
+    Address, AgentOrder, Answer, Ask, AskFailed, ClusterName, CopyRecord, CopySource, Happened, HeldBack,
+    Incarnation, InstanceName, LookRefused, Millis, NodeId, PasswordFault, Position, Replication,
+    SentinelFault, SentinelView, ServerConfig, ServerView, SlotSet, Source, SourceFault, SourceView,
+    StartFailure, Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -73,6 +76,8 @@ pub enum Event {
         /// The error, for people.
         result: Result<(), String>,
     },
+    /// What each Sentinel says of the primary that it knows, or why it does not (mode `sentinel`).
+    SentinelsSeen(BTreeMap<InstanceName, Result<SentinelView, SentinelFault>>),
     /// What the source of a cluster that follows one has said, or why it did not.
     SourceSeen {
         /// Which source.
@@ -147,6 +152,24 @@ pub enum Command {
         number: u64,
         /// What is to be in it.
         roles: Box<NodesConf>,
+    },
+    /// Look at the Sentinels; `SentinelsSeen` follows within the time.
+    LookAtSentinels {
+        /// What they call the primary.
+        name: ClusterName,
+        /// Where they listen.
+        sentinels: BTreeMap<InstanceName, Address>,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Tell Sentinels where the primary is, and look at all of them; `SentinelsSeen` follows within twice the time.
+    TellSentinels {
+        /// What, and whom.
+        announcement: Box<Announcement>,
+        /// Where all of them listen.
+        sentinels: BTreeMap<InstanceName, Address>,
+        /// Milliseconds.
+        within_ms: u64,
     },
     /// Look at the source; `SourceSeen` follows within the time.
     LookAtSource {

@@ -120,10 +120,15 @@ impl Connection {
 impl ByRole {
     /// What the page begins with on both platforms.
     fn head(&self, servers: &str) -> String {
+        let sentinels = match self.sentinels.as_slice() {
+            [] => String::new(),
+            all => format!("sentinels {} (the primary is called {})\n", all.join(" "), self.sentinel_name),
+        };
         format!(
             "url       redis://default@{} (always the primary)\n\
              replica   {} (reads; may be behind)\n\
              any       {}\n\
+             {sentinels}\
              servers   {servers}\n\
              username  default\n",
             self.primary, self.replica, self.any,

@@ -130,7 +130,7 @@ impl Status {
             mode: report.mode,
             current_primary: match report.mode {
                 Mode::Cluster => None,
-                Mode::Standalone => report.current_primary().cloned(),
+                Mode::Standalone | Mode::Sentinel => report.current_primary().cloned(),
             },
             phase: report.phase,
             healthy: report.healthy,
@@ -194,7 +194,7 @@ impl Status {
             }
         }
         // There is one shard without slots: neither tells anything.
-        if self.mode == Mode::Standalone {
+        if !self.mode.has_slots() {
             for row in &mut rows {
                 row.remove(5);
                 row.remove(0);

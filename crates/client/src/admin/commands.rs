@@ -189,11 +189,7 @@ impl AdminConnection {
     pub async fn accept_as_well(&self, password: &Password, within: Duration) -> Result<(), AskError> {
         let added = format!(">{}", password.reveal());
         let told = self.order(cmd("ACL").arg("SETUSER").arg("default").arg(added), within).await;
-        // The engine's own words could repeat the password.
-        told.map_err(|error| match error {
-            AskError::Refused { code, .. } => AskError::Refused { code, text: "ACL SETUSER".to_owned() },
-            other => other,
-        })
+        told.map_err(|error| error.without_text("ACL SETUSER"))
     }
 
     /// Starts a snapshot in the background.
@@ -236,7 +232,7 @@ impl AdminConnection {
         self.send(&[cmd("ASKING"), command_of(args)], within, Repeat::No).await
     }
 
-    async fn order(&self, command: &Cmd, within: Duration) -> Result<(), AskError> {
+    pub(super) async fn order(&self, command: &Cmd, within: Duration) -> Result<(), AskError> {
         self.tell(command, within).await.map(drop)
     }
 }

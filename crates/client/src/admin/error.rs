@@ -65,6 +65,15 @@ impl AskError {
         }
     }
 
+    /// The same with the name of the command in the place of the engine's own words, which could repeat a password.
+    #[must_use]
+    pub(super) fn without_text(self, command: &str) -> Self {
+        match self {
+            Self::Refused { code, .. } => Self::Refused { code, text: command.to_owned() },
+            other => other,
+        }
+    }
+
     /// The code of an error reply, where it was kept.
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -6,6 +6,7 @@ mod door;
 mod error;
 mod info;
 mod replication;
+mod sentinel;
 mod server_info;
 mod wire;
 
@@ -13,6 +14,7 @@ pub use commands::{FailoverMode, ShutdownMode};
 pub use connection::AdminConnection;
 pub use error::{AskError, NotSet, out_of_descriptors};
 pub use replication::{ConnectedReplica, PrimaryLink, ReplicaState, ReplicationInfo, ReplicationRole};
+pub use sentinel::Hello;
 pub use server_info::{ClusterInfo, ServerInfo};
 pub use valkeeper_model::EngineKind;
 

@@ -46,14 +46,14 @@ pub(crate) fn connection(owner: &Owner, name: &str, mode: Mode, password: &Passw
     };
     let begin = host(match mode {
         Mode::Cluster => names::any_service(cluster),
-        Mode::Standalone => names::primary_service(cluster),
+        Mode::Standalone | Mode::Sentinel => names::primary_service(cluster),
     });
     let mut data = json!({
         "cluster_name": cluster, "namespace": namespace, "mode": mode, "host": begin,
         "port": names::CLIENT_PORT.to_string(), "username": "default", "password": secret_text,
         "url": url(&begin),
     });
-    if mode == Mode::Standalone {
+    if !mode.has_slots() {
         let replica = host(names::replica_service(cluster));
         data["leader_host"] = json!(begin);
         data["leader_url"] = json!(url(&begin));

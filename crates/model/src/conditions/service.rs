@@ -77,7 +77,7 @@ fn of_primaries(report: &Report, called: CalledAs) -> [Verdict; 3] {
                 ConditionReason::ClusterReplicasDegraded,
             ),
         ],
-        Mode::Standalone => [
+        Mode::Standalone | Mode::Sentinel => [
             ((ConditionReason::ClusterReady, "the primary serves"), ConditionReason::NoPrimaryAvailable),
             ((ConditionReason::PrimaryRunning, "there is a primary"), ConditionReason::PrimaryUnavailable),
             (

@@ -4,11 +4,11 @@ use super::check::{Findings, describe, similar, whole_number};
 use super::schema::{Preset, SPEC};
 use super::tree::{Meaning, Node, Value};
 use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
-use crate::ClusterName;
 use crate::spec::{
     self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence, ZonePolicy,
     normal_name, parse_duration_ms, parse_quantity_bytes, printable, rules,
 };
+use crate::{ClusterName, SentinelSpec};
 use std::collections::BTreeMap;
 
 /// `None` if there is no way to make a spec; the problems say why. They may also make a spec useless.
@@ -41,7 +41,8 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     // A stand-in lets the rest be checked although the name is wrong.
     let named = name.or_else(|| "unnamed".parse().ok())?;
     let (spec, wish) = cluster_spec(named, mode.unwrap_or_default(), fields, findings);
-    let spec = ClusterSpec { replica_mode, ..spec };
+    let sentinel = sentinel(fields, mode, findings);
+    let spec = ClusterSpec { sentinel, replica_mode, ..spec };
     let for_kubernetes = findings.target == Target::Kubernetes;
     let kubernetes = read_kubernetes::spec(fields, for_kubernetes, findings);
     for problem in spec::validate(&spec) {
@@ -188,14 +189,17 @@ fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
             return Some(Mode::Cluster);
         }
         (None, None) if !counted.is_empty() => rules::MODE_MISSING_BESIDE_SHARDS.broken(&[]),
-        (Some("standalone"), _) | (None, None) => {
+        (Some("sentinel"), _) if findings.target == Target::Kubernetes => {
+            rules::SENTINEL_ON_KUBERNETES.broken(&[])
+        }
+        (Some("standalone" | "sentinel"), _) | (None, None) => {
             for name in counted {
                 let problem = rules::SHARDS_OF_CLUSTER.broken(&[]);
                 findings.problem(FieldProblem { field: format!("spec.{name}"), ..problem });
             }
-            return Some(Mode::Standalone);
+            let sentinel = text_of(fields, "mode") == Some("sentinel");
+            return Some(if sentinel { Mode::Sentinel } else { Mode::Standalone });
         }
-        (Some("sentinel"), _) => rules::MODE_UNSUPPORTED.broken(&[&"sentinel"]),
         // What is no mode at all was reported as that.
         _ => return Some(Mode::Cluster),
     };
@@ -215,7 +219,7 @@ fn cluster_spec(
     let (counted, field) = match mode {
         Mode::Cluster => (number_of(fields, "replicasPerShard"), "spec.replicasPerShard"),
         // No instances make no replicas, and are found by their own rule.
-        Mode::Standalone => {
+        Mode::Standalone | Mode::Sentinel => {
             (number_of(fields, "instances").map(|instances| instances.wrapping_sub(1)), "spec.instances")
         }
     };
@@ -235,7 +239,7 @@ fn cluster_spec(
         mode,
         shards: match mode {
             Mode::Cluster => number_of(fields, "shards").unwrap_or(default.shards),
-            Mode::Standalone => 1,
+            Mode::Standalone | Mode::Sentinel => 1,
         },
         replicas_per_shard,
         zones: match text_of(fields, "zones") {
@@ -259,6 +263,20 @@ fn cluster_spec(
         ..default
     };
     (spec, wish)
+}
+
+/// The Sentinels that mode `sentinel` has; `None` in another mode.
+fn sentinel(fields: &Node, mode: Option<Mode>, findings: &mut Findings) -> Option<SentinelSpec> {
+    let written = fields.get("sentinel");
+    if mode.is_some_and(|mode| mode != Mode::Sentinel) {
+        if written.is_some() {
+            findings.problem(rules::SENTINEL_IN_ANOTHER_MODE.broken(&[]));
+        }
+        return None;
+    }
+    let number = |key: &str| written.and_then(|sentinel| number_of(sentinel, key));
+    let default = SentinelSpec::of(number("instances").unwrap_or(SentinelSpec::DEFAULT_INSTANCES));
+    Some(SentinelSpec { quorum: number("quorum").unwrap_or(default.quorum), ..default })
 }
 
 fn memory_wish(fields: &Node) -> MemoryWish {

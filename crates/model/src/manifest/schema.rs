@@ -139,10 +139,10 @@ const METADATA: &[Field] = &[
 
 /// The fields of `spec`.
 pub const SPEC: &[Field] = &[
-    field("mode", OneOf(&["standalone", "sentinel", "cluster"]), "The topology. Without: standalone. sentinel is not supported yet."),
+    field("mode", OneOf(&["standalone", "sentinel", "cluster"]), "The topology. Without: standalone."),
     field("shards", Integer, "Primaries that own slots.").preset(Number(3)),
     field("replicasPerShard", Integer, "Replicas of each primary.").preset(Number(0)),
-    field("instances", Integer, "Servers in mode standalone: one primary, the others its replicas. Without: 1. 0 in mode cluster, where shards and replicas say how many."),
+    field("instances", Integer, "Servers in modes standalone and sentinel: one primary, the others its replicas. Without: 1. 0 in mode cluster, where shards and replicas say how many."),
     field(
         "zones",
         OneOf(&["required", "besteffort"]),
@@ -182,6 +182,7 @@ pub const SPEC: &[Field] = &[
         Fields(NAME),
         "The Secret whose key password protects the servers. Without: one is made.",
     ),
+    field("sentinel", Fields(SENTINEL), "The Sentinels of mode sentinel. Without: three. Not supported on Kubernetes yet."),
     field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster. Not supported on Kubernetes yet."),
     field("imageName", Text, "The image of the servers: Valkey or Redis.")
         .on_kubernetes("local processes run the server program of this machine")
@@ -275,6 +276,15 @@ const MEMORY: &[Field] = &[
     field("maxMemoryPercent", Integer, "A percentage of resources.limits.memory."),
     field("maxMemoryPolicy", OneOf(POLICIES), "What the server does when the limit is reached.")
         .preset(Word("noeviction")),
+];
+
+const SENTINEL: &[Field] = &[
+    field("instances", Integer, "How many Sentinels. Without: 3."),
+    field(
+        "quorum",
+        Integer,
+        "How many of them have to find the primary down before they say so together. Without: a majority.",
+    ),
 ];
 
 const REPLICA_MODE: &[Field] = &[

@@ -46,9 +46,27 @@ pub const MODE_MISSING_BESIDE_SHARDS: Rule = Rule::new(
     "missing, which means standalone, and that has no shards",
     "write mode: cluster, or remove spec.shards and spec.replicasPerShard and write spec.instances",
 );
-/// Value: the mode.
-pub const MODE_UNSUPPORTED: Rule =
-    Rule::new("spec.mode", "`{}` is not supported yet", "write mode: standalone or mode: cluster");
+/// Mode `sentinel` on Kubernetes.
+pub const SENTINEL_ON_KUBERNETES: Rule = Rule::new(
+    "spec.mode",
+    "`sentinel` is not supported on Kubernetes yet",
+    "write mode: standalone: the Services lead to the primary",
+);
+/// `spec.sentinel` in another mode.
+pub const SENTINEL_IN_ANOTHER_MODE: Rule =
+    Rule::new("spec.sentinel", "only for mode sentinel", "remove it, or write mode: sentinel");
+/// Value: Sentinels.
+pub const SENTINELS_RANGE: Rule = Rule::new(
+    "spec.sentinel.instances",
+    "{} is not between 3 and 15 Sentinels",
+    "write 3: clients need one that answers, and a majority tells a lost one from a lost primary",
+);
+/// Values: the quorum, Sentinels.
+pub const SENTINEL_QUORUM_RANGE: Rule = Rule::new(
+    "spec.sentinel.quorum",
+    "{} of {} Sentinels can never be found",
+    "write a number from 1 to spec.sentinel.instances, or remove it for a majority",
+);
 /// `spec.instances` is not 0 in cluster mode.
 pub const INSTANCES_IN_CLUSTER: Rule = Rule::new(
     "spec.instances",

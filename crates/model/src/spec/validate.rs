@@ -1,6 +1,7 @@
 //! What is impossible or unwise in a spec, wherever it was read from.
 
 use super::{ClusterSpec, MaxMemory, Mode, Persistence, directives, printable, rules};
+use crate::SentinelSpec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub(crate) fn say(f: &mut fmt::Formatter<'_>, field: &str, reason: &str, hint: O
 const MIN_SHARDS: u32 = 3;
 /// A primary that feeds more replicas than this is better cascaded.
 const MAX_STANDALONE: u32 = 16;
+/// With fewer than three the loss of one leaves no majority.
+const SENTINELS: std::ops::RangeInclusive<u32> = 3..=15;
 const MAX_SHARDS: u32 = 1000;
 /// The engine's cluster specification gives this as the most nodes.
 const MAX_INSTANCES: u64 = 2000;
@@ -82,7 +85,7 @@ pub fn warnings(spec: &ClusterSpec) -> Vec<FieldProblem> {
                 "without replicas, a server that is lost takes its slots with it, and perhaps their data",
             )
             .hint("write replicasPerShard: 1"),
-            Mode::Standalone => FieldProblem::new(
+            Mode::Standalone | Mode::Sentinel => FieldProblem::new(
                 "spec.instances",
                 "a single server has no replica that could take over when it is lost",
             )
@@ -105,11 +108,12 @@ pub fn warnings(spec: &ClusterSpec) -> Vec<FieldProblem> {
 
 fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
-    if spec.mode == Mode::Standalone {
+    if !spec.mode.has_slots() {
         let instances = spec.replicas_per_shard.wrapping_add(1);
         if !(1..=MAX_STANDALONE).contains(&instances) {
             problems.push(rules::INSTANCES_RANGE.broken(&[&instances]));
         }
+        problems.extend(spec.sentinel.iter().flat_map(sentinels));
         return problems;
     }
     let shards = spec.shards;
@@ -125,12 +129,23 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
     problems
 }
 
+fn sentinels(spec: &SentinelSpec) -> Vec<FieldProblem> {
+    let SentinelSpec { instances, quorum } = spec;
+    let mut problems = Vec::new();
+    if !SENTINELS.contains(instances) {
+        problems.push(rules::SENTINELS_RANGE.broken(&[instances]));
+    } else if !(1..=*instances).contains(quorum) {
+        problems.push(rules::SENTINEL_QUORUM_RANGE.broken(&[quorum, instances]));
+    }
+    problems
+}
+
 fn sync_replicas(spec: &ClusterSpec) -> Vec<FieldProblem> {
     let (replicas, min, max) = (spec.replicas_per_shard, spec.min_sync_replicas, spec.max_sync_replicas);
     let mut problems = Vec::new();
     let (min_over, max_over) = match spec.mode {
         Mode::Cluster => (rules::MIN_SYNC_OVER_REPLICAS, rules::MAX_SYNC_OVER_REPLICAS),
-        Mode::Standalone => (rules::MIN_SYNC_OVER_INSTANCES, rules::MAX_SYNC_OVER_INSTANCES),
+        Mode::Standalone | Mode::Sentinel => (rules::MIN_SYNC_OVER_INSTANCES, rules::MAX_SYNC_OVER_INSTANCES),
     };
     if min > replicas {
         problems.push(min_over.broken(&[&min, &replicas]));

@@ -16,6 +16,7 @@ use crate::failover::handover::Handover;
 use crate::failover::promotion::Promotion;
 use crate::failover::restart_decision::{Disk, Loss, Owner};
 use crate::hostwatch::HostWatch;
+use crate::mode::sentinel::SentinelWatch;
 use crate::mode::standalone::Terms;
 use crate::replica_mode::SourceWatch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,8 @@ pub struct Agent {
     pub(super) starting_roles: Option<NodesConf>,
     /// The source, in a cluster that follows one.
     pub(super) source: SourceWatch,
+    /// The Sentinels, in mode `sentinel`.
+    pub(super) sentinels: SentinelWatch,
     /// Present on a host of its own only.
     pub(super) host_watch: Option<Box<HostWatch>>,
 }
@@ -209,6 +212,7 @@ impl Agent {
             terms: Terms::default(),
             starting_roles: None,
             source: SourceWatch::default(),
+            sentinels: SentinelWatch::default(),
             host_watch: None,
         }
     }
@@ -255,6 +259,7 @@ impl Agent {
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
             Event::RolesKept { number, result } => self.roles_kept(now, number, result.is_ok()),
             Event::Kept { sequence, result } => self.kept(sequence, result.is_ok()),
+            Event::SentinelsSeen(seen) => self.sentinels_seen(now, seen),
             Event::SourceSeen { of, result, gate } => self.source_seen(now, &of, result, gate),
             Event::Served { token, result } => self.served(now, token, result),
             Event::Told { token, result } => self.told(now, token, result),
@@ -271,6 +276,7 @@ impl Agent {
         self.tick(now);
         self.tick_terms(now);
         self.watch_source(now);
+        self.watch_sentinels(now);
         self.watch_hosts(now);
         self.out.take()
     }
@@ -293,6 +299,7 @@ impl Agent {
             Phase::RetryAt { until } => Some(*until),
         };
         let seats = sooner(self.terms.wake_at(), self.source_wake_at());
+        let seats = sooner(seats, self.sentinels.wake_at());
         sooner(sooner(disk, phase), sooner(seats, self.host_watch_wake_at()))
     }
 

@@ -49,6 +49,7 @@ mod relink;
 mod report;
 mod role_change;
 mod running;
+mod sentinels;
 mod silence;
 mod snapshot;
 mod source;

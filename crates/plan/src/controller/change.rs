@@ -1,9 +1,12 @@
 //! What a changed spec makes of a layout.
 
+use crate::mode::sentinel;
 use crate::placement::server_config;
 use crate::replica_mode;
 use crate::server::config;
-use valkeeper_model::{ClusterSpec, Layout, Mode, Refusal, ReplicaMode, ReplicaModeStage, ServerConfig};
+use valkeeper_model::{
+    ClusterSpec, Layout, Mode, Refusal, ReplicaMode, ReplicaModeStage, Sentinels, ServerConfig,
+};
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
 pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
@@ -11,7 +14,8 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
     if spec.name != layout.cluster {
         return refuse("metadata.name");
     }
-    if spec.mode != layout.config.mode {
+    // Sentinels come and go beside servers that stay as they are.
+    if spec.mode.has_slots() != layout.config.mode.has_slots() {
         return refuse("spec.mode");
     }
     if usize::try_from(spec.shards) != Ok(layout.shards.len()) {
@@ -20,12 +24,13 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
     if spec.replicas_per_shard != layout.replicas_per_shard {
         return refuse(match spec.mode {
             Mode::Cluster => "spec.replicasPerShard",
-            Mode::Standalone => "spec.instances",
+            Mode::Standalone | Mode::Sentinel => "spec.instances",
         });
     }
     let mut next = layout.clone();
     next.zones = spec.zones;
     next.config = ServerConfig { newer: next.config.newer, ..server_config(spec) };
+    next.sentinels = sentinel::follow(layout, spec).map(Box::new);
     next.replica_mode =
         replica_mode::follow(layout.replica_mode.as_deref(), spec.replica_mode.as_ref())?.map(Box::new);
     if next != *layout {
@@ -56,6 +61,9 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
     };
     compare("zones", Some(from.zones.to_string()), Some(to.zones.to_string()));
     let ms = |ms: u64| Some(format!("{ms} ms"));
+    compare("mode", Some(from.config.mode.to_string()), Some(to.config.mode.to_string()));
+    let sentinels = |layout: &Layout| layout.sentinels.as_deref().map(Sentinels::to_string);
+    compare("sentinels", sentinels(from), sentinels(to));
     compare("unresponsiveAfter", ms(from.config.unresponsive_after_ms), ms(to.config.unresponsive_after_ms));
     let before = config::directives(&from.config);
     let after = config::directives(&to.config);

@@ -2,7 +2,9 @@
 
 use super::machine::Controller;
 use super::{Command, orders};
+use crate::mode::sentinel;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use valkeeper_model::{
     AddressesHash, Generation, InstanceName, Layout, Millis, Observation, Observed, Unseen,
 };
@@ -80,7 +82,10 @@ impl Controller {
         let Some(members) = orders::members(layout, &self.places.addresses) else { return };
         let sent: Vec<_> = names.iter().map(|name| ((*name).clone(), rendering.order_of(name))).collect();
         let addresses = rendering.addresses;
-        let rendered = names.into_iter().filter_map(|name| orders::order(layout, &members, addresses, name));
+        let sentinels = sentinel::told(layout, &self.places.addresses).map(Arc::new);
+        let rendered = names
+            .into_iter()
+            .filter_map(|name| orders::order(layout, &members, sentinels.as_ref(), addresses, name));
         self.out.extend(rendered.map(|order| Command::Order(Box::new(order))));
         self.sent_orders.last.extend(sent);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, ReplicaModeStage, Run, SlotSet,
-    SourceOrder,
+    Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, ReplicaModeStage, Run, SentinelsOrder,
+    SlotSet, SourceOrder,
 };
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
@@ -42,7 +42,8 @@ pub fn members(
 /// What the addresses of all members come to.
 pub fn addresses_hash(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> AddressesHash {
     let mut hasher = DefaultHasher::new();
-    for name in layout.instances.keys() {
+    let sentinels = layout.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
+    for name in layout.instances.keys().chain(sentinels) {
         (name, addresses.get(name)).hash(&mut hasher);
     }
     AddressesHash(hasher.finish())
@@ -52,6 +53,7 @@ pub fn addresses_hash(layout: &Layout, addresses: &BTreeMap<InstanceName, Addres
 pub fn order(
     layout: &Layout,
     members: &Arc<BTreeMap<InstanceName, Member>>,
+    sentinels: Option<&Arc<SentinelsOrder>>,
     addresses_hash: AddressesHash,
     name: &InstanceName,
 ) -> Option<AgentOrder> {
@@ -65,6 +67,7 @@ pub fn order(
         life: instance.life.clone(),
         config: layout.config.clone(),
         members: Arc::clone(members),
+        sentinels: sentinels.cloned(),
         source: source(layout),
         addresses_hash: Some(addresses_hash),
     })

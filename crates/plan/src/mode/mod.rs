@@ -5,8 +5,10 @@
 //! | --- | --- |
 //! | `cluster/` | the engine's cluster mode: identity and roles are in nodes.conf, primaries vote |
 //! | `standalone/` | one primary and its replicas: identity, role and term are in a file that the agent writes, agents vote |
+//! | `sentinel/` | the same, and Sentinels are told who is the primary |
 
 pub mod cluster;
+pub mod sentinel;
 pub mod standalone;
 
 use crate::server::config::Directive;
@@ -50,6 +52,7 @@ pub trait ModeRules: fmt::Debug + Sync {
 pub fn rules(mode: Mode) -> &'static dyn ModeRules {
     match mode {
         Mode::Cluster => &cluster::Cluster,
-        Mode::Standalone => &standalone::Standalone,
+        // Sentinels have no part in what servers are to each other.
+        Mode::Standalone | Mode::Sentinel => &standalone::Standalone,
     }
 }

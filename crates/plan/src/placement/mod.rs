@@ -2,7 +2,7 @@
 
 pub mod zones;
 
-use crate::mode;
+use crate::mode::{self, sentinel};
 use crate::placement::zones::zones_needed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,10 +79,11 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
             },
         );
     }
+    let id = ClusterId::from_bytes(ids.draw());
     let layout = Layout {
         format: Format,
         cluster: spec.name.clone(),
-        id: ClusterId::from_bytes(ids.draw()),
+        id,
         generation: Generation(1),
         revision: 0,
         ordered: None,
@@ -91,6 +92,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        sentinels: sentinel::place(spec.sentinel, &spec.name, id, zones, None).map(Box::new),
         replica_mode: spec.replica_mode.as_ref().map(|wanted| {
             Box::new(ReplicaMode {
                 source: wanted.source.clone(),

@@ -1,6 +1,7 @@
 //! How one running server is configured, as far as it is known, and what of it differs from what is ordered.
 
 use super::config::{Directive, may_be_lacking};
+use crate::mode::sentinel;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::spec::is_reserved;
 use valkeeper_model::{InvalidDirective, Millis};
@@ -221,9 +222,9 @@ impl RunningConfig {
         invalid.is_some()
     }
 
-    /// The server has these ACL users; `default` is the one that Valkeeper gives its password.
+    /// The server has these ACL users; `default` is the one that Valkeeper gives its password, and Sentinels have one of their own.
     pub fn saw_users(&mut self, users: Vec<String>) {
-        self.users = users.into_iter().filter(|user| user != "default").collect();
+        self.users = users.into_iter().filter(|user| user != "default" && user != sentinel::USER).collect();
     }
 
     /// What these directives go back to: they are not ordered.

@@ -56,7 +56,7 @@ impl Host {
         let members = orders::members(layout, &addresses).expect("founders have a place");
         let addresses_hash = orders::addresses_hash(layout, &addresses);
         let name = layout.instances.keys().nth(3).expect("a replica");
-        let order = orders::order(layout, &members, addresses_hash, name).expect("a member");
+        let order = orders::order(layout, &members, None, addresses_hash, name).expect("a member");
         self.handle(Event::Order(Box::new(order)));
     }
 

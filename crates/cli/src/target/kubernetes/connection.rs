@@ -24,7 +24,7 @@ pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
     Ok(Connection {
         service: Some(at(names::any_service(cluster))),
         seeds,
-        by_role: (mode == Mode::Standalone).then(|| ByRole {
+        by_role: (!mode.has_slots()).then(|| ByRole {
             primary: at(names::primary_service(cluster)),
             replica: at(names::replica_service(cluster)),
             any: at(names::any_service(cluster)),

@@ -68,7 +68,7 @@ impl LocalWanted {
         let mut used = BTreeMap::new();
         let asked: Vec<_> = self
             .dir
-            .addresses()?
+            .server_addresses()?
             .into_iter()
             .map(|(name, address)| {
                 let server = AdminConnection::new(address.socket(), Some(password.clone()));

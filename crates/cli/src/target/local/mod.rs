@@ -180,16 +180,17 @@ impl ClusterTarget for LocalTarget {
 
     fn connection(&self) -> Boxed<'_, Connection> {
         Box::pin(async {
-            let seeds = self.dir.addresses()?.values().map(ToString::to_string).collect();
+            let seeds = self.dir.server_addresses()?.values().map(ToString::to_string).collect();
             if self.dir.supervisor().is_none() && self.dir.running_servers()?.is_empty() {
                 eprintln!("note: cluster {} is down: `{} up FILE` starts it", self.dir.name(), called());
             }
             let password = PasswordPlace::File { password_file: self.dir.password_path() };
+            let sentinels = self.dir.sentinel_addresses()?;
             let by_role = self.dir.client_ports()?.map(|ports| ByRole {
                 primary: ports.primary.to_string(),
                 replica: ports.replica.to_string(),
                 any: ports.any.to_string(),
-                sentinels: Vec::new(),
+                sentinels: sentinels.values().map(ToString::to_string).collect(),
                 sentinel_name: self.dir.name().to_string(),
             });
             Ok(Connection { service: None, seeds, by_role, username: "default", password })
@@ -200,7 +201,7 @@ impl ClusterTarget for LocalTarget {
         Box::pin(async move {
             let names: BTreeMap<Endpoint, String> = self
                 .dir
-                .addresses()?
+                .server_addresses()?
                 .iter()
                 .map(|(name, address)| (address.into(), name.to_string()))
                 .collect();
@@ -246,7 +247,7 @@ impl ClusterTarget for LocalTarget {
 
     fn writers<'a>(&'a self, _: &'a Status, saturate: bool) -> Boxed<'a, Box<dyn Writers>> {
         Box::pin(async move {
-            let seeds: Vec<Endpoint> = self.dir.addresses()?.values().map(Endpoint::from).collect();
+            let seeds: Vec<Endpoint> = self.dir.server_addresses()?.values().map(Endpoint::from).collect();
             let load = LoadHere::start(seeds, self.dir.password()?, saturate).await?;
             Ok(Box::new(load) as Box<dyn Writers>)
         })

@@ -90,7 +90,7 @@ impl Wanted {
             ],
             ..Self::default()
         };
-        if layout.config.mode == Mode::Standalone {
+        if !layout.config.mode.has_slots() {
             wanted.shared.extend([Role::Primary, Role::Replica].map(|role| network::by_role(owner, role)));
         }
         let Some(template) = rendering.template else { return wanted };

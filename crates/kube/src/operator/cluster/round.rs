@@ -219,7 +219,7 @@ impl Task {
             Occurrence::Explained(explanation) => self.take_explanation(explanation, round),
             Occurrence::AgentNews(name, news) => {
                 self.seen.hear(&name, &news.pod_uid, news.ip);
-                if let Some(term) = news.primary_of.filter(|_| round.spec.mode == Mode::Standalone) {
+                if let Some(term) = news.primary_of.filter(|_| !round.spec.mode.has_slots()) {
                     self.take_mandate(Mandate { primary: name, term });
                 }
                 news.happened.into_iter().for_each(&*round.record);

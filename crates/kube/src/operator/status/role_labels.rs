@@ -43,7 +43,7 @@ pub(crate) fn of_report(
             roles.insert(one.name.clone(), Role::Replica);
         }
     }
-    if report.mode == Mode::Standalone
+    if !report.mode.has_slots()
         && let Some(told) = told.filter(|told| seen.is_none_or(|seen| seen < told.term))
     {
         promoted(&mut roles, &told.primary, pods);
