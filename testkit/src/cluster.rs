@@ -153,7 +153,7 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Is it of mode `standalone`?
+    /// Has it no slots?
     pub fn is_standalone(&self) -> bool {
         self.manifest.instances.is_some()
     }
@@ -377,8 +377,27 @@ impl<'a> Cluster<'a> {
         self.addresses().into_iter().find(|(name, _)| name == instance).map_or(0, |(_, port)| port)
     }
 
-    /// Where everybody listens.
+    /// Where the servers listen.
     pub fn addresses(&self) -> Vec<(String, u16)> {
+        self.all_addresses().into_iter().filter(|(name, _)| !name.contains("-sentinel-")).collect()
+    }
+
+    /// Where the Sentinels listen.
+    pub fn sentinels(&self) -> Vec<(String, u16)> {
+        self.all_addresses().into_iter().filter(|(name, _)| name.contains("-sentinel-")).collect()
+    }
+
+    /// The process of a Sentinel, as the supervisor has recorded it; waits for one.
+    pub fn sentinel_pid(&self, n: u32) -> u32 {
+        let record = self.instance_dir(&format!("{}-sentinel-{n}", self.name())).join("process.json");
+        self.until("a Sentinel's process", || {
+            let text = std::fs::read_to_string(&record).ok()?;
+            let record: serde_json::Value = serde_json::from_str(&text).ok()?;
+            u32::try_from(record["process"]["pid"].as_u64()?).ok()
+        })
+    }
+
+    fn all_addresses(&self) -> Vec<(String, u16)> {
         let text = std::fs::read_to_string(self.dir().join("addresses.json")).unwrap_or_default();
         let kept: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&text).unwrap_or_default();

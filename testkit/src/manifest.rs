@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 pub struct Manifest {
     /// `metadata.name`.
     pub name: String,
-    /// Servers in mode `standalone`; `None` in mode `cluster`.
+    /// Servers in modes `standalone` and `sentinel`; `None` in mode `cluster`.
     pub instances: Option<u32>,
+    has_sentinels: bool,
     replicas: u32,
     zones: &'static str,
     persistence: &'static str,
@@ -34,6 +35,7 @@ impl Manifest {
         Self {
             name: name.to_owned(),
             instances: None,
+            has_sentinels: false,
             replicas: 1,
             zones: "required",
             persistence: "aof",
@@ -47,6 +49,11 @@ impl Manifest {
     /// Mode `standalone` with so many servers.
     pub fn standalone(name: &str, instances: u32) -> Self {
         Self { instances: Some(instances), zones: "besteffort", ..Self::new(name) }
+    }
+
+    /// Mode `sentinel` with so many servers, and three Sentinels.
+    pub fn sentinel(name: &str, instances: u32) -> Self {
+        Self { has_sentinels: true, ..Self::standalone(name, instances) }
     }
 
     /// `replicaMode`: following the primary there, with the password in that secret.
@@ -114,6 +121,7 @@ impl Manifest {
              {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
             self.name,
             match self.instances {
+                Some(instances) if self.has_sentinels => format!("mode: sentinel\n  instances: {instances}"),
                 Some(instances) => format!("mode: standalone\n  instances: {instances}"),
                 None => format!("mode: cluster\n  shards: 3\n  replicasPerShard: {}", self.replicas),
             },

@@ -344,9 +344,10 @@ impl ClusterDir {
 
     /// Where the servers answer: empty before they have been given ports.
     pub fn server_addresses(&self) -> Result<BTreeMap<InstanceName, Address>, StateError> {
-        let sentinels = self.sentinel_addresses()?;
+        let layout = self.layout()?;
         let mut addresses = self.addresses()?;
-        addresses.retain(|name, _| !sentinels.contains_key(name));
+        // A Sentinel that is not wanted any more keeps its port.
+        addresses.retain(|name, _| layout.as_ref().is_none_or(|layout| layout.instances.contains_key(name)));
         Ok(addresses)
     }
 

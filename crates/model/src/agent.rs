@@ -8,8 +8,8 @@ pub use standing::ReplicaStanding;
 
 use crate::{
     Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link,
-    NodeId, Observed, PasswordFault, Role, SentinelsOrder, ServerConfig, ServerView, ShardId, ShardName,
-    SlotSet, SourceOrder, SourceReport, Waiting,
+    NodeId, Observed, PasswordFault, Role, SentinelSeen, SentinelsOrder, ServerConfig, ServerView, ShardId,
+    ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -223,6 +223,9 @@ pub struct AgentReport {
     /// The source, of a cluster that follows one, or has been promoted while this agent ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Box<SourceReport>>,
+    /// The Sentinels, as the agent of the primary sees them; nothing by the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sentinels: BTreeMap<InstanceName, SentinelSeen>,
 }
 
 /// How a server that lives refuses to be looked at.

@@ -63,8 +63,8 @@ pub use replica_mode::{
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, Request, Unfit};
 pub use sentinel::{
-    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelSpec, SentinelView,
-    Sentinels, SentinelsOrder,
+    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelSeen, SentinelSpec,
+    SentinelView, Sentinels, SentinelsOrder,
 };
 pub use server::{
     AofStatus, AttachedReplica, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role, ServerView,
@@ -75,4 +75,4 @@ pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZoneP
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
-pub use waiting::{ReplicaModeWaiting, UnseenWord, Waiting};
+pub use waiting::{ReplicaModeWaiting, SentinelWaiting, UnseenWord, Waiting};

@@ -149,8 +149,18 @@ pub struct KnownReplica {
     pub down: bool,
 }
 
+/// What an agent knows of a Sentinel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SentinelSeen {
+    /// What it says.
+    Known(SentinelView),
+    /// Why it was not seen.
+    Unseen(SentinelFault),
+}
+
 /// Why a Sentinel was not seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "because", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SentinelFault {
     /// It does not answer.

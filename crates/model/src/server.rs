@@ -201,7 +201,7 @@ pub struct ServerView {
 }
 
 /// Where a replica's primary is, as the replica was told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Followed {
     /// An address or a name (`master_host`).

@@ -2,10 +2,12 @@
 
 mod about;
 mod replica_mode;
+mod sentinel;
 mod unseen_word;
 mod words;
 
 pub use replica_mode::ReplicaModeWaiting;
+pub use sentinel::SentinelWaiting;
 pub use unseen_word::UnseenWord;
 
 use crate::{
@@ -484,6 +486,9 @@ pub enum Waiting {
     /// Of a cluster that follows another.
     #[serde(untagged)]
     ReplicaMode(ReplicaModeWaiting),
+    /// A Sentinel does not do what it is for.
+    #[serde(untagged)]
+    Sentinel(SentinelWaiting),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),

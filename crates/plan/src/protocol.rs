@@ -8,8 +8,8 @@ use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, ClusterName, CopyRecord, CopySource, Happened, HeldBack,
     Incarnation, InstanceName, LookRefused, Millis, NodeId, PasswordFault, Position, Replication,
-    SentinelFault, SentinelView, ServerConfig, ServerView, SlotSet, Source, SourceFault, SourceView,
-    StartFailure, Trial, Unseen,
+    SentinelSeen, ServerConfig, ServerView, SlotSet, Source, SourceFault, SourceView, StartFailure, Trial,
+    Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -77,7 +77,7 @@ pub enum Event {
         result: Result<(), String>,
     },
     /// What each Sentinel says of the primary that it knows, or why it does not (mode `sentinel`).
-    SentinelsSeen(BTreeMap<InstanceName, Result<SentinelView, SentinelFault>>),
+    SentinelsSeen(BTreeMap<InstanceName, SentinelSeen>),
     /// What the source of a cluster that follows one has said, or why it did not.
     SourceSeen {
         /// Which source.

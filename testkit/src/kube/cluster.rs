@@ -120,7 +120,7 @@ impl<'a> KubeCluster<'a> {
         let (namespace, name, shape) = (&self.namespace, &self.name, self.shape);
         let servers = match shape.mode {
             Mode::Cluster => format!("shards: {}\n  replicasPerShard: {}", shape.shards, shape.replicas),
-            Mode::Standalone => format!("instances: {}", shape.replicas + 1),
+            Mode::Standalone | Mode::Sentinel => format!("instances: {}", shape.replicas + 1),
         };
         format!(
             "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  mode: {}\n  {servers}\n  storage:\n    size: 1Gi\n  resources:\n    requests:\n      cpu: 10m\n      memory: 16Mi\n{}",

@@ -15,6 +15,7 @@ mod looks;
 mod neighbours;
 mod operating;
 mod repairs;
+mod sentinel;
 mod standalone;
 mod state_files;
 mod stops;

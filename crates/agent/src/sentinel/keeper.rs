@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use valkeeper_client::Password;
-use valkeeper_model::{Happened, InstanceName, SentinelOrder, StartFailure};
+use valkeeper_client::{AdminConnection, Password};
+use valkeeper_model::{Followed, Happened, InstanceName, KnownReplica, SentinelOrder, StartFailure};
 
 /// Before the first start after one that failed or ended at once; twice as long each time, up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -21,8 +21,13 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 const RAN: Duration = Duration::from_secs(10);
 /// A Sentinel that is told to end writes its file first.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks at the wanted password.
-const PASSWORD_EVERY: Duration = Duration::from_secs(2);
+/// Between two looks at the Sentinel and the wanted password.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+/// One that has not answered for so long is killed.
+const SILENT_FOR: Duration = Duration::from_secs(6);
+/// A replica that no order names, and that was down for so long, is a ghost: a Sentinel forgets none by itself.
+const GHOST_FOR: Duration = Duration::from_secs(30);
 
 /// What keeping a Sentinel running takes.
 pub struct SentinelSetup {
@@ -89,6 +94,10 @@ struct Running {
     /// What its file was rendered from; `None` for one that an earlier supervisor started.
     rendered: Option<Rendered>,
     since: Instant,
+    /// When it answered last.
+    answered: Instant,
+    /// Since when it knows ghosts.
+    ghosts: Option<Instant>,
 }
 
 /// What a start was rendered from.
@@ -101,7 +110,8 @@ struct Rendered {
 impl Running {
     fn new(process: ProcessId, child: Option<Child>, rendered: Option<Rendered>) -> Self {
         let ended = tokio::spawn(os::ended(process, child));
-        Self { process, ended, rendered, since: Instant::now() }
+        let now = Instant::now();
+        Self { process, ended, rendered, since: now, answered: now, ghosts: None }
     }
 
     /// Must it be started anew to become what is wanted? Addresses of others are learned by the Sentinel itself.
@@ -134,6 +144,7 @@ impl Keeper {
         loop {
             let order = orders.borrow_and_update().clone();
             if let Some(wanted) = self.wanted(order) {
+                self.look(&wanted).await;
                 if self.running.as_ref().is_some_and(|running| running.differs(&wanted)) {
                     self.end().await;
                 }
@@ -162,8 +173,8 @@ impl Keeper {
         start_at: Instant,
     ) -> Wake {
         // A password is read again now and then; a start waits for its time.
-        let again = (Instant::now() + PASSWORD_EVERY).min(start_at.max(Instant::now() + AGAIN.0));
-        let again = if self.running.is_some() { Instant::now() + PASSWORD_EVERY } else { again };
+        let again = (Instant::now() + LOOK_EVERY).min(start_at.max(Instant::now() + AGAIN.0));
+        let again = if self.running.is_some() { Instant::now() + LOOK_EVERY } else { again };
         let ended = async {
             match &mut self.running {
                 Some(running) => (&mut running.ended).await,
@@ -193,7 +204,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     tracing::warn!(%error, sentinel = %self.setup.name, "whether the Sentinel runs cannot be seen");
-                    tokio::time::sleep(PASSWORD_EVERY).await;
+                    tokio::time::sleep(LOOK_EVERY).await;
                 }
             }
         }
@@ -229,6 +240,33 @@ impl Keeper {
         }
         self.failed = Some(failure);
         false
+    }
+
+    /// Kills one that does not answer, and ends one that knows ghosts: it starts with what is ordered.
+    async fn look(&mut self, wanted: &Rendered) {
+        let Some(address) = wanted.order.myself().and_then(|myself| myself.address.as_ref()) else { return };
+        let Some(running) = &mut self.running else { return };
+        let known = running.rendered.as_ref().unwrap_or(wanted);
+        let connection = AdminConnection::new(address.socket(), Some(known.password.clone()));
+        let seen = connection.sentinel_view(wanted.order.name.as_str(), LOOK_WITHIN).await;
+        let now = Instant::now();
+        if !matches!(&seen, Err(error) if !error.alive()) {
+            running.answered = now;
+        }
+        let silent = running.answered.elapsed();
+        if silent >= SILENT_FOR {
+            let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+            (self.setup.record)(Happened::Unresponsive { instance: self.setup.name.clone(), silent_ms });
+            os::kill(running.process);
+            return;
+        }
+        let is_ordered = |at: &Followed| wanted.order.servers.values().any(|server| at.is_at(server));
+        let is_ghost = |replica: &KnownReplica| replica.down && !is_ordered(&replica.at);
+        let haunted = matches!(seen, Ok(Some(view)) if view.replicas.iter().any(is_ghost));
+        running.ghosts = haunted.then(|| running.ghosts.unwrap_or(now));
+        if running.ghosts.is_some_and(|since| since.elapsed() >= GHOST_FOR) {
+            self.end().await;
+        }
     }
 
     /// When it is started again.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use valkeeper_client::admin::Hello;
 use valkeeper_client::{AdminConnection, AskError};
-use valkeeper_model::{Address, ClusterName, InstanceName, SentinelFault, SentinelView};
+use valkeeper_model::{Address, ClusterName, InstanceName, SentinelFault, SentinelSeen};
 use valkeeper_plan::mode::sentinel::Announcement;
 
 /// What each Sentinel said.
-pub(crate) type Seen = BTreeMap<InstanceName, Result<SentinelView, SentinelFault>>;
+pub(crate) type Seen = BTreeMap<InstanceName, SentinelSeen>;
 
 /// Connections to Sentinels, kept. Cheap to clone.
 #[derive(Clone)]
@@ -84,16 +84,12 @@ impl SentinelLook {
     }
 }
 
-async fn view(
-    connection: &AdminConnection,
-    name: &ClusterName,
-    within: Duration,
-) -> Result<SentinelView, SentinelFault> {
-    match connection.sentinel_view(name.as_str(), within).await {
-        Ok(Some(view)) => Ok(view),
-        Ok(None) => Err(SentinelFault::UnknownPrimary { name: name.to_string() }),
-        Err(AskError::AuthRefused) => Err(SentinelFault::AuthRefused),
-        Err(error) if !error.alive() => Err(SentinelFault::Silent { why: error.to_string() }),
-        Err(error) => Err(SentinelFault::Other { said: error.to_string() }),
-    }
+async fn view(connection: &AdminConnection, name: &ClusterName, within: Duration) -> SentinelSeen {
+    SentinelSeen::Unseen(match connection.sentinel_view(name.as_str(), within).await {
+        Ok(Some(view)) => return SentinelSeen::Known(view),
+        Ok(None) => SentinelFault::UnknownPrimary { name: name.to_string() },
+        Err(AskError::AuthRefused) => SentinelFault::AuthRefused,
+        Err(error) if !error.alive() => SentinelFault::Silent { why: error.to_string() },
+        Err(error) => SentinelFault::Other { said: error.to_string() },
+    })
 }

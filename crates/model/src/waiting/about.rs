@@ -36,6 +36,7 @@ impl Waiting {
             | Self::Disturbed { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
             Self::ReplicaMode(waiting) => waiting.instance(),
+            Self::Sentinel(waiting) => Some(waiting.sentinel()),
             _ => None,
         }
     }

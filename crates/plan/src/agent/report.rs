@@ -46,6 +46,7 @@ impl Agent {
             password: self.trials.password.clone(),
             look_refused: self.look_refused.clone(),
             source: self.source_report(),
+            sentinels: self.sentinels.seen().clone(),
         })
     }
 

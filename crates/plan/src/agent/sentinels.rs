@@ -4,7 +4,7 @@ use super::Outbox;
 use super::machine::{Agent, Phase};
 use crate::mode::sentinel::{SentinelWatch, Situation};
 use std::collections::BTreeMap;
-use valkeeper_model::{InstanceName, Millis, Role, SentinelFault, SentinelView, ServerView};
+use valkeeper_model::{InstanceName, Millis, Role, SentinelSeen, ServerView};
 
 impl Agent {
     /// Time has passed, or the own server is seen in another role.
@@ -13,11 +13,7 @@ impl Agent {
     }
 
     /// The Sentinels were looked at.
-    pub(super) fn sentinels_seen(
-        &mut self,
-        now: Millis,
-        seen: BTreeMap<InstanceName, Result<SentinelView, SentinelFault>>,
-    ) {
+    pub(super) fn sentinels_seen(&mut self, now: Millis, seen: BTreeMap<InstanceName, SentinelSeen>) {
         self.with_sentinels(now, |watch, situation, out| watch.looked(situation, seen, out));
     }
 

@@ -2,7 +2,7 @@
 
 use crate::failover::succession::lag;
 use crate::failover::takeover::votes;
-use crate::mode;
+use crate::mode::{self, sentinel};
 use crate::operations::disruption::changing;
 use crate::operations::stored;
 use crate::replica_mode;
@@ -262,6 +262,9 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
         let shard_name = shard.name.clone();
         let causes = replica_causes(&primary, shard);
         waiting.push(Waiting::ReplicasMissing { shard: shard_name, in_sync, wanted, causes });
+    }
+    if let Some(report) = primary.report {
+        sentinel::judge(cluster_view.layout, report, waiting);
     }
     if let Some(slots) = disowned(&primary, shard) {
         waiting.push(Waiting::SlotsDisowned { instance: primary.name.clone(), slots });

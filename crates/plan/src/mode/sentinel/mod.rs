@@ -9,9 +9,12 @@
 //! | --- | --- |
 //! | `mod.rs` | which Sentinels there are, and what whoever keeps them running is told |
 //! | `watch.rs` | when Sentinels are looked at, and what they are told |
+//! | `judge.rs` | what is missing to them |
 
+mod judge;
 mod watch;
 
+pub use judge::judge;
 pub use watch::{Announcement, SentinelWatch, Situation};
 
 use std::collections::BTreeMap;

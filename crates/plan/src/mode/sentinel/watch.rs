@@ -3,7 +3,7 @@
 use crate::protocol::{Command, Outbox};
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Address, ClusterName, Epoch, InstanceName, Millis, NodeId, SentinelFault, SentinelMember, SentinelView,
+    Address, ClusterName, Epoch, InstanceName, Millis, NodeId, SentinelMember, SentinelSeen,
 };
 
 /// Between two looks, milliseconds. A Sentinel that was away may send clients elsewhere for as long.
@@ -51,7 +51,7 @@ pub struct Situation<'a> {
 /// What the agent of the primary knows of the Sentinels.
 #[derive(Debug, Default)]
 pub struct SentinelWatch {
-    seen: BTreeMap<InstanceName, Result<SentinelView, SentinelFault>>,
+    seen: BTreeMap<InstanceName, SentinelSeen>,
     looking: bool,
     next: Option<Millis>,
 }
@@ -63,7 +63,7 @@ impl SentinelWatch {
     }
 
     /// What was seen of each last; nothing while the own server is not the primary.
-    pub fn seen(&self) -> &BTreeMap<InstanceName, Result<SentinelView, SentinelFault>> {
+    pub fn seen(&self) -> &BTreeMap<InstanceName, SentinelSeen> {
         &self.seen
     }
 
@@ -88,14 +88,15 @@ impl SentinelWatch {
     pub fn looked(
         &mut self,
         situation: &Situation<'_>,
-        seen: BTreeMap<InstanceName, Result<SentinelView, SentinelFault>>,
+        seen: BTreeMap<InstanceName, SentinelSeen>,
         out: &mut Outbox,
     ) {
         self.looking = false;
         let Some(primary) = situation.leads_at else { return };
         self.seen = seen;
         let announcement = self.announcement(situation, primary);
-        let all_well = announcement.is_none() && self.seen.values().all(Result::is_ok);
+        let all_well =
+            announcement.is_none() && self.seen.values().all(|seen| matches!(seen, SentinelSeen::Known(_)));
         let pause = if all_well { LOOK_EVERY_MS } else { LOOK_AGAIN_MS };
         self.next = Some(situation.now.plus(pause));
         if let Some(announcement) = announcement {
@@ -112,7 +113,12 @@ impl SentinelWatch {
     /// What those have to be told that send clients elsewhere. One epoch above all that were seen: a Sentinel keeps what it knows of an equal
     /// one. One that was away with a higher epoch passes its own on to the others, is seen, and told again.
     fn announcement(&self, situation: &Situation<'_>, primary: &Address) -> Option<Announcement> {
-        let views = || self.seen.iter().filter_map(|(name, seen)| Some((name, seen.as_ref().ok()?)));
+        let views = || {
+            self.seen.iter().filter_map(|(name, seen)| match seen {
+                SentinelSeen::Known(view) => Some((name, view)),
+                SentinelSeen::Unseen(_) => None,
+            })
+        };
         let elsewhere = views().filter(|(_, view)| !view.primary.is_at(primary));
         let to: BTreeMap<_, _> = elsewhere
             .filter_map(|(name, _)| Some((name.clone(), sender(situation.sentinels, name)?)))
@@ -141,7 +147,7 @@ fn sender(sentinels: &BTreeMap<InstanceName, SentinelMember>, to: &InstanceName)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use valkeeper_model::Followed;
+    use valkeeper_model::{Followed, SentinelFault, SentinelView};
 
     fn name(n: u8) -> InstanceName {
         format!("c-sentinel-{n}").parse().expect("a name")
@@ -159,8 +165,8 @@ mod tests {
         (0..3).map(|n| (name(n), member(n))).collect()
     }
 
-    fn view(port: u16, epoch: u64) -> Result<SentinelView, SentinelFault> {
-        Ok(SentinelView {
+    fn view(port: u16, epoch: u64) -> SentinelSeen {
+        SentinelSeen::Known(SentinelView {
             primary: Followed { host: "127.0.0.1".to_owned(), port },
             config_epoch: Epoch(epoch),
             other_sentinels: 2,
@@ -170,7 +176,7 @@ mod tests {
     }
 
     /// What the watch of the primary at port 1 does about what it sees.
-    fn told(seen: [Result<SentinelView, SentinelFault>; 3]) -> (Option<Announcement>, SentinelWatch) {
+    fn told(seen: [SentinelSeen; 3]) -> (Option<Announcement>, SentinelWatch) {
         let (cluster, members, primary) = ("c".parse().expect("a name"), sentinels(), address(1));
         let situation =
             Situation { now: Millis(5), name: &cluster, sentinels: &members, leads_at: Some(&primary) };
@@ -196,7 +202,8 @@ mod tests {
 
     #[test]
     fn those_that_send_clients_elsewhere_are_told_with_a_higher_epoch_than_any_has() {
-        let (announced, watch) = told([view(2, 3), view(1, 9), Err(SentinelFault::AuthRefused)]);
+        let (announced, watch) =
+            told([view(2, 3), view(1, 9), SentinelSeen::Unseen(SentinelFault::AuthRefused)]);
         let announced = announced.expect("one is told");
         assert_eq!(announced.config_epoch, Epoch(10));
         assert_eq!(announced.to.keys().collect::<Vec<_>>(), [&name(0)]);
