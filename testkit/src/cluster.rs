@@ -215,8 +215,8 @@ impl<'a> Cluster<'a> {
     /// Instances that have a folder.
     pub fn instance_names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir().join("instances")).into_iter().flatten();
-        let mut names: Vec<_> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| !is_sentinel(name)).collect();
         names.sort();
         names
     }
@@ -379,12 +379,12 @@ impl<'a> Cluster<'a> {
 
     /// Where the servers listen.
     pub fn addresses(&self) -> Vec<(String, u16)> {
-        self.all_addresses().into_iter().filter(|(name, _)| !name.contains("-sentinel-")).collect()
+        self.all_addresses().into_iter().filter(|(name, _)| !is_sentinel(name)).collect()
     }
 
     /// Where the Sentinels listen.
     pub fn sentinels(&self) -> Vec<(String, u16)> {
-        self.all_addresses().into_iter().filter(|(name, _)| name.contains("-sentinel-")).collect()
+        self.all_addresses().into_iter().filter(|(name, _)| is_sentinel(name)).collect()
     }
 
     /// The process of a Sentinel, as the supervisor has recorded it; waits for one.
@@ -485,4 +485,9 @@ pub fn wipe(dir: &Path) {
         let path = entry.path();
         let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
     }
+}
+
+/// By its name.
+fn is_sentinel(name: &str) -> bool {
+    name.contains("-sentinel-")
 }

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
 use valkeeper_model::{
-    Activity, Answer, AskFailed, Happened, Incarnation, Millis, PasswordFault, Process, Role, StartFailure,
-    Unseen,
+    Activity, Answer, AskFailed, Followed, Happened, Incarnation, InstanceName, Millis, PasswordFault,
+    Process, Role, StartFailure, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::server::rotation;
@@ -92,6 +92,8 @@ struct Shown {
     waiting: bool,
     /// Is there something about its configuration or its password that people should see?
     misconfigured: bool,
+    /// Where each Sentinel sends clients.
+    sentinels: BTreeMap<InstanceName, Option<Followed>>,
 }
 
 impl Runner {
@@ -216,6 +218,7 @@ impl Runner {
             role: report.role(),
             waiting: report.waiting.is_some(),
             misconfigured: report.is_misconfigured(),
+            sentinels: report.sentinels_led_to(),
             process: report.process,
             activity: report.activity,
         };

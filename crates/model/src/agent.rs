@@ -7,9 +7,9 @@ pub use ask::{Answer, Ask, AskFailed, Death, PrimaryTerm, VoteRefusal};
 pub use standing::ReplicaStanding;
 
 use crate::{
-    Address, ClusterId, Epoch, Format, Generation, HeldCopy, Incarnation, InstanceLife, InstanceName, Link,
-    NodeId, Observed, PasswordFault, Role, SentinelSeen, SentinelsOrder, ServerConfig, ServerView, ShardId,
-    ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
+    Address, ClusterId, Epoch, Followed, Format, Generation, HeldCopy, Incarnation, InstanceLife,
+    InstanceName, Link, NodeId, Observed, PasswordFault, Role, SentinelSeen, SentinelsOrder, ServerConfig,
+    ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -274,6 +274,14 @@ impl AgentReport {
     /// The role by the server's own words.
     pub fn role(&self) -> Option<Role> {
         self.view().map(|view| view.replication.role())
+    }
+    /// Where each Sentinel sends clients; `None` of one that is not seen.
+    pub fn sentinels_led_to(&self) -> BTreeMap<InstanceName, Option<Followed>> {
+        let to = |seen: &SentinelSeen| match seen {
+            SentinelSeen::Known(view) => Some(view.primary.clone()),
+            SentinelSeen::Unseen(_) => None,
+        };
+        self.sentinels.iter().map(|(name, seen)| (name.clone(), to(seen))).collect()
     }
     /// Is something about its configuration or its password not as it should be, and stays so?
     pub fn is_misconfigured(&self) -> bool {

@@ -124,11 +124,11 @@ fn a_sentinel_that_was_away_is_told_what_it_has_missed() {
     until_all_lead_to_the_primary(&cluster);
     let away = cluster.sentinel_pid(0);
     process::signal(away, process::Signal::STOP);
+    cluster.until_waits_for("SentinelUnseen");
     let old = cluster.primary("s0");
     let (seen, pid) = (cluster.events().len(), cluster.kill(&old));
     cluster.until_event(seen, "FailedOver");
     cluster.until_back(&old, pid);
-    cluster.until_waits_for("SentinelUnseen");
     // It goes on, or is killed for its silence and started again.
     process::signal(away, process::Signal::CONT);
     until_all_lead_to_the_primary(&cluster);
