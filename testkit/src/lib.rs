@@ -16,12 +16,16 @@
 //! | [`power`] | power losses, and servers whose snapshots and loads take long |
 //! | [`waiting`] | conditions instead of times, and what is told when one does not come true |
 //! | [`kube`] | clusters on a real Kubernetes, and its faults |
+//! | [`link`] | a link between two servers that can be stalled or cut |
+//! | [`metrics`] | what a supervisor serves as metrics |
 //! | [`mounts`] | full and read-only file systems |
 
 pub mod batch;
 pub mod cluster;
 pub mod kube;
+pub mod link;
 pub mod manifest;
+pub mod metrics;
 pub mod mounts;
 pub mod oracle;
 pub mod place;
@@ -34,6 +38,8 @@ pub mod waiting;
 
 pub use batch::Batch;
 pub use cluster::{Cluster, Instance, Said, Status};
+pub use link::Link;
 pub use manifest::Manifest;
+pub use metrics::Metrics;
 pub use place::Place;
 pub use traffic::Traffic;

@@ -155,7 +155,7 @@ mod tests {
     fn the_lock_pins_every_server_by_checksum() {
         let lock: Lock = serde_json::from_str(LOCK).unwrap();
         let names: Vec<&str> = lock.servers.iter().map(|server| server.name.as_str()).collect();
-        assert_eq!(names, ["valkey-9.1.2", "valkey-9.0.0", "redis-7.0", "bindfs-1.14"]);
+        assert_eq!(names, ["valkey-9.1.2", "valkey-9.0.0", "redis-7.0", "bindfs-1.14", "prometheus-2.42"]);
         let sums = lock.servers.iter().flat_map(|server| match &server.source {
             Source::Wheel(wheel) => wheel.sha256.values().cloned().collect::<Vec<_>>(),
             Source::Debian(debian) => {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use valkeeper_client::Password;
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, PasswordFault,
-    StartFailure, Unseen,
+    AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Incarnation, InstanceName, Observed,
+    PasswordFault, StartFailure, Unseen,
 };
 use valkeeper_plan::agent::Event;
 use valkeeper_plan::failover::restart_decision::Disk;
@@ -167,11 +167,20 @@ impl AgentHandle {
         }
     }
 
-    /// What it knows, without a look at the server. `None` before its first order.
-    pub async fn report(&self, within: Duration) -> Option<AgentReport> {
+    /// What it knows, without a look at the server. [`Unseen::NotAsked`] before its first order.
+    pub async fn known(&self, within: Duration) -> Observed<AgentReport> {
         match self.ask(Ask::Report { fresh: false }, within).await {
-            Ok(Answer::Report(report)) => Some(*report),
-            _ => None,
+            Ok(Answer::Report(report)) => Observed::Known(*report),
+            Err(AskFailed::Unseen(unseen)) => Observed::Unknown(unseen),
+            Ok(_) | Err(_) => Observed::Unknown(Unseen::Garbled),
+        }
+    }
+
+    /// The same; `None` where nothing is known.
+    pub async fn report(&self, within: Duration) -> Option<AgentReport> {
+        match self.known(within).await {
+            Observed::Known(report) => Some(report),
+            Observed::Unknown(_) => None,
         }
     }
 }

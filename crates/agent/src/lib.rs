@@ -11,6 +11,7 @@
 //! | `files.rs` | file access on a thread of its own: a disk may hang |
 //! | `os.rs`, `adoption.rs` | processes; a server that runs already |
 //! | `sentinel/` | a Sentinel's process and file; what Sentinels are asked and told |
+//! | `plain_http.rs`, `metrics_endpoint.rs` | what strangers may ask: probes, metrics |
 //! | `trial.rs`, `program.rs` | a configuration is tried with the server program |
 
 mod adoption;
@@ -22,7 +23,9 @@ mod entrance;
 mod files;
 mod handle;
 mod launch;
+pub mod metrics_endpoint;
 mod os;
+pub mod plain_http;
 mod program;
 mod rdb_header;
 mod record_file;

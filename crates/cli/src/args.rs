@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use valkeeper_local::MetricsAddress;
 use valkeeper_model::{CalledAs, ClusterName, InstanceName, NodeId, Request, ShardName, ZoneName};
 
 /// Runs Valkey and Redis clusters from one manifest, and keeps them running.
@@ -352,6 +353,9 @@ pub(crate) struct Supervise {
     /// How long the former password is accepted after the file `password` has changed
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
     pub(crate) password_overlap: Duration,
+    /// Serve the metrics of all instances at http://ADDRESS/metrics: a port on this machine, or HOST:PORT; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<MetricsAddress>,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

@@ -7,7 +7,6 @@
 //! | `pod/` | the agent in a pod |
 //! | `wire/` | how the two talk |
 //! | `remote/` | what the command line needs of all that |
-//! | `plain_http.rs` | probes and metrics |
 //! | `memory.rs` | what is free is given back |
 //! | `ca.rs` | certificates for that |
 
@@ -16,7 +15,6 @@ pub mod install;
 mod memory;
 mod objects;
 pub mod operator;
-mod plain_http;
 pub mod pod;
 pub mod remote;
 mod wire;
@@ -30,6 +28,8 @@ pub use wire::CredentialsError;
 pub(crate) const AGENT_PORT: u16 = 9180;
 /// Where it answers the kubelet.
 pub(crate) const PROBE_PORT: u16 = 9181;
+/// Where it answers Prometheus, as `redis_exporter` does.
+pub(crate) const AGENT_METRICS_PORT: u16 = 9121;
 /// Where an operator takes its agents' news.
 pub(crate) const NEWS_PORT: u16 = 9180;
 /// Where it judges what users write.

@@ -5,6 +5,7 @@ use crate::lock::{Keeper, Lock};
 use crate::state_dir::ClusterDir;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +58,9 @@ pub struct Seen {
     pub report: Option<Report>,
     /// The supervisor's process.
     pub supervisor_pid: u32,
+    /// Where it serves metrics; `None` if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why a supervisor could not be asked.

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use valkeeper_agent::metrics_endpoint::Told;
 use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Trials};
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, Happened, InstanceName, Layout, ProvisionError, Role, Unseen,
+    Address, AgentOrder, Answer, Ask, AskFailed, ClusterName, Happened, InstanceName, Layout, ProvisionError,
+    Report, Role, ShardName, Unseen,
 };
 
 type Agents = Arc<Mutex<BTreeMap<InstanceName, AgentHandle>>>;
@@ -76,6 +78,25 @@ impl LocalPlatform {
             origin: self.origin,
             neighbours: Neighbours::SameProcess,
         })
+    }
+
+    /// The instances whose agents there are, for their metrics; the report knows their shards.
+    pub(crate) fn told(&self, cluster: &ClusterName, report: Option<&Report>) -> Vec<Told> {
+        let shards: BTreeMap<&InstanceName, &ShardName> = report
+            .into_iter()
+            .flat_map(|report| &report.instances)
+            .map(|one| (&one.name, &one.shard))
+            .collect();
+        let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        agents
+            .iter()
+            .map(|(name, agent)| Told {
+                cluster: cluster.clone(),
+                name: name.clone(),
+                shard: shards.get(name).copied().cloned(),
+                agent: agent.clone(),
+            })
+            .collect()
     }
 
     /// Stops all servers in an orderly way: replicas after their primaries, which end once their replicas have everything. So what a shard

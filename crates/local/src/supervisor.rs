@@ -4,17 +4,19 @@ use crate::control::{self, ControlAnswer, ControlRequest, Seen};
 use crate::event_log::{EventLine, EventLog};
 use crate::forwarder::Guide;
 use crate::lock::Lock;
+use crate::metrics::MetricsAddress;
 use crate::platform::LocalPlatform;
 use crate::ports;
 use crate::sentinels::LocalSentinels;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::store::FileStore;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::BufReader;
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use valkeeper_agent::{Program, Trials};
+use valkeeper_agent::{Program, Trials, metrics_endpoint};
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_model::{ClusterSpec, Happened, InstanceName, Mode, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
@@ -37,6 +39,8 @@ pub struct SupervisorSetup {
     pub base_port: Option<u16>,
     /// How long servers accept the former password beside a changed one.
     pub password_overlap: Duration,
+    /// Where to serve the instances' metrics, if anywhere.
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// Why a supervisor ended, other than by being told to.
@@ -50,6 +54,14 @@ pub enum SupervisorError {
     Socket {
         /// Where.
         path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Metrics cannot be served where they are wanted.
+    #[error("cannot serve metrics at {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: MetricsAddress,
         /// Why.
         source: std::io::Error,
     },
@@ -68,6 +80,8 @@ pub struct Watching {
     pub report: watch::Receiver<Option<Report>>,
     /// Events as they happen.
     pub events: broadcast::Receiver<EventLine>,
+    /// Where metrics are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 type Wish = (Request, oneshot::Sender<Result<(), Refusal>>);
@@ -78,8 +92,22 @@ pub struct Supervisor {
     dir: ClusterDir,
     lock: Lock,
     listener: tokio::net::UnixListener,
+    metrics: Option<MetricsListener>,
     report: watch::Sender<Option<Report>>,
     event: broadcast::Sender<EventLine>,
+}
+
+/// Where metrics are served.
+struct MetricsListener {
+    listener: TcpListener,
+    at: SocketAddr,
+}
+
+impl MetricsListener {
+    fn new(address: &MetricsAddress) -> std::io::Result<Self> {
+        let listener = TcpListener::from_std(address.listen()?)?;
+        Ok(Self { at: listener.local_addr()?, listener })
+    }
 }
 
 /// What every connection of the socket shares.
@@ -87,6 +115,7 @@ struct Desk {
     wishes: mpsc::UnboundedSender<Wish>,
     down: mpsc::UnboundedSender<oneshot::Sender<Vec<InstanceName>>>,
     report: watch::Receiver<Option<Report>>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Supervisor {
@@ -98,15 +127,23 @@ impl Supervisor {
         dir.ensure_password(&setup.state, &setup.spec)?;
         let listener = control::listen(&dir)
             .map_err(|source| SupervisorError::Socket { path: dir.socket_path(), source })?;
+        let metrics = match &setup.metrics {
+            None => None,
+            Some(address) => Some(MetricsListener::new(address).map_err(|source| {
+                let address = address.clone();
+                SupervisorError::Metrics { address, source }
+            })?),
+        };
         let (report, reports) = watch::channel(None);
         let (event, events) = broadcast::channel(EVENTS_KEPT);
-        let watching = Watching { report: reports, events };
-        Ok((Self { setup, dir, lock, listener, report, event }, watching))
+        let at = metrics.as_ref().map(|metrics| metrics.at);
+        let watching = Watching { report: reports, events, metrics: at };
+        Ok((Self { setup, dir, lock, listener, metrics, report, event }, watching))
     }
 
     /// Looks after the cluster until `stop` is over or somebody asks for the end, then stops the servers.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), SupervisorError> {
-        let Self { setup, dir, lock, listener, report, event } = self;
+        let Self { setup, dir, lock, listener, metrics, report, event } = self;
         let origin = Instant::now();
         let log = Arc::new(EventLog::new(dir.clone()));
         let unsaved: Arc<Mutex<Vec<InstanceName>>> = Arc::default();
@@ -154,7 +191,14 @@ impl Supervisor {
         });
         let (wishes, requests) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
-        let desk = Arc::new(Desk { wishes, down, report: report.subscribe() });
+        let metrics_at = metrics.as_ref().map(|metrics| metrics.at);
+        let desk = Arc::new(Desk { wishes, down, report: report.subscribe(), metrics: metrics_at });
+        let measuring = metrics.map(|metrics| {
+            let (platform, cluster) = (Arc::clone(&platform), dir.name().clone());
+            let reports = report.subscribe();
+            let told = move || platform.told(&cluster, reports.borrow().as_ref());
+            tokio::spawn(metrics_endpoint::serve(metrics.listener, told))
+        });
         let lock = Arc::new(lock);
         let (anew, listeners) = mpsc::channel(1);
         let tending = tokio::spawn(control::tend(dir.clone(), Arc::clone(&lock), anew));
@@ -181,8 +225,8 @@ impl Supervisor {
             () = stop => Ok(()),
         };
         driving.abort();
-        if let Some(forwarding) = forwarding {
-            forwarding.abort();
+        for serving in [forwarding, measuring].into_iter().flatten() {
+            serving.abort();
         }
         platform.stop().await;
         record(Happened::Stopped);
@@ -251,7 +295,8 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
     let answer = match request {
         ControlRequest::Status => {
             let report = desk.report.borrow().clone();
-            ControlAnswer::Status(Box::new(Seen { report, supervisor_pid: std::process::id() }))
+            let (supervisor_pid, metrics) = (std::process::id(), desk.metrics);
+            ControlAnswer::Status(Box::new(Seen { report, supervisor_pid, metrics }))
         }
         ControlRequest::Do(request) => {
             let (reply, done) = oneshot::channel();
@@ -298,7 +343,7 @@ mod tests {
         let (wishes, mut requested) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
         let (_report, report) = watch::channel(None);
-        let desk = Desk { wishes, down, report };
+        let desk = Desk { wishes, down, report, metrics: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for asked in [r#"{"do":{"request":"paint","colour":"red"}}"#, r#""paint""#] {
             let said = runtime.block_on(async {

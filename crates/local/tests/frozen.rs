@@ -35,6 +35,8 @@ fn what_passes_over_the_control_socket_is_understood() {
             ControlAnswer::Refused(Refusal::NoSuchShard { .. }),
         ]
     ));
+    let answers: Vec<ControlAnswer> = lines_survive(include_str!("frozen/control-answers-1-metrics.jsonl"));
+    assert!(matches!(&answers[..], [ControlAnswer::Status(seen)] if seen.metrics.is_some()));
 }
 
 #[test]

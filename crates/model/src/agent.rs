@@ -8,8 +8,8 @@ pub use standing::ReplicaStanding;
 
 use crate::{
     Address, ClusterId, Epoch, Followed, Format, Generation, HeldCopy, Incarnation, InstanceLife,
-    InstanceName, Link, NodeId, Observed, PasswordFault, Role, SentinelSeen, SentinelsOrder, ServerConfig,
-    ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
+    InstanceName, Link, NodeId, Observed, PasswordFault, Role, SeenPosition, SentinelSeen, SentinelsOrder,
+    ServerConfig, ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -226,6 +226,12 @@ pub struct AgentReport {
     /// The Sentinels, as the agent of the primary sees them; nothing by the others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sentinels: BTreeMap<InstanceName, SentinelSeen>,
+    /// How long ago the server was seen as `server` shows it, milliseconds; `None` by older agents, and before it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_ms_ago: Option<u64>,
+    /// Of a replica on a host of its own: where its primary's stream was, as the primary's agent told it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_position: Option<SeenPosition>,
 }
 
 /// How a server that lives refuses to be looked at.

@@ -1,6 +1,6 @@
 //! A copy of a shard's data on an instance's disk: how complete and how new it is (law 13).
 
-use crate::{Epoch, Incarnation, InstanceName, Offset, ReplicationId, Role};
+use crate::{Epoch, Incarnation, InstanceName, Offset, Replication, ReplicationId, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,6 +13,24 @@ pub struct Position {
     pub history: ReplicationId,
     /// `master_repl_offset`, bytes.
     pub offset: Offset,
+}
+
+impl Position {
+    /// Bytes of the stream up to here that a server lacks; `None` if it is in another history, so that the offsets do not compare.
+    pub fn ahead_of(self, server: &Replication) -> Option<u64> {
+        (self.history == server.replid).then(|| self.offset.0.saturating_sub(server.offset.0))
+    }
+}
+
+/// Where a server's stream was when the server was seen last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenPosition {
+    /// The place.
+    #[serde(flatten)]
+    pub position: Position,
+    /// How long ago that was, milliseconds.
+    pub seen_ms_ago: u64,
 }
 
 /// The record that an agent keeps in its server's data directory, and whose sequence it keeps beside the directory too.

@@ -39,7 +39,7 @@ pub use aside_cause::AsideCause;
 pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use conditions::{Condition, ConditionReason, ConditionType, conditions};
-pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position};
+pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position, SeenPosition};
 pub use format::{Format, Unreadable};
 pub use happened::Happened;
 pub use ids::{

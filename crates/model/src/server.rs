@@ -92,6 +92,10 @@ pub struct AttachedReplica {
 }
 
 impl Replication {
+    /// Where the server is in its history.
+    pub fn position(&self) -> Position {
+        Position { history: self.replid, offset: self.offset }
+    }
     /// The role.
     pub fn role(&self) -> Role {
         match self.part {

@@ -153,12 +153,21 @@ fn orders_and_reports_of_the_first_format_are_read() {
     let text = include_str!("frozen/report-1.json");
     let report: AgentReport = serde_json::from_str(text).unwrap();
     assert_eq!(report.role(), Some(Role::Primary));
+    assert_eq!((report.seen_ms_ago, report.primary_position), (None, None));
+    assert!(contains(&serde_json::to_value(&report).unwrap(), &serde_json::from_str(text).unwrap()));
+    let text = include_str!("frozen/report-1-position.json");
+    let report: AgentReport = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        report.primary_position.map(|seen| (seen.position.offset.0, seen.seen_ms_ago)),
+        Some((1_700, 300))
+    );
     assert!(contains(&serde_json::to_value(&report).unwrap(), &serde_json::from_str(text).unwrap()));
 }
 
 #[test]
 fn questions_answers_and_requests_are_written_as_ever() {
     lines_survive::<Ask>(include_str!("frozen/asks-1.jsonl"));
+    lines_survive::<Ask>(include_str!("frozen/asks-1-positions.jsonl"));
     lines_survive::<Answer>(include_str!("frozen/answers-1.jsonl"));
     lines_survive::<Request>(include_str!("frozen/requests-1.jsonl"));
 }

@@ -12,6 +12,7 @@ mod engines;
 mod following;
 mod freezes;
 mod looks;
+mod metrics;
 mod neighbours;
 mod operating;
 mod repairs;

@@ -13,12 +13,14 @@ use crate::target::local::supervisor::supervised;
 use crate::{manifest_file, manifest_text, output, program};
 use anyhow::Context as _;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
+use valkeeper_agent::metrics_endpoint;
 use valkeeper_local::{
-    ClusterDir, StateDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching,
+    ClusterDir, MetricsAddress, StateDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching,
 };
 use valkeeper_model::{Address, ClusterSpec, Persistence};
 
@@ -29,12 +31,19 @@ fn setup(platform: &LocalPlatform, supervise: &Supervise) -> anyhow::Result<Supe
     manifest_file::refuse_another(platform.common(), &spec.name)?;
     let dir = state.cluster(&spec.name);
     manifest_file::check(file, &dir, &spec, &supervise.zones)?;
-    refuse_too_few_files(&spec)?;
+    refuse_too_few_files(&spec, supervise.metrics.as_ref())?;
     let base_port = base_port(supervise, &spec, &state, &dir)?;
     let program = program::find(&state, supervise.server.as_deref())?;
     manifest_file::refuse_invalid_config(file, &spec, &state, &program)?;
-    let password_overlap = supervise.password_overlap;
-    Ok(SupervisorSetup { state, spec, zones: supervise.zones.clone(), program, base_port, password_overlap })
+    Ok(SupervisorSetup {
+        state,
+        spec,
+        zones: supervise.zones.clone(),
+        program,
+        base_port,
+        password_overlap: supervise.password_overlap,
+        metrics: supervise.metrics.clone(),
+    })
 }
 
 /// Where ports are to move, if they would.
@@ -79,8 +88,9 @@ const FILES: u64 = 32;
 const FILES_FOR_EACH: u64 = 8;
 
 /// Without files it could neither watch its servers nor say so.
-fn refuse_too_few_files(spec: &ClusterSpec) -> Result<(), Failure> {
-    let needed = FILES + FILES_FOR_EACH * u64::from(spec.instances());
+fn refuse_too_few_files(spec: &ClusterSpec, metrics: Option<&MetricsAddress>) -> Result<(), Failure> {
+    let scrapes = metrics.map_or(0, |_| metrics_endpoint::CONNECTIONS as u64 + 1);
+    let needed = FILES + scrapes + FILES_FOR_EACH * u64::from(spec.instances());
     match valkeeper_agent::file_limit() {
         Some(limit) if limit < needed => {
             let what = format!(
@@ -114,6 +124,9 @@ fn failure(error: SupervisorError) -> anyhow::Error {
                 .unwrap_or_else(|| "is the state directory writable, and is there space left?".to_owned());
             Failure::new(Kind::Failed, error.to_string(), hint).into()
         }
+        SupervisorError::Metrics { ref source, .. } => {
+            Failure::new(Kind::Failed, error.to_string(), metrics_hint(source)).into()
+        }
         SupervisorError::Socket { ref path, source: ref why } => {
             let hint = match why.kind() {
                 // A path that does not fit the kernel's structure.
@@ -128,10 +141,28 @@ fn failure(error: SupervisorError) -> anyhow::Error {
     }
 }
 
+fn metrics_hint(why: &std::io::Error) -> &'static str {
+    match why.kind() {
+        std::io::ErrorKind::AddrInUse => "another program has that port; `--metrics 0` takes a free one",
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; `--metrics PORT` takes 127.0.0.1"
+        }
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 take rights; `--metrics 9121` takes none",
+        _ => "is the host in --metrics a name or an address of this machine?",
+    }
+}
+
+fn tell_metrics(at: Option<SocketAddr>) {
+    if let Some(at) = at {
+        eprintln!("metrics: http://{at}/metrics");
+    }
+}
+
 /// The supervisor itself: until SIGTERM, SIGINT, SIGHUP or `down`.
 pub(super) async fn supervise(args: &Args, supervise: &Supervise, ending: &mut Ending) -> anyhow::Result<()> {
     let platform = LocalPlatform::new(args.common.clone());
-    let (supervisor, _) = claim(setup(&platform, supervise)?).await?;
+    let (supervisor, watching) = claim(setup(&platform, supervise)?).await?;
+    tell_metrics(watching.metrics);
     supervisor.run(ending.told()?).await.map_err(failure)
 }
 
@@ -156,6 +187,7 @@ async fn foreground(
         setup.program.path.display()
     );
     let (supervisor, mut watching) = claim(setup).await?;
+    tell_metrics(watching.metrics);
     let begun = Instant::now();
     let talk = async {
         loop {
@@ -199,6 +231,10 @@ async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
     if let Some(by) = dir.supervisor() {
         return Err(supervised(&dir, by).await.into());
     }
+    if let Some(address) = &setup.metrics {
+        let refused = |source| failure(SupervisorError::Metrics { address: address.clone(), source });
+        drop(address.listen().map_err(refused)?);
+    }
     dir.make().map_err(|error| failure(error.into()))?;
     let path = dir.supervisor_log();
     let log = std::fs::OpenOptions::new()
@@ -225,6 +261,9 @@ async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
         .arg(format!("{}ms", setup.password_overlap.as_millis()));
     if let Some(port) = setup.base_port {
         supervisor.arg("--base-port").arg(port.to_string());
+    }
+    if let Some(address) = &setup.metrics {
+        supervisor.arg("--metrics").arg(address.to_string());
     }
     let mut child = supervisor
         .stdin(if through_stdin { Stdio::piped() } else { Stdio::null() })
@@ -260,5 +299,6 @@ async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
         // Somebody else's supervisor was faster; ours has found the lock taken.
         return Err(ended(child.wait().context("wait for the supervisor")?).into());
     }
+    tell_metrics(status.metrics);
     output::text(&status.page())
 }

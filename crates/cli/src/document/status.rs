@@ -5,6 +5,7 @@ use crate::failure::ToldAlready;
 use crate::output::{columns_within, width};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use valkeeper_model::{
     ClusterName, Condition, InstanceName, InstanceReport, Mode, Phase, ReplicaModeReport, ReplicaModeStage,
     Report, Role, ShardReport, Waiting,
@@ -23,6 +24,9 @@ pub(crate) struct Status {
     pub(crate) phase: Phase,
     pub(crate) healthy: bool,
     pub(crate) supervisor_pid: Option<u32>,
+    /// Where the supervisor serves metrics, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) shards: Vec<ShardReport>,
     pub(crate) instances: Vec<InstanceReport>,
     pub(crate) waiting: Vec<WaitingFor>,
@@ -135,6 +139,7 @@ impl Status {
             phase: report.phase,
             healthy: report.healthy,
             supervisor_pid,
+            metrics: None,
             shards: report.shards,
             instances: report.instances,
             waiting: causes.into_iter().flat_map(WaitingFor::of).collect(),

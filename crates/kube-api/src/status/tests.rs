@@ -245,6 +245,8 @@ fn what_only_the_servers_say_is_told_too() {
         activity: Activity::Watching,
         waiting: None,
         look_refused: None,
+        seen_ms_ago: None,
+        primary_position: None,
         source: None,
     };
     let observation = Observation {

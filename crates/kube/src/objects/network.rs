@@ -1,7 +1,7 @@
 //! Services, disruption budget, network policy.
 
 use super::{Owner, selector};
-use crate::AGENT_PORT;
+use crate::{AGENT_METRICS_PORT, AGENT_PORT};
 use serde_json::{Value, json};
 use valkeeper_kube_api::names::{self, BUS_PORT, CLIENT_PORT, LABEL_ROLE};
 use valkeeper_model::Role;
@@ -77,7 +77,7 @@ pub(crate) fn disruption_budget(owner: &Owner, instances: usize) -> Value {
     })
 }
 
-/// Clients from everywhere; the bus among the pods; agents from the pods and from the operator. What agents are asked is protected
+/// Clients and Prometheus from everywhere; the bus among the pods; agents from the pods and from the operator. What agents are asked is protected
 /// by their certificates too.
 pub(crate) fn policy(owner: &Owner, operator_namespace: &str) -> Value {
     let pods = json!({ "podSelector": { "matchLabels": selector(&owner.home) } });
@@ -92,7 +92,7 @@ pub(crate) fn policy(owner: &Owner, operator_namespace: &str) -> Value {
             "podSelector": { "matchLabels": selector(&owner.home) },
             "policyTypes": ["Ingress"],
             "ingress": [
-                { "ports": [{ "port": CLIENT_PORT, "protocol": "TCP" }] },
+                { "ports": [{ "port": CLIENT_PORT, "protocol": "TCP" }, { "port": AGENT_METRICS_PORT, "protocol": "TCP" }] },
                 { "from": [pods.clone()], "ports": [{ "port": BUS_PORT, "protocol": "TCP" }] },
                 { "from": [pods, operator], "ports": [{ "port": AGENT_PORT, "protocol": "TCP" }] },
             ],

@@ -3,7 +3,7 @@
 use super::template::Template;
 use super::{Owner, label_instance, selector};
 use crate::pod::{place, variable};
-use crate::{AGENT_PORT, PROBE_PORT};
+use crate::{AGENT_METRICS_PORT, AGENT_PORT, PROBE_PORT};
 use serde_json::{Value, json};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, BUS_PORT, CLIENT_PORT};
 use valkeeper_model::{Instance, InstanceName, Storage};
@@ -138,6 +138,7 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
             { "name": "cluster-bus", "containerPort": BUS_PORT },
             { "name": "agent", "containerPort": AGENT_PORT },
             { "name": "probes", "containerPort": PROBE_PORT },
+            { "name": "metrics", "containerPort": AGENT_METRICS_PORT },
         ],
         "readinessProbe": probe("/readyz", 1, 2, 2),
         // An agent that hangs for minutes is started again, its server with it. Not sooner: a node that has no time for the probe

@@ -1,6 +1,5 @@
 //! Metrics and health of the operator itself.
 
-use crate::plain_http::{self, Limits, Plain};
 use crate::wire::Home;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use valkeeper_agent::plain_http::{self, Limits, Plain};
 use valkeeper_model::Phase;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,13 +114,16 @@ impl Phases {
     }
 }
 
+/// The format of `prometheus-client`.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 const LIMITS: Limits = Limits { connections: 32, head: 4_096, within: Duration::from_secs(5) };
 
 /// Answers `/metrics`, `/livez` and `/readyz`.
 pub(crate) async fn serve(listener: TcpListener, phases: Arc<Phases>) {
     let answer = move |path: String| {
         let answer = match path.as_str() {
-            "/metrics" => Plain::Metrics(phases.text().unwrap_or_default()),
+            "/metrics" => Plain::Text { kind: OPEN_METRICS, body: phases.text().unwrap_or_default() },
             "/livez" => Plain::Well(true),
             "/readyz" => Plain::Well(phases.is_ready()),
             _ => Plain::Unknown,

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use valkeeper_agent::AgentHandle;
-use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, Generation};
+use valkeeper_agent::metrics_endpoint::Told;
+use valkeeper_model::{Address, AgentOrder, Answer, Ask, AskFailed, Generation, ShardName};
 
 /// Nobody may make the agent wait for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(150);
@@ -27,6 +28,8 @@ pub(super) struct AgentServer {
     pub(super) replaced: watch::Sender<Option<PathBuf>>,
     /// The last order's generation, held while one is taken, so that files and addresses are of the same order.
     pub(super) ordering: Mutex<Option<Generation>>,
+    /// The instance's shard, by the last order.
+    pub(super) shard: Mutex<Option<ShardName>>,
 }
 
 impl AgentServer {
@@ -41,10 +44,21 @@ impl AgentServer {
         let own = Address { ip: self.setup.ip, port: crate::CLIENT_PORT, bus_port: crate::BUS_PORT };
         if let Some(myself) = Arc::make_mut(&mut order.members).get_mut(&self.setup.instance) {
             myself.address = Some(own);
+            *self.shard.lock().unwrap_or_else(PoisonError::into_inner) = Some(myself.shard.clone());
         }
         self.order_file.keep(&order);
         self.peers.learn(&order);
         self.agent.order(order);
+    }
+
+    /// The instance, for its metrics.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            cluster: self.setup.home.cluster.clone(),
+            name: self.setup.instance.clone(),
+            shard: self.shard.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            agent: self.agent.clone(),
+        }
     }
 
     async fn ask(&self, from: &Who, asked: AskOf) -> Result<Answer, AskFailed> {
@@ -72,7 +86,7 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
         // A heartbeat renews a lease, and a vote makes a primary: nobody asks for one for somebody else.
         (
             Who::Agent(name),
-            Ask::Heartbeat { from: whose }
+            Ask::Heartbeat { from: whose, .. }
             | Ask::Renew { from: whose, .. }
             | Ask::Vote { candidate: whose, .. },
         ) => name == whose,

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use valkeeper_agent::{AgentSetup, Neighbours, ServerHome};
+use valkeeper_agent::{AgentSetup, Neighbours, ServerHome, metrics_endpoint};
 use valkeeper_client::Password;
 
 /// Certificates are looked at this often: the kubelet brings new ones within a minute or two.
@@ -116,6 +116,9 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         TcpListener::bind((setup.listen, crate::AGENT_PORT)).await.map_err(system("the agent's port"))?;
     let probes =
         TcpListener::bind((setup.listen, crate::PROBE_PORT)).await.map_err(system("the probes' port"))?;
+    let scrapes = TcpListener::bind((setup.listen, crate::AGENT_METRICS_PORT))
+        .await
+        .map_err(system("the metrics' port"))?;
     let (replaced, mut replacement) = watch::channel(None);
     let agent_server = Arc::new(AgentServer {
         setup: Arc::clone(&setup),
@@ -124,14 +127,20 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         order_file: Arc::clone(&order_file),
         replaced,
         ordering: Mutex::default(),
+        shard: Mutex::default(),
     });
     // What was last ordered holds until somebody orders something newer: a container that is started again while no operator
     // runs takes up its server by it.
     if let Some(order) = order_file.read() {
         agent_server.take_order(order);
     }
+    let instances = {
+        let agent_server = Arc::clone(&agent_server);
+        move || vec![agent_server.told()]
+    };
     tokio::spawn(wire::serve(listener, setup.home.clone(), Arc::clone(&credentials), agent_server));
     tokio::spawn(probe::serve(probes, agent.clone()));
+    tokio::spawn(metrics_endpoint::serve(scrapes, instances));
     tokio::spawn(server_log::follow(log));
     tokio::spawn(news::tell(
         Arc::clone(&setup),

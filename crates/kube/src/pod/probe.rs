@@ -1,13 +1,13 @@
 //! Liveness and readiness for the kubelet: a status code and nothing else, since anybody may ask.
 
-use crate::plain_http::{self, Limits, Plain};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use valkeeper_agent::AgentHandle;
+use valkeeper_agent::plain_http::{self, Limits, Plain};
 use valkeeper_model::{Activity, Ask, AskFailed, Link, Role, Unseen};
 
 const WITHIN: Duration = Duration::from_secs(2);
-const LIMITS: Limits = Limits { connections: 16, head: 512, within: Duration::from_secs(4) };
+const LIMITS: Limits = Limits { connections: 16, head: 4_096, within: Duration::from_secs(4) };
 
 /// Answers `GET /livez` and `GET /readyz`.
 pub(super) async fn serve(listener: TcpListener, agent: AgentHandle) {

@@ -1,7 +1,7 @@
 //! Being asked: who is not proven by its certificate gets no word.
 
 use super::call::CLAIM;
-use super::{Credentials, Home, Who};
+use super::{Credentials, Home, Who, accept};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -79,27 +79,6 @@ pub(crate) async fn serve(
                 Err(_) => tracing::debug!("a connection that said nothing"),
             }
         });
-    }
-}
-
-/// The next connection, once there is room for it. `None` when the room is closed.
-pub(crate) async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    loop {
-        let permit = Arc::clone(room).acquire_owned().await.ok()?;
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let _ = stream.set_nodelay(true);
-                return Some((stream, permit));
-            }
-            Err(error) => {
-                // Out of file descriptors: those in use are served all the same.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }
 

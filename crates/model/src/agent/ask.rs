@@ -3,7 +3,7 @@
 use super::{AgentReport, ReplicaStanding};
 use crate::{
     Address, Epoch, Incarnation, InstanceName, InvalidDirective, NodeId, PasswordFault, Replication,
-    ServerConfig, SlotSet, Trial,
+    SeenPosition, ServerConfig, SlotSet, Trial,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -95,6 +95,9 @@ pub enum Ask {
     Heartbeat {
         /// The sender.
         from: InstanceName,
+        /// Where its server's stream was. `None` from an older agent, and from one that has not seen its server as a primary.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<SeenPosition>,
     },
     /// The sender lives, and its server is the primary of this term (mode `standalone`): renew its lease. Between agents on hosts of their own,
     /// several times a second.
@@ -103,6 +106,9 @@ pub enum Ask {
         from: InstanceName,
         /// Of its mandate.
         term: Epoch,
+        /// As of a heartbeat.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<SeenPosition>,
     },
     /// Vote for this instance as its shard's primary with this term (mode `standalone`). A vote is on the voter's disk before it is given, and an
     /// agent gives one in each term.

@@ -1,11 +1,17 @@
 use super::*;
+use crate::{Offset, Position};
 
 #[test]
 fn what_passes_between_hosts_survives_the_way() {
     let name: InstanceName = "c-0".parse().unwrap();
     let (incarnation, replaces) = (Incarnation(1), Some(NodeId::from_bytes([3; 20])));
     let force = Ask::Force { incarnation, replaces, after: Death::KilledForSilence, looked_at: None };
-    for ask in [Ask::Heartbeat { from: name.clone() }, Ask::ConfirmDown { primary: name.clone() }, force] {
+    let position = Some(SeenPosition {
+        position: Position { history: "9".repeat(40).parse().unwrap(), offset: Offset(7) },
+        seen_ms_ago: 300,
+    });
+    let beat = |position| Ask::Heartbeat { from: name.clone(), position };
+    for ask in [beat(None), beat(position), Ask::ConfirmDown { primary: name.clone() }, force] {
         let json = serde_json::to_string(&ask).unwrap();
         assert_eq!(serde_json::from_str::<Ask>(&json).unwrap(), ask);
     }

@@ -75,12 +75,12 @@ impl Agent {
                 }
                 None => self.out.push(Command::Answer { token, result: Err(AskFailed::NotRunning) }),
             },
-            Ask::Heartbeat { from } => {
-                let result = self.heartbeat_came(now, &from);
+            Ask::Heartbeat { from, position } => {
+                let result = self.heartbeat_came(now, &from, position);
                 self.out.push(Command::Answer { token, result });
             }
-            Ask::Renew { from, term } => {
-                let result = self.asked_to_renew(now, &from, term);
+            Ask::Renew { from, term, position } => {
+                let result = self.asked_to_renew(now, &from, term, position);
                 self.out.push(Command::Answer { token, result });
             }
             Ask::ConfirmDown { primary } => {

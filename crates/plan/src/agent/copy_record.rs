@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
     AofStatus, CopyRecord, CopySource, DiskRole, HeldCopy, Incarnation, InstanceName, Link, Member, Millis,
-    Part, Persistence, Position, Process, ReplicaStanding, Replication, Role, ServerView,
+    Part, Persistence, Process, ReplicaStanding, Replication, Role, ServerView,
 };
 
 /// Between two records of an offset that moves. What changes in kind is recorded at once.
@@ -346,7 +346,7 @@ impl Agent {
         next.attached = if role == Role::Primary { self.attached(view) } else { None };
         next.seen.extend(self.copy_record.seen.iter().map(|(name, sequence)| (name.clone(), *sequence)));
         if counts {
-            let position = Position { history: view.replication.replid, offset: view.replication.offset };
+            let position = view.replication.position();
             if let Some(before) = view.branched_from {
                 branch(&mut next.histories, before);
             }

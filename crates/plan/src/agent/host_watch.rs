@@ -6,7 +6,9 @@ use crate::failover::promotion::Promotion;
 use crate::hostwatch::{Adopted, Effect, HostWatch, Run, Situation};
 use crate::server::config;
 use std::collections::BTreeSet;
-use valkeeper_model::{Answer, AskFailed, Epoch, InstanceName, Millis, NodeId, Process, ServerView, Waiting};
+use valkeeper_model::{
+    Answer, AskFailed, Epoch, InstanceName, Millis, NodeId, Process, SeenPosition, ServerView, Waiting,
+};
 
 impl Agent {
     /// The same agent on a host of its own: it and the others watch each other, and a primary that a majority does not hear
@@ -37,6 +39,7 @@ impl Agent {
             name: &self.name,
             order: self.order.as_deref(),
             last_view: self.last_view.as_ref(),
+            seen_at: self.seen_at,
             run,
             stays_down: self.stays_down,
             vote: self.votes_by_itself().then(|| self.terms.kept()),
@@ -105,10 +108,23 @@ impl Agent {
         answered == Some(true)
     }
 
-    /// Another agent says that it lives.
-    pub(super) fn heartbeat_came(&mut self, now: Millis, from: &InstanceName) -> Result<Answer, AskFailed> {
-        self.with_host_watch(now, |watch, situation, _| watch.heartbeat_came(situation, from))
-            .ok_or_else(watches_no_hosts)
+    /// Another agent says that it lives, and where its server's stream is.
+    pub(super) fn heartbeat_came(
+        &mut self,
+        now: Millis,
+        from: &InstanceName,
+        position: Option<SeenPosition>,
+    ) -> Result<Answer, AskFailed> {
+        let came = self.with_host_watch(now, |watch, situation, _| {
+            watch.position_came(situation, from, position);
+            watch.heartbeat_came(situation, from)
+        });
+        came.ok_or_else(watches_no_hosts)
+    }
+
+    /// Where the stream of its server's primary was, as that one's agent told it last.
+    pub(super) fn primary_position(&self) -> Option<SeenPosition> {
+        self.host_watch.as_ref()?.primary_position(&self.situation(self.now))
     }
 
     /// Another agent asks to renew the lease of its server.
@@ -117,8 +133,12 @@ impl Agent {
         now: Millis,
         from: &InstanceName,
         term: Epoch,
+        position: Option<SeenPosition>,
     ) -> Result<Answer, AskFailed> {
-        let renewed = self.with_host_watch(now, |watch, situation, _| watch.renew(situation, from, term));
+        let renewed = self.with_host_watch(now, |watch, situation, _| {
+            watch.position_came(situation, from, position);
+            watch.renew(situation, from, term)
+        });
         renewed.flatten().ok_or_else(watches_no_hosts)
     }
 

@@ -35,6 +35,8 @@ const DISK_LOOK_MS: u64 = 5_000;
 #[derive(Debug)]
 pub struct Agent {
     pub(super) name: InstanceName,
+    /// The time of the last event.
+    pub(super) now: Millis,
     pub(super) order: Option<Arc<AgentOrder>>,
     pub(super) process: Process,
     pub(super) pid: Option<u32>,
@@ -173,6 +175,7 @@ impl Agent {
         };
         Self {
             name,
+            now,
             order: None,
             process,
             pid,
@@ -219,6 +222,7 @@ impl Agent {
 
     /// Takes an event, gives what is to be done about it.
     pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
+        self.now = now;
         // The first order says whom to tell: without one there is only SIGKILL. It is taken first, and the lease looked at below.
         let first_order = self.order.is_none() && matches!(event, Event::Order(_));
         if !first_order {

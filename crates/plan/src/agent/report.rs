@@ -47,6 +47,8 @@ impl Agent {
             look_refused: self.look_refused.clone(),
             source: self.source_report(),
             sentinels: self.sentinels.seen().clone(),
+            seen_ms_ago: self.server.known().map(|_| self.now.since(self.seen_at)),
+            primary_position: self.primary_position(),
         })
     }
 

@@ -129,7 +129,7 @@ impl Agent {
                 && let Some(view) = report.view()
                 && view.replication.role() == Role::Primary
             {
-                let at = Position { history: view.replication.replid, offset: view.replication.offset };
+                let at = view.replication.position();
                 sync.primary_keys = Some((at, view.keys.saturating_sub(view.expiring_keys)));
             }
         } else if sync.asked.take_if(|(asked, _)| *asked == token).is_some() {
@@ -166,7 +166,7 @@ impl Agent {
         if !sync.caught_up || sync.compared >= COMPARISONS || self.copy_record.resync {
             return;
         }
-        let mine = Position { history: view.replication.replid, offset: view.replication.offset };
+        let mine = view.replication.position();
         match sync.primary_keys.take() {
             Some((at, keys)) if at == mine => {
                 sync.compared = COMPARISONS;

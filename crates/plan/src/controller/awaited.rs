@@ -91,6 +91,8 @@ mod tests {
             copy: None,
             password: None,
             look_refused: None,
+            seen_ms_ago: None,
+            primary_position: None,
             disk: DiskAccess::Answers,
             server: Observed::Unknown(Unseen::NotAsked),
             activity: Activity::Watching,

@@ -160,7 +160,7 @@ pub fn best_for_switchover<'a>(
 
 /// How far a replica is behind, bytes. `None` if the two do not compare.
 pub fn lag(primary: &Replication, replica: &Replication) -> Option<u64> {
-    (primary.replid == replica.replid).then(|| primary.offset.0.saturating_sub(replica.offset.0))
+    primary.position().ahead_of(replica)
 }
 
 /// Is this a primary that has an online replica?

@@ -4,12 +4,21 @@ use super::lease::HeartbeatAnswer;
 use super::machine::{HostWatch, Run, ShardRole, Situation};
 use super::{Effect, HEARTBEAT_MS};
 use crate::protocol::{Outbox, Token};
-use valkeeper_model::{Answer, Ask, AskFailed, Epoch, InstanceName, Millis, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Epoch, InstanceName, Millis, SeenPosition, Unseen};
 
 /// An answer to a heartbeat that takes longer is of no use: the next heartbeat is under way.
 const ANSWER_WITHIN_MS: u64 = 400;
 /// Between heartbeats while there is no lease: writes wait for it.
 const EAGER_HEARTBEAT_MS: u64 = 100;
+
+/// A word of where a server's stream is.
+#[derive(Debug)]
+pub(super) struct ToldPosition {
+    by: InstanceName,
+    told: SeenPosition,
+    /// When it came.
+    at: Millis,
+}
 
 impl HostWatch {
     pub(super) fn sends_heartbeats(&self, situation: &Situation<'_>) -> bool {
@@ -28,10 +37,10 @@ impl HostWatch {
         let down = situation.run == Run::Down;
         let pause = if down || self.is_given(now) { HEARTBEAT_MS } else { EAGER_HEARTBEAT_MS };
         self.next_heartbeat = now.plus(pause);
-        let from = || situation.name.clone();
+        let (from, position) = (|| situation.name.clone(), situation.position());
         let heartbeat = || match situation.mandate() {
-            None => Ask::Heartbeat { from: from() },
-            Some(term) => Ask::Renew { from: from(), term },
+            None => Ask::Heartbeat { from: from(), position },
+            Some(term) => Ask::Renew { from: from(), term, position },
         };
         for (seat, name) in &self.others {
             let token = out.tell(name, heartbeat(), ANSWER_WITHIN_MS);
@@ -73,6 +82,26 @@ impl HostWatch {
         let held = self.holds(now);
         self.lease.answered(&seat, sent_at, answer, held);
         true
+    }
+
+    /// A heartbeat tells where the sender's stream is. Those of other shards' primaries are no concern of the own server's.
+    pub(crate) fn position_came(
+        &mut self,
+        situation: &Situation<'_>,
+        from: &InstanceName,
+        told: Option<SeenPosition>,
+    ) {
+        if let Some(told) = told.filter(|_| situation.siblings().contains(from)) {
+            self.told_position = Some(ToldPosition { by: from.clone(), told, at: situation.now });
+        }
+    }
+
+    /// Where the stream of the primary that the own server follows was when that primary's agent told it last.
+    pub(crate) fn primary_position(&self, situation: &Situation<'_>) -> Option<SeenPosition> {
+        let followed = situation.followed()?;
+        let heard = self.told_position.as_ref().filter(|heard| heard.by == followed)?;
+        let seen_ms_ago = heard.told.seen_ms_ago.saturating_add(situation.now.since(heard.at));
+        Some(SeenPosition { seen_ms_ago, ..heard.told })
     }
 
     /// Another agent asks to renew the lease of its server, the primary of that term. A vote in a newer one ends that for good: so nothing

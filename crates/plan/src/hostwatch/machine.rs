@@ -1,6 +1,7 @@
 //! The state of one agent's host watch, and which event goes where.
 
 use super::failure_detector::Suspicion;
+use super::heartbeats::ToldPosition;
 use super::lease::Lease;
 use super::voter::{Seat, Voter};
 use super::write_fence::Fence;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     AgentOrder, Answer, AskFailed, Epoch, InstanceName, Member, Millis, NodeId, PrimaryTerm, Role,
-    ServerView, ShardName, Waiting,
+    SeenPosition, ServerView, ShardName, Waiting,
 };
 
 /// Between looks at the own server while a primary is not heard.
@@ -38,6 +39,8 @@ pub struct Situation<'a> {
     pub(crate) order: Option<&'a AgentOrder>,
     /// What the own server said last, in this run or an earlier one.
     pub(crate) last_view: Option<&'a ServerView>,
+    /// When that was.
+    pub(crate) seen_at: Millis,
     pub(crate) run: Run,
     /// The agent was told to bring its server down and to keep it so.
     pub(crate) stays_down: bool,
@@ -68,6 +71,15 @@ impl Situation<'_> {
     pub(super) fn followed(&self) -> Option<InstanceName> {
         let view = self.last_view.filter(|_| self.run != Run::Down)?;
         self.order?.member_with(view.primary()?).map(|(name, _)| name.clone())
+    }
+
+    /// Where the own server's stream was, if it was the primary when it was seen last.
+    pub(super) fn position(&self) -> Option<SeenPosition> {
+        let replication = &self.last_view?.replication;
+        (replication.role() == Role::Primary).then(|| SeenPosition {
+            position: replication.position(),
+            seen_ms_ago: self.now.since(self.seen_at),
+        })
     }
 
     pub(super) fn siblings(&self) -> Vec<InstanceName> {
@@ -149,6 +161,8 @@ pub struct HostWatch {
     pub(super) told: bool,
     /// The primary that the own server follows and that is not heard.
     pub(super) unheard: Option<InstanceName>,
+    /// Who of the shard told last, as its primary, where its server's stream is.
+    pub(super) told_position: Option<ToldPosition>,
     pub(super) suspicion: Option<Suspicion>,
     pub(super) effects: Vec<Effect>,
 }
@@ -179,6 +193,7 @@ impl HostWatch {
             fence: Fence::default(),
             told: false,
             unheard: None,
+            told_position: None,
             suspicion: None,
             effects: Vec::new(),
         }

@@ -140,8 +140,7 @@ impl SourceWatch {
 
     /// Bytes that a server is behind the source's stream, by the last look that was answered; `None` where the two are not of one history.
     fn lag(&self, own: &Replication) -> Option<u64> {
-        let source = self.position()?;
-        (source.history == own.replid).then(|| source.offset.0.saturating_sub(own.offset.0))
+        self.position()?.ahead_of(own)
     }
 
     /// What is told of it.

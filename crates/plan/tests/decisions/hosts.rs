@@ -3,7 +3,8 @@
 use crate::fleet::{address, id, name, order, view};
 use std::sync::Arc;
 use valkeeper_model::{
-    Answer, Ask, AskFailed, Death, Happened, Incarnation, InstanceName, Millis, Part, Role, Unseen, Waiting,
+    Answer, Ask, AskFailed, Death, Happened, Incarnation, InstanceName, Millis, Offset, Part, Position, Role,
+    SeenPosition, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::failover::copy::DataFiles;
@@ -247,7 +248,7 @@ fn older_agents_are_no_reason_to_refuse_writes() {
 /// Whatever happens first after a time in which the host was frozen: writes are refused before it is dealt with.
 #[test]
 fn after_a_freeze_writes_are_refused_first() {
-    let question = Event::Asked { token: Token(9), ask: Ask::Heartbeat { from: name(1) } };
+    let question = Event::Asked { token: Token(9), ask: Ask::Heartbeat { from: name(1), position: None } };
     let late = Event::Told { token: Token(1), result: well(&name(1)) };
     for event in [Event::Tick, question, late, Event::Order(Box::new(order(0)))] {
         let mut host = Host::new(0, well);
@@ -315,7 +316,8 @@ fn an_agent_beside_others_in_one_process_does_nothing_of_this() {
     host.until(20_000);
     assert!(!host.refuses());
     assert!(!host.log.iter().any(|(_, command)| matches!(command, Command::Tell { .. })));
-    let answers = host.happens(Event::Asked { token: Token(1), ask: Ask::Heartbeat { from: name(1) } });
+    let answers =
+        host.happens(Event::Asked { token: Token(1), ask: Ask::Heartbeat { from: name(1), position: None } });
     assert!(
         answers
             .iter()
@@ -323,11 +325,42 @@ fn an_agent_beside_others_in_one_process_does_nothing_of_this() {
     );
 }
 
+/// What a primary tells of its stream is known by its replica, and gets older; what other shards' primaries tell is not taken for it.
+#[test]
+fn a_replica_knows_where_the_stream_of_its_primary_was_told_to_be() {
+    let mut host = Host::new(3, silent);
+    host.until(1_000);
+    let known = |host: &Host| host.agent.report().and_then(|report| report.primary_position);
+    let position = |offset| {
+        let position = Position { history: "a".repeat(40).parse().unwrap(), offset: Offset(offset) };
+        SeenPosition { position, seen_ms_ago: 300 }
+    };
+    let tells = |of: u8, position| Ask::Heartbeat { from: name(of), position };
+    host.happens(Event::Asked { token: Token(1), ask: tells(1, Some(position(5))) });
+    host.happens(Event::Asked { token: Token(1), ask: tells(0, None) });
+    assert_eq!(known(&host), None);
+    host.happens(Event::Asked { token: Token(1), ask: tells(0, Some(position(1_700))) });
+    host.happens(Event::Asked { token: Token(1), ask: tells(1, Some(position(9_000))) });
+    assert_eq!(known(&host), Some(position(1_700)));
+    host.until(3_000);
+    assert_eq!(known(&host), Some(SeenPosition { seen_ms_ago: 2_300, ..position(1_700) }));
+    // A primary says so of its own.
+    let mut host = Host::new(0, well);
+    host.until(2_000);
+    let told = host.log.iter().rev().find_map(|(_, command)| match command {
+        Command::Tell { ask: Ask::Heartbeat { position, .. }, .. } => Some(*position),
+        _ => None,
+    });
+    let own = view(0).replication.position();
+    assert!(told.flatten().is_some_and(|told| told.position == own && told.seen_ms_ago <= 1_100), "{told:?}");
+}
+
 /// A replica says so within a second, and asks the others and the primary itself.
 #[test]
 fn a_replica_that_does_not_hear_its_primary_says_so() {
     let mut host = Host::new(3, silent);
-    let heartbeat = || Event::Asked { token: Token(1), ask: Ask::Heartbeat { from: name(0) } };
+    let heartbeat =
+        || Event::Asked { token: Token(1), ask: Ask::Heartbeat { from: name(0), position: None } };
     for at in (200..=5_000).step_by(200) {
         host.until(at);
         host.happens(heartbeat());

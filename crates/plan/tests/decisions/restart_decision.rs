@@ -47,6 +47,8 @@ fn report(
         waiting: None,
         password: None,
         look_refused: None,
+        seen_ms_ago: None,
+        primary_position: None,
     }
 }
 

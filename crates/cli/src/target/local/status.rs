@@ -18,10 +18,14 @@ pub(crate) async fn status(dir: &ClusterDir) -> anyhow::Result<Status> {
         answer = ask().await;
     }
     match answer {
-        Ok(ControlAnswer::Status(seen)) => match seen.report {
-            Some(report) => Ok(Status::new(dir.name().clone(), report, Some(seen.supervisor_pid))),
-            None => from_disk(dir, Some(seen.supervisor_pid)),
-        },
+        Ok(ControlAnswer::Status(seen)) => {
+            let (report, pid, metrics) = (seen.report, Some(seen.supervisor_pid), seen.metrics);
+            let status = match report {
+                Some(report) => Status::new(dir.name().clone(), report, pid),
+                None => from_disk(dir, pid)?,
+            };
+            Ok(Status { metrics, ..status })
+        }
         Ok(_) => anyhow::bail!("the supervisor answered something else"),
         Err(ControlError::NoSupervisor) => from_disk(dir, None),
         Err(error) => Err(control_failure(&silent(dir, error)).into()),

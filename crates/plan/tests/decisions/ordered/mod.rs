@@ -65,6 +65,8 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         waiting: None,
         password: None,
         look_refused: None,
+        seen_ms_ago: None,
+        primary_position: None,
     })
 }
 
