@@ -44,6 +44,9 @@ use valkeeper_client::Password;
 /// Certificates are looked at this often: the kubelet brings new ones within a minute or two.
 const CREDENTIALS_EVERY: Duration = Duration::from_secs(10);
 
+/// Between two tries to listen for Prometheus.
+const METRICS_AGAIN: Duration = Duration::from_secs(60);
+
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
 pub enum PodError {
@@ -116,9 +119,6 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         TcpListener::bind((setup.listen, crate::AGENT_PORT)).await.map_err(system("the agent's port"))?;
     let probes =
         TcpListener::bind((setup.listen, crate::PROBE_PORT)).await.map_err(system("the probes' port"))?;
-    let scrapes = TcpListener::bind((setup.listen, crate::AGENT_METRICS_PORT))
-        .await
-        .map_err(system("the metrics' port"))?;
     let (replaced, mut replacement) = watch::channel(None);
     let agent_server = Arc::new(AgentServer {
         setup: Arc::clone(&setup),
@@ -134,13 +134,9 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     if let Some(order) = order_file.read() {
         agent_server.take_order(order);
     }
-    let instances = {
-        let agent_server = Arc::clone(&agent_server);
-        move || vec![agent_server.told()]
-    };
+    tokio::spawn(serve_metrics(Arc::clone(&agent_server)));
     tokio::spawn(wire::serve(listener, setup.home.clone(), Arc::clone(&credentials), agent_server));
     tokio::spawn(probe::serve(probes, agent.clone()));
-    tokio::spawn(metrics_endpoint::serve(scrapes, instances));
     tokio::spawn(server_log::follow(log));
     tokio::spawn(news::tell(
         Arc::clone(&setup),
@@ -162,6 +158,21 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     tracing::info!("told to end: handing over, then stopping");
     agent.retire().await;
     Ok(())
+}
+
+/// Metrics are no reason for a server not to run: a port that somebody else in the pod has is said, and tried again.
+async fn serve_metrics(agent_server: Arc<AgentServer>) {
+    let at = (agent_server.setup.listen, crate::AGENT_METRICS_PORT);
+    let listener = loop {
+        match TcpListener::bind(at).await {
+            Ok(listener) => break listener,
+            Err(error) => {
+                tracing::warn!(%error, port = at.1, "cannot serve metrics; tried again");
+                tokio::time::sleep(METRICS_AGAIN).await;
+            }
+        }
+    };
+    metrics_endpoint::serve(listener, move || vec![agent_server.told()]).await;
 }
 
 /// Uses new certificates when the kubelet has brought them.
