@@ -165,7 +165,8 @@ fn who_asks_for_metrics_in_a_bad_way_harms_nobody() {
     cluster.until_healthy();
     // A port that is taken is told before anything is started; a supervisor that has it already is told as such.
     let said = cluster.try_up(&["--metrics", &port.to_string()]);
-    cluster.check(said.code != Some(0) && said.err.contains("supervise"), &format!("{said:?}"));
+    cluster
+        .check(said.code == Some(3) && said.err.contains("runs this cluster already"), &format!("{said:?}"));
     let other = Ports::reserve();
     let second = Cluster::at(&place, Manifest::standalone("second", 1), other.first());
     let said = second.try_up(&["--metrics", &port.to_string()]);
