@@ -17,6 +17,7 @@ pub struct Manifest {
     unresponsive_after: &'static str,
     directives: Vec<(String, String)>,
     source: Option<Source>,
+    accepted_history: Option<String>,
 }
 
 /// `replicaMode`.
@@ -26,6 +27,7 @@ struct Source {
     port: u16,
     secret: String,
     promote: bool,
+    token: Option<String>,
 }
 
 impl Manifest {
@@ -43,6 +45,7 @@ impl Manifest {
             unresponsive_after: "5s",
             directives: Vec::new(),
             source: None,
+            accepted_history: None,
         }
     }
 
@@ -60,7 +63,7 @@ impl Manifest {
     #[must_use]
     pub fn following(mut self, host: &str, port: u16, secret: &str) -> Self {
         let (host, secret) = (host.to_owned(), secret.to_owned());
-        self.source = Some(Source { host, port, secret, promote: false });
+        self.source = Some(Source { host, port, secret, promote: false, token: None });
         self
     }
 
@@ -68,6 +71,20 @@ impl Manifest {
     #[must_use]
     pub fn promoted(mut self) -> Self {
         self.source = self.source.map(|source| Source { promote: true, ..source });
+        self
+    }
+
+    /// `replicaMode.token`.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.source = self.source.map(|source| Source { token: Some(token.to_owned()), ..source });
+        self
+    }
+
+    /// The annotation `redis.io/accept-data-loss`.
+    #[must_use]
+    pub fn accepting_loss_of(mut self, history: &str) -> Self {
+        self.accepted_history = Some(history.to_owned());
         self
     }
 
@@ -117,9 +134,12 @@ impl Manifest {
     /// As YAML.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {}\nspec:\n  {}\n  zones: {}\n  persistence: \
+            "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata:\n  name: {}\n{}spec:\n  {}\n  zones: {}\n  persistence: \
              {}\n  nodeTimeout: {}\n  unresponsiveAfter: {}\n",
             self.name,
+            self.accepted_history.as_ref().map_or_else(String::new, |history| format!(
+                "  annotations:\n    redis.io/accept-data-loss: \"{history}\"\n"
+            )),
             match self.instances {
                 Some(instances) if self.has_sentinels => format!("mode: sentinel\n  instances: {instances}"),
                 Some(instances) => format!("mode: standalone\n  instances: {instances}"),
@@ -130,12 +150,15 @@ impl Manifest {
             self.node_timeout,
             self.unresponsive_after
         );
-        if let Some(Source { host, port, secret, promote }) = &self.source {
+        if let Some(Source { host, port, secret, promote, .. }) = &self.source {
             let _ = write!(
                 text,
                 "  replicaMode:\n    enabled: true\n    promote: {promote}\n    source:\n      host: \"{host}\"\n      port: {port}\n      \
                  clusterName: east\n      authSecretName: {secret}\n"
             );
+        }
+        if let Some(token) = self.source.as_ref().and_then(|source| source.token.as_ref()) {
+            let _ = writeln!(text, "    token: {token}");
         }
         if !self.directives.is_empty() {
             text.push_str("  redis:\n");

@@ -11,8 +11,8 @@ use valkeeper_client::admin::{ClusterInfo, ClusterNodes, FailoverMode, NotSet, R
 use valkeeper_client::{AdminConnection, AskError, Value};
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf};
 use valkeeper_model::{
-    ClientTrouble, Epoch, Followed, NodeId, Replication, Role, ServerView, SlowCommand, Topology,
-    TopologyNode, Unseen,
+    ChangeCount, ClientTrouble, Epoch, Followed, NodeId, Replication, Role, ServerView, SlowCommand,
+    Topology, TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::failover::succession::may_replace;
@@ -360,6 +360,10 @@ impl Serving {
                 }
                 _ => None,
             },
+            changes: Some(ChangeCount {
+                since_save: info.changes_since_last_save,
+                saved_at: info.rdb_last_save,
+            }),
             replication: Replication::from(info.replication),
             topology,
         })

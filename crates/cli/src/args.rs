@@ -4,7 +4,7 @@ mod groups;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 
-pub(crate) use groups::{ManifestArg, Only, Recipients, Since};
+pub(crate) use groups::{AcceptLoss, ManifestArg, Only, Recipients, Since};
 #[cfg(feature = "kubernetes")]
 pub(crate) use kubernetes::{Kube, Kubernetes, KubernetesCommand, KubernetesInner, Operator};
 
@@ -126,6 +126,8 @@ pub(crate) enum Command {
         #[arg(long, value_delimiter = ',', default_value = "a,b,c", value_name = "ZONES")]
         zones: Vec<ZoneName>,
         #[command(flatten)]
+        loss: AcceptLoss,
+        #[command(flatten)]
         output: Output,
     },
     /// Apply a changed manifest to the running cluster
@@ -138,6 +140,8 @@ pub(crate) enum Command {
         /// Wait until the cluster is healthy
         #[arg(long)]
         wait: bool,
+        #[command(flatten)]
+        loss: AcceptLoss,
         #[command(flatten)]
         within: Within,
     },
@@ -356,6 +360,8 @@ pub(crate) struct Supervise {
     /// Serve the metrics of all instances at http://ADDRESS/metrics: a port on this machine, or HOST:PORT; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) metrics: Option<MetricsAddress>,
+    #[command(flatten)]
+    pub(crate) loss: AcceptLoss,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

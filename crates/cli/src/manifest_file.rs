@@ -9,7 +9,9 @@ use valkeeper_agent::Program;
 use valkeeper_engine::RandomIds;
 use valkeeper_local::{ClusterDir, StateDir};
 use valkeeper_model::manifest::{Manifest, Target};
-use valkeeper_model::{ClusterName, ClusterSpec, InvalidDirective, Refusal, Trial, ZoneName};
+use valkeeper_model::{
+    ClusterName, ClusterSpec, InvalidDirective, Refusal, ReplicaModeRefusal, Report, Trial, ZoneName,
+};
 use valkeeper_plan::controller::change;
 use valkeeper_plan::placement;
 
@@ -49,15 +51,16 @@ pub(crate) fn refuse_another(common: &Common, manifests: &ClusterName) -> Result
     }
 }
 
-/// Would the controller follow this spec? The same functions that it uses itself.
+/// Would the controller follow this spec? The same functions that it uses itself. `report` is what was seen of the cluster, if anything was.
 pub(crate) fn check(
     file: &Path,
     dir: &ClusterDir,
     spec: &ClusterSpec,
     zones: &[ZoneName],
+    report: Option<&Report>,
 ) -> anyhow::Result<()> {
     let followed = match dir.layout()? {
-        Some(layout) => change::follow(&layout, spec).map(drop),
+        Some(layout) => change::follow(&layout, spec, report).map(drop),
         None => placement::found(spec, zones, &mut RandomIds).map(drop).map_err(Into::into),
     };
     followed.map_err(|refusal| refused(file, refusal).into())
@@ -73,6 +76,7 @@ pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
         Refusal::CannotChange { field } | Refusal::CannotShrink { field, .. } => field.clone(),
         Refusal::Impossible(_) => "spec.zones".to_owned(),
         Refusal::PasswordSecretChanged { .. } => "spec.authSecret".to_owned(),
+        Refusal::ReplicaMode(ReplicaModeRefusal::TokenRefused { .. }) => "spec.replicaMode.token".to_owned(),
         _ => return refusal.into(),
     };
     let place = place(file, &field);

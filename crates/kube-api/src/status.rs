@@ -328,6 +328,7 @@ impl InstanceStatus {
             version: self.version.clone(),
             lag_bytes: self.replica_lag_bytes,
             fenced: self.fenced,
+            data: None,
         }
     }
 }

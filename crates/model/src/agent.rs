@@ -232,6 +232,9 @@ pub struct AgentReport {
     /// Of a replica on a host of its own: where its primary's stream was, as the primary's agent told it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_position: Option<SeenPosition>,
+    /// Its server's data has not changed after this place of its stream; `None` also by older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_write: Option<crate::Position>,
 }
 
 /// How a server that lives refuses to be looked at.

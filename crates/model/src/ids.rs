@@ -176,6 +176,13 @@ hex_id!(
     ReplicationId, "replication id"
 );
 
+impl NodeId {
+    /// The id of the source of a cluster that begins to follow after it was founded: no member's, as members draw theirs.
+    pub fn of_source(cluster: ClusterId) -> Self {
+        Self(cluster.0.map(|byte| !byte))
+    }
+}
+
 impl ReplicationId {
     /// No history: forty zeros, as the engine writes it.
     pub const NONE: Self = Self([0; 20]);

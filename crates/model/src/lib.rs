@@ -7,6 +7,7 @@ mod called_as;
 mod client_trouble;
 mod conditions;
 mod copy;
+mod demotion;
 mod format;
 mod happened;
 mod ids;
@@ -18,6 +19,7 @@ mod newer;
 pub mod nodes_conf;
 mod operation;
 mod port_errors;
+mod promotion_token;
 mod replica_fault;
 mod replica_mode;
 mod report;
@@ -40,6 +42,9 @@ pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use conditions::{Condition, ConditionReason, ConditionType, conditions};
 pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position, SeenPosition};
+pub use demotion::{
+    DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
+};
 pub use format::{Format, Unreadable};
 pub use happened::Happened;
 pub use ids::{
@@ -55,20 +60,21 @@ pub use operation::{
     RoleSwitch, SwitchCheckpoint, SwitchTarget,
 };
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
+pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use replica_mode::{
     HeldBack, HeldBackCopy, PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,
     Source, SourceFault, SourceOrder, SourceReport, SourceView,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
-pub use request::{Impossible, Refusal, Request, Unfit};
+pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelSeen, SentinelSpec,
     SentinelView, Sentinels, SentinelsOrder,
 };
 pub use server::{
-    AofStatus, AttachedReplica, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role, ServerView,
-    SlowCommand, Topology, TopologyNode,
+    AofStatus, AttachedReplica, ChangeCount, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role,
+    ServerView, SlowCommand, Topology, TopologyNode,
 };
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZonePolicy};

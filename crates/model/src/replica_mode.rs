@@ -2,7 +2,10 @@
 //! seen of the *source*, the followed primary.
 
 use crate::spec::printable;
-use crate::{InstanceName, Link, Newer, NodeId, Offset, PasswordFault, Position, ReplicationId};
+use crate::{
+    DataLoss, Demotion, DemotionHold, InstanceName, Link, Newer, NodeId, Offset, PasswordFault, Position,
+    PromotionPoint, ReplicationId, UsedToken,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -50,6 +53,12 @@ pub struct ReplicaModeSpec {
     /// Is the following to end, and the designated member to become a primary?
     #[serde(default)]
     pub promote: bool,
+    /// The token of the source's promotion, as it was written: what of the cluster's own data the source has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Has a person accepted that the cluster's own data is replaced?
+    #[serde(default, skip_serializing_if = "DataLoss::is_refused")]
+    pub data_loss: DataLoss,
 }
 
 /// What the layout holds of it.
@@ -68,6 +77,12 @@ pub struct ReplicaMode {
     /// Up to here a person has accepted what the source does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Position>,
+    /// While a cluster with data of its own goes over to following: what of it is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demotion: Option<Demotion>,
+    /// The token by which it has gone over last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_token: Option<UsedToken>,
 }
 
 /// The copy that is held back, and why.
@@ -128,6 +143,9 @@ pub enum ReplicaModeStage {
         /// What of the source's writes it may lack; `None` where its agent was replaced before it could tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         loss: Option<PromotionLoss>,
+        /// Where that was; `None` where the server had begun another history before that was seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        point: Option<PromotionPoint>,
     },
     /// What only a newer version knows.
     #[serde(untagged)]
@@ -198,6 +216,9 @@ pub struct SourceOrder {
     /// Up to here a person has accepted what the source does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Position>,
+    /// While the cluster goes over to following: what of its own data is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demotion: Option<Demotion>,
 }
 
 /// The source as one agent has seen it.
@@ -346,6 +367,9 @@ pub struct SourceReport {
     /// What its server lacked when it became the primary in the source's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<PromotionLoss>,
+    /// What keeps its server, a primary, from being demoted for the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demotion_hold: Option<DemotionHold>,
 }
 
 /// What people are told of a cluster that follows another.
@@ -367,4 +391,7 @@ pub struct ReplicaModeReport {
     /// The copy that is held back from what the source does, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBackCopy>,
+    /// Of a cluster that was promoted: the token of that, for the cluster that is to follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }

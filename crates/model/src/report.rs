@@ -79,6 +79,9 @@ pub struct InstanceReport {
     pub lag_bytes: Option<u64>,
     /// Down by the user's wish.
     pub fenced: bool,
+    /// In a mode with one primary: what it holds, if it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<crate::HeldData>>,
 }
 
 /// What the planner says of the cluster.

@@ -1,5 +1,9 @@
 //! What users may ask of a running cluster, and why it may be refused.
 
+mod replica_mode;
+
+pub use replica_mode::ReplicaModeRefusal;
+
 use crate::{
     CalledAs, InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, StoreError, Unseen, Waiting,
 };
@@ -210,18 +214,6 @@ pub enum Refusal {
     /// The source cannot be seen, so that nobody knows what would be accepted.
     #[error("the source is not seen, so that it is not known what would be accepted")]
     SourceNotSeen,
-    /// Its data would be replaced by the source's.
-    #[error("the cluster has data of its own, which following {source_name} would replace")]
-    WouldReplaceData {
-        /// The source's name.
-        source_name: String,
-    },
-    /// A cluster that was promoted does not follow again just so.
-    #[error("the cluster was promoted and takes writes; following {source_name} again would drop them")]
-    PromotedAlready {
-        /// The source's name.
-        source_name: String,
-    },
     /// It is on its way, and may be done in the next moment.
     #[error("the cluster is being promoted")]
     BeingPromoted,
@@ -297,6 +289,10 @@ pub enum Refusal {
     /// Another controller has stored a layout meanwhile, so that nothing was done.
     #[error("another controller has just changed the cluster")]
     ChangedMeanwhile,
+    /// The cluster does not go over to following another just so.
+    #[error(transparent)]
+    #[serde(untagged)]
+    ReplicaMode(#[from] ReplicaModeRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]
@@ -359,10 +355,7 @@ impl Refusal {
             Self::FollowsSource { .. } => {
                 "`valkeeper promote`, or `promote: true` in spec.replicaMode, makes it a cluster of its own".to_owned()
             }
-            Self::WouldReplaceData { .. } => "make a new cluster that follows the source".to_owned(),
-            Self::PromotedAlready { .. } => {
-                "leave `promote: true` there, or remove spec.replicaMode; to follow again, make a new cluster".to_owned()
-            }
+            Self::ReplicaMode(refusal) => refusal.hint(called),
             Self::BeingPromoted => "leave `promote: true` there".to_owned(),
             Self::NothingToPromote => "remove `promote: true`; write it once the cluster follows its source".to_owned(),
             Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),

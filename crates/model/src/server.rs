@@ -202,6 +202,19 @@ pub struct ServerView {
     /// Of a replica without cluster mode: whom it follows, as it says itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<Followed>,
+    /// Changes of its data; `None` by older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangeCount>,
+}
+
+/// A count of the changes of a server's data. As long as it stays the same there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeCount {
+    /// Since the last snapshot (`rdb_changes_since_last_save`).
+    pub since_save: u64,
+    /// When that was, seconds since 1970 (`rdb_last_save_time`).
+    pub saved_at: u64,
 }
 
 /// Where a replica's primary is, as the replica was told.
@@ -288,6 +301,7 @@ impl ServerView {
             branched_from: None,
             expiring_keys: 0,
             follows: None,
+            changes: None,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use valkeeper_model::{
     AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, InstanceLife, Layout,
-    MaxMemoryPolicy, Operation, Phase, Report, Request, Role, ShardLife, Unreadable, Waiting,
+    MaxMemoryPolicy, Operation, Phase, ReplicaMode, Report, Request, Role, ShardLife, Unreadable, Waiting,
 };
 
 fn layout() -> Value {
@@ -78,6 +78,20 @@ fn lives_are_derived_from_the_flag_of_versions_without_them() {
         serde_json::from_value::<AgentOrder>(order).unwrap().life
     };
     assert_eq!((life(false), life(true)), (InstanceLife::Founding, InstanceLife::Member));
+}
+
+#[test]
+fn what_is_stored_of_following_another_cluster_is_read() {
+    let stored: Value = serde_json::from_str(include_str!("frozen/replica-mode-1.json")).unwrap();
+    let read: ReplicaMode = serde_json::from_value(stored.clone()).unwrap();
+    assert!(contains(&serde_json::to_value(&read).unwrap(), &stored));
+    // An older version has stored no more than that it was promoted.
+    let mut older = stored;
+    older["stage"]["promoted"] = json!({ "designated": "east-0" });
+    older.as_object_mut().unwrap().retain(|field, _| field != "demotion" && field != "usedToken");
+    let read: ReplicaMode = serde_json::from_value(older.clone()).unwrap();
+    assert!(read.demotion.is_none() && read.used_token.is_none());
+    assert_eq!(serde_json::to_value(&read).unwrap(), older);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use clap::{Args as ClapArgs, ValueHint};
 use clap_complete::ArgValueCandidates;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use valkeeper_model::{InstanceName, ShardName};
+use valkeeper_model::{ClusterSpec, DataLoss, InstanceName, ShardName};
 
 /// A time: `10s`, `1m30s`, or a number of seconds.
 pub(super) fn time(text: &str) -> Result<Duration, valkeeper_model::spec::InvalidUnit> {
@@ -35,6 +35,27 @@ impl ManifestArg {
     /// Its path, or `-`.
     pub(crate) fn path(&self) -> &Path {
         self.argument.as_deref().or(self.option.as_deref()).unwrap_or(Path::new("-"))
+    }
+}
+
+/// What a person gives up.
+#[derive(Debug, Clone, Copy, Default, ClapArgs)]
+pub(crate) struct AcceptLoss {
+    /// Let the data of a cluster that goes over to following another (spec.replicaMode) be replaced by the source's
+    #[arg(long)]
+    accept_data_loss: bool,
+}
+
+impl AcceptLoss {
+    /// The manifest's own word, or this one.
+    pub(crate) fn add_to(self, spec: &mut ClusterSpec) {
+        if let (true, Some(wanted)) = (self.accept_data_loss, &mut spec.replica_mode) {
+            wanted.data_loss = DataLoss::Accepted;
+        }
+    }
+
+    pub(crate) fn is_given(self) -> bool {
+        self.accept_data_loss
     }
 }
 

@@ -1,6 +1,6 @@
 //! `apply`: makes the cluster what a manifest says.
 
-use crate::args::Within;
+use crate::args::{AcceptLoss, Within};
 use crate::called::called;
 use crate::output;
 use crate::patience::until_healthy;
@@ -17,10 +17,11 @@ pub(super) enum WaitFor {
 pub(super) async fn apply(
     platform: &dyn Platform,
     file: &Path,
+    loss: AcceptLoss,
     wait_for: WaitFor,
     within: Within,
 ) -> anyhow::Result<()> {
-    let wanted = platform.manifest(file).await?;
+    let wanted = platform.manifest(file, loss).await?;
     let mut applied = wanted.apply(within.timeout).await?;
     match wait_for {
         WaitFor::Nothing => {

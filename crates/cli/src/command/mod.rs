@@ -33,12 +33,12 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         Command::Delete { purge } => down::delete(platform.local(LocalOnly::Delete)?, *purge),
         Command::Status { watch: false, output } => status::status(platform, output.format).await,
         Command::Status { watch: true, output } => status::watch(platform, output.format, &mut ending).await,
-        Command::Plan { manifest, zones, output } => {
-            plan::plan(platform, manifest.path(), zones, output.format).await
+        Command::Plan { manifest, zones, loss, output } => {
+            plan::plan(platform, manifest.path(), (zones, *loss), output.format).await
         }
-        Command::Apply { manifest, wait, within } => {
+        Command::Apply { manifest, wait, loss, within } => {
             let wait_for = if *wait { WaitFor::Health } else { WaitFor::Nothing };
-            apply::apply(platform, manifest.path(), wait_for, *within).await
+            apply::apply(platform, manifest.path(), *loss, wait_for, *within).await
         }
         Command::Switchover { .. }
         | Command::Failover { .. }

@@ -1,6 +1,6 @@
 //! `plan`: what a manifest would change.
 
-use crate::args::Format;
+use crate::args::{AcceptLoss, Format};
 use crate::output;
 use crate::target::Platform;
 use std::path::Path;
@@ -9,10 +9,10 @@ use valkeeper_model::ZoneName;
 pub(super) async fn plan(
     platform: &dyn Platform,
     file: &Path,
-    zones: &[ZoneName],
+    (zones, loss): (&[ZoneName], AcceptLoss),
     format: Format,
 ) -> anyhow::Result<()> {
-    let plan = platform.manifest(file).await?.plan(zones).await?;
+    let plan = platform.manifest(file, loss).await?.plan(zones).await?;
     for harm in &plan.above_limit {
         eprintln!("warning: {harm}");
     }

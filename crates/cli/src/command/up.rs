@@ -26,11 +26,12 @@ use valkeeper_model::{Address, ClusterSpec, Persistence};
 
 fn setup(platform: &LocalPlatform, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
     let file = supervise.manifest.path();
-    let spec = manifest_file::read(file)?;
+    let mut spec = manifest_file::read(file)?;
+    supervise.loss.add_to(&mut spec);
     let state = platform.state_dir()?;
     manifest_file::refuse_another(platform.common(), &spec.name)?;
     let dir = state.cluster(&spec.name);
-    manifest_file::check(file, &dir, &spec, &supervise.zones)?;
+    manifest_file::check(file, &dir, &spec, &supervise.zones, None)?;
     refuse_too_few_files(&spec, supervise.metrics.as_ref())?;
     let base_port = base_port(supervise, &spec, &state, &dir)?;
     let program = program::find(&state, supervise.server.as_deref())?;
@@ -259,6 +260,9 @@ async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
         .arg(&setup.program.path)
         .arg("--password-overlap")
         .arg(format!("{}ms", setup.password_overlap.as_millis()));
+    if up.supervise.loss.is_given() {
+        supervisor.arg("--accept-data-loss");
+    }
     if let Some(port) = setup.base_port {
         supervisor.arg("--base-port").arg(port.to_string());
     }

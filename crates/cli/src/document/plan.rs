@@ -2,10 +2,14 @@
 
 use crate::output::columns;
 use serde::Serialize;
+use std::fmt::Write as _;
 use valkeeper_engine::RandomIds;
-use valkeeper_model::{ClusterSpec, InstanceName, Layout, Refusal, Role, ShardName, ZoneName};
+use valkeeper_model::{
+    ClusterSpec, DemotionForecast, InstanceName, Layout, Refusal, Report, Role, ShardName, ZoneName,
+};
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement;
+use valkeeper_plan::replica_mode::{self, OwnData};
 use valkeeper_plan::server::config::AboveLimit;
 
 /// `plan -o json`. Fields are added, never changed.
@@ -14,6 +18,9 @@ use valkeeper_plan::server::config::AboveLimit;
 pub(crate) struct Plan {
     creates: Vec<Creation>,
     changes: Vec<Difference>,
+    /// Of a cluster with data of its own that goes over to following another: what it would go through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demotion: Option<DemotionForecast>,
     /// Which servers hold more than the memory limit that is wanted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) above_limit: Vec<AboveLimit>,
@@ -58,10 +65,19 @@ impl Plan {
         layout: Option<&Layout>,
         spec: &ClusterSpec,
         zones: &[ZoneName],
+        report: Option<&Report>,
     ) -> Result<Self, Refusal> {
         if let Some(layout) = layout {
-            let changes = change::differences(layout, &change::follow(layout, spec)?);
-            return Ok(Self { creates: Vec::new(), changes, above_limit: Vec::new(), pods: None });
+            let next = change::follow(layout, spec, report)?;
+            let changes = change::differences(layout, &next);
+            let demotion = replica_mode::forecast(
+                &OwnData::of(layout, report),
+                layout.replica_mode.as_deref(),
+                next.replica_mode.as_deref(),
+                spec.replica_mode.as_ref(),
+            );
+            let (creates, above_limit) = (Vec::new(), Vec::new());
+            return Ok(Self { creates, changes, demotion, above_limit, pods: None });
         }
         let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {
@@ -75,7 +91,8 @@ impl Plan {
                 slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
             }
         });
-        Ok(Self { creates: creates.collect(), changes: Vec::new(), above_limit: Vec::new(), pods: None })
+        let (creates, changes, above_limit) = (creates.collect(), Vec::new(), Vec::new());
+        Ok(Self { creates, changes, demotion: None, above_limit, pods: None })
     }
 
     /// For people.
@@ -104,6 +121,9 @@ impl Plan {
                 vec![change.what.clone(), cell(change.from.as_deref()), cell(change.to.as_deref())]
             }));
             page.push_str(&columns(&rows));
+        }
+        if let Some(demotion) = &self.demotion {
+            let _ = writeln!(page, "\ndata is replaced by the source's: {demotion}");
         }
         if let Some(pods) = pods {
             page.push_str(&pods.page());
@@ -142,7 +162,7 @@ mod tests {
     use super::*;
 
     fn plan(pods: Option<PodPlan>) -> Plan {
-        Plan { creates: Vec::new(), changes: Vec::new(), above_limit: Vec::new(), pods }
+        Plan { creates: Vec::new(), changes: Vec::new(), demotion: None, above_limit: Vec::new(), pods }
     }
 
     fn image() -> PodChange {

@@ -229,7 +229,10 @@ impl Status {
 fn followed(mode: &ReplicaModeReport) -> String {
     let told = mode.condition().message;
     if matches!(mode.stage, ReplicaModeStage::Promoted { .. }) {
-        return format!("{told}\n\n");
+        let token = mode.token.as_ref().map_or_else(String::new, |token| {
+            format!("token of the promotion, for spec.replicaMode.token of the cluster that is to follow:\n  {token}\n")
+        });
+        return format!("{told}\n{token}\n");
     }
     let designated = mode.designated.as_ref().map_or("none yet", InstanceName::as_str);
     let lag = match (mode.lag_bytes, mode.lag_age_ms) {

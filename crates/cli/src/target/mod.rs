@@ -15,7 +15,7 @@ mod kill;
 mod kubernetes;
 pub(crate) mod local;
 
-use crate::args::Args;
+use crate::args::{AcceptLoss, Args};
 use crate::boxed::Boxed;
 use crate::conversation::Asked;
 use crate::document::connection::Connection;
@@ -46,7 +46,7 @@ pub(crate) trait Platform {
     fn cluster(&self) -> Boxed<'_, Box<dyn ClusterTarget>>;
 
     /// A manifest, and the cluster that it is about, whether that exists or not. Says on stderr what has no effect there.
-    fn manifest<'a>(&'a self, file: &'a Path) -> Boxed<'a, Box<dyn Wanted>>;
+    fn manifest<'a>(&'a self, file: &'a Path, loss: AcceptLoss) -> Boxed<'a, Box<dyn Wanted>>;
 
     /// This machine, for what is done there alone; elsewhere a failure whose hint says what is done instead.
     fn local(&self, command: LocalOnly) -> Result<&LocalPlatform, Failure>;

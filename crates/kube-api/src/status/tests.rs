@@ -24,6 +24,7 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         version: (n != 5).then(|| "9.1.2".to_owned()),
         lag_bytes: (n == 3).then_some(42),
         fenced: n == 5,
+        data: None,
     };
     let shard = |n: u32| ShardReport {
         name: ShardName::nth(n),
@@ -226,6 +227,7 @@ fn what_only_the_servers_say_is_told_too() {
         aof: None,
         expiring_keys: 0,
         branched_from: None,
+        changes: None,
         clients: valkeeper_model::ClientTrouble::default(),
         full_syncs: None,
         slow: None,
@@ -248,6 +250,7 @@ fn what_only_the_servers_say_is_told_too() {
         seen_ms_ago: None,
         primary_position: None,
         source: None,
+        last_write: None,
     };
     let observation = Observation {
         at: Millis(0),
@@ -297,6 +300,7 @@ prop_compose! {
                 version: (role > 0).then(|| "9.1.2".to_owned()),
                 lag_bytes,
                 fenced,
+                data: None,
             };
             (name(n), one)
         }).collect();

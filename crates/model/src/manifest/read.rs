@@ -37,7 +37,7 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
         return None;
     }
     let mode = mode(fields, findings);
-    let replica_mode = read_replica_mode::replica_mode(fields, mode, findings);
+    let replica_mode = read_replica_mode::replica_mode(root, fields, mode, findings);
     // A stand-in lets the rest be checked although the name is wrong.
     let named = name.or_else(|| "unnamed".parse().ok())?;
     let (spec, wish) = cluster_spec(named, mode.unwrap_or_default(), fields, findings);

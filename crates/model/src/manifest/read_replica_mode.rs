@@ -2,13 +2,14 @@
 
 use super::Target;
 use super::check::Findings;
-use super::read::{number_of, text_of};
+use super::read::{number_of, text_of, written};
 use super::tree::{Meaning, Node, Value};
 use crate::spec::{Mode, is_dns_subdomain, printable, rules};
-use crate::{ReplicaModeSpec, Source};
+use crate::{DataLoss, ReplicaModeSpec, Source};
 
 /// What is to be followed; `None` if nothing is, or it is written wrong. `mode` is `None` where it is not known.
 pub(super) fn replica_mode(
+    root: &Node,
     fields: &Node,
     mode: Option<Mode>,
     findings: &mut Findings,
@@ -29,9 +30,9 @@ pub(super) fn replica_mode(
         findings.problem(rules::REPLICA_MODE_OF_CLUSTER.broken(&[]));
         return None;
     }
-    let written = replica_mode.get("source");
+    let source = replica_mode.get("source");
     let text = |key: &str| {
-        let text = text_of(written?, key).map(str::trim);
+        let text = text_of(source?, key).map(str::trim);
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let Some(host) = text("host") else {
@@ -47,10 +48,33 @@ pub(super) fn replica_mode(
     if let Some(name) = auth_secret.as_ref().filter(|name| !is_dns_subdomain(name)) {
         findings.problem(rules::SOURCE_SECRET_NAME.broken(&[&printable(name)]));
     }
-    let port = written.and_then(|source| number_of(source, "port"));
+    let port = source.and_then(|source| number_of(source, "port"));
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(Source::DEFAULT_PORT);
     let (cluster_name, user) = (text("clusterName"), text("user"));
-    Some(ReplicaModeSpec { source: Source { cluster_name, host, port, user, auth_secret }, promote })
+    let token = text_of(replica_mode, "token").map(str::trim).filter(|token| !token.is_empty());
+    Some(ReplicaModeSpec {
+        source: Source { cluster_name, host, port, user, auth_secret },
+        promote,
+        token: token.map(str::to_owned),
+        data_loss: data_loss(root, findings),
+    })
+}
+
+/// In `metadata.annotations`: the history whose loss is accepted.
+const ACCEPT_DATA_LOSS: &str = "redis.io/accept-data-loss";
+
+fn data_loss(root: &Node, findings: &mut Findings) -> DataLoss {
+    let annotations = root.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    let Some(text) = annotations.and_then(|annotations| written(annotations, ACCEPT_DATA_LOSS)) else {
+        return DataLoss::Refused;
+    };
+    text.trim().parse().map_or_else(
+        |_| {
+            findings.problem(rules::ACCEPTED_HISTORY.broken(&[&printable(text)]));
+            DataLoss::Refused
+        },
+        DataLoss::AcceptedOf,
+    )
 }
 
 fn is_true(node: &Node, key: &str) -> bool {

@@ -291,6 +291,11 @@ const REPLICA_MODE: &[Field] = &[
     field("enabled", Bool, "Whether the cluster follows the source.").preset(No),
     field("promote", Bool, "Whether it stops to follow and takes writes.").preset(No),
     field(
+        "token",
+        Text,
+        "Of a cluster with data of its own: the token that the source publishes since its promotion.",
+    ),
+    field(
         "source",
         Fields(&[
             field("clusterName", Text, "The source's name, for people."),

@@ -223,6 +223,12 @@ pub const SOURCE_SECRET_NAME: Rule = Rule::new(
     "`{}` cannot be the name of a Secret",
     "use lower-case letters, digits, '-' and '.'",
 );
+/// Value: what is written.
+pub const ACCEPTED_HISTORY: Rule = Rule::new(
+    "metadata.annotations.redis.io/accept-data-loss",
+    "`{}` names no history",
+    "write the 40 digits that the refusal tells: they name the data that may be replaced",
+);
 /// A class for a volume that has none. On Kubernetes only.
 pub const CLASS_OF_EMPTY_DIR: Rule = Rule::new(
     "spec.storage.storageClassName",

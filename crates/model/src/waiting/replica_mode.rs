@@ -1,6 +1,6 @@
 //! What is missing to a cluster that follows another.
 
-use crate::{CalledAs, HeldBack, InstanceName, ReplicaCause, SourceFault};
+use crate::{CalledAs, DemotionHold, HeldBack, InstanceName, ReplicaCause, SourceFault};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -29,13 +29,22 @@ pub enum ReplicaModeWaiting {
     },
     /// The cluster was told to stop following, and has no primary yet.
     Promoting,
+    /// A primary is not demoted for the source, since data would be lost that nobody has given up.
+    DemotionHeld {
+        /// The primary.
+        instance: InstanceName,
+        /// What would be lost, or is not known.
+        why: DemotionHold,
+    },
 }
 
 impl ReplicaModeWaiting {
     /// The instance it is about, if it is about one.
     pub fn instance(&self) -> Option<&InstanceName> {
         match self {
-            Self::SourceUnusable { instance, .. } | Self::CopyHeldBack { instance, .. } => Some(instance),
+            Self::SourceUnusable { instance, .. }
+            | Self::CopyHeldBack { instance, .. }
+            | Self::DemotionHeld { instance, .. } => Some(instance),
             Self::SourceNotFollowed { .. } | Self::Promoting => None,
         }
     }
@@ -55,6 +64,10 @@ impl ReplicaModeWaiting {
                  `{called} accept-source` gives it up"
             ),
             Self::Promoting => f.write_str("the designated leader is being promoted"),
+            Self::DemotionHeld { instance, why } => write!(
+                f,
+                "{instance} goes on as the primary: {why}; `{called} apply --accept-data-loss` gives its data up, `{called} promote` keeps it"
+            ),
         }
     }
 }

@@ -21,6 +21,7 @@ impl Agent {
             let (name, member) = order.member_with(id)?;
             (member.shard == shard).then(|| name.clone())
         };
+        let is_source = |id: NodeId| self.order.as_ref().is_some_and(|order| order.is_source(id));
         let happened = match view.replication.role() {
             Role::Primary if was == Role::Replica && view.owns_slots() && !ours => {
                 let from = before.primary().and_then(sibling);
@@ -30,7 +31,7 @@ impl Agent {
                 Happened::Rewired { instance, follows: None }
             }
             Role::Replica if view.primary() != before.primary() => match view.primary() {
-                Some(primary) if sibling(primary).is_none() => {
+                Some(primary) if sibling(primary).is_none() && !is_source(primary) => {
                     Happened::Rewired { instance, follows: Some(primary) }
                 }
                 _ => return,

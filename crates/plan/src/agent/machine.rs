@@ -4,6 +4,8 @@ use super::aof_loss::AofLoss;
 use super::consultation::Consultation;
 use super::copy_record::CopyRecordState;
 use super::crash_loop::CrashLoop;
+use super::demotion::WritesHeld;
+use super::last_write::LastWrite;
 use super::memory::Fullness;
 use super::relink::Relink;
 use super::silence::Silence;
@@ -99,6 +101,10 @@ pub struct Agent {
     pub(super) source: SourceWatch,
     /// The Sentinels, in mode `sentinel`.
     pub(super) sentinels: SentinelWatch,
+    /// Up to where the own server's data has changed.
+    pub(super) last_write: LastWrite,
+    /// Writes are held, since the own server is about to be demoted for the source.
+    pub(super) writes_held: Option<WritesHeld>,
     /// Present on a host of its own only.
     pub(super) host_watch: Option<Box<HostWatch>>,
 }
@@ -216,6 +222,8 @@ impl Agent {
             starting_roles: None,
             source: SourceWatch::default(),
             sentinels: SentinelWatch::default(),
+            last_write: LastWrite::default(),
+            writes_held: None,
             host_watch: None,
         }
     }

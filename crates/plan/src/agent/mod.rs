@@ -26,6 +26,8 @@
 //! | `memory.rs` | whether its memory is used up, rather than only for a moment |
 //! | `host_watch.rs` | on a host of its own: where the agent and its [`crate::hostwatch`] meet |
 //! | `terms.rs` | in mode `standalone`: where the agent and its [`crate::mode::standalone::Terms`] meet |
+//! | `demotion.rs` | in a cluster that goes over to following another: its primary is demoted |
+//! | `last_write.rs` | up to where in its stream the server has taken writes |
 //! | `source.rs` | in a cluster that follows another: where the agent and [`crate::replica_mode`] meet |
 //! | `report.rs` | what it tells of itself |
 //! | `trial.rs` | whether its server would start with what is ordered |
@@ -38,9 +40,11 @@ mod consultation;
 mod copy_choice;
 mod copy_record;
 mod crash_loop;
+mod demotion;
 mod exit;
 mod founding;
 mod host_watch;
+mod last_write;
 mod launch;
 mod machine;
 mod memory;

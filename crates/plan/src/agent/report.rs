@@ -49,6 +49,7 @@ impl Agent {
             sentinels: self.sentinels.seen().clone(),
             seen_ms_ago: self.server.known().map(|_| self.now.since(self.seen_at)),
             primary_position: self.primary_position(),
+            last_write: self.last_write.position(),
         })
     }
 

@@ -19,6 +19,7 @@ impl Agent {
             return;
         }
         self.with_host_watch(now, |watch, _, _| watch.server_replied(now, token, &result));
+        self.writes_held_for_demotion(now, token, &result);
         if let Ok(Reply::View(view)) = &result {
             if self.newest_look.is_none_or(|newest| newest < token) {
                 self.newest_look = Some(token);
@@ -41,8 +42,9 @@ impl Agent {
         let looked = match (&result, self.settled()) {
             (Err(error), _) if !error.alive() => Looked::Silent,
             (Err(_), _) if self.look_refused.is_some() => Looked::Refused,
-            (_, true) => Looked::Settled,
-            (_, false) => Looked::Unsettled,
+            // Held writes wait for the next look.
+            (_, true) if self.writes_held.is_none() => Looked::Settled,
+            _ => Looked::Unsettled,
         };
         let stale = !alive && self.silent_for(now) > STALE_MS;
         if stale {
@@ -138,8 +140,10 @@ impl Agent {
         {
             self.out.serve(ServerCommand::Save, 2_000);
         }
+        self.last_write.saw(&view);
         self.last_view = Some(view.clone());
         self.server = Observed::Known(view);
+        self.demote_for_source(now);
         self.restart_if_emptied(now);
         if self.settled() && !self.awaiting_completion.is_empty() && matches!(self.phase, Phase::Watching(_))
         {

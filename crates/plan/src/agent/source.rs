@@ -50,6 +50,7 @@ impl Agent {
             *until = now;
         }
         self.promote_if_ordered(now);
+        self.demote_for_source(now);
         if let (Phase::Watching(watch), false) = (&mut self.phase, self.copy_record.caught_up()) {
             watch.look_within(now, 25);
         }

@@ -7,7 +7,7 @@ use crate::failover::restart_decision::{Disk, NodesFile, Owner};
 use crate::failover::succession::may_replace;
 use crate::mode::standalone::{self, Elected, Mend, Request, Situation, Terms, Vote};
 use crate::mode::{self, ModeRules, Voters};
-use valkeeper_model::{Answer, AskFailed, Millis, NodeId, Process, ServerView};
+use valkeeper_model::{Answer, AskFailed, Millis, NodeId, Process, Role, ServerView};
 
 /// A server takes this long for `REPLICAOF` at most.
 const ROLE_MS: u64 = 500;
@@ -51,7 +51,11 @@ impl Agent {
     fn vote(&self) -> Vote {
         let known = self.terms.known().map(|known| known.primary);
         // Before its file was read nobody knows what a server is that runs.
-        let may_be_primary = known.is_none() || known == self.node_id();
+        // A server whose mandate was given to the source takes writes until it has been told so.
+        let is_source = |id: NodeId| self.order.as_ref().is_some_and(|order| order.is_source(id));
+        let demoting = known.is_some_and(is_source)
+            && self.server.known().is_some_and(|view| view.replication.role() == Role::Primary);
+        let may_be_primary = known.is_none() || known == self.node_id() || demoting;
         let down = self.process == Process::Down && !matches!(self.phase, Phase::Launching);
         let handed_over = matches!(&self.phase, Phase::HandingOver(_, handover, _) if handover.has_demoted());
         if !may_be_primary || down || handed_over { Vote::Free } else { Vote::Serves }

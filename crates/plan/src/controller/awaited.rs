@@ -81,6 +81,7 @@ mod tests {
     fn seen(instance: u32, run: u64) -> Observation {
         let report = AgentReport {
             source: None,
+            last_write: None,
             format: valkeeper_model::Format,
             generation: Generation(1),
             addresses_hash: None,

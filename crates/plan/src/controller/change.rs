@@ -2,14 +2,16 @@
 
 use crate::mode::sentinel;
 use crate::placement::server_config;
-use crate::replica_mode;
+use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
-    ClusterSpec, Layout, Mode, Refusal, ReplicaMode, ReplicaModeStage, Sentinels, ServerConfig,
+    ClusterSpec, Layout, Mode, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels, ServerConfig,
 };
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
-pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+///
+/// What was seen of the cluster tells what would be lost by going over to following another; `None` where nobody has looked.
+pub fn follow(layout: &Layout, spec: &ClusterSpec, report: Option<&Report>) -> Result<Layout, Refusal> {
     let refuse = |field: &str| Err(Refusal::CannotChange { field: field.to_owned() });
     if spec.name != layout.cluster {
         return refuse("metadata.name");
@@ -31,8 +33,9 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
     next.zones = spec.zones;
     next.config = ServerConfig { newer: next.config.newer, ..server_config(spec) };
     next.sentinels = sentinel::follow(layout, spec).map(Box::new);
+    let own = OwnData::of(layout, report);
     next.replica_mode =
-        replica_mode::follow(layout.replica_mode.as_deref(), spec.replica_mode.as_ref())?.map(Box::new);
+        replica_mode::follow(layout.replica_mode.as_deref(), spec.replica_mode.as_ref(), &own)?.map(Box::new);
     if next != *layout {
         next.generation = layout.generation.next();
     }

@@ -316,7 +316,7 @@ impl Controller {
                 Err(impossible) => self.give_up(impossible.into()),
             };
         };
-        let next = if self.followed { Ok(stored.clone()) } else { change::follow(&stored, &self.spec) };
+        let next = if self.followed { Ok(stored.clone()) } else { change::follow(&stored, &self.spec, None) };
         match next.map(|next| self.beyond_what_agents_obey(next)) {
             Ok(next) if next == stored => {
                 self.followed = true;

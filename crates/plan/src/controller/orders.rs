@@ -89,5 +89,6 @@ fn source(layout: &Layout) -> Option<SourceOrder> {
         reserve: layout.instances.keys().next_back().cloned(),
         held_back: followed.held_back.as_ref().map(|held| held.why.clone()),
         accepted: followed.accepted,
+        demotion: followed.demotion,
     })
 }

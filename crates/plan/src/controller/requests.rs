@@ -188,7 +188,7 @@ impl Controller {
         // Before any server has run with a password, one name is as good as another.
         match spec.refuse_change_from(self.spec()).filter(|_| !layout.is_founding()) {
             Some(refusal) => Err(refusal),
-            None => change::follow(layout, spec),
+            None => change::follow(layout, spec, self.report.as_ref()),
         }
     }
 }

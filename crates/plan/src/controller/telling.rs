@@ -17,6 +17,14 @@ pub(super) struct Told {
     ordering_since: Option<Millis>,
 }
 
+fn without_data(report: &Report) -> Report {
+    let mut report = report.clone();
+    for one in &mut report.instances {
+        one.data = None;
+    }
+    report
+}
+
 impl Controller {
     pub(super) fn publish_again(&mut self, now: Millis) {
         if let Some(report) = self.report.clone() {
@@ -42,7 +50,10 @@ impl Controller {
         report.waiting = causes::of(&report).into_iter().flat_map(Cause::into_all).collect();
         self.record_health(now, &report);
         if self.report.as_ref() != Some(&report) {
-            self.changed_at = now;
+            // A stream that goes on is no news of the cluster: it is looked at as often as before.
+            if self.report.as_ref().map(without_data) != Some(without_data(&report)) {
+                self.changed_at = now;
+            }
             self.out.push(Command::Publish(Box::new(report.clone())));
             self.report = Some(report);
         }

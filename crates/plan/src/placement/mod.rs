@@ -100,6 +100,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 stage: ReplicaModeStage::Following,
                 held_back: None,
                 accepted: None,
+                demotion: None,
+                used_token: None,
             })
         }),
         operations: BTreeMap::new(),

@@ -1,18 +1,18 @@
 //! What a changed manifest makes of following.
 
-use valkeeper_model::{Position, Refusal, ReplicaMode, ReplicaModeSpec, ReplicaModeStage};
+use super::demotion::{self, OwnData};
+use valkeeper_model::{Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeSpec, ReplicaModeStage};
 
 /// What the layout of a running cluster is to hold, by what it holds and what is wanted. The same wish again changes nothing.
 pub fn follow(
     held: Option<&ReplicaMode>,
     wanted: Option<&ReplicaModeSpec>,
+    own: &OwnData,
 ) -> Result<Option<ReplicaMode>, Refusal> {
     let (held, wanted) = match (held, wanted) {
         (None, None) => return Ok(None),
         (None, Some(wanted)) if wanted.promote => return Err(Refusal::NothingToPromote),
-        (None, Some(wanted)) => {
-            return Err(Refusal::WouldReplaceData { source_name: wanted.source.name() });
-        }
+        (None, Some(wanted)) => return go_over(None, wanted, own).map(Some),
         // What was promoted stays told.
         (Some(held), None) if !held.follows() => return Ok(Some(held.clone())),
         (Some(held), None) => return Err(Refusal::FollowsSource { source_name: held.source.name() }),
@@ -20,18 +20,37 @@ pub fn follow(
     };
     match (&held.stage, wanted.promote) {
         (ReplicaModeStage::Following, false) => {
-            Ok(Some(ReplicaMode { source: wanted.source.clone(), ..held.clone() }))
+            // Who goes over already, and is held up by what was written since, may give it up.
+            let gives_up = held.demotion.filter(|_| wanted.data_loss.accepts(own.history()));
+            let demotion = gives_up.map(|_| Demotion::LossAccepted).or(held.demotion);
+            Ok(Some(ReplicaMode { source: wanted.source.clone(), demotion, ..held.clone() }))
         }
         (ReplicaModeStage::Following, true) => Ok(Some(promoting(held))),
         (ReplicaModeStage::Promoting { .. } | ReplicaModeStage::Promoted { .. }, true) => {
             Ok(Some(held.clone()))
         }
         (ReplicaModeStage::Promoting { .. }, false) => Err(Refusal::BeingPromoted),
-        (ReplicaModeStage::Promoted { .. }, false) => {
-            Err(Refusal::PromotedAlready { source_name: wanted.source.name() })
-        }
+        (ReplicaModeStage::Promoted { .. }, false) => go_over(Some(held), wanted, own).map(Some),
         (ReplicaModeStage::Newer(_), _) => Ok(Some(held.clone())),
     }
+}
+
+/// A cluster with a primary of its own goes over to following, if nothing is lost by that, or a person has accepted it.
+fn go_over(
+    held: Option<&ReplicaMode>,
+    wanted: &ReplicaModeSpec,
+    own: &OwnData,
+) -> Result<ReplicaMode, Refusal> {
+    let allowed = demotion::judge(held, wanted, own)?;
+    Ok(ReplicaMode {
+        source: wanted.source.clone(),
+        node_id: held.map_or_else(|| NodeId::of_source(own.cluster), |held| held.node_id),
+        stage: ReplicaModeStage::Following,
+        held_back: None,
+        accepted: None,
+        demotion: Some(allowed.demotion),
+        used_token: allowed.used_token,
+    })
 }
 
 /// The same for a user who asks for the promotion alone.
@@ -56,13 +75,28 @@ pub fn accept(held: Option<&ReplicaMode>, source: Option<Position>) -> Result<Re
 }
 
 fn promoting(held: &ReplicaMode) -> ReplicaMode {
-    ReplicaMode { stage: ReplicaModeStage::Promoting { designated: None }, ..held.clone() }
+    let stage = ReplicaModeStage::Promoting { designated: None };
+    ReplicaMode { stage, demotion: None, ..held.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use valkeeper_model::{NodeId, Source};
+    use std::collections::BTreeMap;
+    use valkeeper_model::{ClusterId, DataLoss, ReplicaModeRefusal, Source};
+
+    /// Nobody has looked.
+    fn own() -> OwnData {
+        let copies = BTreeMap::from([("dr-0".parse().unwrap(), None)]);
+        OwnData { cluster: ClusterId::from_bytes([2; 20]), copies, primary: None }
+    }
+
+    fn follow(
+        held: Option<&ReplicaMode>,
+        wanted: Option<&ReplicaModeSpec>,
+    ) -> Result<Option<ReplicaMode>, Refusal> {
+        super::follow(held, wanted, &own())
+    }
 
     fn source(port: u16) -> Source {
         let host = "10.0.0.1".to_owned();
@@ -70,16 +104,23 @@ mod tests {
     }
 
     fn wanted(port: u16, promote: bool) -> ReplicaModeSpec {
-        ReplicaModeSpec { source: source(port), promote }
+        ReplicaModeSpec { source: source(port), promote, token: None, data_loss: DataLoss::Refused }
     }
 
     fn held(stage: ReplicaModeStage) -> ReplicaMode {
-        let (held_back, accepted) = (None, None);
-        ReplicaMode { source: source(1), node_id: NodeId::from_bytes([1; 20]), stage, held_back, accepted }
+        ReplicaMode {
+            source: source(1),
+            node_id: NodeId::from_bytes([1; 20]),
+            stage,
+            held_back: None,
+            accepted: None,
+            demotion: None,
+            used_token: None,
+        }
     }
 
     fn promoted() -> ReplicaModeStage {
-        ReplicaModeStage::Promoted { designated: "dr-0".parse().unwrap(), loss: None }
+        ReplicaModeStage::Promoted { designated: "dr-0".parse().unwrap(), loss: None, point: None }
     }
 
     #[test]
@@ -107,10 +148,13 @@ mod tests {
             follow(held, wanted.as_ref()).unwrap_err()
         };
         let name = "east".to_owned();
-        let again = Refusal::PromotedAlready { source_name: name.clone() };
-        assert_eq!(refused(Some(&held(promoted())), Some(wanted(1, false))), again);
-        let would = Refusal::WouldReplaceData { source_name: name.clone() };
-        assert_eq!(refused(None, Some(wanted(1, false))), would);
+        let again = refused(Some(&held(promoted())), Some(wanted(1, false)));
+        assert!(matches!(again, Refusal::ReplicaMode(ReplicaModeRefusal::PromotedAlready { .. })), "{again}");
+        let would = refused(None, Some(wanted(1, false)));
+        assert!(
+            matches!(would, Refusal::ReplicaMode(ReplicaModeRefusal::WouldReplaceData { .. })),
+            "{would}"
+        );
         let still = Refusal::FollowsSource { source_name: name };
         assert_eq!(refused(Some(&held(ReplicaModeStage::Following)), None), still);
         assert_eq!(refused(None, Some(wanted(1, true))), Refusal::NothingToPromote);

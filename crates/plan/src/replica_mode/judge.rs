@@ -3,8 +3,8 @@
 use super::choose_member;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use valkeeper_model::{
-    AgentReport, Link, ReplicaCause, ReplicaFault, ReplicaMode, ReplicaModeReport, ReplicaModeStage,
-    ReplicaModeWaiting, Waiting,
+    AgentReport, Link, PromotionPoint, PromotionToken, ReplicaCause, ReplicaFault, ReplicaMode,
+    ReplicaModeReport, ReplicaModeStage, ReplicaModeWaiting, Waiting,
 };
 
 /// What is missing to a shard that follows the source.
@@ -16,6 +16,12 @@ pub fn judge(followed: &ReplicaMode, shard: &ShardView<'_>, waiting: &mut Vec<Wa
         let (instance, why) = (held.instance.clone(), held.why.clone());
         waiting.push(Waiting::ReplicaMode(ReplicaModeWaiting::CopyHeldBack { instance, why }));
     }
+    let held_up = shard.instances.iter().filter_map(|one| {
+        let why = one.report?.source.as_ref()?.demotion_hold.clone()?;
+        let instance = one.name.clone();
+        Some(Waiting::ReplicaMode(ReplicaModeWaiting::DemotionHeld { instance, why }))
+    });
+    waiting.extend(held_up);
     let faults = shard.instances.iter().filter_map(|one| {
         let why = one.report?.source.as_ref()?.fault.clone()?;
         let instance = one.name.clone();
@@ -30,6 +36,12 @@ pub fn judge(followed: &ReplicaMode, shard: &ShardView<'_>, waiting: &mut Vec<Wa
     if !causes.is_empty() {
         waiting.push(Waiting::ReplicaMode(ReplicaModeWaiting::SourceNotFollowed { causes }));
     }
+}
+
+/// Are all members in sync with the source?
+pub(super) fn is_followed(followed: &ReplicaMode, cluster_view: &ClusterView<'_>) -> bool {
+    let mut all = cluster_view.shards.values().flat_map(|shard| &shard.instances);
+    all.all(|one| fault(followed, one).is_none())
 }
 
 /// Why an instance is not in sync with the source; `None` if it is.
@@ -66,7 +78,19 @@ pub fn report(cluster_view: &ClusterView<'_>) -> Option<ReplicaModeReport> {
     };
     let seen = designated.as_ref().and_then(|designated| cluster_view.shard_of(designated)?.get(designated));
     let source = seen.and_then(|one| one.report?.source.as_ref()).filter(|_| held.follows());
+    let token = match &held.stage {
+        ReplicaModeStage::Promoted { point: Some(point), .. } => {
+            // Whoever is to follow compares it with what it sees of the primary, which may have failed over since.
+            let primary = cluster_view.shards.values().find_map(ShardView::primary);
+            let history =
+                primary.and_then(|one| Some(one.view()?.replication.replid)).unwrap_or(point.history);
+            let point = PromotionPoint { history, ..*point };
+            Some(PromotionToken { cluster: cluster_view.layout.id, point }.to_string())
+        }
+        _ => None,
+    };
     Some(ReplicaModeReport {
+        token,
         source: held.source.clone(),
         stage: held.stage.clone(),
         link: seen.and_then(|one| one.view()?.replication.link()).filter(|_| held.follows()),

@@ -8,6 +8,7 @@
 //! | file | what is decided |
 //! | --- | --- |
 //! | `change.rs` | what a changed manifest makes of it |
+//! | `demotion.rs` | whether a cluster with data of its own may go over to following, and what of it may be replaced |
 //! | `designated.rs` | who becomes the primary when the cluster is promoted |
 //! | `stage.rs` | when the layout goes on from following to promoted, by what is seen |
 //! | `source_watch.rs` | one agent's look at the source: where it is, how far its stream is, why it must not be followed |
@@ -17,6 +18,7 @@
 //! | `judge.rs` | what is missing to a cluster that follows, and what people are told of it |
 
 mod change;
+mod demotion;
 mod designated;
 pub mod gate;
 mod judge;
@@ -26,6 +28,7 @@ mod stage;
 mod versions;
 
 pub use change::{accept, follow, promote};
+pub use demotion::{OwnData, forecast, held_data, hold};
 pub use designated::choose_member;
 pub use judge::{judge, report};
 pub use source_watch::{OwnCopy, SourceWatch, refuse};

@@ -19,7 +19,8 @@ pub fn founding(mut roles: NodesConf, order: &AgentOrder) -> NodesConf {
     roles
 }
 
-fn line(source: NodeId, term: Epoch) -> NodeLine {
+/// The source as the primary of that term; where it is, is not known.
+pub fn line(source: NodeId, term: Epoch) -> NodeLine {
     let mut line = NodeLine::new(source, None, Role::Primary);
     line.slots = SlotSet::all();
     line.config_epoch = term;

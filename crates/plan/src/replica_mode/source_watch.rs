@@ -1,9 +1,10 @@
 //! One agent's look at the source.
 
+use super::demotion::is_meant;
 use crate::protocol::{Command, GateSeen, Outbox, Passes};
 use valkeeper_model::{
-    Address, AgentOrder, Followed, InstanceName, Link, Member, Millis, Position, PromotionLoss, Replication,
-    Source, SourceFault, SourceReport, SourceView,
+    Address, AgentOrder, DemotionHold, Followed, InstanceName, Link, Member, Millis, Position, PromotionLoss,
+    Replication, Source, SourceFault, SourceReport, SourceView,
 };
 
 /// Between two looks at a source that answers.
@@ -36,6 +37,8 @@ pub struct SourceWatch {
     ordered_at: Option<Millis>,
     /// What the own server lacked when it stood in the source's place.
     loss: Option<PromotionLoss>,
+    /// What keeps the own server, a primary, from being demoted for the source.
+    pub demotion_hold: Option<DemotionHold>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl SourceWatch {
         }
         if self.looking.is_none() && self.next_look <= now {
             self.looking = Some(now);
-            let gate = passes(order, copy).map(Box::new);
+            let gate = passes(order, copy, self.view()).map(Box::new);
             let source = Box::new(source.clone());
             out.push(Command::LookAtSource { source, gate, within_ms: LOOK_WITHIN_MS });
         }
@@ -153,6 +156,7 @@ impl SourceWatch {
             fault: self.fault.clone(),
             held_back: self.gate.as_ref().and_then(|gate| gate.held_back.clone()),
             loss: self.loss,
+            demotion_hold: self.demotion_hold.clone(),
         })
     }
 
@@ -188,14 +192,17 @@ pub struct OwnCopy {
 }
 
 /// What the gate before the own server may let through; `None` if it has none. One copy is kept: that of the last member.
-fn passes(order: &AgentOrder, copy: Option<OwnCopy>) -> Option<Passes> {
+fn passes(order: &AgentOrder, copy: Option<OwnCopy>, seen: Option<&SourceView>) -> Option<Passes> {
     let source = order.source.as_ref().filter(|source| source.reserve.as_ref() == Some(&order.instance))?;
+    // While the cluster goes over to following, the copy is given up for the source that is meant.
+    let meant = source.demotion.as_ref().and_then(|demotion| seen.filter(|seen| is_meant(demotion, seen)));
+    let given_up = meant.map(|seen| Position { history: seen.replid, offset: seen.offset });
     Some(Passes {
         own: copy.and_then(|copy| copy.position),
         is_empty: copy.is_some_and(|copy| copy.is_empty),
         // Nothing passes before the server has been looked at.
         is_closed: source.held_back.is_some() || copy.is_none(),
-        accepted: source.accepted,
+        accepted: given_up.or(source.accepted),
     })
 }
 

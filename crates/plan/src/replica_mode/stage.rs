@@ -1,9 +1,10 @@
 //! When a layout goes on from following to promoted.
 
 use super::choose_member;
-use crate::view::cluster_view::{ClusterView, ShardView};
+use super::judge::is_followed;
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use valkeeper_model::{
-    Happened, HeldBackCopy, InstanceName, Layout, Position, ReplicaMode, ReplicaModeStage,
+    Happened, HeldBackCopy, InstanceName, Layout, Position, PromotionPoint, ReplicaMode, ReplicaModeStage,
 };
 
 /// What was seen so long ago at most says where the source is.
@@ -18,6 +19,11 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
             Some(Box::new(ReplicaMode { held_back: Some(held_back), ..ReplicaMode::clone(held) }));
         return Some(Layout { generation: layout.generation.next(), replica_mode, ..layout.clone() });
     }
+    if held.demotion.is_some() && is_followed(held, cluster_view) {
+        // From here on the one copy is kept from whatever the source does.
+        let replica_mode = Some(Box::new(ReplicaMode { demotion: None, ..ReplicaMode::clone(held) }));
+        return Some(Layout { generation: layout.generation.next(), replica_mode, ..layout.clone() });
+    }
     let ReplicaModeStage::Promoting { designated } = &held.stage else { return None };
     let with = |stage| {
         let replica_mode = Some(Box::new(ReplicaMode { stage, ..ReplicaMode::clone(held) }));
@@ -26,12 +32,20 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     let primary = cluster_view.shards.values().find_map(ShardView::primary);
     if let Some(primary) = primary {
         let loss = primary.report.and_then(|report| report.source.as_ref()?.loss);
-        return Some(with(ReplicaModeStage::Promoted { designated: primary.name.clone(), loss }));
+        let designated = primary.name.clone();
+        return Some(with(ReplicaModeStage::Promoted { designated, loss, point: point(&primary) }));
     }
     let chosen = choose_member(cluster_view).map(|one| one.name.clone())?;
     let stands = designated.as_ref().is_some_and(|designated| answers(cluster_view, designated));
     (!stands && designated.as_ref() != Some(&chosen))
         .then(|| with(ReplicaModeStage::Promoting { designated: Some(chosen) }))
+}
+
+/// Where the primary has gone on from the source's history, by its own words.
+fn point(primary: &InstanceView<'_>) -> Option<PromotionPoint> {
+    let view = primary.view()?;
+    let (from, term) = (view.branched_from?, view.myself()?.config_epoch);
+    Some(PromotionPoint { from, history: view.replication.replid, term })
 }
 
 /// The copy that an agent has held back, and the layout does not know of yet: it stays held back whoever dies.
@@ -86,7 +100,7 @@ pub fn happened(before: &Layout, after: &Layout) -> Vec<Happened> {
         (ReplicaModeStage::Following, ReplicaModeStage::Promoting { .. }) => {
             vec![Happened::ReplicaModePromoteRequested { source }]
         }
-        (ReplicaModeStage::Promoting { .. }, ReplicaModeStage::Promoted { designated, loss }) => {
+        (ReplicaModeStage::Promoting { .. }, ReplicaModeStage::Promoted { designated, loss, .. }) => {
             let (instance, loss) = (designated.clone(), *loss);
             vec![Happened::ReplicaClusterPromoted { instance, source, loss }]
         }

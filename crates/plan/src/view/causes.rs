@@ -168,6 +168,7 @@ mod tests {
                     version: None,
                     lag_bytes: None,
                     fenced: false,
+                    data: None,
                 })
                 .into(),
             waiting,

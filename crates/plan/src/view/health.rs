@@ -10,9 +10,9 @@ use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
 use crate::view::topology_views::{Examined, TopologyViews};
 use valkeeper_model::{
-    Activity, AgentReport, DiskAccess, InstanceLife, InstanceName, InstanceReport, Link, LookRefused,
-    MemoryFull, NodeId, Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, ServerView,
-    ShardReport, SlotSet, Topology, Waiting,
+    Activity, AgentReport, DiskAccess, HeldData, InstanceLife, InstanceName, InstanceReport, Link,
+    LookRefused, MemoryFull, Mode, NodeId, Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId,
+    Report, Role, ServerView, ShardReport, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -70,7 +70,7 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
             .keys()
             .filter_map(|name| {
                 let shard = cluster_view.shard_of(name)?;
-                Some(instance_report(shard, &shard.get(name)?))
+                Some(instance_report(cluster_view.layout.config.mode, shard, &shard.get(name)?))
             })
             .collect(),
         waiting,
@@ -409,7 +409,7 @@ fn shard_report(shard: &ShardView<'_>) -> ShardReport {
     }
 }
 
-fn instance_report(shard: &ShardView<'_>, instance: &InstanceView<'_>) -> InstanceReport {
+fn instance_report(mode: Mode, shard: &ShardView<'_>, instance: &InstanceView<'_>) -> InstanceReport {
     let view = instance.view();
     let lag_bytes = match shard.primary() {
         Some(primary) if in_sync(&primary, instance) => {
@@ -431,7 +431,19 @@ fn instance_report(shard: &ShardView<'_>, instance: &InstanceView<'_>) -> Instan
         version: view.map(|view| view.version.clone()),
         lag_bytes,
         fenced: instance.instance.fenced,
+        data: view.filter(|_| mode == Mode::Standalone).map(|view| Box::new(held_data(instance, view))),
     }
+}
+
+/// What an instance holds, with the histories that its record knows.
+fn held_data(instance: &InstanceView<'_>, view: &ServerView) -> HeldData {
+    let mut data = replica_mode::held_data(view, instance.report.and_then(|report| report.last_write));
+    let recorded = instance.report.and_then(|report| report.copy.as_ref());
+    data.former_histories.extend(recorded.iter().flat_map(|copy| &copy.histories).map(|one| one.history));
+    data.former_histories.retain(|history| *history != data.position.history);
+    data.former_histories.sort_unstable();
+    data.former_histories.dedup();
+    data
 }
 
 /// Does it call itself the primary of a shard that another serves? A server that comes back does, until it has learned of its successor:

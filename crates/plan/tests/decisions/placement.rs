@@ -70,10 +70,10 @@ proptest! {
     fn following_the_same_spec_changes_nothing(shards in 3u32..10, replicas in 0u32..3, timeout in 500u64..60_000) {
         let mut spec = spec(shards, replicas, ZonePolicy::BestEffort);
         let layout = found(&spec, &zones(3), &mut Counted(0)).unwrap();
-        prop_assert_eq!(&change::follow(&layout, &spec).unwrap(), &layout);
+        prop_assert_eq!(&change::follow(&layout, &spec, None).unwrap(), &layout);
         spec.node_timeout_ms = timeout;
-        let next = change::follow(&layout, &spec).unwrap();
-        prop_assert_eq!(&change::follow(&next, &spec).unwrap(), &next);
+        let next = change::follow(&layout, &spec, None).unwrap();
+        prop_assert_eq!(&change::follow(&next, &spec, None).unwrap(), &next);
         prop_assert_eq!(next != layout, timeout != layout.config.node_timeout_ms);
         // What a spec does not say is not touched (law 5).
         prop_assert_eq!(next.instances, layout.instances);
@@ -84,6 +84,6 @@ proptest! {
 #[test]
 fn shards_and_replicas_cannot_change_yet() {
     let layout = found(&spec(3, 1, ZonePolicy::Required), &zones(3), &mut Counted(0)).unwrap();
-    assert!(change::follow(&layout, &spec(4, 1, ZonePolicy::Required)).is_err());
-    assert!(change::follow(&layout, &spec(3, 2, ZonePolicy::Required)).is_err());
+    assert!(change::follow(&layout, &spec(4, 1, ZonePolicy::Required), None).is_err());
+    assert!(change::follow(&layout, &spec(3, 2, ZonePolicy::Required), None).is_err());
 }

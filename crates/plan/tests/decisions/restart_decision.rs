@@ -33,6 +33,7 @@ fn report(
 ) -> AgentReport {
     AgentReport {
         source: None,
+        last_write: None,
         format: valkeeper_model::Format,
         generation: Generation(1),
         addresses_hash: None,

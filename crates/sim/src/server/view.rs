@@ -81,6 +81,7 @@ impl Server {
                 (true, true) => AofStatus::Settled,
             }),
             expiring_keys: 0,
+            changes: None,
             branched_from: self
                 .data
                 .second

@@ -62,7 +62,7 @@ impl KubernetesWanted {
     /// What it would change, or why that is refused: by the operator's own functions.
     fn plan_beside(&self, layout: Option<&Layout>, zones: &[ZoneName]) -> Result<Beside, Failure> {
         let refused = |refusal| manifest_file::refused(&self.file, refusal);
-        let plan = Plan::of(layout, &self.manifest.spec, zones).map_err(refused)?;
+        let plan = Plan::of(layout, &self.manifest.spec, zones, None).map_err(refused)?;
         let before = self.there.as_ref().and_then(|there| there.manifest().ok());
         let wanted = &self.manifest.kubernetes;
         let founded = layout.is_some_and(|layout| !layout.is_founding());

@@ -13,7 +13,7 @@ use super::local::LocalPlatform;
 use super::{
     ClusterTarget, EventsFollowed, Feed, Interrupts, LocalOnly, LogPart, Members, Platform, Trigger, Wanted,
 };
-use crate::args::{Args, Command, Common};
+use crate::args::{AcceptLoss, Args, Command, Common};
 use crate::boxed::Boxed;
 use crate::called::called;
 use crate::conversation::Asked;
@@ -105,7 +105,8 @@ impl Platform for KubernetesPlatform {
         })
     }
 
-    fn manifest<'a>(&'a self, file: &'a Path) -> Boxed<'a, Box<dyn Wanted>> {
+    /// A cluster on Kubernetes follows none yet, so that there is no loss to accept.
+    fn manifest<'a>(&'a self, file: &'a Path, _: AcceptLoss) -> Boxed<'a, Box<dyn Wanted>> {
         Box::pin(async {
             Ok(Box::new(KubernetesWanted::read(self, file.to_owned()).await?) as Box<dyn Wanted>)
         })

@@ -2,7 +2,8 @@
 
 use super::LocalPlatform;
 use super::status::Looks;
-use super::supervisor::answer;
+use super::supervisor::{LOOK_WITHIN, answer};
+use crate::args::AcceptLoss;
 use crate::boxed::Boxed;
 use crate::called::called;
 use crate::document::plan::Plan;
@@ -14,8 +15,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_client::AdminConnection;
-use valkeeper_local::{ClusterDir, StateDir};
-use valkeeper_model::{ClusterSpec, Request, ZoneName};
+use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlRequest, StateDir};
+use valkeeper_model::{ClusterSpec, Report, Request, ZoneName};
 use valkeeper_plan::placement;
 use valkeeper_plan::server::config::{self, AboveLimit};
 
@@ -35,8 +36,9 @@ pub(super) struct LocalWanted {
 }
 
 impl LocalWanted {
-    pub(super) fn read(platform: &LocalPlatform, file: PathBuf) -> anyhow::Result<Self> {
-        let spec = manifest_file::read(&file)?;
+    pub(super) fn read(platform: &LocalPlatform, file: PathBuf, loss: AcceptLoss) -> anyhow::Result<Self> {
+        let mut spec = manifest_file::read(&file)?;
+        loss.add_to(&mut spec);
         manifest_file::refuse_another(platform.common(), &spec.name)?;
         let state = platform.state_dir()?;
         let dir = state.cluster(&spec.name);
@@ -83,6 +85,14 @@ impl LocalWanted {
         Ok(config::above_limit(&placement::server_config(&self.spec), &used))
     }
 
+    /// What the supervisor has seen; `None` without one.
+    async fn report(&self) -> Option<Report> {
+        match Control::new(self.dir.clone()).ask(&ControlRequest::Status, LOOK_WITHIN).await {
+            Ok(ControlAnswer::Status(seen)) => seen.report,
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     fn refuse_missing(&self) -> anyhow::Result<()> {
         if self.dir.layout()?.is_some() {
             return Ok(());
@@ -96,7 +106,8 @@ impl LocalWanted {
 impl Wanted for LocalWanted {
     fn plan<'a>(&'a self, zones: &'a [ZoneName]) -> Boxed<'a, Plan> {
         Box::pin(async {
-            let mut plan = Plan::of(self.dir.layout()?.as_ref(), &self.spec, zones)
+            let report = self.report().await;
+            let mut plan = Plan::of(self.dir.layout()?.as_ref(), &self.spec, zones, report.as_ref())
                 .map_err(|refusal| manifest_file::refused(&self.file, refusal))?;
             self.try_config().await?;
             plan.above_limit = self.above_limit().await?;
@@ -107,7 +118,8 @@ impl Wanted for LocalWanted {
     fn apply(&self, within: Duration) -> Boxed<'_, Box<dyn Applied>> {
         Box::pin(async move {
             self.refuse_missing()?;
-            manifest_file::check(&self.file, &self.dir, &self.spec, &[])?;
+            let report = self.report().await;
+            manifest_file::check(&self.file, &self.dir, &self.spec, &[], report.as_ref())?;
             for one in self.above_limit().await? {
                 eprintln!("warning: {one}");
             }

@@ -5,7 +5,7 @@ pub(crate) mod manifest;
 pub(crate) mod status;
 pub(crate) mod supervisor;
 
-use crate::args::Common;
+use crate::args::{AcceptLoss, Common};
 use crate::boxed::Boxed;
 use crate::called::called;
 use crate::conversation::{Asked, Talk, To};
@@ -109,8 +109,10 @@ impl Platform for LocalPlatform {
         })
     }
 
-    fn manifest<'a>(&'a self, file: &'a Path) -> Boxed<'a, Box<dyn Wanted>> {
-        Box::pin(async { Ok(Box::new(LocalWanted::read(self, file.to_owned())?) as Box<dyn Wanted>) })
+    fn manifest<'a>(&'a self, file: &'a Path, loss: AcceptLoss) -> Boxed<'a, Box<dyn Wanted>> {
+        Box::pin(
+            async move { Ok(Box::new(LocalWanted::read(self, file.to_owned(), loss)?) as Box<dyn Wanted>) },
+        )
     }
 
     fn local(&self, _: LocalOnly) -> Result<&LocalPlatform, Failure> {

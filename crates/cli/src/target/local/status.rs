@@ -79,6 +79,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
                 version: None,
                 lag_bytes: None,
                 fenced: instance.fenced,
+                data: None,
             });
         }
         for (name, shard) in layout.shards.iter() {

@@ -147,6 +147,7 @@ mod tests {
             version: None,
             lag_bytes: None,
             fenced: false,
+            data: None,
         };
         let primary = (0..).zip(seen).find(|(_, role)| *role == Some(Role::Primary)).map(|(n, _)| name(n));
         let shard =

@@ -51,6 +51,7 @@ mod tests {
             version: None,
             lag_bytes: None,
             fenced: false,
+            data: None,
         };
         let shard = |n: u32| ShardReport {
             name: ShardName::nth(n),

@@ -1,6 +1,7 @@
 //! The file in which an agent keeps who is the primary of which term, and its votes: of the form of the engine's nodes.conf.
 
 use crate::protocol::Token;
+use crate::replica_mode::roles::line;
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf, Vars};
 use valkeeper_model::{AgentOrder, Epoch, InstanceName, NodeId, PrimaryTerm, Role, SlotSet};
 
@@ -53,6 +54,9 @@ fn with_primary(roles: &NodesConf, primary: PrimaryTerm, order: &AgentOrder) -> 
     let mut next = roles.clone();
     // A source that is the primary no more is nobody's replica.
     next.nodes.retain(|line| line.id == primary.primary || order.member_with(line.id).is_some());
+    if next.node(primary.primary).is_none() && order.is_source(primary.primary) {
+        next.nodes.push(line(primary.primary, primary.term));
+    }
     for line in &mut next.nodes {
         let is_primary = line.id == primary.primary;
         line.flags.role = Some(if is_primary { Role::Primary } else { Role::Replica });

@@ -187,8 +187,7 @@ impl Terms {
 
     /// The newest term that it has voted in, kept or not yet.
     fn last_vote(&self) -> Epoch {
-        let pending = self.saving.iter().map(|(_, _, change)| change).chain(&self.queue);
-        let voting = pending.filter_map(|change| match change {
+        let voting = self.pending().filter_map(|change| match change {
             Change::OwnVote { term } | Change::Vote { term, .. } => Some(*term),
             Change::Claim { .. } | Change::Learn(_) => None,
         });
@@ -244,13 +243,8 @@ impl Terms {
                     self.promised_at = Some(situation.now);
                     self.promised = term;
                     if self.roles.is_none() {
-                        return self.answer(
-                            situation,
-                            token,
-                            Some(VoteRefusal::NotKept),
-                            BTreeSet::new(),
-                            out,
-                        );
+                        let refused = Some(VoteRefusal::NotKept);
+                        return self.answer(situation, token, refused, BTreeSet::new(), out);
                     }
                     let asked = Some(token);
                     self.queue.push_back(Change::Vote { term, candidate, asked });
@@ -273,8 +267,12 @@ impl Terms {
 
     /// Is its own mandate on its way to the disk?
     fn is_claiming(&self) -> bool {
-        let pending = self.saving.iter().map(|(_, _, change)| change).chain(&self.queue);
-        pending.into_iter().any(|change| matches!(change, Change::Claim { .. }))
+        self.pending().any(|change| matches!(change, Change::Claim { .. }))
+    }
+
+    /// What is on its way to the disk, and what comes after it.
+    fn pending(&self) -> impl Iterator<Item = &Change> {
+        self.saving.iter().map(|(_, _, change)| change).chain(&self.queue)
     }
 
     fn answer(
@@ -338,9 +336,10 @@ impl Terms {
     /// Hears of a primary.
     fn heard(&mut self, news: PrimaryTerm, situation: &Situation<'_>, out: &mut Outbox) {
         let is_news = self.roles.is_some() && self.known().is_none_or(|known| known.term < news.term);
-        let queued = self.queue.contains(&Change::Learn(news))
-            || self.saving.as_ref().is_some_and(|(_, _, change)| *change == Change::Learn(news));
-        if is_news && !queued && situation.order.member_with(news.primary).is_some() {
+        let queued = self.pending().any(|change| *change == Change::Learn(news));
+        let may_be =
+            situation.order.member_with(news.primary).is_some() || situation.order.is_source(news.primary);
+        if is_news && !queued && may_be {
             self.queue.push_back(Change::Learn(news));
             self.save(situation, out);
         }
@@ -445,9 +444,8 @@ impl Terms {
 
     /// When [`Terms::tick`] is due.
     pub fn wake_at(&self) -> Option<Millis> {
-        let saving = self.saving.iter().map(|(_, _, change)| change).chain(&self.queue);
         let waits = |change: &Change| matches!(change, Change::Vote { asked: Some(_), .. });
-        saving.into_iter().any(waits).then(|| self.saving_since.plus(KEPT_WITHIN_MS))
+        self.pending().any(waits).then(|| self.saving_since.plus(KEPT_WITHIN_MS))
     }
 
     fn ask_for_votes(&mut self, situation: &Situation<'_>, term: Epoch, out: &mut Outbox) {
@@ -478,6 +476,18 @@ impl Terms {
         if self.exchanged_at.is_none_or(|at| situation.now.since(at) >= EXCHANGE_MS) {
             self.exchange(situation, out);
         }
+    }
+
+    /// Gives its own mandate to the source of a cluster that goes over to following: the source is the primary of the next term. It
+    /// has no seat, and takes no write of this cluster, so that nobody's vote is needed.
+    pub fn give_to_source(&mut self, source: NodeId, situation: &Situation<'_>, out: &mut Outbox) {
+        if self.pending().any(|change| matches!(change, Change::Learn(known) if known.primary == source)) {
+            return;
+        }
+        let term = self.vars().current_epoch.max(self.last_vote()).max(self.told_vote).next();
+        self.election = None;
+        self.queue.push_back(Change::Learn(PrimaryTerm { term, primary: source }));
+        self.save(situation, out);
     }
 
     /// The server has ended: what it was a candidate with is gone.

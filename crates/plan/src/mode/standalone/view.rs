@@ -26,6 +26,12 @@ pub fn complete(view: &mut ServerView, roles: &NodesConf, order: &AgentOrder, so
             node.address.clone_from(&member.address);
         }
     }
+    // A file that learned of the source while its server ran does not know where that is.
+    if let (Some(followed), Some(address)) = (&order.source, source)
+        && let Some(node) = topology.get_mut(&followed.node_id)
+    {
+        node.address.get_or_insert_with(|| address.clone());
+    }
     if let Some(me) = topology.get_mut(&view.node_id) {
         me.role = view.replication.role();
         match me.role {

@@ -51,6 +51,7 @@ pub(crate) fn own_address(order: &AgentOrder) -> Address {
 pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
     Observed::Known(AgentReport {
         source: None,
+        last_write: None,
         format: valkeeper_model::Format,
         generation: order.generation,
         addresses_hash: order.addresses_hash,
