@@ -106,7 +106,7 @@ impl World {
 
     /// One round: does the layout follow the spec, what is wrong, what is due, what are agents told.
     pub fn plan(&self) -> Outcome {
-        let follows = change::follow(&self.layout, &self.spec).is_ok_and(|next| next == self.layout);
+        let follows = change::follow(&self.layout, &self.spec, None).is_ok_and(|next| next == self.layout);
         let cluster_view = ClusterView::new(&self.layout, &self.observation);
         let report = health::judge(&cluster_view);
         let due = operations::due(&cluster_view, &report, &operations::Barred::default());
@@ -114,7 +114,7 @@ impl World {
         let addresses_hash = orders::addresses_hash(&self.layout, &self.addresses);
         let rendered = members.iter().flat_map(|members| {
             let names = self.layout.instances.keys();
-            names.filter_map(move |name| orders::order(&self.layout, members, addresses_hash, name))
+            names.filter_map(move |name| orders::order(&self.layout, members, None, addresses_hash, name))
         });
         Outcome {
             healthy: report.healthy && follows,
@@ -171,6 +171,10 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         password: None,
         look_refused: None,
         source: None,
+        last_write: None,
+        sentinels: BTreeMap::new(),
+        seen_ms_ago: None,
+        primary_position: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

@@ -357,7 +357,7 @@ pub(crate) struct Supervise {
     /// How long the former password is accepted after the file `password` has changed
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
     pub(crate) password_overlap: Duration,
-    /// Serve the metrics of all instances at http://ADDRESS/metrics: a port on this machine, or HOST:PORT; port 0 takes a free one
+    /// Serve the metrics of all instances over HTTP, at /metrics of ADDRESS: a port on this machine, or HOST:PORT; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) metrics: Option<MetricsAddress>,
     #[command(flatten)]

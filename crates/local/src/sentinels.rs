@@ -33,10 +33,14 @@ impl LocalSentinels {
                 handle.order(order);
             }
         }
-        let dropped: Vec<_> = kept.extract_if(.., |name, _| !wanted().any(|one| one == name)).collect();
-        for (_, handle) in dropped {
-            tokio::spawn(async move { handle.stop().await });
-        }
+        kept.retain(|name, handle| {
+            let stays = wanted().any(|one| one == name);
+            if !stays {
+                let handle = handle.clone();
+                tokio::spawn(async move { handle.stop().await });
+            }
+            stays
+        });
     }
 
     fn keep(&self, name: &InstanceName) -> SentinelHandle {

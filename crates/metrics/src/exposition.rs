@@ -14,7 +14,7 @@ pub struct Labels(Vec<(&'static str, String)>);
 impl Labels {
     /// The same with another label; in place of the one of that name if there is one, since a name may stand only once.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub fn with(mut self, name: &'static str, value: &(impl ToString + ?Sized)) -> Self {
         let value = value.to_string();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, before)) => *before = value,

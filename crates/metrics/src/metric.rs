@@ -23,12 +23,12 @@ impl Kind {
 }
 
 macro_rules! metrics {
-    ($($metric:ident $kind:ident $name:literal [$($label:ident),*] $help:literal, when $when:literal;)*) => {
+    ($($metric:ident $kind:ident $name:literal [$($label:literal),*] $help:literal, when $when:literal;)*) => {
         /// A metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Metric {
-            $(#[doc = $help] $metric,)*
+            $(#[doc = concat!("`", $name, "`.")] $metric,)*
         }
 
         impl Metric {
@@ -53,7 +53,7 @@ macro_rules! metrics {
             }
             /// Its labels beside those of every metric.
             pub fn labels(self) -> &'static [&'static str] {
-                match self { $(Self::$metric => &[$(stringify!($label)),*],)* }
+                match self { $(Self::$metric => &[$($label),*],)* }
             }
         }
     };
@@ -63,28 +63,28 @@ metrics! {
     Up Gauge "redis_up" []
         "Whether the server answers its agent: 1 or 0",
         when "always, unless the agent itself does not answer";
-    InstanceInfo Gauge "redis_instance_info" [redis_version]
+    InstanceInfo Gauge "redis_instance_info" ["redis_version"]
         "1, with the version that the server says it is",
         when "the server answers";
     MemoryUsedBytes Gauge "redis_memory_used_bytes" []
         "Memory that the server uses (used_memory), bytes",
         when "the server answers";
-    ConnectedSlaves Gauge "redis_connected_slaves" []
+    AttachedReplicas Gauge "redis_connected_slaves" []
         "Replicas that are attached to the server, in the stream or on their way there",
         when "the server is a primary";
-    ConnectedSlaveOffsetBytes Gauge "redis_connected_slave_offset_bytes" [slave_ip, slave_port, slave_state]
+    AttachedReplicaOffsetBytes Gauge "redis_connected_slave_offset_bytes" ["slave_ip", "slave_port", "slave_state"]
         "The offset that a replica has acknowledged last, bytes",
         when "the server is a primary and the replica is online";
-    MasterReplOffset Gauge "redis_master_repl_offset" []
+    PrimaryOffset Gauge "redis_master_repl_offset" []
         "How far the stream of the server is (master_repl_offset), bytes",
         when "the server is a primary";
-    SlaveReplOffset Gauge "redis_slave_repl_offset" []
+    ReplicaOffset Gauge "redis_slave_repl_offset" []
         "How far the server is in the stream of its primary (slave_repl_offset), bytes",
         when "the server is a replica";
-    MasterLinkUp Gauge "redis_master_link_up" []
+    LinkUp Gauge "redis_master_link_up" []
         "Whether the link to the primary, or to the source, is up, as the server says (master_link_status): 1 or 0",
         when "the server is a replica";
-    MasterSyncInProgress Gauge "redis_master_sync_in_progress" []
+    SyncInProgress Gauge "redis_master_sync_in_progress" []
         "Whether a full copy is under way: 1 or 0",
         when "the server is a replica";
     ReplicationLagBytes Gauge "redis_replication_lag_bytes" []

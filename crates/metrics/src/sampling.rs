@@ -71,22 +71,22 @@ fn sample_server(exposition: &mut Exposition, labels: &Labels, view: &ServerView
     add(Metric::MemoryUsedBytes, Value::Count(view.memory_bytes));
     match &view.replication.part {
         Part::Primary { replicas } => {
-            add(Metric::ConnectedSlaves, Value::Count(replicas.len() as u64));
-            add(Metric::MasterReplOffset, offset);
+            add(Metric::AttachedReplicas, Value::Count(replicas.len() as u64));
+            add(Metric::PrimaryOffset, offset);
             for replica in replicas.iter().filter(|replica| replica.online) {
                 let labels = labels
                     .clone()
-                    .with("slave_ip", replica.address.ip())
-                    .with("slave_port", replica.address.port())
+                    .with("slave_ip", &replica.address.ip())
+                    .with("slave_port", &replica.address.port())
                     .with("slave_state", "online");
                 let acknowledged = Value::Count(replica.acknowledged.0);
-                exposition.add(Metric::ConnectedSlaveOffsetBytes, labels, acknowledged);
+                exposition.add(Metric::AttachedReplicaOffsetBytes, labels, acknowledged);
             }
         }
         Part::Replica { link } => {
-            add(Metric::SlaveReplOffset, offset);
-            add(Metric::MasterLinkUp, Value::Flag(*link == Link::Up));
-            add(Metric::MasterSyncInProgress, Value::Flag(*link == Link::Syncing));
+            add(Metric::ReplicaOffset, offset);
+            add(Metric::LinkUp, Value::Flag(*link == Link::Up));
+            add(Metric::SyncInProgress, Value::Flag(*link == Link::Syncing));
         }
     }
     let info = labels.clone().with("redis_version", &view.version);

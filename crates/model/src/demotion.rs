@@ -44,7 +44,6 @@ impl DataLoss {
         }
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(crate) fn is_refused(&self) -> bool {
         *self == Self::Refused
     }

@@ -16,7 +16,7 @@ fn up_with_metrics(cluster: &Cluster<'_>) -> u16 {
     port
 }
 
-fn leader_port(cluster: &Cluster<'_>) -> u16 {
+fn primary_port(cluster: &Cluster<'_>) -> u16 {
     let connect: serde_json::Value = serde_json::from_str(&cluster.must(&["connect", "-o", "json"])).unwrap();
     connect["leader"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap()
 }
@@ -41,7 +41,7 @@ fn promtool(text: &str) -> (bool, String) {
 fn the_lag_of_a_cluster_that_follows_grows_while_its_link_stalls() {
     let (place, ports) = (Place::new(), Ports::reserve());
     let east = Cluster::started(&place, Manifest::standalone("east", 1));
-    let link = Link::to(leader_port(&east));
+    let link = Link::to(primary_port(&east));
     let manifest = Manifest::standalone("west", 2).following("127.0.0.1", link.port(), "east-auth");
     let west = Cluster::at(&place, manifest, ports.first());
     let port = up_with_metrics(&west);

@@ -4,7 +4,7 @@ use valkeeper_testkit::cluster::{Said, Status};
 use valkeeper_testkit::ports::Ports;
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic};
 
-fn leader_port(cluster: &Cluster<'_>) -> u16 {
+fn primary_port(cluster: &Cluster<'_>) -> u16 {
     let connect: serde_json::Value = serde_json::from_str(&cluster.must(&["connect", "-o", "json"])).unwrap();
     connect["leader"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap()
 }
@@ -32,7 +32,7 @@ impl<'a> Region<'a> {
         let alone = Manifest::standalone(name, instances);
         let cluster = Cluster::at(place, alone.clone(), first_port);
         cluster.up();
-        let port = leader_port(&cluster);
+        let port = primary_port(&cluster);
         Self { cluster, alone, port }
     }
 
@@ -106,7 +106,7 @@ fn regions<'a>(place: &'a Place, ports: &'a Ports, [first, second]: [u32; 2]) ->
     let manifest = alone.clone().following("127.0.0.1", east.port, "east-auth");
     let cluster = Cluster::at(place, manifest, ports.first());
     cluster.up();
-    let port = leader_port(&cluster);
+    let port = primary_port(&cluster);
     (east, Region { cluster, alone, port })
 }
 

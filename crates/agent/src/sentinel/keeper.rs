@@ -304,9 +304,9 @@ fn start(home: &ServerHome, trials: &Trials, wanted: &Rendered) -> Result<(Proce
     let learned = Learned::read(&learned, order.name.as_str());
     let (data, log, pid_file) = (home.data(), home.log(), home.pid_file());
     let places = Places { data: data.path(), log: &log, pid_file: &pid_file };
-    let placed = order.myself().and_then(|myself| myself.address.as_ref());
+    let listens_at = order.myself().and_then(|myself| myself.address.as_ref());
     let file = conf::render(order, &learned, password, &places);
-    let (Some(address), Some(file)) = (placed, file) else {
+    let (Some(address), Some(file)) = (listens_at, file) else {
         return Err(StartFailure::DataUnusable { detail: "its place is not known".to_owned() });
     };
     home.start_sentinel(trials.program(), address, &file)

@@ -247,6 +247,7 @@ fn what_only_the_servers_say_is_told_too() {
         activity: Activity::Watching,
         waiting: None,
         look_refused: None,
+        sentinels: BTreeMap::new(),
         seen_ms_ago: None,
         primary_position: None,
         source: None,

@@ -107,6 +107,7 @@ pub(crate) fn rebuild(
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),
         instances: Arc::new(instances),
+        sentinels: None,
         replica_mode: None,
         operations: BTreeMap::new(),
         ledger: Ledger::new(),

@@ -9,9 +9,9 @@ fn each_metric_is_explained_once_and_what_is_said_twice_is_told_once() {
     exposition.add(Metric::Up, of("a"), Value::Flag(true));
     exposition.add(Metric::ReplicationLagAgeSeconds, of("a"), Value::Millis(61_007));
     exposition.add(Metric::Up, of("b").with("instance", "a"), Value::Flag(false));
-    exposition.add(Metric::MasterReplOffset, Labels::default(), Value::Count(u64::MAX));
+    exposition.add(Metric::PrimaryOffset, Labels::default(), Value::Count(u64::MAX));
     let (up, offset, age) =
-        (Metric::Up.help(), Metric::MasterReplOffset.help(), Metric::ReplicationLagAgeSeconds.help());
+        (Metric::Up.help(), Metric::PrimaryOffset.help(), Metric::ReplicationLagAgeSeconds.help());
     let expected = format!(
         "# HELP redis_up {up}\n# TYPE redis_up gauge\nredis_up{{instance=\"a\"}} 0\nredis_up{{instance=\"b\"}} 1\n\
          # HELP redis_master_repl_offset {offset}\n# TYPE redis_master_repl_offset gauge\nredis_master_repl_offset 18446744073709551615\n\
@@ -79,7 +79,7 @@ fn labels() -> impl Strategy<Value = Labels> {
     let name = proptest::sample::select(&["cluster", "instance", "shard", "role", "redis_version"][..]);
     let labels = proptest::collection::vec((name, "(?s).{0,12}"), 0..5);
     labels.prop_map(|all| {
-        all.into_iter().fold(Labels::default(), |labels, (name, value)| labels.with(name, value))
+        all.into_iter().fold(Labels::default(), |labels, (name, value)| labels.with(name, &value))
     })
 }
 

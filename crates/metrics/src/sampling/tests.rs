@@ -55,6 +55,8 @@ fn report(server: Observed<ServerView>) -> AgentReport {
         password: None,
         look_refused: None,
         source: None,
+        last_write: None,
+        sentinels: BTreeMap::new(),
         seen_ms_ago: Some(400),
         primary_position: None,
     }
@@ -94,13 +96,13 @@ fn a_replica_is_behind_the_primary_that_is_seen_with_it() {
     assert_eq!(told(&both, Metric::Up), ["0 master 1", "1 slave 1"]);
     assert_eq!(told(&both, Metric::ReplicationLagBytes), ["1 slave 300"]);
     assert_eq!(told(&both, Metric::ReplicationLagAgeSeconds), ["1 slave 0.400"]);
-    assert_eq!(told(&both, Metric::MasterLinkUp), ["1 slave 1"]);
-    assert_eq!(told(&both, Metric::ConnectedSlaves), ["0 master 1"]);
-    assert_eq!(told(&both, Metric::MasterReplOffset), ["0 master 1000"]);
-    assert_eq!(told(&both, Metric::SlaveReplOffset), ["1 slave 700"]);
+    assert_eq!(told(&both, Metric::LinkUp), ["1 slave 1"]);
+    assert_eq!(told(&both, Metric::AttachedReplicas), ["0 master 1"]);
+    assert_eq!(told(&both, Metric::PrimaryOffset), ["0 master 1000"]);
+    assert_eq!(told(&both, Metric::ReplicaOffset), ["1 slave 700"]);
     let [version, _] = &told(&both, Metric::InstanceInfo)[..] else { panic!() };
     assert_eq!(version, "0 master\",redis_version=\"9.1.2 1");
-    let [attached] = &told(&both, Metric::ConnectedSlaveOffsetBytes)[..] else { panic!() };
+    let [attached] = &told(&both, Metric::AttachedReplicaOffsetBytes)[..] else { panic!() };
     assert_eq!(attached, "0 master\",slave_ip=\"127.0.0.1\",slave_port=\"7102\",slave_state=\"online 950");
 }
 
@@ -116,7 +118,7 @@ fn what_is_not_known_is_not_told() {
     let replica = |offset| seen(1, server(1, Some(id(0)), Link::Lost, offset));
     let both = [dead, replica(700)];
     assert_eq!(told(&both, Metric::ReplicationLagBytes), Vec::<String>::new());
-    assert_eq!(told(&both, Metric::MasterLinkUp), ["1 slave 0"]);
+    assert_eq!(told(&both, Metric::LinkUp), ["1 slave 0"]);
     let mut other = server(0, None, Link::Up, 1_000);
     other.replication.replid = history("b");
     assert_eq!(told(&[seen(0, other), replica(700)], Metric::ReplicationLagBytes), Vec::<String>::new());
@@ -144,6 +146,6 @@ fn a_cluster_that_follows_is_behind_its_source() {
     };
     assert_eq!(told(&follows(Link::Lost), Metric::ReplicationLagBytes), ["1 slave 2700000"]);
     assert_eq!(told(&follows(Link::Lost), Metric::ReplicationLagAgeSeconds), ["1 slave 90.000"]);
-    assert_eq!(told(&follows(Link::Syncing), Metric::MasterSyncInProgress), ["1 slave 1"]);
-    assert_eq!(told(&follows(Link::Syncing), Metric::MasterLinkUp), ["1 slave 0"]);
+    assert_eq!(told(&follows(Link::Syncing), Metric::SyncInProgress), ["1 slave 1"]);
+    assert_eq!(told(&follows(Link::Syncing), Metric::LinkUp), ["1 slave 0"]);
 }

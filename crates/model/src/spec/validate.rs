@@ -113,7 +113,7 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
         if !(1..=MAX_STANDALONE).contains(&instances) {
             problems.push(rules::INSTANCES_RANGE.broken(&[&instances]));
         }
-        problems.extend(spec.sentinel.iter().flat_map(sentinels));
+        problems.extend(spec.sentinel.into_iter().flat_map(sentinels));
         return problems;
     }
     let shards = spec.shards;
@@ -129,13 +129,13 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
     problems
 }
 
-fn sentinels(spec: &SentinelSpec) -> Vec<FieldProblem> {
+fn sentinels(spec: SentinelSpec) -> Vec<FieldProblem> {
     let SentinelSpec { instances, quorum } = spec;
     let mut problems = Vec::new();
-    if !SENTINELS.contains(instances) {
-        problems.push(rules::SENTINELS_RANGE.broken(&[instances]));
-    } else if !(1..=*instances).contains(quorum) {
-        problems.push(rules::SENTINEL_QUORUM_RANGE.broken(&[quorum, instances]));
+    if !SENTINELS.contains(&instances) {
+        problems.push(rules::SENTINELS_RANGE.broken(&[&instances]));
+    } else if !(1..=instances).contains(&quorum) {
+        problems.push(rules::SENTINEL_QUORUM_RANGE.broken(&[&quorum, &instances]));
     }
     problems
 }

@@ -92,6 +92,7 @@ mod tests {
             copy: None,
             password: None,
             look_refused: None,
+            sentinels: BTreeMap::new(),
             seen_ms_ago: None,
             primary_position: None,
             disk: DiskAccess::Answers,

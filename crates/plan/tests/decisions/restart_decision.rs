@@ -48,6 +48,7 @@ fn report(
         waiting: None,
         password: None,
         look_refused: None,
+        sentinels: BTreeMap::new(),
         seen_ms_ago: None,
         primary_position: None,
     }

@@ -34,6 +34,7 @@ fn order(to: u8) -> AgentOrder {
     };
     AgentOrder {
         source: None,
+        sentinels: None,
         format: valkeeper_model::Format,
         generation: Generation(1),
         cluster: ClusterId::from_bytes([7; 20]),

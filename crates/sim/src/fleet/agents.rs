@@ -247,8 +247,11 @@ impl Fleet {
                 self.tell_agent(agent, life, Event::Tried { about, config, trial });
             }
             // Every configuration is taken here, so that none is fallen back on.
-            // No cluster of this world follows another.
-            Command::KeepWorkingConfig(_) | Command::LookAtSource { .. } => {}
+            // No cluster of this world follows another, and none has Sentinels.
+            Command::KeepWorkingConfig(_)
+            | Command::LookAtSource { .. }
+            | Command::LookAtSentinels { .. }
+            | Command::TellSentinels { .. } => {}
             Command::Record(happened) => {
                 self.law_of_events(agent, &happened);
                 self.nudge();

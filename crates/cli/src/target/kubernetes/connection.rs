@@ -5,7 +5,6 @@ use crate::failure::Failure;
 use valkeeper_kube::api::InstanceStatus;
 use valkeeper_kube::api::names::{self, CLIENT_PORT, PASSWORD_KEY};
 use valkeeper_kube::remote::Remote;
-use valkeeper_model::Mode;
 
 pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
     let object = remote.object().await.map_err(Failure::from)?;

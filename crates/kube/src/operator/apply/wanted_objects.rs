@@ -8,7 +8,7 @@ use crate::operator::cache::Object;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use valkeeper_model::{ClusterId, Instance, InstanceName, Layout, Mode, Role};
+use valkeeper_model::{ClusterId, Instance, InstanceName, Layout, Role};
 
 /// What objects are rendered from, beside the layout.
 #[derive(Debug, Clone, Copy)]

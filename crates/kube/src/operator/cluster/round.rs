@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_kube_api::RedisClusterRequest;
 use valkeeper_model::{
-    ClusterSpec, Happened, InstanceName, Layout, Mode, Observation, Refusal, Report, Request, ZoneName,
+    ClusterSpec, Happened, InstanceName, Layout, Observation, Refusal, Report, Request, ZoneName,
 };
 use valkeeper_plan::controller::{Controller, Pace};
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use valkeeper_kube_api::names::{LABEL_ROLE, field_managers};
-use valkeeper_model::{Epoch, InstanceName, Mode, Report, Role};
+use valkeeper_model::{Epoch, InstanceName, Report, Role};
 
 /// The roles to be told.
 pub(crate) type Roles = BTreeMap<InstanceName, Role>;
@@ -125,7 +125,7 @@ async fn relabel(pods: &Api<Pod>, name: &InstanceName, pod: &PodSeen, role: Role
 mod tests {
     use super::super::pod_trouble::tests::pod;
     use super::*;
-    use valkeeper_model::{InstanceReport, Phase, ShardName, ShardReport, SlotSet};
+    use valkeeper_model::{InstanceReport, Mode, Phase, ShardName, ShardReport, SlotSet};
 
     fn name(n: u32) -> InstanceName {
         format!("demo-{n}").parse().unwrap()

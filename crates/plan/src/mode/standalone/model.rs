@@ -139,6 +139,7 @@ fn orders() -> Vec<AgentOrder> {
     };
     let config: ServerConfig = crate::placement::server_config(&spec);
     let order = |seat| AgentOrder {
+        sentinels: None,
         source: None,
         format: Format,
         generation: Generation(1),

@@ -38,6 +38,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
     };
     AgentOrder {
         source: None,
+        sentinels: None,
         format: valkeeper_model::Format,
         generation: Generation(2),
         cluster: ClusterId::from_bytes([7; 20]),

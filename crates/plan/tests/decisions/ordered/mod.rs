@@ -66,6 +66,7 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         waiting: None,
         password: None,
         look_refused: None,
+        sentinels: BTreeMap::new(),
         seen_ms_ago: None,
         primary_position: None,
     })
