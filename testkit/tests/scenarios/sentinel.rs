@@ -110,7 +110,7 @@ fn a_sentinel_promotes_nobody_when_it_is_told_to() {
         let role = cluster.info(&name, "replication", "role");
         cluster.check(role == wanted, &format!("{name} is a {role}"));
     }
-    for kind in ["FailedOver", "SwitchedOver", "RoseByItself", "RolePutBack"] {
+    for kind in ["FailedOver", "SwitchedOver", "RoseByItself", "Rewired"] {
         cluster.check(cluster.events_since(seen, kind).is_empty(), &format!("there was a {kind}"));
     }
     let report = traffic.finish(0);
