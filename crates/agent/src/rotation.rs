@@ -91,13 +91,16 @@ impl Rotation {
 
     /// Gives Sentinels their user, with the wanted password and the one before: a Sentinel uses another one only from its next start on.
     async fn let_in_sentinels(&self, within: Duration) -> Result<(), AskError> {
-        let Ok(wanted) = (self.0.passwords)() else { return Ok(()) };
-        let known = self.0.sentinels_use.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if !self.0.sentinels.load(Ordering::Relaxed) || known.first() == Some(&wanted) {
+        // The password is read from a file: not at each look at a server without Sentinels.
+        if !self.0.sentinels.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let before = known.into_iter().next().filter(|before| *before != wanted);
-        let passwords: Vec<Password> = [wanted].into_iter().chain(before).collect();
+        let Ok(wanted) = (self.0.passwords)() else { return Ok(()) };
+        let known = self.0.sentinels_use.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.first() == Some(&wanted) {
+            return Ok(());
+        }
+        let passwords: Vec<Password> = [wanted].into_iter().chain(known.into_iter().next()).collect();
         let all: Vec<&Password> = passwords.iter().collect();
         self.0.connection.set_user(sentinel::USER, &all, sentinel::RIGHTS, within).await?;
         *self.0.sentinels_use.lock().unwrap_or_else(PoisonError::into_inner) = passwords;

@@ -2,7 +2,7 @@
 
 use super::connection::{AdminConnection, Repeat};
 use super::error::AskError;
-use super::info::text_of;
+use super::info::{fields_of, text_of};
 use super::{ClusterInfo, ClusterNodes, ReplicationInfo, ServerInfo};
 use crate::Password;
 use redis::{Cmd, Value, cmd};
@@ -147,17 +147,7 @@ impl AdminConnection {
         pattern: &str,
         within: Duration,
     ) -> Result<BTreeMap<String, String>, AskError> {
-        match self.ask(cmd("CONFIG").arg("GET").arg(pattern), within).await? {
-            Value::Array(parts) => {
-                let mut parts = parts.into_iter();
-                let mut found = BTreeMap::new();
-                while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-                    found.insert(text_of(name)?, text_of(value)?);
-                }
-                Ok(found)
-            }
-            _ => Err(AskError::garbled("CONFIG GET is no list")),
-        }
+        fields_of("CONFIG GET", self.ask(cmd("CONFIG").arg("GET").arg(pattern), within).await?)
     }
 
     /// Sets directives; on Valkey and Redis from 7.0 all or none. Secrets go this way too: they show in no process list.

@@ -2,7 +2,7 @@
 
 use super::error::AskError;
 use redis::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 /// The fields by name.
@@ -44,6 +44,17 @@ impl<'a> Info<'a> {
 }
 
 /// The text of a reply.
+/// A list of names and values in turn; `what` is what was asked for.
+pub(super) fn fields_of(what: &str, value: Value) -> Result<BTreeMap<String, String>, AskError> {
+    let Value::Array(parts) = value else { return Err(AskError::garbled(format!("{what} is no list"))) };
+    let mut parts = parts.into_iter();
+    let mut fields = BTreeMap::new();
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        fields.insert(text_of(name)?, text_of(value)?);
+    }
+    Ok(fields)
+}
+
 pub(super) fn text_of(value: Value) -> Result<String, AskError> {
     match value {
         Value::BulkString(bytes) => {

@@ -2,7 +2,7 @@
 
 use super::connection::AdminConnection;
 use super::error::AskError;
-use super::info::text_of;
+use super::info::fields_of;
 use crate::Password;
 use redis::{Value, cmd};
 use std::collections::BTreeMap;
@@ -90,20 +90,10 @@ impl AdminConnection {
         command: &redis::Cmd,
         within: Duration,
     ) -> Result<Vec<BTreeMap<String, String>>, AskError> {
-        let garbled = || AskError::garbled("it is no list of fields");
-        let Value::Array(entries) = self.ask(command, within).await? else { return Err(garbled()) };
-        entries
-            .into_iter()
-            .map(|entry| {
-                let Value::Array(parts) = entry else { return Err(garbled()) };
-                let mut parts = parts.into_iter();
-                let mut fields = BTreeMap::new();
-                while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-                    fields.insert(text_of(name)?, text_of(value)?);
-                }
-                Ok(fields)
-            })
-            .collect()
+        let Value::Array(entries) = self.ask(command, within).await? else {
+            return Err(AskError::garbled("it is no list"));
+        };
+        entries.into_iter().map(|entry| fields_of("an entry", entry)).collect()
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct LastWrite {
 impl LastWrite {
     /// A look at the server: if the count is the same as at the look before, nothing was written in between.
     pub(super) fn saw(&mut self, view: &ServerView) {
-        let at = Position { history: view.replication.replid, offset: view.replication.offset };
+        let at = view.replication.position();
         let goes_on = self.position.is_some_and(|last| last.history == at.history);
         if !goes_on || view.changes.is_none() || view.changes != self.count {
             self.position = Some(at);

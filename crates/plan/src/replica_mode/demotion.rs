@@ -181,7 +181,7 @@ pub fn hold(
 
 /// What a server holds.
 pub fn held_data(view: &ServerView, last_write: Option<Position>) -> HeldData {
-    let position = Position { history: view.replication.replid, offset: view.replication.offset };
+    let position = view.replication.position();
     HeldData {
         keys: view.keys,
         memory_bytes: view.memory_bytes,

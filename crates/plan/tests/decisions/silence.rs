@@ -1,26 +1,18 @@
 //! What an agent makes of a server that does not tell: what it keeps of what it saw, and when silence is the end.
 
-use std::collections::BTreeMap;
+use crate::fleet::{self, id, name};
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, Answer, AofRecord, Ask, AttachedReplica, ClusterId,
-    CopyRecord, Death, Epoch, Generation, Happened, Incarnation, InstanceName, Link, LookRefused, Member,
-    Millis, NodeId, Observed, Offset, Part, Persistence, Position, ReplicaStanding, Replication,
-    ReplicationId, Role, Run, ServerConfig, ServerView, ShardId, ShardName, SlotSet, TopologyNode, Unseen,
+    Activity, Address, AgentOrder, AgentReport, Answer, AofRecord, Ask, AttachedReplica, CopyRecord, Death,
+    Epoch, Generation, Happened, Incarnation, Link, LookRefused, Member, Millis, Observed, Offset, Part,
+    Persistence, Position, ReplicaStanding, Replication, ReplicationId, Role, ServerConfig, ServerView,
+    ShardId, ShardName, SlotSet, TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerCommand, ServerError, Token};
 use valkeeper_plan::failover::copy::{AofFiles, DataFiles};
 use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
 
 const LIMIT_MS: u64 = 5_000;
-
-fn name(n: u8) -> InstanceName {
-    format!("c-{n}").parse().expect("a name")
-}
-
-fn id(n: u8) -> NodeId {
-    NodeId::from_bytes([n + 1; 20])
-}
 
 /// c-0 is the only shard's primary, c-1 its replica.
 fn order(to: u8) -> AgentOrder {
@@ -32,28 +24,16 @@ fn order(to: u8) -> AgentOrder {
         founding_slots: if n == 0 { SlotSet::all() } else { SlotSet::empty() },
         founder: id(0),
     };
+    let of_three = fleet::order(to);
     AgentOrder {
-        source: None,
-        sentinels: None,
-        format: valkeeper_model::Format,
         generation: Generation(1),
-        cluster: ClusterId::from_bytes([7; 20]),
-        instance: name(to),
-        run: Run::Up,
-        life: valkeeper_model::InstanceLife::Member,
         config: ServerConfig {
-            mode: valkeeper_model::Mode::Cluster,
-            node_timeout_ms: 15_000,
             unresponsive_after_ms: LIMIT_MS,
             persistence: Persistence::None,
-            max_memory: None,
-            max_memory_policy: None,
-            min_sync_replicas: 0,
-            directives: BTreeMap::new(),
-            newer: valkeeper_model::NewerFields::default(),
+            ..of_three.config
         },
         members: Arc::new((0..2).map(|n| (name(n), member(n))).collect()),
-        addresses_hash: None,
+        ..of_three
     }
 }
 
