@@ -1,6 +1,5 @@
 //! `spec.replicaMode`.
 
-use super::Target;
 use super::check::Findings;
 use super::read::{number_of, text_of, written};
 use super::tree::{Meaning, Node, Value};
@@ -20,10 +19,6 @@ pub(super) fn replica_mode(
         if promote {
             findings.problem(rules::PROMOTE_WITHOUT_ENABLED.broken(&[]));
         }
-        return None;
-    }
-    if findings.target == Target::Kubernetes {
-        findings.problem(rules::REPLICA_MODE_ON_KUBERNETES.broken(&[]));
         return None;
     }
     if mode == Some(Mode::Cluster) {

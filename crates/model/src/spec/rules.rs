@@ -190,9 +190,6 @@ pub const DIRECTIVE_BESIDE_MEMORY: Rule = Rule {
     reason: "spec.memory is set, and only one of the two may decide",
     hint: None,
 };
-/// `spec.replicaMode.enabled`. On Kubernetes only.
-pub const REPLICA_MODE_ON_KUBERNETES: Rule =
-    Rule::new("spec.replicaMode.enabled", "not supported on Kubernetes yet", "remove spec.replicaMode");
 /// `spec.replicaMode.enabled` in mode cluster.
 pub const REPLICA_MODE_OF_CLUSTER: Rule = Rule::new(
     "spec.replicaMode.enabled",

@@ -1,7 +1,22 @@
 //! What a changed manifest makes of following.
 
 use super::demotion::{self, OwnData};
-use valkeeper_model::{Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeSpec, ReplicaModeStage};
+use valkeeper_model::{
+    Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,
+    Source,
+};
+
+/// What a wish comes to.
+enum Change {
+    /// What is held stays.
+    None,
+    /// A cluster with a primary of its own is to follow.
+    GoOver,
+    /// It is followed on; the source may be another from now on.
+    Follow,
+    /// The following is to end.
+    Promotion,
+}
 
 /// What the layout of a running cluster is to hold, by what it holds and what is wanted. The same wish again changes nothing.
 pub fn follow(
@@ -9,29 +24,46 @@ pub fn follow(
     wanted: Option<&ReplicaModeSpec>,
     own: &OwnData,
 ) -> Result<Option<ReplicaMode>, Refusal> {
-    let (held, wanted) = match (held, wanted) {
-        (None, None) => return Ok(None),
-        (None, Some(wanted)) if wanted.promote => return Err(Refusal::NothingToPromote),
-        (None, Some(wanted)) => return go_over(None, wanted, own).map(Some),
-        // What was promoted stays told.
-        (Some(held), None) if !held.follows() => return Ok(Some(held.clone())),
-        (Some(held), None) => return Err(Refusal::FollowsSource { source_name: held.source.name() }),
-        (Some(held), Some(wanted)) => (held, wanted),
-    };
-    match (&held.stage, wanted.promote) {
-        (ReplicaModeStage::Following, false) => {
+    let change = judge(held.map(|held| (&held.source, &held.stage)), wanted)?;
+    Ok(match (held, wanted, change) {
+        (held, Some(wanted), Change::GoOver) => Some(go_over(held, wanted, own)?),
+        (Some(held), Some(wanted), Change::Follow) => {
             // Who goes over already, and is held up by what was written since, may give it up.
             let gives_up = held.demotion.filter(|_| wanted.data_loss.accepts(own.history()));
             let demotion = gives_up.map(|_| Demotion::LossAccepted).or(held.demotion);
-            Ok(Some(ReplicaMode { source: wanted.source.clone(), demotion, ..held.clone() }))
+            Some(ReplicaMode { source: wanted.source.clone(), demotion, ..held.clone() })
         }
-        (ReplicaModeStage::Following, true) => Ok(Some(promoting(held))),
-        (ReplicaModeStage::Promoting { .. } | ReplicaModeStage::Promoted { .. }, true) => {
-            Ok(Some(held.clone()))
-        }
+        (Some(held), _, Change::Promotion) => Some(promoting(held)),
+        (held, ..) => held.cloned(),
+    })
+}
+
+/// Why a running cluster, as people are told of it, does not take that wish; `None` if it does, as far as can be said without a look at its
+/// data.
+pub fn refuse_change(held: Option<&ReplicaModeReport>, wanted: Option<&ReplicaModeSpec>) -> Option<Refusal> {
+    judge(held.map(|held| (&held.source, &held.stage)), wanted).err()
+}
+
+fn judge(
+    held: Option<(&Source, &ReplicaModeStage)>,
+    wanted: Option<&ReplicaModeSpec>,
+) -> Result<Change, Refusal> {
+    let (stage, wanted) = match (held, wanted) {
+        (None, None) => return Ok(Change::None),
+        (None, Some(wanted)) if wanted.promote => return Err(Refusal::NothingToPromote),
+        (None, Some(_)) => return Ok(Change::GoOver),
+        // What was promoted stays told.
+        (Some((_, stage)), None) if !stage.follows() => return Ok(Change::None),
+        (Some((source, _)), None) => return Err(Refusal::FollowsSource { source_name: source.name() }),
+        (Some((_, stage)), Some(wanted)) => (stage, wanted),
+    };
+    match (stage, wanted.promote) {
+        (ReplicaModeStage::Following, false) => Ok(Change::Follow),
+        (ReplicaModeStage::Following, true) => Ok(Change::Promotion),
         (ReplicaModeStage::Promoting { .. }, false) => Err(Refusal::BeingPromoted),
-        (ReplicaModeStage::Promoted { .. }, false) => go_over(Some(held), wanted, own).map(Some),
-        (ReplicaModeStage::Newer(_), _) => Ok(Some(held.clone())),
+        (ReplicaModeStage::Promoted { .. }, false) => Ok(Change::GoOver),
+        (ReplicaModeStage::Promoting { .. } | ReplicaModeStage::Promoted { .. }, true)
+        | (ReplicaModeStage::Newer(_), _) => Ok(Change::None),
     }
 }
 

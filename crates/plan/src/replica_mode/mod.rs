@@ -27,7 +27,7 @@ mod source_watch;
 mod stage;
 mod versions;
 
-pub use change::{accept, follow, promote};
+pub use change::{accept, follow, promote, refuse_change};
 pub use demotion::{OwnData, forecast, held_data, hold};
 pub use designated::choose_member;
 pub use judge::{judge, report};
