@@ -7,12 +7,14 @@
 //! | `layout_store.rs` | the port for the layout |
 //! | `secrets.rs` | the Secrets that pods mount |
 //! | `connection_secret.rs` | the Secret in which clients find how to connect |
+//! | `source_password.rs` | the password of the source, told to the agents of a cluster that follows another |
 //! | `identity.rs` | a cluster's CA, and what the controller proves to its agents with |
 
 mod connection_secret;
 mod identity;
 mod layout_store;
 mod secrets;
+mod source_password;
 
 pub(crate) use layout_store::LayoutStore;
 
@@ -77,6 +79,7 @@ struct Shared {
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
     dns: DnsPropagation,
     new_names: NewNames,
+    source_password: source_password::Telling,
 }
 
 #[derive(Default)]
@@ -168,6 +171,7 @@ impl PodPlatform {
                 addresses: Mutex::default(),
                 dns: DnsPropagation::default(),
                 new_names: NewNames::default(),
+                source_password: source_password::Telling::default(),
             }),
         })
     }
@@ -206,7 +210,7 @@ impl Shared {
 
     /// Makes what is missing and says what has an address. What cannot be made is told of the instance that lacks it
     /// ([`Seen::obstacles`]), and everything else goes on.
-    async fn provision(&self, layout: &Layout) -> BTreeMap<InstanceName, Address> {
+    async fn provision(self: &Arc<Self>, layout: &Layout) -> BTreeMap<InstanceName, Address> {
         let mut provisioned = self.provisioning.lock().await;
         let done = &mut *provisioned;
         let template = self.template.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -230,6 +234,7 @@ impl Shared {
         self.seen.is_obstructed_by(obstacles);
         self.seen.lacks(lack.as_deref());
         let known = self.known_addresses(layout, done).await;
+        self.tell_source_password(layout, done);
         let address = |ip| Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
         known.into_iter().map(|(name, ip)| (name, address(ip))).collect()
     }
@@ -341,6 +346,11 @@ impl Platform for PodPlatform {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let Some(at) = shared.address(&order.instance) else { return };
+            // Before what it is needed for.
+            if let Some(secret) = order.source.as_ref().and_then(|source| source.source.auth_secret.as_ref())
+            {
+                shared.tell_source_password_to(&order.instance, secret).await;
+            }
             let to = Who::Agent(order.instance.clone());
             let sent: Result<(), _> =
                 shared.caller.call(&to, at, path::ORDER, &order, Repeat::Yes, ORDER_WITHIN).await;
