@@ -5,6 +5,7 @@ mod commands;
 mod creating;
 mod deaths;
 mod evictions;
+mod following;
 mod hosts;
 mod obstacles;
 mod operators;
