@@ -267,6 +267,8 @@ impl RedisClusterStatus {
             shards: self.shards.iter().map(|(name, shard)| shard.report(name)).collect(),
             instances: self.instances_status.iter().map(|(name, one)| one.report(name)).collect(),
             waiting: self.waiting.iter().map(WaitingStatus::waiting).collect::<Option<_>>()?,
+            // Mode `sentinel` is not on Kubernetes yet.
+            sentinels: Vec::new(),
             replica_mode,
         })
     }

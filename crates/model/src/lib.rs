@@ -69,7 +69,7 @@ pub use replica_mode::{
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};
 pub use sentinel::{
-    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelSeen, SentinelSpec,
+    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen, SentinelSpec,
     SentinelView, Sentinels, SentinelsOrder,
 };
 pub use server::{

@@ -101,6 +101,9 @@ pub struct Report {
     pub instances: Vec<InstanceReport>,
     /// Everything that is not as it should be.
     pub waiting: Vec<Waiting>,
+    /// The Sentinels, in mode `sentinel`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentinels: Vec<crate::SentinelReport>,
     /// Of a cluster that follows another, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaModeReport>>,

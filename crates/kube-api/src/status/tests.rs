@@ -33,6 +33,7 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         replicas: if n == 2 { vec![] } else { vec![name(n + 3)] },
     };
     Report {
+        sentinels: Vec::new(),
         replica_mode: None,
         mode: valkeeper_model::Mode::Cluster,
         phase: if waiting.is_empty() { Phase::Healthy } else { Phase::Degraded },
@@ -321,6 +322,7 @@ prop_compose! {
             (one.name.clone(), one)
         }).collect();
         Report {
+            sentinels: Vec::new(),
             replica_mode: None,
 mode: valkeeper_model::Mode::Cluster,
             phase: phases[phase],

@@ -115,6 +115,7 @@ mod tests {
             replicas: Vec::new(),
         }];
         let report = Report {
+            sentinels: Vec::new(),
             replica_mode: None,
             mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Degraded,

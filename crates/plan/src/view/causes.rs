@@ -172,6 +172,7 @@ mod tests {
                 })
                 .into(),
             waiting,
+            sentinels: Vec::new(),
             replica_mode: None,
         }
     }

@@ -74,8 +74,14 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
             })
             .collect(),
         waiting,
+        sentinels: sentinel::report(cluster_view.layout, primary_report(cluster_view)),
         replica_mode: replica_mode::report(cluster_view).map(Box::new),
     }
+}
+
+/// What the agent of the primary says, in a mode with one primary.
+fn primary_report<'a>(cluster_view: &'a ClusterView<'_>) -> Option<&'a AgentReport> {
+    cluster_view.shards.values().next()?.primary()?.report
 }
 
 /// What is wrong with a topology.

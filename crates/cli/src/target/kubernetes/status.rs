@@ -124,6 +124,7 @@ pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Stat
 
 fn nothing() -> Report {
     Report {
+        sentinels: Vec::new(),
         replica_mode: None,
         mode: valkeeper_model::Mode::Cluster,
         phase: Phase::Creating,

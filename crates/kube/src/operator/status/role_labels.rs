@@ -161,6 +161,7 @@ mod tests {
         let shard =
             ShardReport { name: ShardName::nth(0), slots: SlotSet::all(), primary, replicas: Vec::new() };
         Report {
+            sentinels: Vec::new(),
             replica_mode: None,
             mode: Mode::Standalone,
             phase: Phase::Degraded,

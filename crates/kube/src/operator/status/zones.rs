@@ -69,6 +69,7 @@ mod tests {
                 .map(|(n, zone)| instance(n, zone))
                 .collect(),
             waiting: Vec::new(),
+            sentinels: Vec::new(),
             replica_mode: None,
         }
     }
