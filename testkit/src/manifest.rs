@@ -28,6 +28,7 @@ struct Source {
     secret: String,
     promote: bool,
     token: Option<String>,
+    automatic_after: Option<&'static str>,
 }
 
 impl Manifest {
@@ -63,7 +64,14 @@ impl Manifest {
     #[must_use]
     pub fn following(mut self, host: &str, port: u16, secret: &str) -> Self {
         let (host, secret) = (host.to_owned(), secret.to_owned());
-        self.source = Some(Source { host, port, secret, promote: false, token: None });
+        self.source = Some(Source { host, port, secret, promote: false, token: None, automatic_after: None });
+        self
+    }
+
+    /// `replicaMode.automaticPromotion`, by two witnesses.
+    #[must_use]
+    pub fn promoted_by_witnesses(mut self, after: &'static str) -> Self {
+        self.source = self.source.map(|source| Source { automatic_after: Some(after), ..source });
         self
     }
 
@@ -156,6 +164,9 @@ impl Manifest {
                 "  replicaMode:\n    enabled: true\n    promote: {promote}\n    source:\n      host: \"{host}\"\n      port: {port}\n      \
                  clusterName: east\n      authSecretName: {secret}\n"
             );
+        }
+        if let Some(after) = self.source.as_ref().and_then(|source| source.automatic_after) {
+            let _ = write!(text, "    automaticPromotion:\n      after: {after}\n      witnesses: 2\n");
         }
         if let Some(token) = self.source.as_ref().and_then(|source| source.token.as_ref()) {
             let _ = writeln!(text, "    token: {token}");

@@ -110,6 +110,10 @@ impl fmt::Display for Happened {
                 f,
                 "{instance} could not save its data when it was stopped (disk full?): its writes since the last snapshot are not on its disk"
             ),
+            Self::SourceOutOfReach { source, witnesses } => {
+                let told: Vec<String> = witnesses.iter().map(ToString::to_string).collect();
+                write!(f, "{source} is out of reach of {}: the cluster is promoted", told.join(", "))
+            }
             Self::ReplicaModePromoteRequested { source } => {
                 write!(f, "promotion asked for: {source} is to be followed no more")
             }

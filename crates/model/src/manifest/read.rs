@@ -114,7 +114,7 @@ fn bytes_of(node: &Node, key: &str) -> Option<u64> {
     written(node, key).and_then(|text| parse_quantity_bytes(text).ok())
 }
 
-fn milliseconds_of(node: &Node, key: &str) -> Option<u64> {
+pub(super) fn milliseconds_of(node: &Node, key: &str) -> Option<u64> {
     written(node, key).and_then(|text| parse_duration_ms(text).ok())
 }
 

@@ -296,6 +296,14 @@ const REPLICA_MODE: &[Field] = &[
         "Of a cluster with data of its own: the token that the source publishes since its promotion.",
     ),
     field(
+        "automaticPromotion",
+        Fields(&[
+            field("after", Duration, "How long the source must have been out of reach.").preset(Word("30s")),
+            field("witnesses", Integer, "Of how many agents. Without: a majority, and never one alone."),
+        ]),
+        "Whether the cluster is promoted without a person when the source is lost. Without: it is not.",
+    ),
+    field(
         "source",
         Fields(&[
             field("clusterName", Text, "The source's name, for people."),

@@ -202,6 +202,18 @@ pub const SOURCE_MISSING: Rule = Rule::new(
     "missing; it says which primary is followed",
     "write source: with host: and port: of the primary to follow",
 );
+/// Value: milliseconds.
+pub const AUTOMATIC_AFTER: Rule = Rule::new(
+    "spec.replicaMode.automaticPromotion.after",
+    "{} ms is less than 5 s: a source that is restarted is away for so long",
+    "write 30s, or whatever outage is to be sat out",
+);
+/// Values: the number, instances.
+pub const AUTOMATIC_WITNESSES: Rule = Rule::new(
+    "spec.replicaMode.automaticPromotion.witnesses",
+    "{} of {} instances: one alone may be cut off itself, and more than there are never agree",
+    "write a number from 2 to spec.instances, or remove it for a majority",
+);
 /// `spec.replicaMode.promote` without `enabled`.
 pub const PROMOTE_WITHOUT_ENABLED: Rule = Rule::new(
     "spec.replicaMode.promote",

@@ -102,6 +102,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 accepted: None,
                 demotion: None,
                 used_token: None,
+                automatic: wanted.automatic,
+                witnesses: Vec::new(),
             })
         }),
         operations: BTreeMap::new(),
