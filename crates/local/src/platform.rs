@@ -55,9 +55,7 @@ impl Peers for Others {
 impl LocalPlatform {
     fn assign(&self, layout: &Layout) -> Result<BTreeMap<InstanceName, Address>, ProvisionError> {
         let mut move_to = self.move_to.lock().unwrap_or_else(PoisonError::into_inner);
-        let sentinels = layout.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
-        let names = layout.instances.keys().chain(sentinels);
-        let assigned = ports::assign(&self.state, &self.dir, names, *move_to);
+        let assigned = ports::assign(&self.state, &self.dir, layout.placed(), *move_to);
         let addresses = assigned.map_err(not_provisioned)?;
         *move_to = None;
         Ok(addresses)

@@ -178,6 +178,12 @@ impl Layout {
         }
     }
 
+    /// All that have a place of their own: instances and Sentinels.
+    pub fn placed(&self) -> impl Iterator<Item = &InstanceName> {
+        let sentinels = self.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
+        self.instances.keys().chain(sentinels)
+    }
+
     /// The instances of a shard.
     pub fn instances_of<'a>(
         &'a self,

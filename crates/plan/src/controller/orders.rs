@@ -42,8 +42,7 @@ pub fn members(
 /// What the addresses of all members come to.
 pub fn addresses_hash(layout: &Layout, addresses: &BTreeMap<InstanceName, Address>) -> AddressesHash {
     let mut hasher = DefaultHasher::new();
-    let sentinels = layout.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
-    for name in layout.instances.keys().chain(sentinels) {
+    for name in layout.placed() {
         (name, addresses.get(name)).hash(&mut hasher);
     }
     AddressesHash(hasher.finish())
