@@ -16,6 +16,7 @@ pub struct Manifest {
     node_timeout: &'static str,
     unresponsive_after: &'static str,
     directives: Vec<(String, String)>,
+    sync_replicas: Option<(u32, u32)>,
     source: Option<Source>,
     accepted_history: Option<String>,
 }
@@ -45,6 +46,7 @@ impl Manifest {
             node_timeout: "15s",
             unresponsive_after: "5s",
             directives: Vec::new(),
+            sync_replicas: None,
             source: None,
             accepted_history: None,
         }
@@ -132,6 +134,13 @@ impl Manifest {
         self
     }
 
+    /// `minSyncReplicas` and `maxSyncReplicas`.
+    #[must_use]
+    pub fn sync_replicas(mut self, min: u32, max: u32) -> Self {
+        self.sync_replicas = Some((min, max));
+        self
+    }
+
     /// A directive of the server.
     #[must_use]
     pub fn directive(mut self, name: &str, value: &str) -> Self {
@@ -170,6 +179,9 @@ impl Manifest {
         }
         if let Some(token) = self.source.as_ref().and_then(|source| source.token.as_ref()) {
             let _ = writeln!(text, "    token: {token}");
+        }
+        if let Some((min, max)) = self.sync_replicas {
+            let _ = write!(text, "  minSyncReplicas: {min}\n  maxSyncReplicas: {max}\n");
         }
         if !self.directives.is_empty() {
             text.push_str("  redis:\n");

@@ -368,6 +368,8 @@ impl ShardStatus {
             slots: slots.collect(),
             primary: self.primary_pod.clone(),
             replicas: self.replica_pods.clone(),
+            // What the operator sees each second is not written into the object.
+            needed_replicas: None,
         }
     }
 }

@@ -55,6 +55,9 @@ pub struct ShardReport {
     pub primary: Option<InstanceName>,
     /// Its replicas that answer as such.
     pub replicas: Vec<InstanceName>,
+    /// Where the number is not fixed: so many replicas must be attached for the primary to take writes now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_replicas: Option<u32>,
 }
 
 /// An instance as it is.

@@ -31,6 +31,7 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         slots: SlotSet::part(n, 3),
         primary: Some(name(n)),
         replicas: if n == 2 { vec![] } else { vec![name(n + 3)] },
+        needed_replicas: None,
     };
     Report {
         sentinels: Vec::new(),
@@ -318,6 +319,7 @@ prop_compose! {
                 slots: if n % 4 == 3 { SlotSet::empty() } else { SlotSet::part(n, shards) },
                 primary: of(n, Role::Primary).next().map(|one| one.name.clone()),
                 replicas: of(n, Role::Replica).map(|one| one.name.clone()).collect(),
+                needed_replicas: None,
             };
             (one.name.clone(), one)
         }).collect();

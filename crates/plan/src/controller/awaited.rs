@@ -113,6 +113,7 @@ mod tests {
             slots: SlotSet::empty(),
             primary: primary.map(name),
             replicas: Vec::new(),
+            needed_replicas: None,
         }];
         let report = Report {
             sentinels: Vec::new(),

@@ -155,6 +155,7 @@ mod tests {
                     slots,
                     primary: None,
                     replicas: Vec::new(),
+                    needed_replicas: None,
                 })
                 .into(),
             instances: instances

@@ -159,7 +159,7 @@ mod tests {
         };
         let primary = (0..).zip(seen).find(|(_, role)| *role == Some(Role::Primary)).map(|(n, _)| name(n));
         let shard =
-            ShardReport { name: ShardName::nth(0), slots: SlotSet::all(), primary, replicas: Vec::new() };
+            ShardReport { name: ShardName::nth(0), slots: SlotSet::all(), primary, replicas: Vec::new(), needed_replicas: None };
         Report {
             sentinels: Vec::new(),
             replica_mode: None,

@@ -58,6 +58,7 @@ mod tests {
             slots: SlotSet::part(n, 3),
             primary: Some(name(n)),
             replicas: vec![name(n + 3)],
+            needed_replicas: None,
         };
         Report {
             mode: valkeeper_model::Mode::Cluster,
