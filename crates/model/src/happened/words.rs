@@ -18,7 +18,7 @@ impl fmt::Display for Happened {
                 write!(f, "{shard}: {instance} counts as disturbed no more: {why}")
             }
             Self::Joined { shard, instance } => write!(f, "{instance} has joined {shard}"),
-            Self::Formed => f.write_str("cluster formed: all slots are served"),
+            Self::Formed => f.write_str("cluster formed: every shard is served"),
             Self::Started { instance } => write!(f, "{instance} started"),
             Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),
             Self::PasswordAdded { instance, former_ms } => {
