@@ -71,8 +71,8 @@ pub use replica_mode::{
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};
 pub use sentinel::{
-    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen, SentinelSpec,
-    SentinelView, Sentinels, SentinelsOrder,
+    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
+    SentinelSpec, SentinelView, Sentinels, SentinelsOrder,
 };
 pub use server::{
     AofStatus, AttachedReplica, ChangeCount, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role,

@@ -312,9 +312,8 @@ fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_pe
     let (place, ports) = (Place::new(), Ports::reserve());
     let east = source(&place, 1);
     let port = port_of(&east, "leader");
-    let manifest = Manifest::standalone("west", 3)
-        .following("127.0.0.1", port, "east-auth")
-        .promoted_by_witnesses("5s");
+    let manifest =
+        Manifest::standalone("west", 3).following("127.0.0.1", port, "east-auth").promoted_by_witnesses("5s");
     let west = Cluster::at(&place, manifest, ports.first());
     west.up();
     let traffic = Traffic::start(&east);

@@ -110,7 +110,7 @@ fn a_sentinel_promotes_nobody_when_it_is_told_to() {
         let role = cluster.info(&name, "replication", "role");
         cluster.check(role == wanted, &format!("{name} is a {role}"));
     }
-    for kind in ["FailedOver", "SwitchedOver", "RoseByItself", "RolePutBack"] {
+    for kind in ["FailedOver", "SwitchedOver", "RoseByItself", "Rewired"] {
         cluster.check(cluster.events_since(seen, kind).is_empty(), &format!("there was a {kind}"));
     }
     let report = traffic.finish(0);
@@ -273,7 +273,9 @@ mod longest {
                 }
                 Fault::SwitchOver => cluster.eventually(&["switchover", "s0"]),
                 Fault::KillSentinel => process::kill(cluster.sentinel_pid(sentinel)),
-                Fault::FreezeSentinel => process::signal(cluster.sentinel_pid(sentinel), process::Signal::STOP),
+                Fault::FreezeSentinel => {
+                    process::signal(cluster.sentinel_pid(sentinel), process::Signal::STOP)
+                }
                 Fault::AskSentinelToFailOver => {
                     // Refused while it is being started, or has just tried.
                     let port = ports(&cluster)[usize::try_from(sentinel).unwrap_or(0)];
@@ -297,4 +299,3 @@ mod longest {
         traffic.finish(killed);
     }
 }
-

@@ -76,8 +76,16 @@ pub fn keep(setup: SentinelSetup) -> SentinelHandle {
     let (orders, ordered) = watch::channel(None);
     let (stops, stopped) = mpsc::unbounded_channel();
     tokio::spawn(
-        Keeper { setup, files: Files::default(), running: None, pause: AGAIN.0, failed: None, password: None, former: None }
-            .run(ordered, stopped),
+        Keeper {
+            setup,
+            files: Files::default(),
+            running: None,
+            pause: AGAIN.0,
+            failed: None,
+            password: None,
+            former: None,
+        }
+        .run(ordered, stopped),
     );
     SentinelHandle { orders: Arc::new(orders), stops }
 }

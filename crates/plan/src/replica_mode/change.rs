@@ -2,8 +2,8 @@
 
 use super::demotion::{self, OwnData};
 use valkeeper_model::{
-    DataLoss, Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,
-    Source,
+    DataLoss, Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeReport, ReplicaModeSpec,
+    ReplicaModeStage, Source,
 };
 
 /// What a wish comes to.

@@ -64,7 +64,11 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
         mode: cluster_view.layout.config.mode,
         phase,
         healthy,
-        shards: cluster_view.shards.values().map(|shard| shard_report(&cluster_view.layout.config, shard)).collect(),
+        shards: cluster_view
+            .shards
+            .values()
+            .map(|shard| shard_report(&cluster_view.layout.config, shard))
+            .collect(),
         instances: cluster_view
             .layout
             .instances

@@ -91,7 +91,13 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
         }
         for (name, shard) in layout.shards.iter() {
             let (slots, name) = (shard.slots.clone(), name.clone());
-            report.shards.push(ShardReport { name, slots, primary: None, replicas: Vec::new(), needed_replicas: None });
+            report.shards.push(ShardReport {
+                name,
+                slots,
+                primary: None,
+                replicas: Vec::new(),
+                needed_replicas: None,
+            });
         }
         if supervisor_pid.is_none() {
             let running = report.instances.iter().any(|instance| instance.pid.is_some());

@@ -158,8 +158,13 @@ mod tests {
             data: None,
         };
         let primary = (0..).zip(seen).find(|(_, role)| *role == Some(Role::Primary)).map(|(n, _)| name(n));
-        let shard =
-            ShardReport { name: ShardName::nth(0), slots: SlotSet::all(), primary, replicas: Vec::new(), needed_replicas: None };
+        let shard = ShardReport {
+            name: ShardName::nth(0),
+            slots: SlotSet::all(),
+            primary,
+            replicas: Vec::new(),
+            needed_replicas: None,
+        };
         Report {
             sentinels: Vec::new(),
             replica_mode: None,
