@@ -310,7 +310,7 @@ fn an_empty_source_in_the_place_of_the_former_leaves_one_copy_until_it_is_accept
 #[test]
 fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_person() {
     let (place, ports) = (Place::new(), Ports::reserve());
-    let east = source(&place, 1);
+    let east = source(&place, 2);
     let port = port_of(&east, "leader");
     let manifest =
         Manifest::standalone("west", 3).following("127.0.0.1", port, "east-auth").promoted_by_witnesses("5s");
@@ -318,16 +318,15 @@ fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_pe
     west.up();
     let traffic = Traffic::start(&east);
     traffic.more(200);
-    // One that is only restarted is followed on.
-    let seen = west.events().len();
-    let (only, before) = ("east-0", east.pid("east-0"));
-    east.until_saved(only);
-    east.kill(only);
-    east.until_back(only, before);
+    // One that fails over is followed on. (A single one that is restarted begins another history.)
+    let (seen, old) = (west.events().len(), east.primary("s0"));
+    east.until_saved(&old);
+    let pid = east.kill(&old);
+    east.until_back(&old, pid);
     traffic.more(100);
     let written = traffic.stop();
     until_equal(&east, &west);
-    west.check(west.events_since(seen, "SourceOutOfReach").is_empty(), "a restart was taken for a loss");
+    west.check(west.events_since(seen, "SourceOutOfReach").is_empty(), "a failover was taken for a loss");
     // The region is lost.
     east.kill_supervisor();
     for (_, pid, _) in east.status().processes() {
