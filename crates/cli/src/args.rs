@@ -335,7 +335,7 @@ impl Command {
         match self {
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(KubernetesCommand::Operator(_))
-            | Self::Inner(Inner::Kubernetes(KubernetesInner::Agent)) => true,
+            | Self::Inner(Inner::Kubernetes(KubernetesInner::Agent | KubernetesInner::Sentinel)) => true,
             _ => false,
         }
     }

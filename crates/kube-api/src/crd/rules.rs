@@ -118,7 +118,6 @@ fn layout() -> Vec<Value> {
             &format!("has(self.mode) || ({NO_SHARDS} && {replicas} == 0)"),
             &[],
         ),
-        rule(&said::SENTINEL_ON_KUBERNETES, "!has(self.mode) || self.mode != 'sentinel'", &["self.mode"]),
         of_cluster(&said::INSTANCES_IN_CLUSTER, "!has(self.instances) || self.instances == 0", &[]),
         of_cluster(&said::TOO_FEW_SHARDS, &format!("{shards} >= 3"), &[shards]),
         of_cluster(&said::TOO_MANY_SHARDS, &format!("{shards} <= 1000"), &[shards]),

@@ -9,6 +9,7 @@
 //! | `source_password.rs` | the password of a source that is followed, kept beside the data |
 //! | `news.rs` | telling the operator what has changed |
 //! | `program_file.rs` | what the server program knows, asked once |
+//! | `sentinel.rs` | a Sentinel in a pod of its own, without an agent |
 //! | `probe.rs` | liveness and readiness, all that is told to strangers |
 //! | `server_log.rs` | the server's log as the container's |
 //! | `orphans.rs` | what process 1 owes to processes without a parent |
@@ -22,6 +23,7 @@ mod orphans;
 mod peers;
 mod probe;
 mod program_file;
+mod sentinel;
 mod server_log;
 mod setup;
 mod source_password;
@@ -29,6 +31,7 @@ mod source_password;
 pub use agent_upgrade::install;
 pub(crate) use agent_upgrade::{digest, own_digest};
 pub(crate) use peers::ask_agent;
+pub use sentinel::{SentinelPod, run_sentinel};
 pub use setup::{PodSetup, SetupError};
 pub(crate) use setup::{place, variable};
 

@@ -182,7 +182,7 @@ pub const SPEC: &[Field] = &[
         Fields(NAME),
         "The Secret whose key password protects the servers. Without: one is made.",
     ),
-    field("sentinel", Fields(SENTINEL), "The Sentinels of mode sentinel. Without: three. Not supported on Kubernetes yet."),
+    field("sentinel", Fields(SENTINEL), "The Sentinels of mode sentinel. Without: three."),
     field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster."),
     field("imageName", Text, "The image of the servers: Valkey or Redis.")
         .on_kubernetes("local processes run the server program of this machine")

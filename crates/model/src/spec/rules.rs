@@ -46,12 +46,6 @@ pub const MODE_MISSING_BESIDE_SHARDS: Rule = Rule::new(
     "missing, which means standalone, and that has no shards",
     "write mode: cluster, or remove spec.shards and spec.replicasPerShard and write spec.instances",
 );
-/// Mode `sentinel` on Kubernetes.
-pub const SENTINEL_ON_KUBERNETES: Rule = Rule::new(
-    "spec.mode",
-    "`sentinel` is not supported on Kubernetes yet",
-    "write mode: standalone: the Services lead to the primary",
-);
 /// `spec.sentinel` in another mode.
 pub const SENTINEL_IN_ANOTHER_MODE: Rule =
     Rule::new("spec.sentinel", "only for mode sentinel", "remove it, or write mode: sentinel");

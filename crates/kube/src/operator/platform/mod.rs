@@ -45,7 +45,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform};
-use valkeeper_kube_api::names;
+use valkeeper_kube_api::names::{self, SENTINEL_PORT};
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, ProvisionError, Unseen, Waiting,
 };
@@ -236,7 +236,14 @@ impl Shared {
         let known = self.known_addresses(layout, done).await;
         self.tell_source_password(layout, done);
         let address = |ip| Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
-        known.into_iter().map(|(name, ip)| (name, address(ip))).collect()
+        let servers = known.into_iter().map(|(name, ip)| (name, address(ip)));
+        let there = self.seen.addresses();
+        let sentinels = layout.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
+        let placed = sentinels.filter_map(|name| {
+            let bus_port = SENTINEL_PORT.wrapping_add(Address::BUS_OFFSET);
+            Some((name.clone(), Address { ip: *there.get(name)?, port: SENTINEL_PORT, bus_port }))
+        });
+        servers.chain(placed).collect()
     }
 
     /// Makes the stored layout again if it was taken away; what keeps it from that.
