@@ -84,6 +84,8 @@ fn message(text: &str, values: &[&str]) -> String {
 }
 
 fn rule(of: &Rule, holds: &str, values: &[&str]) -> Value {
+    let places = of.reason.matches("{}").count();
+    assert!(values.is_empty() || places == values.len(), "the API server refuses a format like that: {of:?}");
     let path = of.field.strip_prefix("spec").map_or_else(|| format!(".{}", of.field), str::to_owned);
     let hint = of.hint.map(|hint| format!("; hint: {hint}")).unwrap_or_default();
     let mut rule = json!({

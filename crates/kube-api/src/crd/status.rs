@@ -151,6 +151,7 @@ fn replica_mode() -> Value {
             "lagSeenAt": about(seen_at, "When that was."),
             "heldBack": about(held_back, "The copy that is held back from what the source does."),
             "promotion": about(promotion, "Of a cluster that is being promoted, or was."),
+            "token": about(text(), "Of a promoted cluster: the token for the cluster that is to follow it."),
         },
     })
 }

@@ -169,7 +169,11 @@ fn a_status_fits_its_definition() {
     let mut report = crate::status::tests::report(crate::status::tests::reasons());
     // Nobody has seen the source.
     let loss = Some(valkeeper_model::PromotionLoss { behind_bytes: None, unseen_ms: None });
-    let stage = valkeeper_model::ReplicaModeStage::Promoted { designated: "demo-1".parse().unwrap(), loss };
+    let stage = valkeeper_model::ReplicaModeStage::Promoted {
+        designated: "demo-1".parse().unwrap(),
+        loss,
+        point: None,
+    };
     report.replica_mode = Some(Box::new(crate::status::replica_mode::tests::report(stage)));
     let status = crate::RedisClusterStatus {
         current_primary: Some("demo-0".parse().unwrap()),

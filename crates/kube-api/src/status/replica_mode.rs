@@ -37,6 +37,9 @@ pub struct ReplicaModeStatus {
     /// Of a cluster that is being promoted, or was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStatus>,
+    /// Of a cluster that was promoted: the token of that, for the cluster that is to follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// A stage that only a newer version knows, as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newer_stage: Option<Newer>,
@@ -95,7 +98,8 @@ impl ReplicaModeStatus {
                 let promotion = PromotionStatus { instance: designated.clone(), loss: None };
                 (StageWord::Promoting, Some(promotion), None)
             }
-            ReplicaModeStage::Promoted { designated, loss } => {
+            // What a token is made of is in the layout; people are told the token.
+            ReplicaModeStage::Promoted { designated, loss, point: _ } => {
                 let promotion = PromotionStatus { instance: Some(designated.clone()), loss: *loss };
                 (StageWord::Promoted, Some(promotion), None)
             }
@@ -111,6 +115,7 @@ impl ReplicaModeStatus {
             lag_seen_at: age.and_then(|age| now.0.checked_sub(age).ok()).map(Time),
             held_back: report.held_back.clone(),
             promotion,
+            token: report.token.clone(),
             newer_stage,
         }
     }
@@ -122,7 +127,8 @@ impl ReplicaModeStatus {
             StageWord::Following => ReplicaModeStage::Following,
             StageWord::Promoting => ReplicaModeStage::Promoting { designated: promotion.instance },
             StageWord::Promoted => {
-                ReplicaModeStage::Promoted { designated: promotion.instance?, loss: promotion.loss }
+                let (designated, loss) = (promotion.instance?, promotion.loss);
+                ReplicaModeStage::Promoted { designated, loss, point: None }
             }
             StageWord::Newer => ReplicaModeStage::Newer(self.newer_stage.clone()?),
         };
@@ -139,6 +145,7 @@ impl ReplicaModeStatus {
             lag_bytes: self.lag_bytes,
             lag_age_ms: self.lag_seen_at.as_ref().map(age),
             held_back: self.held_back.clone(),
+            token: self.token.clone(),
         })
     }
 
@@ -198,12 +205,13 @@ pub(crate) mod tests {
                 instance: name("demo-2"),
                 why: HeldBack::Flushed { offset: Offset(7) },
             }),
+            token: Some("vk1.abc".to_owned()),
         }
     }
 
     pub(crate) fn promoted() -> ReplicaModeStage {
         let loss = PromotionLoss { behind_bytes: Some(3), unseen_ms: Some(250) };
-        ReplicaModeStage::Promoted { designated: "demo-1".parse().unwrap(), loss: Some(loss) }
+        ReplicaModeStage::Promoted { designated: "demo-1".parse().unwrap(), loss: Some(loss), point: None }
     }
 
     #[test]
