@@ -204,6 +204,7 @@ mod tests {
                 auth_secret: None,
             };
             let mode = ReplicaModeReport {
+                token: None,
                 source,
                 stage,
                 designated: designated.map(name),
@@ -227,7 +228,7 @@ mod tests {
         // It was promoted, and that is told before it is seen.
         let told = Mandate { primary: name(2), term: Epoch(2) };
         assert_eq!(of(Some(0), Some(&told)), BTreeMap::from([replica(0), replica(1), primary(2)]));
-        let promoted = ReplicaModeStage::Promoted { designated: name(0), loss: None };
+        let promoted = ReplicaModeStage::Promoted { designated: name(0), loss: None, point: None };
         let seen = Report {
             shards: report([Some(Role::Primary), None, None]).shards,
             ..followed(Some(1), promoted)
