@@ -16,6 +16,7 @@ pub struct Manifest {
     node_timeout: &'static str,
     unresponsive_after: &'static str,
     directives: Vec<(String, String)>,
+    sync_replicas: Option<(u32, u32)>,
     source: Option<Source>,
     accepted_history: Option<String>,
 }
@@ -28,6 +29,7 @@ struct Source {
     secret: String,
     promote: bool,
     token: Option<String>,
+    automatic_after: Option<&'static str>,
 }
 
 impl Manifest {
@@ -44,6 +46,7 @@ impl Manifest {
             node_timeout: "15s",
             unresponsive_after: "5s",
             directives: Vec::new(),
+            sync_replicas: None,
             source: None,
             accepted_history: None,
         }
@@ -63,7 +66,14 @@ impl Manifest {
     #[must_use]
     pub fn following(mut self, host: &str, port: u16, secret: &str) -> Self {
         let (host, secret) = (host.to_owned(), secret.to_owned());
-        self.source = Some(Source { host, port, secret, promote: false, token: None });
+        self.source = Some(Source { host, port, secret, promote: false, token: None, automatic_after: None });
+        self
+    }
+
+    /// `replicaMode.automaticPromotion`, by two witnesses.
+    #[must_use]
+    pub fn promoted_by_witnesses(mut self, after: &'static str) -> Self {
+        self.source = self.source.map(|source| Source { automatic_after: Some(after), ..source });
         self
     }
 
@@ -124,6 +134,13 @@ impl Manifest {
         self
     }
 
+    /// `minSyncReplicas` and `maxSyncReplicas`.
+    #[must_use]
+    pub fn sync_replicas(mut self, min: u32, max: u32) -> Self {
+        self.sync_replicas = Some((min, max));
+        self
+    }
+
     /// A directive of the server.
     #[must_use]
     pub fn directive(mut self, name: &str, value: &str) -> Self {
@@ -157,8 +174,14 @@ impl Manifest {
                  clusterName: east\n      authSecretName: {secret}\n"
             );
         }
+        if let Some(after) = self.source.as_ref().and_then(|source| source.automatic_after) {
+            let _ = write!(text, "    automaticPromotion:\n      after: {after}\n      witnesses: 2\n");
+        }
         if let Some(token) = self.source.as_ref().and_then(|source| source.token.as_ref()) {
             let _ = writeln!(text, "    token: {token}");
+        }
+        if let Some((min, max)) = self.sync_replicas {
+            let _ = write!(text, "  minSyncReplicas: {min}\n  maxSyncReplicas: {max}\n");
         }
         if !self.directives.is_empty() {
             text.push_str("  redis:\n");

@@ -189,7 +189,7 @@ pub(crate) enum Command {
     },
     /// Stop following another cluster: the designated member becomes the primary and takes writes
     #[command(
-        after_help = "The same as `promote: true` in spec.replicaMode, which belongs into the manifest then: a manifest without it is refused from there on."
+        after_help = "The same as `promote: true` in spec.replicaMode, which belongs into the manifest then: a manifest without it is refused from there on. On Kubernetes it is written into the RedisCluster."
     )]
     Promote,
     /// Give up the copy that is held back from what the source did, and take what the source has
@@ -335,7 +335,7 @@ impl Command {
         match self {
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(KubernetesCommand::Operator(_))
-            | Self::Inner(Inner::Kubernetes(KubernetesInner::Agent)) => true,
+            | Self::Inner(Inner::Kubernetes(KubernetesInner::Agent | KubernetesInner::Sentinel)) => true,
             _ => false,
         }
     }

@@ -86,6 +86,7 @@ fn wide(name: &str, kind: &str, path: &str) -> Value {
 fn redis_cluster() -> Value {
     let mut spec = fields::object(SPEC);
     spec["description"] = "What is wanted.".into();
+    rules::limit_texts(&mut spec);
     spec["x-kubernetes-validations"] = rules::of_spec().into();
     definition(&Definition {
         kind: RedisCluster::KIND,
@@ -101,6 +102,7 @@ fn redis_cluster() -> Value {
             column("Reason", "string", ".status.waiting[0].reason"),
             column("Age", "date", ".metadata.creationTimestamp"),
             wide("Slots", "integer", ".status.slotsAssigned"),
+            wide("Primary", "string", ".status.currentPrimary"),
             wide("Message", "string", ".status.waiting[0].message"),
         ]),
         schema: json!({

@@ -11,6 +11,6 @@ mod status;
 pub use redis_cluster::RedisCluster;
 pub use redis_cluster_request::{RedisClusterRequest, RequestSpec, RequestStatus};
 pub use status::{
-    ClusterState, ConditionType, Facts, InstanceStatus, RedisClusterStatus, ShardStatus, SlotRangeStatus,
-    Verdict, WaitingStatus,
+    ClusterState, ConditionType, Facts, InstanceStatus, PromotionStatus, RedisClusterStatus,
+    ReplicaModeStatus, ShardStatus, SlotRangeStatus, SourceStatus, StageWord, Verdict, WaitingStatus,
 };

@@ -14,6 +14,8 @@ pub const API_VERSION: &str = "redis.io/v1";
 pub const CLIENT_PORT: u16 = 6379;
 /// The engine's cluster bus.
 pub const BUS_PORT: u16 = 16379;
+/// The port of Sentinels.
+pub const SENTINEL_PORT: u16 = 26379;
 
 /// Label: the cluster an object belongs to.
 pub const LABEL_CLUSTER: &str = "redis.io/cluster";
@@ -31,6 +33,10 @@ pub const LABEL_SHARD: &str = "redis.io/shard";
 pub const LABEL_ZONE: &str = "topology.kubernetes.io/zone";
 /// The value of [`LABEL_WORKLOAD`] on pods that run a server.
 pub const WORKLOAD_DATA: &str = "data";
+/// The same on pods that run a Sentinel.
+pub const WORKLOAD_SENTINEL: &str = "sentinel";
+/// The value of [`LABEL_ROLE`] on pods that run a Sentinel.
+pub const ROLE_SENTINEL: &str = "sentinel";
 
 /// Label: a Secret that says how clients connect.
 pub const LABEL_CONNECTION_SECRET: &str = "redis.io/connection-secret";
@@ -93,6 +99,11 @@ pub fn primary_service(cluster: &ClusterName) -> String {
 /// The Service for clients of a cluster without slots that read and take what is a moment old: the replicas.
 pub fn replica_service(cluster: &ClusterName) -> String {
     format!("{cluster}-replica")
+}
+
+/// The Service for clients that ask Sentinels where the primary is; also the name of the Sentinels' disruption budget.
+pub fn sentinel_service(cluster: &ClusterName) -> String {
+    format!("{cluster}-sentinel")
 }
 
 /// The DNS domain that a Kubernetes mostly has.

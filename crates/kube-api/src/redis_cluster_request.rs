@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize, Serializer};
 use valkeeper_model::{Refusal, Request};
 
-/// A switchover, failover, fence, unfence, restart or forget that a user asks for, and what came of it.
+/// A switchover, failover, fence, unfence, restart, forget or acceptance of a source that a user asks for, and what came of it.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct RedisClusterRequest {
     /// Name, namespace and what Kubernetes notes.
@@ -65,12 +65,15 @@ impl RedisClusterRequest {
         Ok(Self { metadata, spec, status: None })
     }
 
-    /// What is asked. A new spec is none of it: that is what the `RedisCluster` is for.
+    /// What is asked. A new spec is none of it, and neither is a promotion, which the spec has to hold: that is what the `RedisCluster` is for.
     pub fn request(&self) -> Result<Request, UnknownRequest> {
         let request = serde_json::from_value(self.spec.request.clone())
             .map_err(|error| UnknownRequest(error.to_string()))?;
         match request {
             Request::Apply { .. } => Err(UnknownRequest("a new spec goes into the RedisCluster".to_owned())),
+            Request::Promote => {
+                Err(UnknownRequest("a promotion is spec.replicaMode.promote of the RedisCluster".to_owned()))
+            }
             request => Ok(request),
         }
     }

@@ -2,10 +2,13 @@
 //! the operator sees.
 
 mod conditions;
+pub(crate) mod replica_mode;
 
+pub use replica_mode::{PromotionStatus, ReplicaModeStatus, SourceStatus, StageWord};
 pub use valkeeper_model::ConditionType;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use valkeeper_model::manifest::Refused;
@@ -55,6 +58,9 @@ pub struct RedisClusterStatus {
     /// The versions of the Secrets in use.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets_resource_version: BTreeMap<String, String>,
+    /// Of a cluster that follows another, or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_mode: Option<ReplicaModeStatus>,
     /// Everything that is not as it should be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<WaitingStatus>,
@@ -233,6 +239,7 @@ impl RedisClusterStatus {
             healthy_pvc: facts.volumes,
             dangling_pvc: facts.dangling_volumes.to_vec(),
             secrets_resource_version: facts.secrets.clone(),
+            replica_mode: report.replica_mode.as_deref().map(|mode| ReplicaModeStatus::of(mode, facts.now)),
             waiting: report.waiting.iter().map(WaitingStatus::from).collect(),
             conditions: Vec::new(),
         };
@@ -247,8 +254,12 @@ impl RedisClusterStatus {
         Self { observed_generation: generation, conditions, ..status }
     }
 
-    /// The report it was made from; none if there was none, or one that another version of Valkeeper wrote otherwise.
-    pub fn report(&self) -> Option<Report> {
+    /// The report it was made from, with ages as of `now`; none if there was none, or one that another version of Valkeeper wrote otherwise.
+    pub fn report(&self, now: Timestamp) -> Option<Report> {
+        let replica_mode = match &self.replica_mode {
+            Some(told) => Some(Box::new(told.report(now)?)),
+            None => None,
+        };
         Some(Report {
             mode: self.mode,
             phase: self.phase?,
@@ -256,14 +267,19 @@ impl RedisClusterStatus {
             shards: self.shards.iter().map(|(name, shard)| shard.report(name)).collect(),
             instances: self.instances_status.iter().map(|(name, one)| one.report(name)).collect(),
             waiting: self.waiting.iter().map(WaitingStatus::waiting).collect::<Option<_>>()?,
-            replica_mode: None,
+            // Mode `sentinel` is not on Kubernetes yet.
+            sentinels: Vec::new(),
+            replica_mode,
         })
     }
 
-    /// Is the difference worth a write? Positions in the stream of writes change all the time: every one of them written
+    /// Is the difference to what was written worth a write? Positions in the stream of writes change all the time: every one of them written
     /// would make the operator the busiest client of the API server.
-    pub fn differs_materially(&self, other: &Self) -> bool {
-        self.without_positions() != other.without_positions()
+    pub fn differs_materially(&self, written: &Self) -> bool {
+        let mut now = self.without_positions();
+        now.replica_mode =
+            now.replica_mode.map(|mode| mode.with_lag_as_written(written.replica_mode.as_ref()));
+        now != written.without_positions()
     }
 
     fn without_positions(&self) -> Self {
@@ -352,6 +368,8 @@ impl ShardStatus {
             slots: slots.collect(),
             primary: self.primary_pod.clone(),
             replicas: self.replica_pods.clone(),
+            // What the operator sees each second is not written into the object.
+            needed_replicas: None,
         }
     }
 }

@@ -103,7 +103,8 @@ fn taken_ports(
 pub fn would_move(state: &StateDir, dir: &ClusterDir, from: u16) -> Result<bool, StateError> {
     let Some(layout) = dir.layout()? else { return Ok(false) };
     let before = dir.addresses()?;
-    Ok(find(state, dir, layout.instances.keys(), &before, Some(from))? != before)
+    let found = find(state, dir, layout.placed(), &before, Some(from))?;
+    Ok(found.iter().any(|(name, address)| before.get(name).is_some_and(|had| had != address)))
 }
 
 fn find<'a>(

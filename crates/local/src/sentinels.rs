@@ -3,6 +3,7 @@
 use crate::state_dir::ClusterDir;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use valkeeper_agent::{SentinelHandle, SentinelSetup, Trials};
 use valkeeper_model::{Address, Happened, InstanceName, Layout};
@@ -15,6 +16,7 @@ pub(crate) struct LocalSentinels {
     pub(crate) dir: ClusterDir,
     pub(crate) trials: Arc<Trials>,
     pub(crate) record: Arc<dyn Fn(Happened) + Send + Sync>,
+    pub(crate) password_overlap: Duration,
     pub(crate) kept: Mutex<Kept>,
 }
 
@@ -51,6 +53,7 @@ impl LocalSentinels {
             trials: Arc::clone(&self.trials),
             passwords: Arc::new(move || dir.wanted_password()),
             record: Arc::clone(&self.record),
+            password_overlap: self.password_overlap,
         })
     }
 

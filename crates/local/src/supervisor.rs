@@ -179,6 +179,7 @@ impl Supervisor {
                 dir: dir.clone(),
                 trials: Arc::clone(&trials),
                 record: Arc::clone(&record),
+                password_overlap: setup.password_overlap,
                 kept: Mutex::default(),
             }),
             trials,

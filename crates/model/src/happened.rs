@@ -4,7 +4,7 @@ mod words;
 
 use crate::{
     AsideCause, CalledAs, CopySource, CopyState, DisturbanceEnd, InstanceName, NodeId, Role, ShardName,
-    SlotSet, SlowCommand, StartFailure, Waiting,
+    SlotSet, SlowCommand, SourceWitness, StartFailure, Waiting,
 };
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +189,13 @@ pub enum Happened {
     EndedUnsaved {
         /// Which.
         instance: InstanceName,
+    },
+    /// The source of a cluster that follows it is out of reach of as many agents as `automaticPromotion` asks for: the cluster is promoted.
+    SourceOutOfReach {
+        /// Its name.
+        source: String,
+        /// Who could not reach it.
+        witnesses: Vec<SourceWitness>,
     },
     /// The cluster was told to follow its source no more.
     ReplicaModePromoteRequested {

@@ -138,11 +138,19 @@ pub struct ServerConfig {
     pub max_memory_policy: Option<MaxMemoryPolicy>,
     /// `min-replicas-to-write`.
     pub min_sync_replicas: u32,
+    /// Up to so many of the attached replicas are counted on; not more than the number above: no others than those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_sync_replicas: u32,
     /// The user's own directives.
     pub directives: BTreeMap<String, String>,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Layout {

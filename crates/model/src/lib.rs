@@ -3,6 +3,7 @@
 
 mod agent;
 mod aside_cause;
+mod automatic_promotion;
 mod called_as;
 mod client_trouble;
 mod conditions;
@@ -38,6 +39,7 @@ pub use agent::{
     LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, Run, VoteRefusal,
 };
 pub use aside_cause::AsideCause;
+pub use automatic_promotion::{AutomaticPromotion, SourceWitness};
 pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use conditions::{Condition, ConditionReason, ConditionType, conditions};
@@ -69,8 +71,8 @@ pub use replica_mode::{
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};
 pub use sentinel::{
-    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelSeen, SentinelSpec,
-    SentinelView, Sentinels, SentinelsOrder,
+    KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
+    SentinelSpec, SentinelView, Sentinels, SentinelsOrder,
 };
 pub use server::{
     AofStatus, AttachedReplica, ChangeCount, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role,

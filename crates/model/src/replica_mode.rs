@@ -3,8 +3,8 @@
 
 use crate::spec::printable;
 use crate::{
-    DataLoss, Demotion, DemotionHold, InstanceName, Link, Newer, NodeId, Offset, PasswordFault, Position,
-    PromotionPoint, ReplicationId, UsedToken,
+    AutomaticPromotion, DataLoss, Demotion, DemotionHold, InstanceName, Link, Newer, NodeId, Offset,
+    PasswordFault, Position, PromotionPoint, ReplicationId, SourceWitness, UsedToken,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -59,6 +59,9 @@ pub struct ReplicaModeSpec {
     /// Has a person accepted that the cluster's own data is replaced?
     #[serde(default, skip_serializing_if = "DataLoss::is_refused")]
     pub data_loss: DataLoss,
+    /// Is it promoted without a person when the source is out of reach?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<AutomaticPromotion>,
 }
 
 /// What the layout holds of it.
@@ -83,6 +86,12 @@ pub struct ReplicaMode {
     /// The token by which it has gone over last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_token: Option<UsedToken>,
+    /// When it is promoted without a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<AutomaticPromotion>,
+    /// Of a promotion without a person: who could not reach the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<SourceWitness>,
 }
 
 /// The copy that is held back, and why.

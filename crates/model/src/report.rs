@@ -55,6 +55,9 @@ pub struct ShardReport {
     pub primary: Option<InstanceName>,
     /// Its replicas that answer as such.
     pub replicas: Vec<InstanceName>,
+    /// Where the number is not fixed: so many replicas must be attached for the primary to take writes now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_replicas: Option<u32>,
 }
 
 /// An instance as it is.
@@ -101,6 +104,9 @@ pub struct Report {
     pub instances: Vec<InstanceReport>,
     /// Everything that is not as it should be.
     pub waiting: Vec<Waiting>,
+    /// The Sentinels, in mode `sentinel`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentinels: Vec<crate::SentinelReport>,
     /// Of a cluster that follows another, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaModeReport>>,

@@ -353,7 +353,7 @@ impl Refusal {
                     .to_owned()
             }
             Self::FollowsSource { .. } => {
-                "`valkeeper promote`, or `promote: true` in spec.replicaMode, makes it a cluster of its own".to_owned()
+                format!("`{called} promote`, or `promote: true` in spec.replicaMode, makes it a cluster of its own")
             }
             Self::ReplicaMode(refusal) => refusal.hint(called),
             Self::BeingPromoted => "leave `promote: true` there".to_owned(),

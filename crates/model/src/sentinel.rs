@@ -159,6 +159,22 @@ pub enum SentinelSeen {
     Unseen(SentinelFault),
 }
 
+/// A Sentinel as people are told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SentinelReport {
+    /// Its name.
+    pub name: InstanceName,
+    /// Its zone.
+    pub zone: ZoneName,
+    /// Where it listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Where it sends clients; `None` if it is not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<String>,
+}
+
 /// Why a Sentinel was not seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "because", rename_all = "camelCase", rename_all_fields = "camelCase")]

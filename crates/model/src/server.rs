@@ -313,13 +313,14 @@ impl ServerView {
     pub fn slots(&self) -> Option<&SlotSet> {
         self.myself().map(|node| &node.slots).filter(|slots| !slots.is_empty())
     }
-    /// A primary that owns slots.
-    pub fn owns_slots(&self) -> bool {
+    /// The primary of a shard. In mode `cluster` it owns slots by its own belief; without slots its agent's file says so, which gives the shard's
+    /// primary all of them (`plan::mode::standalone`). A primary that is none of a shard's serves nobody.
+    pub fn is_shard_primary(&self) -> bool {
         self.replication.role() == Role::Primary && self.slots().is_some()
     }
     /// A primary that owns slots of that shard. One that was moved to another shard by hand and promoted there serves that one.
     pub fn serves(&self, shard: &SlotSet) -> bool {
-        self.owns_slots() && self.slots().is_some_and(|own| own.are_of(shard))
+        self.is_shard_primary() && self.slots().is_some_and(|own| own.are_of(shard))
     }
     /// Whose replica, by its own belief.
     pub fn primary(&self) -> Option<NodeId> {

@@ -87,7 +87,7 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
             let owner =
                 cluster_view.shard_of(instance).and_then(|shard| shard.get(instance)).and_then(|i| i.view());
             owner
-                .is_some_and(valkeeper_model::ServerView::owns_slots)
+                .is_some_and(valkeeper_model::ServerView::is_shard_primary)
                 .then(|| (2, format!("{instance} serves slots")))
         }
         Step::TakeSlots { shard, instance, slots, .. } => {

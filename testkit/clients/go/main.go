@@ -34,7 +34,7 @@ func (w *writer) key(n int) string {
 	return fmt.Sprintf("go-redis:%d:%d:%d", os.Getpid(), w.number, n)
 }
 
-func (w *writer) run(client *redis.ClusterClient, pause time.Duration, stop <-chan struct{}) {
+func (w *writer) run(client redis.UniversalClient, pause time.Duration, stop <-chan struct{}) {
 	for n := 1; ; n++ {
 		w.mutex.Lock()
 		if w.wantedSince.IsZero() {
@@ -80,7 +80,7 @@ func (w *writer) begun() bool {
 	return len(w.acknowledged) > 0
 }
 
-func (w *writer) readBack(client *redis.ClusterClient, deadline time.Time) (read, lost, unreadable int) {
+func (w *writer) readBack(client redis.UniversalClient, deadline time.Time) (read, lost, unreadable int) {
 	for _, n := range w.acknowledged {
 		for {
 			found, err := client.Get(context.Background(), w.key(n)).Result()
@@ -131,16 +131,31 @@ func number(name string) int {
 	return n
 }
 
-func main() {
-	password, err := os.ReadFile(os.Getenv("VALKEEPER_PASSWORD_FILE"))
+func connect() redis.UniversalClient {
+	file, err := os.ReadFile(os.Getenv("VALKEEPER_PASSWORD_FILE"))
 	if err != nil {
 		panic(err)
 	}
-	client := redis.NewClusterClient(&redis.ClusterOptions{
+	username, password := os.Getenv("VALKEEPER_USERNAME"), strings.TrimSpace(string(file))
+	if sentinels := os.Getenv("VALKEEPER_SENTINELS"); sentinels != "" {
+		return redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName:       os.Getenv("VALKEEPER_PRIMARY_NAME"),
+			SentinelAddrs:    strings.Split(sentinels, ","),
+			SentinelUsername: username,
+			SentinelPassword: password,
+			Username:         username,
+			Password:         password,
+		})
+	}
+	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs:    strings.Split(os.Getenv("VALKEEPER_SEEDS"), ","),
-		Username: os.Getenv("VALKEEPER_USERNAME"),
-		Password: strings.TrimSpace(string(password)),
+		Username: username,
+		Password: password,
 	})
+}
+
+func main() {
+	client := connect()
 	pause := time.Duration(number("VALKEEPER_PAUSE_MS")) * time.Millisecond
 	stop := make(chan struct{})
 	writers := make([]*writer, number("VALKEEPER_WRITERS"))

@@ -10,15 +10,42 @@ const NAME = process.argv[2];
 const WRITERS = Number(process.env.VALKEEPER_WRITERS);
 const PAUSE = Number(process.env.VALKEEPER_PAUSE_MS);
 
-async function connect() {
-  const seeds = process.env.VALKEEPER_SEEDS.split(',').map((seed) => {
-    const at = seed.lastIndexOf(':');
-    return { host: seed.slice(0, at), port: Number(seed.slice(at + 1)) };
+const addresses = (listed) =>
+  listed.split(',').map((address) => {
+    const at = address.lastIndexOf(':');
+    return { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
   });
+
+async function bySentinels(log, username, password) {
+  const sentinels = addresses(process.env.VALKEEPER_SENTINELS);
+  const name = process.env.VALKEEPER_PRIMARY_NAME;
+  if (NAME === 'ioredis') {
+    const Redis = require('ioredis');
+    const logins = { username, password, sentinelUsername: username, sentinelPassword: password };
+    const client = new Redis({ sentinels, name, ...logins });
+    client.on('error', log);
+    return client;
+  }
+  const { createSentinel } = require('redis');
+  const login = { username, password };
+  const client = createSentinel({
+    name,
+    sentinelRootNodes: sentinels,
+    nodeClientOptions: login,
+    sentinelClientOptions: login,
+  });
+  client.on('error', log);
+  await client.connect();
+  return client;
+}
+
+async function connect() {
   const username = process.env.VALKEEPER_USERNAME;
   const password = fs.readFileSync(process.env.VALKEEPER_PASSWORD_FILE, 'ascii').trim();
   // Both want a listener: without one, node ends the program at the first lost connection.
   const log = (error) => console.error(String(error));
+  if (process.env.VALKEEPER_SENTINELS) return bySentinels(log, username, password);
+  const seeds = addresses(process.env.VALKEEPER_SEEDS);
   if (NAME === 'ioredis') {
     const { Cluster } = require('ioredis');
     const client = new Cluster(seeds, { redisOptions: { username, password } });

@@ -8,21 +8,27 @@ import threading
 import time
 
 from redis.cluster import ClusterNode, RedisCluster
+from redis.sentinel import Sentinel
 
 WRITERS = int(os.environ["VALKEEPER_WRITERS"])
 PAUSE = int(os.environ["VALKEEPER_PAUSE_MS"]) / 1000
 PREFIX = f"redis-py:{os.getpid()}"
 
 
+def addresses(name):
+    listed = (address.rsplit(":", 1) for address in os.environ[name].split(","))
+    return [(host, int(port)) for host, port in listed]
+
+
 def connect():
-    seeds = [seed.rsplit(":", 1) for seed in os.environ["VALKEEPER_SEEDS"].split(",")]
     with open(os.environ["VALKEEPER_PASSWORD_FILE"], encoding="ascii") as file:
         password = file.read().strip()
-    return RedisCluster(
-        startup_nodes=[ClusterNode(host, int(port)) for host, port in seeds],
-        username=os.environ["VALKEEPER_USERNAME"],
-        password=password,
-    )
+    login = {"username": os.environ["VALKEEPER_USERNAME"], "password": password}
+    if "VALKEEPER_SENTINELS" in os.environ:
+        sentinels = Sentinel(addresses("VALKEEPER_SENTINELS"), sentinel_kwargs=login, **login)
+        return sentinels.master_for(os.environ["VALKEEPER_PRIMARY_NAME"])
+    seeds = [ClusterNode(host, port) for host, port in addresses("VALKEEPER_SEEDS")]
+    return RedisCluster(startup_nodes=seeds, **login)
 
 
 class Writer(threading.Thread):

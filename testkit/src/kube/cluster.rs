@@ -41,6 +41,8 @@ pub struct KubeCluster<'a> {
     /// Its name.
     pub name: String,
     extra: String,
+    /// Its manifest, where that is given as a whole.
+    written: Option<String>,
     shape: Shape,
     stays: bool,
 }
@@ -59,9 +61,18 @@ impl<'a> KubeCluster<'a> {
             namespace: namespace.to_owned(),
             name: "cache".to_owned(),
             extra: extra.to_owned(),
+            written: None,
             shape,
             stays: false,
         }
+    }
+
+    /// Not made yet, of a manifest that is applied as it is written: with that name and in that namespace.
+    pub fn of_manifest(bed: &'a Bed, (namespace, name): (&str, &str), shape: Shape, manifest: &str) -> Self {
+        let mut described = Self::describe(bed, namespace, shape, "");
+        described.name = name.to_owned();
+        described.written = Some(manifest.to_owned());
+        described
     }
 
     /// Made, and healthy.
@@ -117,6 +128,9 @@ impl<'a> KubeCluster<'a> {
 
     /// Its manifest.
     pub fn manifest(&self) -> String {
+        if let Some(written) = &self.written {
+            return written.clone();
+        }
         let (namespace, name, shape) = (&self.namespace, &self.name, self.shape);
         let servers = match shape.mode {
             Mode::Cluster => format!("shards: {}\n  replicasPerShard: {}", shape.shards, shape.replicas),
@@ -186,7 +200,25 @@ impl<'a> KubeCluster<'a> {
         status["healthy"] == true && status["phase"] == "Healthy"
     }
 
-    /// A condition's status.
+    /// The message of a condition.
+    pub fn condition_message(&self, kind: &str) -> Option<String> {
+        let object = self.object();
+        let conditions = object["status"]["conditions"].as_array()?;
+        let found = conditions.iter().find(|condition| condition["type"] == kind)?;
+        Some(found["message"].as_str()?.to_owned())
+    }
+
+    /// Waits until its status tells of something with these words among what is not as it should be.
+    pub fn until_waits_for(&self, words: &str) {
+        self.until(&format!("status says: {words}"), || {
+            let object = self.object();
+            let waiting = object["status"]["waiting"].as_array()?;
+            let says = |one: &Value| one["message"].as_str().is_some_and(|said| said.contains(words));
+            waiting.iter().any(says).then_some(())
+        });
+    }
+
+    /// A condition's status and reason.
     pub fn condition(&self, kind: &str) -> Option<(String, String)> {
         let object = self.object();
         let conditions = object["status"]["conditions"].as_array()?;

@@ -9,5 +9,5 @@ mod traffic;
 pub use bed::Bed;
 pub use cluster::{KubeCluster, SET, Shape, WHOLE};
 pub use faults::Fault;
-pub use through_service::ThroughService;
+pub use through_service::{ThroughService, Written};
 pub use traffic::KubeTraffic;

@@ -38,9 +38,7 @@ pub struct ThroughService<'a> {
 impl<'a> ThroughService<'a> {
     /// Starts it, through that Service.
     pub fn start(cluster: &'a KubeCluster<'a>, service: &str) -> Self {
-        let Endpoint { host, port } = cluster.service(service);
-        let url = format!("redis://:{}@{host}:{port}/", cluster.password());
-        let client = Client::open(url).expect("an address");
+        let client = client(cluster, service);
         let (ends, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let writer = {
             let (client, ends, count) = (client.clone(), Arc::clone(&ends), Arc::clone(&acknowledged));
@@ -61,20 +59,53 @@ impl<'a> ThroughService<'a> {
 
     /// Ends it, and reads back what was acknowledged; at most `may_be_lost` writes may be missing.
     pub fn finish(self, may_be_lost: u64) {
+        let (cluster, client) = (self.cluster, self.client.clone());
+        self.end().read_back(cluster, &client, may_be_lost);
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Written {
         self.flowing();
         self.ends.store(true, Ordering::Relaxed);
-        let written = self.writer.join().unwrap_or_else(|_| self.cluster.fail("the writer has failed"));
-        let mut connection = self
-            .cluster
-            .until("a connection to read back", || self.client.get_connection_with_timeout(PATIENCE).ok());
+        Written(self.writer.join().unwrap_or_else(|_| self.cluster.fail("the writer has failed")))
+    }
+}
+
+/// What a writer has written that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Written(Acknowledged);
+
+impl Written {
+    /// Has that cluster, which is found through that Service, the last of it?
+    pub fn has_come(&self, cluster: &KubeCluster<'_>, service: &str) -> bool {
+        let last = self.0.writes.saturating_sub(1);
+        let connection = client(cluster, service).get_connection_with_timeout(PATIENCE);
+        let read = connection.and_then(|mut connection| connection.get::<_, Option<u64>>(key(last)));
+        read.is_ok_and(|value| value == Some(last))
+    }
+
+    /// Reads all of it back through a Service of that cluster; none may be missing.
+    pub fn read_back_at(&self, cluster: &KubeCluster<'_>, service: &str) {
+        self.read_back(cluster, &client(cluster, service), 0);
+    }
+
+    fn read_back(&self, cluster: &KubeCluster<'_>, client: &Client, may_be_lost: u64) {
+        let mut connection =
+            cluster.until("a connection to read back", || client.get_connection_with_timeout(PATIENCE).ok());
         let mut there = |number: &u64| match connection.get::<_, Option<u64>>(key(*number)) {
             Ok(value) => value == Some(*number),
-            Err(error) => self.cluster.fail(&format!("{} cannot be read back: {error}", key(*number))),
+            Err(error) => cluster.fail(&format!("{} cannot be read back: {error}", key(*number))),
         };
-        let lost = (0..written.writes).filter(|number| !there(number)).map(|_| 1).sum::<u64>();
-        eprintln!("{}: through the Service: {written:?}, {lost} lost", self.cluster.namespace);
-        self.cluster.check(lost <= may_be_lost, &format!("{lost} acknowledged writes are missing"));
+        let lost = (0..self.0.writes).filter(|number| !there(number)).map(|_| 1).sum::<u64>();
+        eprintln!("{}: through the Service: {:?}, {lost} lost", cluster.namespace, self.0);
+        cluster.check(lost <= may_be_lost, &format!("{lost} acknowledged writes are missing"));
     }
+}
+
+fn client(cluster: &KubeCluster<'_>, service: &str) -> Client {
+    let Endpoint { host, port } = cluster.service(service);
+    let url = format!("redis://:{}@{host}:{port}/", cluster.password());
+    Client::open(url).expect("an address")
 }
 
 fn key(number: u64) -> String {

@@ -18,6 +18,9 @@ const ENDED_WITHIN: Duration = Duration::from_secs(180);
 /// Clients by the names their makers give them.
 pub(super) const CLIENTS: [&str; 5] = ["redis-rs", "redis-py", "go-redis", "node-redis", "ioredis"];
 
+/// Those that ask Sentinels.
+pub(super) const SENTINEL_CLIENTS: [&str; 4] = ["redis-py", "go-redis", "node-redis", "ioredis"];
+
 /// How an application uses its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Habit {
@@ -73,7 +76,12 @@ impl<'a> Application<'a> {
     pub(super) fn start(cluster: &'a Cluster<'a>, client: &'static str, habit: Habit) -> Self {
         let log = cluster.place.path().join(format!("{client}-{}.log", habit.name.replace(' ', "-")));
         let connect: Connect = serde_json::from_str(&cluster.must(&["connect", "-o", "json"])).unwrap();
-        let mut child = command(client)
+        let mut command = command(client);
+        if !connect.sentinels.is_empty() {
+            command.env("VALKEEPER_SENTINELS", connect.sentinels.join(","));
+            command.env("VALKEEPER_PRIMARY_NAME", connect.primary_name);
+        }
+        let mut child = command
             .env("VALKEEPER_SEEDS", connect.seeds.join(","))
             .env("VALKEEPER_USERNAME", connect.username)
             .env("VALKEEPER_PASSWORD_FILE", connect.password_file)
@@ -148,6 +156,10 @@ struct Connect {
     seeds: Vec<String>,
     username: String,
     password_file: PathBuf,
+    #[serde(default)]
+    sentinels: Vec<String>,
+    #[serde(default, rename = "masterName")]
+    primary_name: String,
 }
 
 fn command(client: &str) -> Command {

@@ -6,7 +6,7 @@
 mod application;
 mod figures;
 
-use application::{Application, BUSY, CLIENTS, CLOSED_LOOP, RARE};
+use application::{Application, BUSY, CLIENTS, CLOSED_LOOP, RARE, SENTINEL_CLIENTS};
 use figures::Table;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -132,6 +132,53 @@ fn every_client_recovers_from_killed_primaries() {
     }
     // Each writer has one write in flight when its shard's primary dies, and that may have been acknowledged and not replicated.
     let may_be_lost = SHARDS.len() as u64 * u64::from(BUSY.writers());
+    for row in table.rows() {
+        cluster.check(
+            row.lost <= may_be_lost && row.unreadable == 0,
+            &format!("{}: more is gone than was in flight:\n{table}", row.client),
+        );
+    }
+}
+
+/// Clients that ask Sentinels, on their defaults: the primary is killed, and roles are swapped.
+#[test]
+#[ignore = "long: other people's clients (`cargo xtask clients`), half a minute"]
+fn clients_that_ask_sentinels_follow_the_primary() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = Place::new();
+    let cluster = Cluster::started(&place, Manifest::sentinel("asked", 3));
+    let mut all: Vec<_> =
+        SENTINEL_CLIENTS.into_iter().map(|client| Application::start(&cluster, client, BUSY)).collect();
+    all.iter().for_each(Application::until_ready);
+    let mut table = Table::new("by Sentinels: kill -9 of the primary, switchover");
+    for one in &mut all {
+        one.phase("before");
+    }
+    let primary = cluster.primary("s0");
+    let pid = cluster.kill(&primary);
+    cluster.until_back(&primary, pid);
+    cluster.until_whole();
+    sleep(BREATH);
+    switch_over(&cluster, "s0");
+    cluster.until_whole();
+    sleep(2 * BREATH);
+    for one in &mut all {
+        let figures = one.phase("event");
+        table.note(one, &figures);
+    }
+    sleep(2 * BREATH);
+    let after: Vec<_> = all.iter_mut().map(|one| (one.client, one.phase("after"))).collect();
+    for one in all {
+        let (client, habit) = (one.client, one.habit);
+        table.note_end(client, habit, &one.end());
+    }
+    table.publish();
+    for (client, figures) in after {
+        let recovered = figures.acked > 0 && figures.errors.is_empty();
+        cluster.check(recovered, &format!("{client} has not recovered: {figures:?}\n{table}"));
+    }
+    // What was in flight to the killed primary.
+    let may_be_lost = u64::from(BUSY.writers());
     for row in table.rows() {
         cluster.check(
             row.lost <= may_be_lost && row.unreadable == 0,

@@ -305,3 +305,48 @@ fn an_empty_source_in_the_place_of_the_former_leaves_one_copy_until_it_is_accept
     west.until_healthy();
     west.check(get(&west, "west-1", "kept").is_none(), "it does not follow");
 }
+
+/// The seed's CronJob done right: by several agents, after a time, once, and told.
+#[test]
+fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_person() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = source(&place, 2);
+    let port = port_of(&east, "leader");
+    let manifest =
+        Manifest::standalone("west", 3).following("127.0.0.1", port, "east-auth").promoted_by_witnesses("5s");
+    let west = Cluster::at(&place, manifest, ports.first());
+    west.up();
+    let traffic = Traffic::start(&east);
+    traffic.more(200);
+    // One that fails over is followed on. (A single one that is restarted begins another history.)
+    let (seen, old) = (west.events().len(), east.primary("s0"));
+    east.until_saved(&old);
+    let pid = east.kill(&old);
+    east.until_back(&old, pid);
+    traffic.more(100);
+    let written = traffic.stop();
+    until_equal(&east, &west);
+    west.check(west.events_since(seen, "SourceOutOfReach").is_empty(), "a failover was taken for a loss");
+    // The region is lost.
+    east.kill_supervisor();
+    for (_, pid, _) in east.status().processes() {
+        process::kill(pid);
+    }
+    let told = west.until_event(seen, "SourceOutOfReach");
+    let witnesses = told["witnesses"].as_array().cloned().unwrap_or_default();
+    let waited = |witness: &serde_json::Value| witness["unseenMs"].as_u64().is_some_and(|ms| ms >= 5_000);
+    west.check(witnesses.len() >= 2 && witnesses.iter().all(waited), &format!("{told}"));
+    let promoted = west.until_event(seen, "ReplicaClusterPromoted");
+    west.check(promoted["loss"]["behindBytes"] == 0, &format!("{promoted}"));
+    west.until("it is promoted and healthy", || {
+        let status = west.status();
+        let is_promoted = status.condition("ReplicaMode").is_some_and(|one| one.reason == "Promoted");
+        (is_promoted && status.healthy).then_some(())
+    });
+    written.read_back(&west, 1);
+    // The same manifest again is no wish to follow again.
+    let file = west.file();
+    west.must(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
+    let events = west.events_since(seen, "SourceOutOfReach");
+    west.check(events.len() == 1, &format!("it was promoted {} times", events.len()));
+}

@@ -213,3 +213,89 @@ fn a_supervisor_that_dies_leaves_the_sentinels_and_the_next_one_takes_them_over(
     cluster.must(&["down"]);
     cluster.check(before.iter().all(|pid| !process::alive(*pid)), "a Sentinel runs on");
 }
+
+/// Repeated for long; `make test-long` alone runs it.
+mod longest {
+    use super::*;
+    use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+    /// So long faults come.
+    const AN_HOUR: Duration = Duration::from_secs(3_600);
+
+    #[derive(Debug, Clone, Copy)]
+    enum Fault {
+        KillPrimary,
+        SwitchOver,
+        KillSentinel,
+        FreezeSentinel,
+        AskSentinelToFailOver,
+        KillSupervisor,
+    }
+
+    const FAULTS: [Fault; 6] = [
+        Fault::KillPrimary,
+        Fault::SwitchOver,
+        Fault::KillSentinel,
+        Fault::FreezeSentinel,
+        Fault::AskSentinelToFailOver,
+        Fault::KillSupervisor,
+    ];
+
+    /// Agents and Sentinels undo nothing of each other's: after each fault all lead to the one primary, and no role changes but by a
+    /// fault that has it change.
+    #[test]
+    #[ignore = "long: an hour of random faults"]
+    fn an_hour_of_random_faults_reverses_nothing() {
+        let place = Place::new();
+        let cluster = started(&place);
+        until_all_lead_to_the_primary(&cluster);
+        let traffic = Traffic::start(&cluster);
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+        eprintln!("seed {seed}");
+        let mut state = seed;
+        // Knuth's MMIX: which fault comes is all that is drawn.
+        let mut draw = |of: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap_or(0) % of
+        };
+        let (begun, mut killed) = (Instant::now(), 0);
+        while begun.elapsed() < AN_HOUR {
+            let fault = FAULTS[draw(FAULTS.len())];
+            let sentinel = u32::try_from(draw(3)).unwrap_or(0);
+            let (before, seen) = (cluster.primary("s0"), cluster.events().len());
+            let moves = matches!(fault, Fault::KillPrimary | Fault::SwitchOver);
+            match fault {
+                Fault::KillPrimary => {
+                    cluster.until_saved(&before);
+                    let pid = cluster.kill(&before);
+                    cluster.until_back(&before, pid);
+                    killed += 1;
+                }
+                Fault::SwitchOver => cluster.eventually(&["switchover", "s0"]),
+                Fault::KillSentinel => process::kill(cluster.sentinel_pid(sentinel)),
+                Fault::FreezeSentinel => {
+                    process::signal(cluster.sentinel_pid(sentinel), process::Signal::STOP)
+                }
+                Fault::AskSentinelToFailOver => {
+                    // Refused while it is being started, or has just tried.
+                    let port = ports(&cluster)[usize::try_from(sentinel).unwrap_or(0)];
+                    let _ = told_text(port, &cluster, &["SENTINEL", "FAILOVER", NAME]);
+                }
+                Fault::KillSupervisor => {
+                    cluster.kill_supervisor();
+                    cluster.up();
+                }
+            }
+            traffic.more(50);
+            until_all_lead_to_the_primary(&cluster);
+            cluster.until_whole();
+            let reversals = cluster.events_since(seen, "RoseByItself").len();
+            let after = cluster.primary("s0");
+            cluster.check(
+                reversals == 0 && (moves || after == before),
+                &format!("seed {seed}, {fault:?}: {before} was the primary, then {after}; {reversals} rose by themselves"),
+            );
+        }
+        traffic.finish(killed);
+    }
+}

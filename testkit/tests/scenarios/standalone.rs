@@ -233,3 +233,36 @@ mod longest {
         kill_the_primary(3, 30);
     }
 }
+
+/// Between the least and the most, the number of replicas that writes need follows those that are attached.
+#[test]
+fn writes_go_on_with_fewer_replicas_and_count_on_them_again_when_they_are_back() {
+    let place = Place::new();
+    let manifest = Manifest::standalone("solo", 3).sync_replicas(1, 2);
+    let cluster = Cluster::started(&place, manifest);
+    let needs = |number: u32| {
+        cluster.until(&format!("writes need {number}"), || {
+            let primary = cluster.primary_now("s0")?;
+            let set: RedisResult<Vec<String>> =
+                cluster.ask(&primary, &["CONFIG", "GET", "min-replicas-to-write"]);
+            (set.ok()?.get(1)? == &number.to_string()).then_some(())
+        });
+    };
+    needs(2);
+    let traffic = Traffic::start(&cluster);
+    traffic.more(50);
+    let away = cluster.replica("s0");
+    cluster.must(&["fence", &away]);
+    needs(1);
+    traffic.more(50);
+    cluster.must(&["unfence", &away]);
+    needs(2);
+    traffic.more(50);
+    // Its successor needs as many.
+    let old = cluster.primary("s0");
+    cluster.until_saved(&old);
+    let pid = cluster.kill(&old);
+    cluster.until_back(&old, pid);
+    needs(2);
+    traffic.finish(1);
+}

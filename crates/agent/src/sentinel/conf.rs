@@ -38,6 +38,15 @@ impl Learned {
     }
 }
 
+/// Whom a Sentinel lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Passwords {
+    /// Who has this password. With it the Sentinel logs in elsewhere, too.
+    pub(super) wanted: Password,
+    /// And who has this one, while clients learn of a changed one.
+    pub(super) former: Option<Password>,
+}
+
 /// Where the files of one Sentinel are.
 pub(super) struct Places<'a> {
     pub(super) data: &'a Path,
@@ -49,7 +58,7 @@ pub(super) struct Places<'a> {
 pub(super) fn render(
     order: &SentinelOrder,
     learned: &Learned,
-    password: &Password,
+    passwords: &Passwords,
     places: &Places<'_>,
 ) -> Option<String> {
     let myself = order.myself()?;
@@ -69,8 +78,12 @@ pub(super) fn render(
     line(format!("dir {}", path(places.data)));
     line(format!("logfile {}", path(places.log)));
     line(format!("pidfile {}", path(places.pid_file)));
-    let password = quoted(password.reveal());
+    let password = quoted(passwords.wanted.reveal());
     line(format!("requirepass {password}"));
+    if let Some(former) = &passwords.former {
+        let rules = [&passwords.wanted, former].map(|one| quoted(&format!(">{}", one.reveal())));
+        line(format!("user default on {} ~* &* +@all", rules.join(" ")));
+    }
     line(format!("sentinel sentinel-pass {password}"));
     line(format!("sentinel myid {}", myself.id));
     line(format!("sentinel monitor {name} {} {} {}", primary.host, primary.port, order.quorum));
@@ -129,7 +142,8 @@ mod tests {
 
     fn text(learned: &Learned) -> String {
         let places = Places { data: Path::new("/d"), log: Path::new("/l"), pid_file: Path::new("/p") };
-        render(&order(), learned, &Password::new("a \"word\""), &places).unwrap()
+        let passwords = Passwords { wanted: Password::new("a \"word\""), former: None };
+        render(&order(), learned, &passwords, &places).unwrap()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use valkeeper_client::{AdminConnection, Password};
+use valkeeper_client::{AdminConnection, AskError, Password};
 use valkeeper_model::{Followed, Happened, InstanceName, KnownReplica, SentinelOrder, StartFailure};
 
 /// Before the first start after one that failed or ended at once; twice as long each time, up to the second.
@@ -39,6 +39,8 @@ pub struct SentinelSetup {
     pub trials: Arc<Trials>,
     /// The password of the cluster.
     pub passwords: Passwords,
+    /// How long the Sentinel accepts the former one beside a changed one.
+    pub password_overlap: Duration,
     /// Takes what happens.
     pub record: Arc<dyn Fn(Happened) + Send + Sync>,
 }
@@ -74,8 +76,16 @@ pub fn keep(setup: SentinelSetup) -> SentinelHandle {
     let (orders, ordered) = watch::channel(None);
     let (stops, stopped) = mpsc::unbounded_channel();
     tokio::spawn(
-        Keeper { setup, files: Files::default(), running: None, pause: AGAIN.0, failed: None }
-            .run(ordered, stopped),
+        Keeper {
+            setup,
+            files: Files::default(),
+            running: None,
+            pause: AGAIN.0,
+            failed: None,
+            password: None,
+            former: None,
+        }
+        .run(ordered, stopped),
     );
     SentinelHandle { orders: Arc::new(orders), stops }
 }
@@ -86,6 +96,14 @@ struct Keeper {
     running: Option<Running>,
     pause: Duration,
     failed: Option<StartFailure>,
+    password: Option<Password>,
+    former: Option<Former>,
+}
+
+/// A password that is accepted until then.
+struct Former {
+    password: Password,
+    until: Instant,
 }
 
 struct Running {
@@ -104,7 +122,7 @@ struct Running {
 #[derive(Clone, PartialEq, Eq)]
 struct Rendered {
     order: SentinelOrder,
-    password: Password,
+    passwords: conf::Passwords,
 }
 
 impl Running {
@@ -118,7 +136,7 @@ impl Running {
     fn differs(&self, wanted: &Rendered) -> bool {
         self.rendered.as_ref().is_some_and(|now| {
             let place = |one: &Rendered| one.order.myself().cloned();
-            now.password != wanted.password
+            now.passwords != wanted.passwords
                 || now.order.quorum != wanted.order.quorum
                 || place(now) != place(wanted)
         })
@@ -211,9 +229,18 @@ impl Keeper {
     }
 
     /// What is to run, as far as everything for it is known.
-    fn wanted(&self, order: Option<SentinelOrder>) -> Option<Rendered> {
-        let password = (self.setup.passwords)();
-        Some(Rendered { order: order?, password: password.ok()? })
+    fn wanted(&mut self, order: Option<SentinelOrder>) -> Option<Rendered> {
+        let order = order?;
+        // One that cannot be read now leaves the last one in force.
+        if let Ok(wanted) = (self.setup.passwords)()
+            && self.password.as_ref() != Some(&wanted)
+        {
+            let until = Instant::now() + self.setup.password_overlap;
+            self.former = self.password.replace(wanted).map(|password| Former { password, until });
+        }
+        self.former.take_if(|former| former.until <= Instant::now());
+        let former = self.former.as_ref().map(|former| former.password.clone());
+        Some(Rendered { order, passwords: conf::Passwords { wanted: self.password.clone()?, former } })
     }
 
     /// True if it runs.
@@ -247,11 +274,16 @@ impl Keeper {
         let Some(address) = wanted.order.myself().and_then(|myself| myself.address.as_ref()) else { return };
         let Some(running) = &mut self.running else { return };
         let known = running.rendered.as_ref().unwrap_or(wanted);
-        let connection = AdminConnection::new(address.socket(), Some(known.password.clone()));
+        let connection = AdminConnection::new(address.socket(), Some(known.passwords.wanted.clone()));
         let seen = connection.sentinel_view(wanted.order.name.as_str(), LOOK_WITHIN).await;
         let now = Instant::now();
         if !matches!(&seen, Err(error) if !error.alive()) {
             running.answered = now;
+        }
+        // The password has changed while nobody kept it, or somebody has changed the Sentinel's: it is started with the wanted one.
+        if matches!(seen, Err(AskError::AuthRefused)) {
+            self.end().await;
+            return;
         }
         let silent = running.answered.elapsed();
         if silent >= SILENT_FOR {
@@ -299,13 +331,13 @@ impl Keeper {
 }
 
 fn start(home: &ServerHome, trials: &Trials, wanted: &Rendered) -> Result<(ProcessId, Child), StartFailure> {
-    let Rendered { order, password } = wanted;
+    let Rendered { order, passwords } = wanted;
     let learned = std::fs::read_to_string(home.conf()).unwrap_or_default();
     let learned = Learned::read(&learned, order.name.as_str());
     let (data, log, pid_file) = (home.data(), home.log(), home.pid_file());
     let places = Places { data: data.path(), log: &log, pid_file: &pid_file };
     let listens_at = order.myself().and_then(|myself| myself.address.as_ref());
-    let file = conf::render(order, &learned, password, &places);
+    let file = conf::render(order, &learned, passwords, &places);
     let (Some(address), Some(file)) = (listens_at, file) else {
         return Err(StartFailure::DataUnusable { detail: "its place is not known".to_owned() });
     };

@@ -18,6 +18,8 @@ pub(crate) enum KubernetesCommand {
 pub(crate) enum KubernetesInner {
     /// The agent in a pod, its first process
     Agent,
+    /// What keeps a Sentinel running in a pod, its first process
+    Sentinel,
     /// Copy this program into a folder, for the pod's other container
     Install {
         /// The folder

@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 use valkeeper_kube::install::{Install, crds, manifests};
 use valkeeper_kube::operator::{OperatorSetup, Scope};
-use valkeeper_kube::pod::{self, PodSetup};
+use valkeeper_kube::pod::{self, PodSetup, SentinelPod};
 use valkeeper_kube::{Lifetimes, operator};
 
 /// As many waiting connections as the servers ask for (`tcp-backlog` 511) and some more.
@@ -25,6 +25,7 @@ pub(super) async fn command(command: &KubernetesCommand, ending: &mut Ending) ->
 pub(super) async fn inner(command: &KubernetesInner, ending: &mut Ending) -> anyhow::Result<()> {
     match command {
         KubernetesInner::Agent => agent(ending).await,
+        KubernetesInner::Sentinel => sentinel(ending).await,
         KubernetesInner::Install { folder } => install(folder),
         KubernetesInner::TuneKernel => tune_kernel(),
         KubernetesInner::Inside => target::in_pod::inside().await,
@@ -49,6 +50,11 @@ async fn operator(asked: &Operator, ending: &mut Ending) -> anyhow::Result<()> {
 
 async fn agent(ending: &mut Ending) -> anyhow::Result<()> {
     pod::run(PodSetup::read()?, ending.told()?).await.context("the agent ended")
+}
+
+async fn sentinel(ending: &mut Ending) -> anyhow::Result<()> {
+    let sentinel = SentinelPod::read()?;
+    pod::run_sentinel(sentinel, ending.told()?).await.context("the keeper of the Sentinel ended")
 }
 
 fn install(folder: &Path) -> anyhow::Result<()> {

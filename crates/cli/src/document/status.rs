@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use valkeeper_model::{
     ClusterName, Condition, InstanceName, InstanceReport, Mode, Phase, ReplicaModeReport, ReplicaModeStage,
-    Report, Role, ShardReport, Waiting,
+    Report, Role, SentinelReport, ShardReport, Waiting,
 };
 use valkeeper_plan::view::causes::{self, Cause};
 
@@ -29,6 +29,9 @@ pub(crate) struct Status {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) shards: Vec<ShardReport>,
     pub(crate) instances: Vec<InstanceReport>,
+    /// The Sentinels, in mode sentinel.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sentinels: Vec<SentinelReport>,
     pub(crate) waiting: Vec<WaitingFor>,
     pub(crate) conditions: Vec<Condition>,
     /// Of a cluster that follows another, or did.
@@ -142,6 +145,7 @@ impl Status {
             metrics: None,
             shards: report.shards,
             instances: report.instances,
+            sentinels: report.sentinels,
             waiting: causes.into_iter().flat_map(WaitingFor::of).collect(),
             conditions,
             replica_mode: report.replica_mode,
@@ -209,6 +213,10 @@ impl Status {
             page.push_str(&followed(replica_mode));
         }
         page.push_str(&columns_within(rows, columns, &["VERSION", "PID", "LAG", "ZONE"]));
+        if !self.sentinels.is_empty() {
+            page.push('\n');
+            page.push_str(&columns_within(self.sentinel_rows(), columns, &["ZONE"]));
+        }
         if let Some(why) = &self.refused {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");
         }
@@ -222,6 +230,23 @@ impl Status {
             }
         }
         page
+    }
+}
+
+impl Status {
+    fn sentinel_rows(&self) -> Vec<Vec<String>> {
+        let cell = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let head = ["SENTINEL", "ZONE", "ADDRESS", "LEADS TO"].map(str::to_owned).to_vec();
+        let rows = self.sentinels.iter().map(|one| {
+            let SentinelReport { name, zone, address, leads_to } = one;
+            // The server's name says more than where it answers.
+            let to = leads_to.as_ref().map(|place| {
+                let server = self.instances.iter().find(|server| server.address.as_ref() == Some(place));
+                server.map_or_else(|| place.clone(), |server| server.name.to_string())
+            });
+            vec![name.to_string(), zone.to_string(), cell(address.clone()), cell(to)]
+        });
+        [head].into_iter().chain(rows).collect()
     }
 }
 

@@ -62,14 +62,12 @@ pub(super) enum Repeat {
 impl AdminConnection {
     /// Connects to nothing yet.
     pub fn new(endpoint: impl Into<Endpoint>, password: Option<Password>) -> Self {
-        Self::with_longest_answer(endpoint.into(), password, LONGEST_ANSWER)
+        Self::new_as(None, endpoint, password)
     }
 
     /// As that user; without one, as `default`.
     pub fn new_as(user: Option<String>, endpoint: impl Into<Endpoint>, password: Option<Password>) -> Self {
-        let (password, live) = (Mutex::new(password), tokio::sync::Mutex::new(None));
-        let (endpoint, longest_answer) = (endpoint.into(), LONGEST_ANSWER);
-        Self { shared: Arc::new(Shared { endpoint, longest_answer, user, password, live }) }
+        Self::with(user, endpoint.into(), password, LONGEST_ANSWER)
     }
 
     /// For data: values may be larger than any answer to an admin question.
@@ -78,8 +76,17 @@ impl AdminConnection {
         password: Option<Password>,
         longest_answer: u64,
     ) -> Self {
+        Self::with(None, endpoint, password, longest_answer)
+    }
+
+    fn with(
+        user: Option<String>,
+        endpoint: Endpoint,
+        password: Option<Password>,
+        longest_answer: u64,
+    ) -> Self {
         let (password, live) = (Mutex::new(password), tokio::sync::Mutex::new(None));
-        Self { shared: Arc::new(Shared { endpoint, longest_answer, user: None, password, live }) }
+        Self { shared: Arc::new(Shared { endpoint, longest_answer, user, password, live }) }
     }
 
     /// Whom it talks to.

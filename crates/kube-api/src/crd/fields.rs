@@ -100,7 +100,7 @@ pub(super) fn request() -> Value {
                     "request": {
                         "description": "What is to be done.",
                         "type": "string",
-                        "enum": ["switchover", "failover", "fence", "unfence", "restart", "forget"],
+                        "enum": ["switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource"],
                     },
                     "shard": name("Of a switchover or failover: in which shard."),
                     "to": name("Of a switchover: the instance that becomes primary; the best one if none is named."),

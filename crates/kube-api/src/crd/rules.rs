@@ -13,6 +13,10 @@ const PERCENT: &str = "has(self.memory) && has(self.memory.maxMemoryPercent)";
 const LIMIT: &str = "has(self.resources) && has(self.resources.limits) && 'memory' in self.resources.limits";
 /// RFC 1123, as Kubernetes names objects.
 const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// The longest of them has 253 characters.
+const LONGEST_NAME: u32 = 320;
+/// What a host name or an address is made of.
+const HOST: &str = "^\\\\s*[A-Za-z0-9_.:-]+\\\\s*$";
 /// What the layout of a cluster must be is no matter of another mode.
 const CLUSTER: &str = "!(has(self.mode) && self.mode == 'cluster')";
 /// The same for mode standalone, which is meant without a mode too.
@@ -28,6 +32,7 @@ pub(super) fn of_spec() -> Vec<Value> {
     rules.extend(memory());
     rules.extend(directives());
     rules.extend(others());
+    rules.extend(replica_mode());
     rules.extend(not_yet());
     rules.push(cannot_change(
         "spec.storage.type",
@@ -35,6 +40,15 @@ pub(super) fn of_spec() -> Vec<Value> {
         ".storage.type",
     ));
     rules
+}
+
+/// Limits names that a rule holds against a pattern, blanks around them included: the API server reckons with the longest text that a request
+/// may hold where there is no limit, and takes no definition whose rules may cost too much.
+pub(super) fn limit_texts(spec: &mut Value) {
+    let source = &mut spec["properties"]["replicaMode"]["properties"]["source"]["properties"];
+    for field in ["host", "authSecretName"] {
+        source[field]["maxLength"] = LONGEST_NAME.into();
+    }
 }
 
 /// Rules about the whole object.
@@ -70,6 +84,8 @@ fn message(text: &str, values: &[&str]) -> String {
 }
 
 fn rule(of: &Rule, holds: &str, values: &[&str]) -> Value {
+    let places = of.reason.matches("{}").count();
+    assert!(values.is_empty() || places == values.len(), "the API server refuses a format like that: {of:?}");
     let path = of.field.strip_prefix("spec").map_or_else(|| format!(".{}", of.field), str::to_owned);
     let hint = of.hint.map(|hint| format!("; hint: {hint}")).unwrap_or_default();
     let mut rule = json!({
@@ -104,7 +120,6 @@ fn layout() -> Vec<Value> {
             &format!("has(self.mode) || ({NO_SHARDS} && {replicas} == 0)"),
             &[],
         ),
-        rule(&said::SENTINEL_ON_KUBERNETES, "!has(self.mode) || self.mode != 'sentinel'", &[]),
         of_cluster(&said::INSTANCES_IN_CLUSTER, "!has(self.instances) || self.instances == 0", &[]),
         of_cluster(&said::TOO_FEW_SHARDS, &format!("{shards} >= 3"), &[shards]),
         of_cluster(&said::TOO_MANY_SHARDS, &format!("{shards} <= 1000"), &[shards]),
@@ -240,8 +255,6 @@ fn directives() -> Vec<Value> {
 
 fn others() -> Vec<Value> {
     let secret = "self.authSecret.name";
-    let enabled = "(has(self.replicaMode) && has(self.replicaMode.enabled) && self.replicaMode.enabled)";
-    let promote = "(has(self.replicaMode) && has(self.replicaMode.promote) && self.replicaMode.promote)";
     vec![
         rule(&said::AUTH_SECRET_NAME_MISSING, &format!("!has(self.authSecret) || has({secret})"), &[]),
         rule(
@@ -252,8 +265,6 @@ fn others() -> Vec<Value> {
             ),
             &[secret],
         ),
-        rule(&said::REPLICA_MODE_ON_KUBERNETES, &format!("!{enabled}"), &[]),
-        rule(&said::PROMOTE_WITHOUT_ENABLED, &format!("!{promote} || {enabled}"), &[]),
         rule(
             &said::CLASS_OF_EMPTY_DIR,
             "self.storage.type != 'emptyDir' || !has(self.storage.storageClassName)",
@@ -261,6 +272,39 @@ fn others() -> Vec<Value> {
         ),
         something(&said::NO_STORAGE, "self.storage.size"),
         rule(&said::NO_IMAGE, "self.imageName != ''", &[]),
+    ]
+}
+
+/// Following another cluster. What each part of a host name may be is left to the reader.
+fn replica_mode() -> Vec<Value> {
+    let flag = |name: &str| {
+        format!("(has(self.replicaMode) && has(self.replicaMode.{name}) && self.replicaMode.{name})")
+    };
+    let (enabled, promote) = (flag("enabled"), flag("promote"));
+    let source = |field: &str| {
+        let there = format!("(has(self.replicaMode.source) && has(self.replicaMode.source.{field}))");
+        (there, format!("self.replicaMode.source.{field}"))
+    };
+    let ((has_host, host), (has_secret, secret)) = (source("host"), source("authSecretName"));
+    let followed =
+        |of: &Rule, holds: &str, values: &[&str]| rule(of, &format!("!{enabled} || {holds}"), values);
+    vec![
+        rule(&said::PROMOTE_WITHOUT_ENABLED, &format!("!{promote} || {enabled}"), &[]),
+        followed(&said::REPLICA_MODE_OF_CLUSTER, CLUSTER, &[]),
+        followed(&said::SOURCE_MISSING, &format!("!({CLUSTER}) || ({has_host} && size({host}) > 0)"), &[]),
+        followed(
+            &said::SOURCE_HOST,
+            &format!("!{has_host} || size({host}) == 0 || {host}.matches('{HOST}')"),
+            &[&host],
+        ),
+        followed(
+            &said::SOURCE_SECRET_NAME,
+            &format!(
+                "!{has_secret} || size({secret}) == 0 || \
+                 (size({secret}) <= 253 && {secret}.matches('{SUBDOMAIN}'))"
+            ),
+            &[&secret],
+        ),
     ]
 }
 

@@ -46,7 +46,7 @@ fn conditions() -> Value {
                 },
                 "status": {"description": "Does it hold?", "type": "string", "enum": ["True", "False", "Unknown"]},
                 "type": {
-                    "description": "Ready, PrimaryAvailable, ReplicationHealthy, ZoneLossTolerated or SpecValid.",
+                    "description": "Ready, PrimaryAvailable, ReplicationHealthy, ZoneLossTolerated, SpecValid or ReplicaMode.",
                     "type": "string", "maxLength": 316,
                 },
             },
@@ -102,6 +102,60 @@ fn shard() -> Value {
     })
 }
 
+fn replica_mode() -> Value {
+    let source = json!({
+        "type": "object",
+        "properties": {
+            "clusterName": about(text(), "The source's name, for people."),
+            "host": about(text(), "Where it answers."),
+            "port": about(integer("int32"), "At which port."),
+            "user": about(text(), "The user to connect as."),
+            "authSecretName": about(text(), "The Secret with its password."),
+        },
+    });
+    let held_back = json!({
+        "type": "object",
+        "properties": {
+            "instance": about(text(), "Whose copy."),
+            "why": {
+                "description": "What the source did.",
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            },
+        },
+    });
+    let or_unknown = || json!({"type": "integer", "format": "int64", "nullable": true});
+    let loss = json!({
+        "type": "object",
+        "properties": {
+            "behindBytes": about(or_unknown(), "Bytes of the source's stream that were seen to exist and had not come."),
+            "unseenMs": about(or_unknown(), "How long before the promotion the source was seen last, milliseconds."),
+        },
+    });
+    let promotion = json!({
+        "type": "object",
+        "properties": {
+            "instance": about(text(), "Who was chosen to become the primary."),
+            "loss": about(loss, "What of the source's writes the cluster may lack; absent where nobody could tell."),
+        },
+    });
+    let seen_at = json!({"type": "string", "format": "date-time"});
+    json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "source": about(source, "What is followed, or was."),
+            "stage": about(text(), "Following, Promoting or Promoted."),
+            "designated": about(text(), "Who becomes the primary when the cluster is promoted, or has become it."),
+            "link": about(text(), "The designated's link to the source."),
+            "lagBytes": about(integer("int64"), "How far the designated was behind the source when that was seen last."),
+            "lagSeenAt": about(seen_at, "When that was."),
+            "heldBack": about(held_back, "The copy that is held back from what the source does."),
+            "promotion": about(promotion, "Of a cluster that is being promoted, or was."),
+            "token": about(text(), "Of a promoted cluster: the token for the cluster that is to follow it."),
+        },
+    })
+}
+
 fn waiting() -> Value {
     json!({
         "type": "object",
@@ -129,7 +183,7 @@ pub(super) fn of_cluster() -> Value {
             "mode": about(text(), "cluster or standalone."),
             "phase": about(text(), phase),
             "healthy": about(flag(), "Is everything as it should be?"),
-            "currentPrimary": about(text(), "The primary where there is one only; a cluster has one for each shard."),
+            "currentPrimary": about(text(), "The primary where there is one only, or who is designated to become it; a cluster has one for each shard."),
             "instances": about(integer("int32"), "Instances that there are to be."),
             "readyInstances": about(integer("int32"), "Instances whose server answers."),
             "instancesStatus": about(instances, "Each instance, by its name, which is its pod's."),
@@ -140,6 +194,7 @@ pub(super) fn of_cluster() -> Value {
             "healthyPVC": about(integer("int32"), "Volume claims of its instances that exist."),
             "danglingPVC": about(names(), "Volume claims that no instance uses. They are never deleted for that."),
             "secretsResourceVersion": about(secrets, "The versions of the Secrets in use."),
+            "replicaMode": about(replica_mode(), "Of a cluster that follows another, or did."),
             "waiting": about(reasons, "Everything that is not as it should be, the cause first."),
             "conditions": conditions(),
         },

@@ -143,6 +143,7 @@ fn every_request_fits_its_definition() {
         Request::Fence { instance: instance(), force: true },
         Request::Unfence { instance: instance() },
         Request::Restart { instance: instance() },
+        Request::AcceptSource,
         Request::Forget { nodes: vec![valkeeper_model::NodeId::from_bytes([7; 20])] },
     ] {
         let mut object =
@@ -165,7 +166,15 @@ fn every_request_fits_its_definition() {
 #[test]
 fn a_status_fits_its_definition() {
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
-    let report = crate::status::tests::report(crate::status::tests::reasons());
+    let mut report = crate::status::tests::report(crate::status::tests::reasons());
+    // Nobody has seen the source.
+    let loss = Some(valkeeper_model::PromotionLoss { behind_bytes: None, unseen_ms: None });
+    let stage = valkeeper_model::ReplicaModeStage::Promoted {
+        designated: "demo-1".parse().unwrap(),
+        loss,
+        point: None,
+    };
+    report.replica_mode = Some(Box::new(crate::status::replica_mode::tests::report(stage)));
     let status = crate::RedisClusterStatus {
         current_primary: Some("demo-0".parse().unwrap()),
         dangling_pvc: vec!["demo-data-9".to_owned()],

@@ -31,8 +31,10 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         slots: SlotSet::part(n, 3),
         primary: Some(name(n)),
         replicas: if n == 2 { vec![] } else { vec![name(n + 3)] },
+        needed_replicas: None,
     };
     Report {
+        sentinels: Vec::new(),
         replica_mode: None,
         mode: valkeeper_model::Mode::Cluster,
         phase: if waiting.is_empty() { Phase::Healthy } else { Phase::Degraded },
@@ -90,12 +92,15 @@ pub(crate) fn reasons() -> Vec<Waiting> {
 #[test]
 fn a_report_survives_the_status() {
     let now = time(1_000);
-    for report in [report(vec![]), report(reasons())] {
+    let stage = replica_mode::tests::promoted();
+    let followed =
+        Report { replica_mode: Some(Box::new(replica_mode::tests::report(stage))), ..report(vec![]) };
+    for report in [report(vec![]), report(reasons()), followed] {
         let status = RedisClusterStatus::from_report(&report, &facts(None, &now));
         let json = serde_json::to_string(&status).unwrap();
         let read: RedisClusterStatus = serde_json::from_str(&json).unwrap();
         assert_eq!(read, status);
-        assert_eq!(read.report(), Some(report));
+        assert_eq!(read.report(now.0), Some(report));
     }
 }
 
@@ -105,11 +110,11 @@ fn a_reason_of_a_newer_version_is_told_in_its_words() {
     let mut status = RedisClusterStatus::from_report(&report(reasons()), &facts(None, &now));
     status.waiting[0].reason = "MoonPhase".to_owned();
     status.waiting[0].message = "the moon is full".to_owned();
-    let read = status.report().unwrap();
+    let read = status.report(now.0).unwrap();
     assert_eq!(read.waiting.len(), reasons().len());
     assert_eq!(read.waiting[0].to_string(), "the moon is full");
     assert!(read.waiting[0].is_flaw());
-    assert_eq!(RedisClusterStatus::default().report(), None);
+    assert_eq!(RedisClusterStatus::default().report(now.0), None);
 }
 
 #[test]
@@ -177,7 +182,7 @@ fn a_refused_spec_leaves_what_is_known_of_the_cluster() {
     let well = RedisClusterStatus::from_report(&report(vec![]), &facts(None, &now));
     let refusal = Refusal::CannotChange { field: "spec.shards".to_owned() };
     let refused = RedisClusterStatus::of_spec(Verdict::Unfit(&refusal), Some(5), Some(&well), &now);
-    assert_eq!(refused.report(), well.report());
+    assert_eq!(refused.report(now.0), well.report(now.0));
     assert_eq!(refused.observed_generation, Some(5));
     let condition = refused.condition(ConditionType::SpecValid).unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "ChangeRefused"));
@@ -276,7 +281,7 @@ fn what_only_the_servers_say_is_told_too() {
             "clusterState": "fail", "currentEpoch": 12,
         })
     );
-    assert_eq!(status.report(), Some(report));
+    assert_eq!(status.report(now.0), Some(report));
 }
 
 prop_compose! {
@@ -314,10 +319,12 @@ prop_compose! {
                 slots: if n % 4 == 3 { SlotSet::empty() } else { SlotSet::part(n, shards) },
                 primary: of(n, Role::Primary).next().map(|one| one.name.clone()),
                 replicas: of(n, Role::Replica).map(|one| one.name.clone()).collect(),
+                needed_replicas: None,
             };
             (one.name.clone(), one)
         }).collect();
         Report {
+            sentinels: Vec::new(),
             replica_mode: None,
 mode: valkeeper_model::Mode::Cluster,
             phase: phases[phase],
@@ -337,7 +344,7 @@ proptest! {
         let json = serde_json::to_value(&status).unwrap();
         let read: RedisClusterStatus = serde_json::from_value(json).unwrap();
         prop_assert!(!read.differs_materially(&status));
-        prop_assert_eq!(read.report(), Some(report));
+        prop_assert_eq!(read.report(now.0), Some(report));
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `mod.rs` | what all of them have |
 //! | `template.rs` | what the manifest says for Kubernetes alone |
 //! | `pod.rs` | an instance's pod |
+//! | `sentinel.rs` | a Sentinel's pod, and the Service to all of them |
 //! | `storage.rs` | its volume claim, with the piece of layout that it carries |
 //! | `network.rs` | Services, disruption budget, network policy |
 //! | `layout_map.rs` | the layout, as it is stored |
@@ -16,6 +17,7 @@ pub(crate) mod layout_map;
 pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod secrets;
+pub(crate) mod sentinel;
 pub(crate) mod shape;
 pub(crate) mod storage;
 pub(crate) mod template;

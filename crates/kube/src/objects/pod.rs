@@ -6,7 +6,7 @@ use crate::pod::{place, variable};
 use crate::{AGENT_METRICS_PORT, AGENT_PORT, PROBE_PORT};
 use serde_json::{Value, json};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, BUS_PORT, CLIENT_PORT};
-use valkeeper_model::{Instance, InstanceName, Storage};
+use valkeeper_model::{ClusterName, Instance, InstanceName, Storage, ZoneName};
 
 /// The user of the server, as the stock images have it.
 const USER: u32 = 999;
@@ -40,15 +40,7 @@ pub(crate) fn pod(
     if template.kubernetes.kernel_tuning {
         init.push(kernel_tuning(operator));
     }
-    init.push(json!({
-        "name": "install",
-        "image": operator.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["/valkeeper", "install", place::PROGRAM],
-        "volumeMounts": [{ "name": "bin", "mountPath": place::PROGRAM }],
-        "resources": { "requests": { "cpu": "10m", "memory": "16Mi" } },
-        "securityContext": container_security(),
-    }));
+    init.push(install(operator));
     let data = match &template.kubernetes.storage {
         Storage::Pvc { .. } => {
             let claim = names::volume_claim(&home.cluster, name);
@@ -62,12 +54,7 @@ pub(crate) fn pod(
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
-            // A volume of many files would be walked through at every start otherwise.
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": pod_security(),
         "initContainers": init,
         "containers": [container],
         "volumes": [
@@ -83,14 +70,52 @@ pub(crate) fn pod(
                 ],
                 "defaultMode": 0o440,
             } },
-            { "name": "auth", "secret": {
-                "secretName": template.auth_secret.clone().unwrap_or_else(|| names::auth_secret(&home.cluster)),
-                "items": [{ "key": names::PASSWORD_KEY, "path": names::PASSWORD_KEY }],
-                "defaultMode": 0o440,
-            } },
+            auth_volume(&home.cluster, template),
         ],
-        "affinity": affinity(owner, instance, template),
+        "affinity": in_zone_and_apart(&selector(home), &instance.zone, template),
     });
+    if !template.kubernetes.topology_spread.is_empty() {
+        spec["topologySpreadConstraints"] = json!(template.kubernetes.topology_spread);
+    }
+    schedule(&mut spec, template);
+    metadata["annotations"] = json!({ ANNOTATION_SPEC_HASH: super::template::hash(&spec) });
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec })
+}
+
+/// Copies this program into the pod: the server's image has none.
+pub(super) fn install(operator: &OperatorFacts) -> Value {
+    json!({
+        "name": "install",
+        "image": operator.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/valkeeper", "install", place::PROGRAM],
+        "volumeMounts": [{ "name": "bin", "mountPath": place::PROGRAM }],
+        "resources": { "requests": { "cpu": "10m", "memory": "16Mi" } },
+        "securityContext": container_security(),
+    })
+}
+
+/// As whom the pod's processes run.
+pub(super) fn pod_security() -> Value {
+    json!({
+        "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+        // A volume of many files would be walked through at every start otherwise.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": { "type": "RuntimeDefault" },
+    })
+}
+
+/// The cluster's password.
+pub(super) fn auth_volume(cluster: &ClusterName, template: &Template) -> Value {
+    json!({ "name": "auth", "secret": {
+        "secretName": template.auth_secret.clone().unwrap_or_else(|| names::auth_secret(cluster)),
+        "items": [{ "key": names::PASSWORD_KEY, "path": names::PASSWORD_KEY }],
+        "defaultMode": 0o440,
+    } })
+}
+
+/// What the manifest says of nodes.
+pub(super) fn schedule(spec: &mut Value, template: &Template) {
     let wanted = &template.kubernetes;
     if !wanted.node_selector.is_empty() {
         spec["nodeSelector"] = json!(wanted.node_selector);
@@ -98,14 +123,9 @@ pub(crate) fn pod(
     if !wanted.tolerations.is_empty() {
         spec["tolerations"] = json!(wanted.tolerations);
     }
-    if !wanted.topology_spread.is_empty() {
-        spec["topologySpreadConstraints"] = json!(wanted.topology_spread);
-    }
     if let Some(class) = &wanted.priority_class {
         spec["priorityClassName"] = json!(class);
     }
-    metadata["annotations"] = json!({ ANNOTATION_SPEC_HASH: super::template::hash(&spec) });
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec })
 }
 
 fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: &OperatorFacts) -> Value {
@@ -161,7 +181,7 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
 }
 
 /// What the pod security standard `restricted` asks for.
-fn container_security() -> Value {
+pub(super) fn container_security() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "readOnlyRootFilesystem": true,
@@ -181,9 +201,9 @@ fn kernel_tuning(operator: &OperatorFacts) -> Value {
 }
 
 /// In its zone (law 7), beside the user's own wishes, and on a node of its own when asked.
-fn affinity(owner: &Owner, instance: &Instance, template: &Template) -> Value {
+pub(super) fn in_zone_and_apart(selector: &Value, zone: &ZoneName, template: &Template) -> Value {
     let mut affinity = template.kubernetes.affinity.clone().unwrap_or_else(|| json!({}));
-    let zone = json!({ "key": names::LABEL_ZONE, "operator": "In", "values": [instance.zone] });
+    let zone = json!({ "key": names::LABEL_ZONE, "operator": "In", "values": [zone] });
     let required = &mut affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     match required["nodeSelectorTerms"].as_array_mut() {
         // Terms are alternatives: each of them has to be in the zone.
@@ -197,7 +217,8 @@ fn affinity(owner: &Owner, instance: &Instance, template: &Template) -> Value {
         }
         _ => *required = json!({ "nodeSelectorTerms": [{ "matchExpressions": [zone] }] }),
     }
-    let apart = json!({ "labelSelector": { "matchLabels": selector(&owner.home) }, "topologyKey": "kubernetes.io/hostname" });
+    let apart =
+        json!({ "labelSelector": { "matchLabels": selector }, "topologyKey": "kubernetes.io/hostname" });
     let (kind, term) = if template.kubernetes.one_per_host {
         ("requiredDuringSchedulingIgnoredDuringExecution", apart)
     } else {

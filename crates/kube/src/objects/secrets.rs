@@ -60,6 +60,11 @@ pub(crate) fn connection(owner: &Owner, name: &str, mode: Mode, password: &Passw
         data["replica_url"] = json!(url(&replica));
         data["replica_host"] = json!(replica);
     }
+    if mode == Mode::Sentinel {
+        data["sentinel_host"] = json!(host(names::sentinel_service(cluster)));
+        data["sentinel_port"] = json!(names::SENTINEL_PORT.to_string());
+        data["master_name"] = json!(cluster);
+    }
     let mut secret = secret(owner, name, &data);
     secret["metadata"]["labels"][names::LABEL_CONNECTION_SECRET] = json!("true");
     secret

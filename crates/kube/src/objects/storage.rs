@@ -10,7 +10,7 @@ use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Instance, InstanceLife, InstanceName, Layout, Ledger,
-    NewerFields, ServerConfig, Shard, ShardName, SlotSet, Storage,
+    NewerFields, ReplicaMode, ServerConfig, Shard, ShardName, SlotSet, Storage,
 };
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
@@ -29,6 +29,9 @@ pub(crate) struct Piece {
     pub(crate) shard: Shard,
     /// Its instances.
     pub(crate) instances: BTreeMap<InstanceName, Instance>,
+    /// Of a cluster that follows another, or did: rebuilt without it, a cluster that follows would have nobody to follow, and elect a primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replica_mode: Option<Box<ReplicaMode>>,
 }
 
 impl Piece {
@@ -41,6 +44,7 @@ impl Piece {
             name: name.clone(),
             shard: layout.shards.get(name)?.clone(),
             instances: instances.collect(),
+            replica_mode: layout.replica_mode.clone(),
         })
     }
 
@@ -91,7 +95,7 @@ pub(crate) fn rebuild(
         return Err(NoLayout::ShardLost(missing.unwrap_or_else(|| ShardName::nth(spec.shards))));
     }
     let instances: BTreeMap<_, _> = newest.values().flat_map(|piece| piece.instances.clone()).collect();
-    let generation = pieces.iter().map(|piece| piece.generation).max().unwrap_or(first.generation);
+    let newest_of_all = pieces.iter().max_by_key(|piece| piece.generation).unwrap_or(first);
     let stays = |one: &&Instance| one.life != InstanceLife::Leaving;
     let copies = |piece: &&Piece| piece.instances.values().filter(stays).count();
     let widest = newest.values().map(copies).max().unwrap_or(1);
@@ -99,7 +103,7 @@ pub(crate) fn rebuild(
         format: Format,
         cluster: spec.name.clone(),
         id: first.cluster,
-        generation: generation.next(),
+        generation: newest_of_all.generation.next(),
         revision: 0,
         ordered: None,
         zones: spec.zones,
@@ -108,7 +112,7 @@ pub(crate) fn rebuild(
         shards: Arc::new(shards),
         instances: Arc::new(instances),
         sentinels: None,
-        replica_mode: None,
+        replica_mode: newest_of_all.replica_mode.clone(),
         operations: BTreeMap::new(),
         ledger: Ledger::new(),
         newer: NewerFields::default(),

@@ -21,13 +21,17 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 struct Leading {
     api: FakeApi,
     context: Arc<Context>,
-    _task: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Leading {
     /// Three nodes in a zone each, and no cluster yet.
     async fn start() -> Self {
-        let api = FakeApi::default();
+        Self::on(FakeApi::default()).await
+    }
+
+    /// The same on what another one has left.
+    async fn on(api: FakeApi) -> Self {
         for zone in ["a", "b", "c"] {
             api.put(
                 "nodes",
@@ -51,12 +55,16 @@ impl Leading {
         let (context, watches) = observe(&api.client(), &setup, Arc::new(Phases::new())).await;
         let leading = Arc::clone(&context);
         let task = tokio::spawn(async move { follow_clusters(&leading, &watches).await });
-        Self { api, context, _task: task }
+        Self { api, context, task }
     }
 
     /// A user applies `examples/kubernetes.yaml`.
     fn apply_example(&self) {
-        let text = include_str!("../../../../examples/kubernetes.yaml");
+        self.apply(include_str!("../../../../examples/kubernetes.yaml"));
+    }
+
+    /// A user makes what a manifest says.
+    fn apply(&self, text: &str) {
         let mut object: Value = serde_saphyr::from_str(text).unwrap();
         object["metadata"]["namespace"] = json!("shop");
         object["metadata"]["generation"] = json!(1);
@@ -271,4 +279,79 @@ async fn a_request_for_a_cluster_that_is_not_there_is_answered() {
             .is_some_and(|request| says(&request["status"], "there is no"))
     };
     leading.api.until("an answer", answered).await;
+}
+
+/// The pods of `examples/following-kubernetes.yaml`.
+const FOLLOWING_PODS: usize = 2;
+
+/// A cluster that follows another, of which everything is there.
+async fn following() -> Leading {
+    let leading = Leading::start().await;
+    leading.apply(include_str!("../../../../examples/following-kubernetes.yaml"));
+    leading.api.until("all pods", |api| api.count("pods") == FOLLOWING_PODS).await;
+    leading
+}
+
+/// How far the stored layout is with following.
+fn stage(api: &FakeApi) -> Value {
+    let map = api.object("configmaps", "copy-layout").unwrap();
+    let layout: Value = serde_json::from_str(map["data"][LAYOUT_KEY].as_str().unwrap()).unwrap();
+    layout["replicaMode"]["stage"].clone()
+}
+
+/// What the status says of a condition: its status, reason and message.
+fn condition(api: &FakeApi, kind: &str) -> [String; 3] {
+    let cluster = api.object(RedisCluster::PLURAL, "copy").unwrap();
+    let all = cluster["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let one = all.into_iter().find(|one| one["type"] == kind).unwrap_or_default();
+    ["status", "reason", "message"].map(|field| one[field].as_str().unwrap_or_default().to_owned())
+}
+
+fn wish(promote: bool) -> Value {
+    let generation = if promote { 2 } else { 3 };
+    json!({ "metadata": { "generation": generation }, "spec": { "replicaMode": { "promote": promote } } })
+}
+
+#[tokio::test]
+async fn a_promotion_is_stored_and_goes_on_with_the_next_operator() {
+    let leading = following().await;
+    let enabled = "Cluster is replicating from cache (cache-leader.default.svc.cluster.local:6379)";
+    let enabled = ["True", "Enabled", enabled].map(str::to_owned);
+    leading.api.until("the condition", |api| condition(api, "ReplicaMode") == enabled).await;
+    leading.api.edit(RedisCluster::PLURAL, "copy", &wish(true));
+    let is_promoting = |api: &FakeApi| !stage(api)["promoting"].is_null();
+    leading.api.until("the promotion is stored", is_promoting).await;
+    let told = |api: &FakeApi| {
+        let cluster = api.object(RedisCluster::PLURAL, "copy").unwrap();
+        cluster["status"]["replicaMode"]["stage"] == "Promoting" && condition(api, "SpecValid")[0] == "True"
+    };
+    leading.api.until("the status", told).await;
+    // The operator dies, and the layout is taken away with it: the volumes carry it.
+    leading.settle().await;
+    let api = leading.api.clone();
+    leading.task.abort();
+    drop(leading);
+    api.delete("configmaps", "copy-layout");
+    let next = Leading::on(api).await;
+    next.api.until("the layout", |api| api.object("configmaps", "copy-layout").is_some()).await;
+    next.api.until("the promotion goes on", is_promoting).await;
+    // Who takes the wish back is told that it is under way.
+    next.api.edit(RedisCluster::PLURAL, "copy", &wish(false));
+    let refused = |api: &FakeApi| condition(api, "SpecValid")[2].contains("the cluster is being promoted");
+    next.api.until("the refusal", refused).await;
+    assert!(is_promoting(&next.api));
+}
+
+#[tokio::test]
+async fn who_takes_replica_mode_away_while_it_follows_is_told_and_nothing_changes() {
+    let leading = following().await;
+    leading.settle().await;
+    let off = json!({ "metadata": { "generation": 2 }, "spec": { "replicaMode": { "enabled": false } } });
+    leading.api.edit(RedisCluster::PLURAL, "copy", &off);
+    let refused = |api: &FakeApi| {
+        let [holds, reason, message] = condition(api, "SpecValid");
+        holds == "False" && reason == "ChangeRefused" && message.contains("follows cache")
+    };
+    leading.api.until("the refusal", refused).await;
+    assert_eq!(stage(&leading.api), "following");
 }

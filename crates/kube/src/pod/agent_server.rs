@@ -4,6 +4,7 @@ use super::agent_upgrade;
 use super::order_file::OrderFile;
 use super::peers::PodPeers;
 use super::setup::PodSetup;
+use super::source_password::KeptPassword;
 use crate::wire::{About, Answered, AskOf, Handler, Who, path};
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -25,6 +26,7 @@ pub(super) struct AgentServer {
     pub(super) agent: AgentHandle,
     pub(super) peers: Arc<PodPeers>,
     pub(super) order_file: Arc<OrderFile>,
+    pub(super) source_password: Arc<KeptPassword>,
     pub(super) replaced: watch::Sender<Option<PathBuf>>,
     /// The last order's generation, held while one is taken, so that files and addresses are of the same order.
     pub(super) ordering: Mutex<Option<Generation>>,
@@ -47,6 +49,7 @@ impl AgentServer {
             *self.shard.lock().unwrap_or_else(PoisonError::into_inner) = Some(myself.shard.clone());
         }
         self.order_file.keep(&order);
+        self.source_password.forget_unless_used(&order);
         self.peers.learn(&order);
         self.agent.order(order);
     }
@@ -129,6 +132,17 @@ impl Handler for AgentServer {
                     }
                     Err(error) => {
                         tracing::warn!(%error, "an order that cannot be understood");
+                        Answered::status(StatusCode::BAD_REQUEST)
+                    }
+                },
+                (path::SOURCE_PASSWORD, Who::Controller) => match serde_json::from_slice(&body) {
+                    Ok(told) => {
+                        self.source_password.learn(told);
+                        Answered::json(&())
+                    }
+                    // Not what: it holds a password.
+                    Err(_) => {
+                        tracing::warn!("a password of the source that cannot be understood");
                         Answered::status(StatusCode::BAD_REQUEST)
                     }
                 },

@@ -6,8 +6,10 @@
 //! | `agent_server.rs` | what others may ask of it, and who |
 //! | `peers.rs` | asking the other agents |
 //! | `order_file.rs` | the last order, kept beside the data |
+//! | `source_password.rs` | the password of a source that is followed, kept beside the data |
 //! | `news.rs` | telling the operator what has changed |
 //! | `program_file.rs` | what the server program knows, asked once |
+//! | `sentinel.rs` | a Sentinel in a pod of its own, without an agent |
 //! | `probe.rs` | liveness and readiness, all that is told to strangers |
 //! | `server_log.rs` | the server's log as the container's |
 //! | `orphans.rs` | what process 1 owes to processes without a parent |
@@ -21,12 +23,15 @@ mod orphans;
 mod peers;
 mod probe;
 mod program_file;
+mod sentinel;
 mod server_log;
 mod setup;
+mod source_password;
 
 pub use agent_upgrade::install;
 pub(crate) use agent_upgrade::{digest, own_digest};
 pub(crate) use peers::ask_agent;
+pub use sentinel::{SentinelPod, run_sentinel};
 pub use setup::{PodSetup, SetupError};
 pub(crate) use setup::{place, variable};
 
@@ -34,6 +39,7 @@ use crate::wire::{self, Caller, Credentials, Who};
 use agent_server::AgentServer;
 use order_file::OrderFile;
 use peers::{OwnAgent, PodPeers};
+use source_password::KeptPassword;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -82,6 +88,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     let me = Who::Agent(setup.instance.clone());
     let caller = Arc::new(Caller::new(setup.home.clone(), me, Arc::clone(&credentials)));
     let order_file = Arc::new(OrderFile::new(setup.data.join("order.json")));
+    let source_password = Arc::new(KeptPassword::new(setup.data.join("source-password.json")));
     let peers = Arc::new(PodPeers::new(Arc::clone(&caller), setup.instance.clone()));
     let nudge = Arc::new(Notify::new());
     let kept = Arc::new(news::Kept::default());
@@ -103,10 +110,10 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         home,
         trials: Arc::new(valkeeper_agent::Trials::new(program)),
         passwords: Arc::new(move || Password::read(std::fs::read(&password_file))),
-        // A manifest that follows another cluster is refused on Kubernetes: no pod has its password.
-        secrets: Arc::new(|name| {
-            Err(valkeeper_model::PasswordFault::Unreadable { why: format!("{name} is not mounted") })
-        }),
+        secrets: {
+            let kept = Arc::clone(&source_password);
+            Arc::new(move |name| kept.of(name))
+        },
         password_overlap: valkeeper_agent::PASSWORD_OVERLAP,
         peers: Arc::clone(&peers) as _,
         record,
@@ -125,6 +132,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         agent: agent.clone(),
         peers: Arc::clone(&peers),
         order_file: Arc::clone(&order_file),
+        source_password,
         replaced,
         ordering: Mutex::default(),
         shard: Mutex::default(),

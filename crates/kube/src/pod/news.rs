@@ -73,7 +73,7 @@ pub(super) async fn tell(
 /// Of which term its server is the primary, by the agent's last look.
 async fn mandate(agent: &AgentHandle) -> Option<Epoch> {
     let report = agent.report(WITHIN).await?;
-    let view = report.view().filter(|view| view.owns_slots())?;
+    let view = report.view().filter(|view| view.is_shard_primary())?;
     Some(view.myself()?.config_epoch)
 }
 

@@ -35,7 +35,7 @@ async fn ready(agent: &AgentHandle) -> bool {
     report.activity == Activity::Watching
         && view.cluster_ok
         && match view.replication.role() {
-            Role::Primary => view.owns_slots(),
+            Role::Primary => view.is_shard_primary(),
             Role::Replica => view.replication.link() == Some(Link::Up),
         }
 }

@@ -16,6 +16,15 @@ pub(crate) mod variable {
     pub(crate) const OPERATOR: &str = "VALKEEPER_OPERATOR";
     pub(crate) const HOSTNAME: &str = "VALKEEPER_HOSTNAME";
     pub(crate) const SERVER: &str = "VALKEEPER_SERVER";
+    pub(crate) const CLUSTER_ID: &str = "VALKEEPER_CLUSTER_ID";
+    pub(crate) const SENTINEL_ID: &str = "VALKEEPER_SENTINEL_ID";
+    pub(crate) const QUORUM: &str = "VALKEEPER_QUORUM";
+    /// `name=host,…`, the founder first.
+    pub(crate) const SERVERS: &str = "VALKEEPER_SERVERS";
+
+    pub(crate) fn malformed(name: &'static str) -> super::SetupError {
+        super::SetupError::Variable { name, why: "is not what an operator writes".to_owned() }
+    }
 }
 /// Where things are in the container.
 pub(crate) mod place {
@@ -118,7 +127,7 @@ impl PodSetup {
     }
 }
 
-fn said(name: &'static str) -> Result<String, SetupError> {
+pub(super) fn said(name: &'static str) -> Result<String, SetupError> {
     match std::env::var(name) {
         Ok(value) if !value.is_empty() => Ok(value),
         Ok(_) => Err(SetupError::Variable { name, why: "is empty".to_owned() }),
@@ -126,11 +135,13 @@ fn said(name: &'static str) -> Result<String, SetupError> {
     }
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &'static str) -> Result<T, SetupError> {
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &'static str,
+) -> Result<T, SetupError> {
     said(name)?.parse().map_err(|error: T::Err| SetupError::Variable { name, why: error.to_string() })
 }
 
-fn server() -> Result<PathBuf, SetupError> {
+pub(super) fn server() -> Result<PathBuf, SetupError> {
     if let Ok(path) = said(variable::SERVER) {
         return Ok(path.into());
     }

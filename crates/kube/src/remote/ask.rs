@@ -37,6 +37,9 @@ pub enum AskError {
     /// Somebody has deleted it before it was answered.
     #[error("the request was deleted before it was answered")]
     TakenAway,
+    /// What was written into the object is not followed, in the operator's words.
+    #[error("the operator does not follow the manifest: {0}")]
+    NotFollowed(String),
     /// Kubernetes could not be asked.
     #[error(transparent)]
     Remote(#[from] RemoteError),

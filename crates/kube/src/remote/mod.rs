@@ -8,6 +8,7 @@
 //! | `seen.rs` | the cluster as its operator tells it, now and as it changes |
 //! | `lead.rs` | does an operator act? |
 //! | `ask.rs` | a request, and its answer |
+//! | `promote.rs` | a promotion, which is a wish in the object |
 //! | `events.rs` | what happened |
 //! | `logs.rs` | what a server says |
 //! | `exec.rs` | running this program in a pod of the cluster |
@@ -21,6 +22,7 @@ mod exec;
 mod inside;
 mod lead;
 mod logs;
+mod promote;
 mod reach;
 mod seen;
 mod wanted;

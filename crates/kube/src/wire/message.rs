@@ -2,8 +2,9 @@
 //! agents and controllers understand each other.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
-use valkeeper_model::{Ask, Epoch, Happened};
+use valkeeper_model::{Ask, Epoch, Happened, PasswordFault};
 
 /// Where requests go.
 pub(crate) mod path {
@@ -11,6 +12,8 @@ pub(crate) mod path {
     pub(crate) const ASK: &str = "/v1/ask";
     /// An order for the agent, from the controller.
     pub(crate) const ORDER: &str = "/v1/order";
+    /// The password of the source ([`SourcePassword`](super::SourcePassword)), from the controller.
+    pub(crate) const SOURCE_PASSWORD: &str = "/v1/source-password";
     /// What the agent is ([`About`](super::About)).
     pub(crate) const ABOUT: &str = "/v1/about";
     /// Another program to go on as, from the controller.
@@ -41,6 +44,22 @@ pub(crate) struct News {
     /// The term, or epoch, of which its server is the primary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) primary_of: Option<Epoch>,
+}
+
+/// What the user's Secret holds that names the password of the source. Never printed (law 11).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SourcePassword {
+    /// The name of the Secret.
+    pub(crate) secret: String,
+    /// The password, or why it cannot be used.
+    pub(crate) password: Result<String, PasswordFault>,
+}
+
+impl fmt::Debug for SourcePassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourcePassword").field("secret", &self.secret).finish_non_exhaustive()
+    }
 }
 
 /// What an agent is.
@@ -78,6 +97,9 @@ mod tests {
         assert!(matches!(asked.ask, Ask::Force { .. }) && asked.within_ms == 100);
         let news: News = survives(include_str!("../../tests/frozen/news-1.json"));
         assert!(matches!(news.happened[..], [Happened::Started { .. }]));
+        let password: SourcePassword = survives(include_str!("../../tests/frozen/source-password-1.json"));
+        assert_eq!(password.password.as_deref(), Ok("example"));
+        assert!(!format!("{password:?}").contains("example"));
         let about: About = survives(include_str!("../../tests/frozen/about-1.json"));
         assert_eq!((about.version.as_str(), about.program.len()), ("0.1.0", 64));
     }

@@ -17,7 +17,7 @@ mod who;
 pub(crate) use call::{Caller, Repeat};
 pub use credentials::CredentialsError;
 pub(crate) use credentials::{Credentials, Identity, open_server};
-pub(crate) use message::{About, AskOf, News, path};
+pub(crate) use message::{About, AskOf, News, SourcePassword, path};
 pub(crate) use serve::{Answered, CONNECTIONS, HELLO_WITHIN, Handler, converse, serve};
 pub(crate) use valkeeper_agent::plain_http::accept;
 pub(crate) use who::{Home, Who};

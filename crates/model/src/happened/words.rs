@@ -18,7 +18,7 @@ impl fmt::Display for Happened {
                 write!(f, "{shard}: {instance} counts as disturbed no more: {why}")
             }
             Self::Joined { shard, instance } => write!(f, "{instance} has joined {shard}"),
-            Self::Formed => f.write_str("cluster formed: all slots are served"),
+            Self::Formed => f.write_str("cluster formed: every shard is served"),
             Self::Started { instance } => write!(f, "{instance} started"),
             Self::Adopted { instance } => write!(f, "{instance} was running and is watched again"),
             Self::PasswordAdded { instance, former_ms } => {
@@ -110,6 +110,10 @@ impl fmt::Display for Happened {
                 f,
                 "{instance} could not save its data when it was stopped (disk full?): its writes since the last snapshot are not on its disk"
             ),
+            Self::SourceOutOfReach { source, witnesses } => {
+                let told: Vec<String> = witnesses.iter().map(ToString::to_string).collect();
+                write!(f, "{source} is out of reach of {}: the cluster is promoted", told.join(", "))
+            }
             Self::ReplicaModePromoteRequested { source } => {
                 write!(f, "promotion asked for: {source} is to be followed no more")
             }

@@ -114,7 +114,7 @@ fn bytes_of(node: &Node, key: &str) -> Option<u64> {
     written(node, key).and_then(|text| parse_quantity_bytes(text).ok())
 }
 
-fn milliseconds_of(node: &Node, key: &str) -> Option<u64> {
+pub(super) fn milliseconds_of(node: &Node, key: &str) -> Option<u64> {
     written(node, key).and_then(|text| parse_duration_ms(text).ok())
 }
 
@@ -189,9 +189,6 @@ fn mode(fields: &Node, findings: &mut Findings) -> Option<Mode> {
             return Some(Mode::Cluster);
         }
         (None, None) if !counted.is_empty() => rules::MODE_MISSING_BESIDE_SHARDS.broken(&[]),
-        (Some("sentinel"), _) if findings.target == Target::Kubernetes => {
-            rules::SENTINEL_ON_KUBERNETES.broken(&[])
-        }
         (Some("standalone" | "sentinel"), _) | (None, None) => {
             for name in counted {
                 let problem = rules::SHARDS_OF_CLUSTER.broken(&[]);

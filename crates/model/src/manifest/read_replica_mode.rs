@@ -1,11 +1,10 @@
 //! `spec.replicaMode`.
 
-use super::Target;
 use super::check::Findings;
-use super::read::{number_of, text_of, written};
+use super::read::{milliseconds_of, number_of, text_of, written};
 use super::tree::{Meaning, Node, Value};
 use crate::spec::{Mode, is_dns_subdomain, printable, rules};
-use crate::{DataLoss, ReplicaModeSpec, Source};
+use crate::{AutomaticPromotion, DataLoss, ReplicaModeSpec, Source};
 
 /// What is to be followed; `None` if nothing is, or it is written wrong. `mode` is `None` where it is not known.
 pub(super) fn replica_mode(
@@ -20,10 +19,6 @@ pub(super) fn replica_mode(
         if promote {
             findings.problem(rules::PROMOTE_WITHOUT_ENABLED.broken(&[]));
         }
-        return None;
-    }
-    if findings.target == Target::Kubernetes {
-        findings.problem(rules::REPLICA_MODE_ON_KUBERNETES.broken(&[]));
         return None;
     }
     if mode == Some(Mode::Cluster) {
@@ -57,6 +52,17 @@ pub(super) fn replica_mode(
         promote,
         token: token.map(str::to_owned),
         data_loss: data_loss(root, findings),
+        automatic: automatic(replica_mode, fields),
+    })
+}
+
+fn automatic(replica_mode: &Node, fields: &Node) -> Option<AutomaticPromotion> {
+    let wanted = replica_mode.get("automaticPromotion")?;
+    let instances = number_of(fields, "instances").unwrap_or(1);
+    Some(AutomaticPromotion {
+        after_ms: milliseconds_of(wanted, "after").unwrap_or(AutomaticPromotion::DEFAULT_AFTER_MS),
+        witnesses: number_of(wanted, "witnesses")
+            .unwrap_or_else(|| AutomaticPromotion::default_witnesses(instances)),
     })
 }
 

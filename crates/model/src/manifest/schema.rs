@@ -182,8 +182,8 @@ pub const SPEC: &[Field] = &[
         Fields(NAME),
         "The Secret whose key password protects the servers. Without: one is made.",
     ),
-    field("sentinel", Fields(SENTINEL), "The Sentinels of mode sentinel. Without: three. Not supported on Kubernetes yet."),
-    field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster. Not supported on Kubernetes yet."),
+    field("sentinel", Fields(SENTINEL), "The Sentinels of mode sentinel. Without: three."),
+    field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster."),
     field("imageName", Text, "The image of the servers: Valkey or Redis.")
         .on_kubernetes("local processes run the server program of this machine")
         .preset(Word(DEFAULT_IMAGE)),
@@ -294,6 +294,14 @@ const REPLICA_MODE: &[Field] = &[
         "token",
         Text,
         "Of a cluster with data of its own: the token that the source publishes since its promotion.",
+    ),
+    field(
+        "automaticPromotion",
+        Fields(&[
+            field("after", Duration, "How long the source must have been out of reach.").preset(Word("30s")),
+            field("witnesses", Integer, "Of how many agents. Without: a majority, and never one alone."),
+        ]),
+        "Whether the cluster is promoted without a person when the source is lost. Without: it is not.",
     ),
     field(
         "source",

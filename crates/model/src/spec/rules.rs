@@ -46,12 +46,6 @@ pub const MODE_MISSING_BESIDE_SHARDS: Rule = Rule::new(
     "missing, which means standalone, and that has no shards",
     "write mode: cluster, or remove spec.shards and spec.replicasPerShard and write spec.instances",
 );
-/// Mode `sentinel` on Kubernetes.
-pub const SENTINEL_ON_KUBERNETES: Rule = Rule::new(
-    "spec.mode",
-    "`sentinel` is not supported on Kubernetes yet",
-    "write mode: standalone: the Services lead to the primary",
-);
 /// `spec.sentinel` in another mode.
 pub const SENTINEL_IN_ANOTHER_MODE: Rule =
     Rule::new("spec.sentinel", "only for mode sentinel", "remove it, or write mode: sentinel");
@@ -190,9 +184,6 @@ pub const DIRECTIVE_BESIDE_MEMORY: Rule = Rule {
     reason: "spec.memory is set, and only one of the two may decide",
     hint: None,
 };
-/// `spec.replicaMode.enabled`. On Kubernetes only.
-pub const REPLICA_MODE_ON_KUBERNETES: Rule =
-    Rule::new("spec.replicaMode.enabled", "not supported on Kubernetes yet", "remove spec.replicaMode");
 /// `spec.replicaMode.enabled` in mode cluster.
 pub const REPLICA_MODE_OF_CLUSTER: Rule = Rule::new(
     "spec.replicaMode.enabled",
@@ -204,6 +195,18 @@ pub const SOURCE_MISSING: Rule = Rule::new(
     "spec.replicaMode.source.host",
     "missing; it says which primary is followed",
     "write source: with host: and port: of the primary to follow",
+);
+/// Value: milliseconds.
+pub const AUTOMATIC_AFTER: Rule = Rule::new(
+    "spec.replicaMode.automaticPromotion.after",
+    "{} ms is less than 5 s: a source that is restarted is away for so long",
+    "write 30s, or whatever outage is to be sat out",
+);
+/// Values: the number, instances.
+pub const AUTOMATIC_WITNESSES: Rule = Rule::new(
+    "spec.replicaMode.automaticPromotion.witnesses",
+    "{} of {} instances: one alone may be cut off itself, and more than there are never agree",
+    "write a number from 2 to spec.instances, or remove it for a majority",
 );
 /// `spec.replicaMode.promote` without `enabled`.
 pub const PROMOTE_WITHOUT_ENABLED: Rule = Rule::new(

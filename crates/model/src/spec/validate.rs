@@ -1,7 +1,7 @@
 //! What is impossible or unwise in a spec, wherever it was read from.
 
 use super::{ClusterSpec, MaxMemory, Mode, Persistence, directives, printable, rules};
-use crate::SentinelSpec;
+use crate::{AutomaticPromotion, SentinelSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -114,6 +114,8 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
             problems.push(rules::INSTANCES_RANGE.broken(&[&instances]));
         }
         problems.extend(spec.sentinel.into_iter().flat_map(sentinels));
+        let automatic = spec.replica_mode.as_ref().and_then(|mode| mode.automatic);
+        problems.extend(automatic.into_iter().flat_map(|wanted| automatic_promotion(wanted, instances)));
         return problems;
     }
     let shards = spec.shards;
@@ -125,6 +127,18 @@ fn layout(spec: &ClusterSpec) -> Vec<FieldProblem> {
         problems.push(rules::TOO_MANY_SHARDS.broken(&[&shards]));
     } else if all > MAX_INSTANCES {
         problems.push(rules::TOO_MANY_INSTANCES.broken(&[&shards, &spec.replicas_per_shard, &all]));
+    }
+    problems
+}
+
+fn automatic_promotion(wanted: AutomaticPromotion, instances: u32) -> Vec<FieldProblem> {
+    let AutomaticPromotion { after_ms, witnesses } = wanted;
+    let mut problems = Vec::new();
+    if after_ms < AutomaticPromotion::MIN_AFTER_MS {
+        problems.push(rules::AUTOMATIC_AFTER.broken(&[&after_ms]));
+    }
+    if !(AutomaticPromotion::MIN_WITNESSES..=instances).contains(&witnesses) {
+        problems.push(rules::AUTOMATIC_WITNESSES.broken(&[&witnesses, &instances]));
     }
     problems
 }

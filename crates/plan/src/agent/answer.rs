@@ -56,7 +56,7 @@ impl Agent {
             }
             Ask::Forget { nodes } => self.forward_to_server(now, token, None, ServerCommand::Forget(nodes)),
             Ask::HandOver { to } => match &self.phase {
-                Phase::Watching(_) if self.owns_slots() => {
+                Phase::Watching(_) if self.is_shard_primary() => {
                     self.awaiting_completion.push(token);
                     self.hand_over(now, to, Then::Watch);
                 }
@@ -139,7 +139,7 @@ impl Agent {
     /// Is there anybody to hand over to, and is our server not known to be a replica? One that does not answer just now may be
     /// a primary that serves (law 1); the handover looks at it first.
     pub(super) fn may_hand_over(&self, now: Millis) -> bool {
-        let known_for_replica = self.server.known().is_some_and(|view| !view.owns_slots());
+        let known_for_replica = self.server.known().is_some_and(|view| !view.is_shard_primary());
         let known_for_replica = known_for_replica && !self.promotion_is_recent(now);
         !known_for_replica && !self.siblings().is_empty()
     }

@@ -23,11 +23,11 @@ impl Agent {
         };
         let is_source = |id: NodeId| self.order.as_ref().is_some_and(|order| order.is_source(id));
         let happened = match view.replication.role() {
-            Role::Primary if was == Role::Replica && view.owns_slots() && !ours => {
+            Role::Primary if was == Role::Replica && view.is_shard_primary() && !ours => {
                 let from = before.primary().and_then(sibling);
                 Happened::RoseByItself { shard, instance, from }
             }
-            Role::Primary if was == Role::Replica && !view.owns_slots() => {
+            Role::Primary if was == Role::Replica && !view.is_shard_primary() => {
                 Happened::Rewired { instance, follows: None }
             }
             Role::Replica if view.primary() != before.primary() => match view.primary() {
@@ -47,7 +47,7 @@ impl Agent {
         let failure = StartFailure::WrongIdentity { found: view.node_id };
         self.waiting = Some(Waiting::StartFailed { instance: self.name.clone(), failure });
         self.server = Observed::Unknown(Unseen::Garbled);
-        let holds_nothing = view.keys == 0 && !view.owns_slots();
+        let holds_nothing = view.keys == 0 && !view.is_shard_primary();
         if holds_nothing && self.stranger != Some(view.node_id) && matches!(self.phase, Phase::Watching(_)) {
             self.stranger = Some(view.node_id);
             self.out.push(Command::Inspect);

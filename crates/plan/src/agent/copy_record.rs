@@ -210,7 +210,7 @@ impl Agent {
             held.caught_up = match self.copy_record.sync.link {
                 Some(Link::Up | Link::Lost | Link::Syncing) => self.copy_record.sync.caught_up,
                 Some(Link::NeverUp) => held.caught_up,
-                None => held.caught_up || self.owns_slots(),
+                None => held.caught_up || self.is_shard_primary(),
             };
         }
         held
@@ -337,7 +337,7 @@ impl Agent {
         let mut next = self.copy_record.durable.clone().unwrap_or_else(CopyRecord::first);
         let role = view.replication.role();
         let counts = match role {
-            Role::Primary => view.owns_slots(),
+            Role::Primary => view.is_shard_primary(),
             Role::Replica => self.copy_record.sync.caught_up,
         };
         next.run = run;

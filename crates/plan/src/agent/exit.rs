@@ -12,13 +12,13 @@ impl Agent {
         if self.incarnation() != Some(incarnation) {
             return;
         }
-        let view = self.last_view.as_ref().filter(|view| view.owns_slots());
+        let view = self.last_view.as_ref().filter(|view| view.is_shard_primary());
         self.attached_at_death = view.and_then(|view| self.attached(view));
         if self.last_view.is_none() && cause == ExitCause::DataUnreadable {
             self.copy_record.load_refused();
         }
         // A fenced primary that died all the same still leaves a shard that needs its successor.
-        let orphaned = self.last_view.as_ref().is_some_and(ServerView::owns_slots) && !self.stays_down;
+        let orphaned = self.last_view.as_ref().is_some_and(ServerView::is_shard_primary) && !self.stays_down;
         if !orphaned {
             self.keep_last(now, incarnation);
         }

@@ -122,7 +122,7 @@ impl Agent {
         }
         let Phase::Watching(watch) = &mut self.phase else { return };
         let Some(view) = self.server.known() else { return };
-        if watch.take_emptied() && (!view.owns_slots() || has_online_replica(&view.replication)) {
+        if watch.take_emptied() && (!view.is_shard_primary() || has_online_replica(&view.replication)) {
             self.restart(now);
         }
     }
@@ -144,7 +144,7 @@ impl Agent {
     /// Did our server die just now as a primary, while its replicas ran on?
     fn died_as_primary(&self) -> bool {
         self.died_at.is_some()
-            && self.last_view.as_ref().is_some_and(ServerView::owns_slots)
+            && self.last_view.as_ref().is_some_and(ServerView::is_shard_primary)
             && !self.siblings().is_empty()
     }
 

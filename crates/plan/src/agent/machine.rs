@@ -433,8 +433,8 @@ impl Agent {
         self.disk.as_ref().is_some_and(|disk| disk.owner == Owner::Nobody)
     }
 
-    pub(super) fn owns_slots(&self) -> bool {
-        self.server.known().is_some_and(ServerView::owns_slots)
+    pub(super) fn is_shard_primary(&self) -> bool {
+        self.server.known().is_some_and(ServerView::is_shard_primary)
     }
 
     fn started(&mut self, now: Millis, incarnation: Incarnation, pid: Option<u32>) {

@@ -5,6 +5,7 @@ use super::watch::Looked;
 use super::{Login, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
 use crate::server::config::{self, Directive};
+use crate::server::sync_replicas;
 use std::collections::BTreeSet;
 use valkeeper_model::{
     Answer, Happened, Link, Millis, Observed, Part, Persistence, Process, Role, ServerView, Unseen,
@@ -140,6 +141,7 @@ impl Agent {
         {
             self.out.serve(ServerCommand::Save, 2_000);
         }
+        self.compare_anew(now, &view);
         self.last_write.saw(&view);
         self.last_view = Some(view.clone());
         self.server = Observed::Known(view);
@@ -148,6 +150,17 @@ impl Agent {
         if self.settled() && !self.awaiting_completion.is_empty() && matches!(self.phase, Phase::Watching(_))
         {
             self.complete_all(&Ok(Answer::Done));
+        }
+    }
+
+    /// Replicas have come or gone, and another number of them is needed from now on: the server is compared with that at once, since too
+    /// high a number refuses writes.
+    fn compare_anew(&mut self, now: Millis, view: &ServerView) {
+        let Some(order) = &self.order else { return };
+        let needed = |view: &ServerView| sync_replicas::needed(&order.config, &view.replication);
+        let before = self.last_view.as_ref().and_then(needed);
+        if let (true, Phase::Watching(watch)) = (needed(view) != before, &mut self.phase) {
+            watch.look_now(now);
         }
     }
 
@@ -180,6 +193,9 @@ impl Agent {
             && let Some(user) = source.user
         {
             ordered.push((config::PRIMARY_USER.to_owned(), user));
+        }
+        if let Some(needed) = view.and_then(|view| sync_replicas::needed(&order.config, &view.replication)) {
+            config::set(&mut ordered, config::MIN_REPLICAS, &needed.to_string());
         }
         let refuses = self.host_watch.as_ref().is_some_and(|watch| watch.refuses_writes());
         Some(if refuses { config::refusing_writes(ordered) } else { ordered })

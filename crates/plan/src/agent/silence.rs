@@ -121,7 +121,7 @@ impl Agent {
 
     fn other_primaries(&self) -> Vec<InstanceName> {
         let (Some(order), Some(view)) =
-            (&self.order, self.last_view.as_ref().filter(|view| view.owns_slots()))
+            (&self.order, self.last_view.as_ref().filter(|view| view.is_shard_primary()))
         else {
             return Vec::new();
         };

@@ -107,7 +107,7 @@ impl Agent {
         let Some(incarnation) = self.incarnation() else { return };
         let mut stop = Stop::begin(now, incarnation, then, &mut self.out);
         // A server cannot save into a directory that is gone, and refuses to end for that. A replica has nothing that is needed.
-        if self.has_unmarked_directory() && then == Then::Restart && !self.owns_slots() {
+        if self.has_unmarked_directory() && then == Then::Restart && !self.is_shard_primary() {
             stop.idle_ms = LOST_IDLE_MS;
         }
         self.phase = Phase::Stopping(stop);

@@ -113,8 +113,10 @@ mod tests {
             slots: SlotSet::empty(),
             primary: primary.map(name),
             replicas: Vec::new(),
+            needed_replicas: None,
         }];
         let report = Report {
+            sentinels: Vec::new(),
             replica_mode: None,
             mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Degraded,

@@ -100,7 +100,7 @@ impl Controller {
     fn may_be_primary(&self, instance: &InstanceName) -> bool {
         let report = self.observation.as_ref().and_then(|seen| seen.report(instance));
         report.is_none_or(|report| {
-            !report.is_down() && report.view().is_none_or(valkeeper_model::ServerView::owns_slots)
+            !report.is_down() && report.view().is_none_or(valkeeper_model::ServerView::is_shard_primary)
         })
     }
 

@@ -28,20 +28,14 @@ pub(super) enum Decision {
     Tell(InstanceName, Ask, u64),
     /// Ask those agents; done when another instance is the shard's primary than that one, whose run is to end.
     UntilPrimaryChanges(ShardName, Option<(InstanceName, Option<Incarnation>)>, Vec<(InstanceName, Ask)>),
-    /// Commit this layout first.
-    Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>),
+    /// Commit this layout first; done when that holds.
+    Commit(Box<Layout>, Happened, Option<Box<ClusterSpec>>, DoneWhen),
+    /// It is stored already; done when that holds.
+    Await(DoneWhen),
     /// Tell those to forget these nodes; done when all have.
     Forget(Vec<NodeId>, Vec<InstanceName>),
     /// Let that agent try the configuration, and judge the request again.
     Try(InstanceName, Box<ServerConfig>, Request),
-    /// Commit this layout first; done when that instance is down.
-    CommitUntilDown(Box<Layout>, InstanceName),
-    /// It is on already; done when that instance is down.
-    UntilDown(InstanceName),
-    /// Commit this layout first; done when the cluster follows its source no more.
-    CommitUntilPromoted(Box<Layout>),
-    /// It is on its way already.
-    UntilPromoted,
     /// There is nothing to do.
     Done,
 }
@@ -74,24 +68,13 @@ impl Controller {
                 }
                 self.awaited.push(Awaited { token, shard, from, since: now });
             }
-            Decision::Commit(layout, happened, spec) => {
-                let pending = PendingRequest { token, happened, spec, done: DoneWhen::Observed };
+            Decision::Commit(layout, happened, spec, done) => {
+                let pending = PendingRequest { token, happened, spec, done };
                 self.commit(*layout, AfterCommit::Request(pending));
             }
             Decision::Forget(nodes, members) => self.forget(token, nodes, members),
             Decision::Try(by, config, request) => self.try_first(by, *config, token, request),
-            Decision::CommitUntilDown(layout, instance) => {
-                let happened = Happened::Fenced { instance: instance.clone() };
-                let pending = PendingRequest { token, happened, spec: None, done: DoneWhen::Down(instance) };
-                self.commit(*layout, AfterCommit::Request(pending));
-            }
-            Decision::UntilDown(instance) => self.until_down.push((token, instance)),
-            Decision::CommitUntilPromoted(layout) => {
-                let happened = Happened::ConfigChanged { directives: vec!["follows".to_owned()] };
-                let pending = PendingRequest { token, happened, spec: None, done: DoneWhen::Promoted };
-                self.commit(*layout, AfterCommit::Request(pending));
-            }
-            Decision::UntilPromoted => self.until_promoted.push(token),
+            Decision::Await(done) => self.await_done(token, done),
             Decision::Done => self.answer(token, Ok(())),
         }
     }
@@ -131,7 +114,8 @@ impl Controller {
                     return Ok(Decision::Done);
                 }
                 let layout = with_fence(layout, &instance, false);
-                Ok(Decision::Commit(Box::new(layout), Happened::Unfenced { instance }, None))
+                let happened = Happened::Unfenced { instance };
+                Ok(Decision::Commit(Box::new(layout), happened, None, DoneWhen::Observed))
             }
             Request::Restart { instance } => restart(&cluster_view, &instance),
             Request::Forget { nodes } => {
@@ -153,16 +137,20 @@ impl Controller {
                 let source = held.source.name();
                 let generation = layout.generation.next();
                 let next = Layout { generation, replica_mode: Some(Box::new(held)), ..layout.clone() };
-                Ok(Decision::Commit(Box::new(next), Happened::SourceAccepted { source }, None))
+                let happened = Happened::SourceAccepted { source };
+                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Observed))
             }
             Request::Promote => {
                 let held = replica_mode::promote(layout.replica_mode.as_deref())?;
                 if layout.replica_mode.as_deref() == Some(&held) {
-                    return Ok(if held.follows() { Decision::UntilPromoted } else { Decision::Done });
+                    let follows = held.follows();
+                    return Ok(if follows { Decision::Await(DoneWhen::Promoted) } else { Decision::Done });
                 }
                 let generation = layout.generation.next();
                 let next = Layout { generation, replica_mode: Some(Box::new(held)), ..layout.clone() };
-                Ok(Decision::CommitUntilPromoted(Box::new(choose_designated(next, &cluster_view))))
+                let next = choose_designated(next, &cluster_view);
+                let happened = Happened::ConfigChanged { directives: vec!["follows".to_owned()] };
+                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Promoted))
             }
             Request::Apply { spec } => {
                 let next = choose_designated(self.follow(layout, &spec)?, &cluster_view);
@@ -176,7 +164,8 @@ impl Controller {
                     .into_iter()
                     .map(|difference| difference.what)
                     .collect();
-                Ok(Decision::Commit(Box::new(next), Happened::ConfigChanged { directives }, Some(spec)))
+                let happened = Happened::ConfigChanged { directives };
+                Ok(Decision::Commit(Box::new(next), happened, Some(spec), DoneWhen::Observed))
             }
         }
     }
@@ -338,7 +327,8 @@ fn fence(cluster_view: &ClusterView<'_>, instance: &InstanceName, force: bool) -
     let (shard, known) = locate(cluster_view, instance)?;
     if known.instance.fenced {
         let is_down = known.report.is_some_and(valkeeper_model::AgentReport::is_down);
-        return Ok(if is_down { Decision::Done } else { Decision::UntilDown(instance.clone()) });
+        let down = DoneWhen::Down(instance.clone());
+        return Ok(if is_down { Decision::Done } else { Decision::Await(down) });
     }
     if !force {
         disturb(cluster_view, shard, &known)?;
@@ -349,7 +339,8 @@ fn fence(cluster_view: &ClusterView<'_>, instance: &InstanceName, force: bool) -
         let entry = counted(&layout, cluster_view.observation, instance, by);
         layout.ledger.extend(entry.map(|entry| (instance.clone(), entry)));
     }
-    Ok(Decision::CommitUntilDown(Box::new(layout), instance.clone()))
+    let happened = Happened::Fenced { instance: instance.clone() };
+    Ok(Decision::Commit(Box::new(layout), happened, None, DoneWhen::Down(instance.clone())))
 }
 
 fn restart(cluster_view: &ClusterView<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {

@@ -126,12 +126,17 @@ impl Controller {
                     self.spec = *spec;
                 }
                 self.out.push(Command::Record(pending.happened));
-                match pending.done {
-                    DoneWhen::Observed => self.until_observed.push(pending.token),
-                    DoneWhen::Down(instance) => self.until_down.push((pending.token, instance)),
-                    DoneWhen::Promoted => self.until_promoted.push(pending.token),
-                }
+                self.await_done(pending.token, pending.done);
             }
+        }
+    }
+
+    /// Answers that request once this holds.
+    pub(super) fn await_done(&mut self, token: Token, done: DoneWhen) {
+        match done {
+            DoneWhen::Observed => self.until_observed.push(token),
+            DoneWhen::Down(instance) => self.until_down.push((token, instance)),
+            DoneWhen::Promoted => self.until_promoted.push(token),
         }
     }
 

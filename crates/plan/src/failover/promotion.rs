@@ -267,7 +267,7 @@ impl Promotion {
             Stage::Fetch { to, token: sent } if *sent == token => {
                 if let Ok(Answer::Report(report)) = result
                     && let Some(view) = report.view()
-                    && view.owns_slots()
+                    && view.is_shard_primary()
                 {
                     if !view.serves(&self.lost.slots) {
                         self.elsewhere.insert(to.clone());

@@ -129,7 +129,7 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
     }
     // An agent that has just been started knows neither what its disk holds nor whether the server that it adopted was in sync.
     let unread = report.copy.as_ref().is_some_and(|copy| copy.state == CopyState::Unread);
-    if unread && !report.view().is_some_and(ServerView::owns_slots) {
+    if unread && !report.view().is_some_and(ServerView::is_shard_primary) {
         return Sibling::Unknown;
     }
     let copy = || report.copy.clone().unwrap_or_else(|| Box::new(HeldCopy::unrecorded(report.has_data)));
@@ -147,7 +147,7 @@ pub fn judge(name: &InstanceName, answer: &Result<AgentReport, AskFailed>, facts
     };
     match &report.server {
         Observed::Unknown(Unseen::Loading) => at_rest(report),
-        Observed::Known(view) if view.owns_slots() => {
+        Observed::Known(view) if view.is_shard_primary() => {
             if view.slots().is_some_and(|slots| facts.are_served_by(slots)) {
                 Sibling::Primary(Box::new(view.clone()))
             } else {

@@ -29,7 +29,7 @@ fn may_vote(instance: &InstanceView<'_>) -> bool {
     let Some(report) = instance.report else { return true };
     match &report.server {
         _ if report.process == Process::Down => false,
-        Observed::Known(view) => view.owns_slots(),
+        Observed::Known(view) => view.is_shard_primary(),
         Observed::Unknown(_) => true,
     }
 }

@@ -94,7 +94,8 @@ impl Situation<'_> {
 
     /// Is the own server a slot-owning primary, and going to stay one? Where agents vote, each has a seat for good.
     fn keeps_its_seat(&self) -> bool {
-        self.vote.is_some() || self.run == Run::Watched && self.last_view.is_some_and(ServerView::owns_slots)
+        self.vote.is_some()
+            || self.run == Run::Watched && self.last_view.is_some_and(ServerView::is_shard_primary)
     }
 
     pub(super) fn shard(&self) -> Option<ShardName> {
@@ -302,7 +303,7 @@ impl HostWatch {
         }
         // An engine that hears of its successor follows it at once. Where agents vote, a server takes writes until it is told.
         let may_take_writes = match situation.vote {
-            None => view.owns_slots(),
+            None => view.is_shard_primary(),
             Some(_) => view.replication.role() == Role::Primary || situation.mandate().is_some(),
         };
         let role = if may_take_writes { ShardRole::Primary } else { ShardRole::Other };

@@ -28,6 +28,7 @@ pub fn server_config(spec: &ClusterSpec) -> ServerConfig {
         max_memory: spec.max_memory.map(|memory| memory.bytes),
         max_memory_policy: spec.max_memory_policy,
         min_sync_replicas: spec.min_sync_replicas,
+        max_sync_replicas: spec.max_sync_replicas,
         directives: spec.directives.clone(),
         newer: NewerFields::default(),
     }
@@ -102,6 +103,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 accepted: None,
                 demotion: None,
                 used_token: None,
+                automatic: wanted.automatic,
+                witnesses: Vec::new(),
             })
         }),
         operations: BTreeMap::new(),

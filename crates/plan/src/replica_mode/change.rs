@@ -1,7 +1,22 @@
 //! What a changed manifest makes of following.
 
 use super::demotion::{self, OwnData};
-use valkeeper_model::{Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeSpec, ReplicaModeStage};
+use valkeeper_model::{
+    DataLoss, Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeReport, ReplicaModeSpec,
+    ReplicaModeStage, Source,
+};
+
+/// What a wish comes to.
+enum Change {
+    /// What is held stays.
+    None,
+    /// A cluster with a primary of its own is to follow.
+    GoOver,
+    /// It is followed on; the source may be another from now on.
+    Follow,
+    /// The following is to end.
+    Promotion,
+}
 
 /// What the layout of a running cluster is to hold, by what it holds and what is wanted. The same wish again changes nothing.
 pub fn follow(
@@ -9,29 +24,53 @@ pub fn follow(
     wanted: Option<&ReplicaModeSpec>,
     own: &OwnData,
 ) -> Result<Option<ReplicaMode>, Refusal> {
-    let (held, wanted) = match (held, wanted) {
-        (None, None) => return Ok(None),
-        (None, Some(wanted)) if wanted.promote => return Err(Refusal::NothingToPromote),
-        (None, Some(wanted)) => return go_over(None, wanted, own).map(Some),
-        // What was promoted stays told.
-        (Some(held), None) if !held.follows() => return Ok(Some(held.clone())),
-        (Some(held), None) => return Err(Refusal::FollowsSource { source_name: held.source.name() }),
-        (Some(held), Some(wanted)) => (held, wanted),
-    };
-    match (&held.stage, wanted.promote) {
-        (ReplicaModeStage::Following, false) => {
+    let change = judge(held.map(|held| (&held.source, &held.stage)), wanted)?;
+    Ok(match (held, wanted, change) {
+        (held, Some(wanted), Change::GoOver) => Some(go_over(held, wanted, own)?),
+        (Some(held), Some(wanted), Change::Follow) => {
             // Who goes over already, and is held up by what was written since, may give it up.
             let gives_up = held.demotion.filter(|_| wanted.data_loss.accepts(own.history()));
             let demotion = gives_up.map(|_| Demotion::LossAccepted).or(held.demotion);
-            Ok(Some(ReplicaMode { source: wanted.source.clone(), demotion, ..held.clone() }))
+            let (source, automatic) = (wanted.source.clone(), wanted.automatic);
+            Some(ReplicaMode { source, demotion, automatic, ..held.clone() })
         }
-        (ReplicaModeStage::Following, true) => Ok(Some(promoting(held))),
-        (ReplicaModeStage::Promoting { .. } | ReplicaModeStage::Promoted { .. }, true) => {
-            Ok(Some(held.clone()))
+        (Some(held), _, Change::Promotion) => Some(promoting(held)),
+        (held, ..) => held.cloned(),
+    })
+}
+
+/// Why a running cluster, as people are told of it, does not take that wish; `None` if it does, as far as can be said without a look at its
+/// data.
+pub fn refuse_change(held: Option<&ReplicaModeReport>, wanted: Option<&ReplicaModeSpec>) -> Option<Refusal> {
+    judge(held.map(|held| (&held.source, &held.stage)), wanted).err()
+}
+
+fn judge(
+    held: Option<(&Source, &ReplicaModeStage)>,
+    wanted: Option<&ReplicaModeSpec>,
+) -> Result<Change, Refusal> {
+    let ((source, stage), wanted) = match (held, wanted) {
+        (None, None) => return Ok(Change::None),
+        (None, Some(wanted)) if wanted.promote => return Err(Refusal::NothingToPromote),
+        (None, Some(_)) => return Ok(Change::GoOver),
+        // What was promoted stays told.
+        (Some((_, stage)), None) if !stage.follows() => return Ok(Change::None),
+        (Some((source, _)), None) => return Err(Refusal::FollowsSource { source_name: source.name() }),
+        (Some(held), Some(wanted)) => (held, wanted),
+    };
+    match (stage, wanted.promote) {
+        (ReplicaModeStage::Following, false) => Ok(Change::Follow),
+        (ReplicaModeStage::Following, true) => Ok(Change::Promotion),
+        // The manifest that wished for a promotion without a person is applied again and again after it.
+        (ReplicaModeStage::Promoting { .. } | ReplicaModeStage::Promoted { .. }, false)
+            if leaves_promotion_to_witnesses(wanted) && wanted.source == *source =>
+        {
+            Ok(Change::None)
         }
         (ReplicaModeStage::Promoting { .. }, false) => Err(Refusal::BeingPromoted),
-        (ReplicaModeStage::Promoted { .. }, false) => go_over(Some(held), wanted, own).map(Some),
-        (ReplicaModeStage::Newer(_), _) => Ok(Some(held.clone())),
+        (ReplicaModeStage::Promoted { .. }, false) => Ok(Change::GoOver),
+        (ReplicaModeStage::Promoting { .. } | ReplicaModeStage::Promoted { .. }, true)
+        | (ReplicaModeStage::Newer(_), _) => Ok(Change::None),
     }
 }
 
@@ -50,7 +89,14 @@ fn go_over(
         accepted: None,
         demotion: Some(allowed.demotion),
         used_token: allowed.used_token,
+        automatic: wanted.automatic,
+        witnesses: Vec::new(),
     })
+}
+
+/// Does the manifest say nothing of whether the cluster is promoted by now?
+fn leaves_promotion_to_witnesses(wanted: &ReplicaModeSpec) -> bool {
+    wanted.automatic.is_some() && wanted.token.is_none() && wanted.data_loss == DataLoss::Refused
 }
 
 /// The same for a user who asks for the promotion alone.
@@ -83,7 +129,7 @@ fn promoting(held: &ReplicaMode) -> ReplicaMode {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use valkeeper_model::{ClusterId, DataLoss, ReplicaModeRefusal, Source};
+    use valkeeper_model::{AutomaticPromotion, ClusterId, ReplicaModeRefusal};
 
     /// Nobody has looked.
     fn own() -> OwnData {
@@ -104,7 +150,13 @@ mod tests {
     }
 
     fn wanted(port: u16, promote: bool) -> ReplicaModeSpec {
-        ReplicaModeSpec { source: source(port), promote, token: None, data_loss: DataLoss::Refused }
+        ReplicaModeSpec {
+            source: source(port),
+            promote,
+            token: None,
+            data_loss: DataLoss::Refused,
+            automatic: None,
+        }
     }
 
     fn held(stage: ReplicaModeStage) -> ReplicaMode {
@@ -116,6 +168,8 @@ mod tests {
             accepted: None,
             demotion: None,
             used_token: None,
+            automatic: None,
+            witnesses: Vec::new(),
         }
     }
 
@@ -140,6 +194,21 @@ mod tests {
         assert_eq!(once.stage, ReplicaModeStage::Promoting { designated: None });
         assert_eq!(follow(Some(&once), Some(&wanted(1, true))), Ok(Some(once.clone())));
         assert_eq!(promote(Some(&once)), Ok(once));
+    }
+
+    #[test]
+    fn a_manifest_that_leaves_the_promotion_to_witnesses_holds_after_it() {
+        let automatic = Some(AutomaticPromotion { after_ms: 30_000, witnesses: 2 });
+        let left = ReplicaModeSpec { automatic, ..wanted(1, false) };
+        let done = held(promoted());
+        assert_eq!(follow(Some(&done), Some(&left)), Ok(Some(done.clone())));
+        let promoting = held(ReplicaModeStage::Promoting { designated: None });
+        assert_eq!(follow(Some(&promoting), Some(&left)), Ok(Some(promoting.clone())));
+        // Another source is another wish, and no data is dropped for it.
+        let elsewhere = ReplicaModeSpec { automatic, ..wanted(2, false) };
+        assert!(follow(Some(&done), Some(&elsewhere)).is_err());
+        let followed = held(ReplicaModeStage::Following);
+        assert_eq!(follow(Some(&followed), Some(&left)).unwrap().unwrap().automatic, automatic);
     }
 
     #[test]

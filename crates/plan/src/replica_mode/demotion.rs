@@ -253,7 +253,7 @@ mod tests {
     fn wanted(token: Option<String>, data_loss: DataLoss) -> ReplicaModeSpec {
         let (cluster_name, host) = (Some("west".to_owned()), "10.0.0.1".to_owned());
         let source = Source { cluster_name, host, port: 1, user: None, auth_secret: None };
-        ReplicaModeSpec { source, promote: false, token, data_loss }
+        ReplicaModeSpec { source, promote: false, token, data_loss, automatic: None }
     }
 
     fn used(term: u64) -> ReplicaMode {
@@ -269,6 +269,8 @@ mod tests {
             accepted: None,
             demotion: None,
             used_token: Some(UsedToken { cluster: ClusterId::from_bytes([2; 20]), term: Epoch(term) }),
+            automatic: None,
+            witnesses: Vec::new(),
         }
     }
 

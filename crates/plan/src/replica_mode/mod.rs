@@ -11,6 +11,7 @@
 //! | `demotion.rs` | whether a cluster with data of its own may go over to following, and what of it may be replaced |
 //! | `designated.rs` | who becomes the primary when the cluster is promoted |
 //! | `stage.rs` | when the layout goes on from following to promoted, by what is seen |
+//! | `witnesses.rs` | when it is promoted without a person |
 //! | `source_watch.rs` | one agent's look at the source: where it is, how far its stream is, why it must not be followed |
 //! | `versions.rs` | which versions can follow which |
 //! | `roles.rs` | the source in the file of roles |
@@ -26,8 +27,9 @@ pub mod roles;
 mod source_watch;
 mod stage;
 mod versions;
+mod witnesses;
 
-pub use change::{accept, follow, promote};
+pub use change::{accept, follow, promote, refuse_change};
 pub use demotion::{OwnData, forecast, held_data, hold};
 pub use designated::choose_member;
 pub use judge::{judge, report};

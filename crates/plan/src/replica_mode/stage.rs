@@ -2,6 +2,7 @@
 
 use super::choose_member;
 use super::judge::is_followed;
+use super::witnesses;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use valkeeper_model::{
     Happened, HeldBackCopy, InstanceName, Layout, Position, PromotionPoint, ReplicaMode, ReplicaModeStage,
@@ -22,6 +23,12 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     if held.demotion.is_some() && is_followed(held, cluster_view) {
         // From here on the one copy is kept from whatever the source does.
         let replica_mode = Some(Box::new(ReplicaMode { demotion: None, ..ReplicaMode::clone(held) }));
+        return Some(Layout { generation: layout.generation.next(), replica_mode, ..layout.clone() });
+    }
+    if let Some(witnesses) = witnesses::suffice(held, cluster_view) {
+        let designated = Some(choose_member(cluster_view)?.name.clone());
+        let stage = ReplicaModeStage::Promoting { designated };
+        let replica_mode = Some(Box::new(ReplicaMode { stage, witnesses, ..ReplicaMode::clone(held) }));
         return Some(Layout { generation: layout.generation.next(), replica_mode, ..layout.clone() });
     }
     let ReplicaModeStage::Promoting { designated } = &held.stage else { return None };
@@ -98,7 +105,12 @@ pub fn happened(before: &Layout, after: &Layout) -> Vec<Happened> {
     }
     match (&before.stage, &after.stage) {
         (ReplicaModeStage::Following, ReplicaModeStage::Promoting { .. }) => {
-            vec![Happened::ReplicaModePromoteRequested { source }]
+            let witnesses = after.witnesses.clone();
+            vec![if witnesses.is_empty() {
+                Happened::ReplicaModePromoteRequested { source }
+            } else {
+                Happened::SourceOutOfReach { source, witnesses }
+            }]
         }
         (ReplicaModeStage::Promoting { .. }, ReplicaModeStage::Promoted { designated, loss, .. }) => {
             let (instance, loss) = (designated.clone(), *loss);

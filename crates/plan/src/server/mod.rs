@@ -4,3 +4,4 @@ pub mod config;
 pub mod drift;
 pub mod password;
 pub mod rotation;
+pub mod sync_replicas;

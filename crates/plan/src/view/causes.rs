@@ -155,6 +155,7 @@ mod tests {
                     slots,
                     primary: None,
                     replicas: Vec::new(),
+                    needed_replicas: None,
                 })
                 .into(),
             instances: instances
@@ -172,6 +173,7 @@ mod tests {
                 })
                 .into(),
             waiting,
+            sentinels: Vec::new(),
             replica_mode: None,
         }
     }

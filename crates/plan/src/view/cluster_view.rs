@@ -100,7 +100,7 @@ impl<'a> ClusterView<'a> {
     pub fn voters(&self) -> impl Iterator<Item = &ShardView<'a>> {
         self.shards.values().filter(|shard| {
             !shard.shard.slots.is_empty()
-                || shard.instances.iter().any(|one| one.view().is_some_and(ServerView::owns_slots))
+                || shard.instances.iter().any(|one| one.view().is_some_and(ServerView::is_shard_primary))
         })
     }
 

@@ -6,13 +6,14 @@ use crate::mode::{self, sentinel};
 use crate::operations::disruption::changing;
 use crate::operations::stored;
 use crate::replica_mode;
+use crate::server::sync_replicas;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::foreign;
 use crate::view::topology_views::{Examined, TopologyViews};
 use valkeeper_model::{
     Activity, AgentReport, DiskAccess, HeldData, InstanceLife, InstanceName, InstanceReport, Link,
     LookRefused, MemoryFull, Mode, NodeId, Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId,
-    Report, Role, ServerView, ShardReport, SlotSet, Topology, Waiting,
+    Report, Role, ServerConfig, ServerView, ShardReport, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -63,7 +64,11 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
         mode: cluster_view.layout.config.mode,
         phase,
         healthy,
-        shards: cluster_view.shards.values().map(shard_report).collect(),
+        shards: cluster_view
+            .shards
+            .values()
+            .map(|shard| shard_report(&cluster_view.layout.config, shard))
+            .collect(),
         instances: cluster_view
             .layout
             .instances
@@ -74,8 +79,14 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
             })
             .collect(),
         waiting,
+        sentinels: sentinel::report(cluster_view.layout, primary_report(cluster_view)),
         replica_mode: replica_mode::report(cluster_view).map(Box::new),
     }
+}
+
+/// What the agent of the primary says, in a mode with one primary.
+fn primary_report<'a>(cluster_view: &'a ClusterView<'_>) -> Option<&'a AgentReport> {
+    cluster_view.shards.values().next()?.primary()?.report
 }
 
 /// What is wrong with a topology.
@@ -395,7 +406,7 @@ fn unserved(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>) -> Slot
     SlotSet::all().minus(&served.flat_map(|shard| shard.shard.slots.ranges().to_vec()).collect())
 }
 
-fn shard_report(shard: &ShardView<'_>) -> ShardReport {
+fn shard_report(config: &ServerConfig, shard: &ShardView<'_>) -> ShardReport {
     let primary = shard.primary();
     let replicas = shard
         .instances
@@ -404,8 +415,10 @@ fn shard_report(shard: &ShardView<'_>) -> ShardReport {
     ShardReport {
         name: shard.name.clone(),
         slots: shard.shard.slots.clone(),
-        primary: primary.map(|instance| instance.name.clone()),
+        primary: primary.as_ref().map(|instance| instance.name.clone()),
         replicas: replicas.map(|instance| instance.name.clone()).collect(),
+        needed_replicas: primary
+            .and_then(|instance| sync_replicas::needed(config, &instance.view()?.replication)),
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::document::connection::{ByRole, Connection, PasswordPlace};
 use crate::failure::Failure;
 use valkeeper_kube::api::InstanceStatus;
-use valkeeper_kube::api::names::{self, CLIENT_PORT, PASSWORD_KEY};
+use valkeeper_kube::api::names::{self, CLIENT_PORT, PASSWORD_KEY, SENTINEL_PORT};
 use valkeeper_kube::remote::Remote;
+use valkeeper_model::Mode;
 
 pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
     let object = remote.object().await.map_err(Failure::from)?;
@@ -18,6 +19,8 @@ pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
     let seeds = instances.map(host).collect();
     let at = |service: String| format!("{service}.{namespace}.svc:{CLIENT_PORT}");
     let mode = object.status.as_ref().map(|status| status.mode).unwrap_or_default();
+    let sentinel = || format!("{}.{namespace}.svc:{SENTINEL_PORT}", names::sentinel_service(cluster));
+    let sentinels = (mode == Mode::Sentinel).then(sentinel);
     let named = object.manifest().ok().and_then(|manifest| manifest.spec.auth_secret);
     let secret = named.unwrap_or_else(|| names::auth_secret(cluster));
     Ok(Connection {
@@ -27,7 +30,7 @@ pub(super) async fn connection(remote: &Remote) -> anyhow::Result<Connection> {
             primary: at(names::primary_service(cluster)),
             replica: at(names::replica_service(cluster)),
             any: at(names::any_service(cluster)),
-            sentinels: Vec::new(),
+            sentinels: sentinels.into_iter().collect(),
             sentinel_name: cluster.to_string(),
         }),
         username: "default",

@@ -16,6 +16,9 @@ impl From<AskError> for Failure {
         let (kind, hint) = match error {
             AskError::Refused(refusal) => return refusal.into(),
             AskError::Remote(error) => return error.into(),
+            AskError::NotFollowed(_) => {
+                return Self { kind: Kind::Unsafe, what: error.to_string(), hint: None };
+            }
             AskError::NobodyLeads { .. } => (
                 Kind::Failed,
                 "nothing was done; `kubectl get pods -A -l app.kubernetes.io/name=valkeeper-operator` shows why".to_owned(),

@@ -27,7 +27,7 @@ use manifest::KubernetesWanted;
 use status::{StatusWatch, seen};
 use std::path::Path;
 use std::time::Duration;
-use valkeeper_kube::remote::{Lead, LogRead, Reach, ReachOptions, Remote};
+use valkeeper_kube::remote::{AskError, Lead, LogRead, Reach, ReachOptions, Remote};
 use valkeeper_model::{ClusterName, InstanceName, Request};
 
 /// Between looks of a drill: the operator writes the status no more often.
@@ -122,6 +122,21 @@ struct KubernetesTarget {
     remote: Remote,
 }
 
+impl KubernetesTarget {
+    /// What the spec has to hold is written into it; all else is a request of its own.
+    async fn ask(
+        &self,
+        request: &Request,
+        within: Duration,
+        ended: impl Future<Output = ()>,
+    ) -> Result<(), AskError> {
+        match request {
+            Request::Promote => self.remote.promote(within, ended).await,
+            request => self.remote.ask(request, within, ended).await,
+        }
+    }
+}
+
 impl ClusterTarget for KubernetesTarget {
     fn name(&self) -> &ClusterName {
         self.remote.name()
@@ -143,8 +158,8 @@ impl ClusterTarget for KubernetesTarget {
     ) -> Boxed<'a, ()> {
         Box::pin(async move {
             let asked = match interrupts {
-                Interrupts::Target(ending) => self.remote.ask(&request, within, ending.told()?).await,
-                Interrupts::Caller => self.remote.ask(&request, within, std::future::pending()).await,
+                Interrupts::Target(ending) => self.ask(&request, within, ending.told()?).await,
+                Interrupts::Caller => self.ask(&request, within, std::future::pending()).await,
             };
             Ok(asked.map_err(Failure::from)?)
         })

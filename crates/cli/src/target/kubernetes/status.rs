@@ -73,7 +73,7 @@ pub(super) async fn lead(remote: &Remote) -> Lead {
 /// What its operator has said of it last.
 pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Status {
     let told = object.status.as_ref();
-    let report = told.and_then(valkeeper_kube::api::RedisClusterStatus::report);
+    let report = told.and_then(|told| told.report(jiff::Timestamp::now()));
     let is_told = report.is_some();
     let mut status = Status::new(name.clone(), report.unwrap_or_else(nothing), None);
     if let Some(told) = told {
@@ -124,6 +124,7 @@ pub(super) fn of(name: &ClusterName, object: &RedisCluster, lead: &Lead) -> Stat
 
 fn nothing() -> Report {
     Report {
+        sentinels: Vec::new(),
         replica_mode: None,
         mode: valkeeper_model::Mode::Cluster,
         phase: Phase::Creating,
@@ -158,6 +159,22 @@ mod tests {
         );
         assert!(gone.page().contains("since 2026-01-01T00:00:00Z"), "{}", gone.page());
         assert!(seen(&whole, &Lead::Unknown).healthy);
+    }
+
+    #[test]
+    fn what_is_followed_is_shown_as_on_this_machine() {
+        let followed = serde_json::json!({
+            "phase": "Healthy", "healthy": true, "mode": "standalone",
+            "replicaMode": {
+                "stage": "Following", "designated": "demo-0", "lagBytes": 11, "lagSeenAt": "2026-01-01T00:00:00Z",
+                "source": { "clusterName": "east", "host": "10.0.0.1", "port": 6379 },
+            },
+        });
+        let status = seen(&followed, &Lead::Unknown);
+        assert_eq!(status.current_primary.as_ref().map(ToString::to_string).as_deref(), Some("demo-0"));
+        let page = status.page();
+        assert!(page.contains("Cluster is replicating from east (10.0.0.1:6379)\n"), "{page}");
+        assert!(page.contains("designated leader: demo-0; 11 bytes behind, seen "), "{page}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::target::Feed;
 use std::time::Duration;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlError, ControlRequest};
 use valkeeper_model::{InstanceReport, Phase, Report, ShardReport, Waiting};
+use valkeeper_plan::mode::sentinel;
 
 /// Asks the supervisor; without one, tells what the disk knows.
 pub(crate) async fn status(dir: &ClusterDir) -> anyhow::Result<Status> {
@@ -24,7 +25,12 @@ pub(crate) async fn status(dir: &ClusterDir) -> anyhow::Result<Status> {
                 Some(report) => Status::new(dir.name().clone(), report, pid),
                 None => from_disk(dir, pid)?,
             };
-            Ok(Status { metrics, ..status })
+            let places = dir.sentinel_addresses()?;
+            let mut status = Status { metrics, ..status };
+            for sentinel in &mut status.sentinels {
+                sentinel.address = places.get(&sentinel.name).map(ToString::to_string);
+            }
+            Ok(status)
         }
         Ok(_) => anyhow::bail!("the supervisor answered something else"),
         Err(ControlError::NoSupervisor) => from_disk(dir, None),
@@ -65,6 +71,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
         shards: Vec::new(),
         instances: Vec::new(),
         waiting: Vec::new(),
+        sentinels: layout.as_ref().map(|layout| sentinel::report(layout, None)).unwrap_or_default(),
         replica_mode: None,
     };
     if let Some(layout) = layout {
@@ -84,7 +91,13 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
         }
         for (name, shard) in layout.shards.iter() {
             let (slots, name) = (shard.slots.clone(), name.clone());
-            report.shards.push(ShardReport { name, slots, primary: None, replicas: Vec::new() });
+            report.shards.push(ShardReport {
+                name,
+                slots,
+                primary: None,
+                replicas: Vec::new(),
+                needed_replicas: None,
+            });
         }
         if supervisor_pid.is_none() {
             let running = report.instances.iter().any(|instance| instance.pid.is_some());

@@ -9,7 +9,7 @@ use crate::objects::template::hash;
 use crate::objects::whose::Whose;
 use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, SeenObjects};
 use serde_json::Value;
-use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH};
+use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, ROLE_SENTINEL};
 use valkeeper_model::{ClusterName, InstanceName, Layout, Waiting};
 
 /// Something to do to one object.
@@ -114,6 +114,19 @@ fn differences(owner: &Owner, wanted: &Wanted, there: &SeenObjects) -> Actions {
             of_claim(owner, name, claim, pod, there, &mut actions);
         }
         of_pod(owner, name, instance, pod, &mut actions);
+    }
+    // Without a template nothing is wanted by name, and nothing is too much.
+    let is_too_much =
+        |name: &InstanceName| !wanted.instances.is_empty() && !wanted.instances.contains_key(name);
+    for (name, pod) in there
+        .pods
+        .iter()
+        .filter(|(name, pod)| pod.role.as_deref() == Some(ROLE_SENTINEL) && is_too_much(name))
+    {
+        if pod.marks.whose(owner) == Whose::Ours && pod.state == PodState::Alive {
+            let what = What::Remove { uid: pod.uid.clone(), version: None };
+            actions.pods.push(action(Object::new("Pod", &names::pod(name)), Some(name), what));
+        }
     }
     actions
 }

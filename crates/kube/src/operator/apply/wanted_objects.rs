@@ -3,7 +3,7 @@
 use crate::objects::pod::OperatorFacts;
 use crate::objects::storage::{self, Piece};
 use crate::objects::template::Template;
-use crate::objects::{Owner, network, pod};
+use crate::objects::{Owner, network, pod, sentinel};
 use crate::operator::cache::Object;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -93,6 +93,7 @@ impl Wanted {
         if !layout.config.mode.has_slots() {
             wanted.shared.extend([Role::Primary, Role::Replica].map(|role| network::by_role(owner, role)));
         }
+        wanted.shared.extend(layout.sentinels.iter().map(|_| sentinel::service(owner)));
         let Some(template) = rendering.template else { return wanted };
         let budget = network::disruption_budget(owner, layout.instances.len());
         if template.kubernetes.pod_disruption_budget {
@@ -110,6 +111,21 @@ impl Wanted {
                 (name.clone(), WantedInstance { pod, claim, due })
             };
         wanted.instances = layout.instances.iter().map(instance).collect();
+        for (name, one) in layout.sentinels.iter().flat_map(|sentinels| &sentinels.members) {
+            let pod = sentinel::pod(owner, name, one, layout, template, rendering.operator);
+            let due = rendering.pods_due == PodsDue::All;
+            wanted.instances.insert(name.clone(), WantedInstance { pod, claim: None, due });
+        }
+        let sentinels = layout.sentinels.as_ref().map_or(0, |sentinels| sentinels.members.len());
+        let budget = sentinel::disruption_budget(owner, sentinels);
+        if sentinels > 0 && template.kubernetes.pod_disruption_budget {
+            wanted.shared.push(budget);
+        } else {
+            wanted.unwanted.push(Object::of(&budget));
+        }
+        if sentinels == 0 {
+            wanted.unwanted.push(Object::of(&sentinel::service(owner)));
+        }
         wanted
     }
 

@@ -30,6 +30,7 @@ impl Task {
             shards: Vec::new(),
             instances: Vec::new(),
             waiting: waiting.into_iter().collect(),
+            sentinels: Vec::new(),
             replica_mode: None,
         };
         self.tell_report(None, &report, judged);

@@ -7,12 +7,14 @@
 //! | `layout_store.rs` | the port for the layout |
 //! | `secrets.rs` | the Secrets that pods mount |
 //! | `connection_secret.rs` | the Secret in which clients find how to connect |
+//! | `source_password.rs` | the password of the source, told to the agents of a cluster that follows another |
 //! | `identity.rs` | a cluster's CA, and what the controller proves to its agents with |
 
 mod connection_secret;
 mod identity;
 mod layout_store;
 mod secrets;
+mod source_password;
 
 pub(crate) use layout_store::LayoutStore;
 
@@ -43,7 +45,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform};
-use valkeeper_kube_api::names;
+use valkeeper_kube_api::names::{self, SENTINEL_PORT};
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, ProvisionError, Unseen, Waiting,
 };
@@ -77,6 +79,7 @@ struct Shared {
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
     dns: DnsPropagation,
     new_names: NewNames,
+    source_password: source_password::Telling,
 }
 
 #[derive(Default)]
@@ -168,6 +171,7 @@ impl PodPlatform {
                 addresses: Mutex::default(),
                 dns: DnsPropagation::default(),
                 new_names: NewNames::default(),
+                source_password: source_password::Telling::default(),
             }),
         })
     }
@@ -206,7 +210,7 @@ impl Shared {
 
     /// Makes what is missing and says what has an address. What cannot be made is told of the instance that lacks it
     /// ([`Seen::obstacles`]), and everything else goes on.
-    async fn provision(&self, layout: &Layout) -> BTreeMap<InstanceName, Address> {
+    async fn provision(self: &Arc<Self>, layout: &Layout) -> BTreeMap<InstanceName, Address> {
         let mut provisioned = self.provisioning.lock().await;
         let done = &mut *provisioned;
         let template = self.template.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -230,8 +234,16 @@ impl Shared {
         self.seen.is_obstructed_by(obstacles);
         self.seen.lacks(lack.as_deref());
         let known = self.known_addresses(layout, done).await;
+        self.tell_source_password(layout, done);
         let address = |ip| Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
-        known.into_iter().map(|(name, ip)| (name, address(ip))).collect()
+        let servers = known.into_iter().map(|(name, ip)| (name, address(ip)));
+        let there = self.seen.addresses();
+        let sentinels = layout.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
+        let placed = sentinels.filter_map(|name| {
+            let bus_port = SENTINEL_PORT.wrapping_add(Address::BUS_OFFSET);
+            Some((name.clone(), Address { ip: *there.get(name)?, port: SENTINEL_PORT, bus_port }))
+        });
+        servers.chain(placed).collect()
     }
 
     /// Makes the stored layout again if it was taken away; what keeps it from that.
@@ -341,6 +353,11 @@ impl Platform for PodPlatform {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let Some(at) = shared.address(&order.instance) else { return };
+            // Before what it is needed for.
+            if let Some(secret) = order.source.as_ref().and_then(|source| source.source.auth_secret.as_ref())
+            {
+                shared.tell_source_password_to(&order.instance, secret).await;
+            }
             let to = Who::Agent(order.instance.clone());
             let sent: Result<(), _> =
                 shared.caller.call(&to, at, path::ORDER, &order, Repeat::Yes, ORDER_WITHIN).await;

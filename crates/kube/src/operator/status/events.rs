@@ -100,6 +100,8 @@ fn is_trouble(happened: &Happened) -> bool {
             | Happened::NodesConfRebuilt { .. }
             | Happened::PodDisrupted { .. }
             | Happened::LossAccepted { .. }
+            | Happened::CopyHeldBack { .. }
+            | Happened::SourceAccepted { .. }
             | Happened::AofLost { .. }
             | Happened::StartFailed { .. }
             | Happened::BecameUnhealthy { .. }

@@ -43,6 +43,11 @@ pub(crate) fn of_report(
             roles.insert(one.name.clone(), Role::Replica);
         }
     }
+    // While the cluster follows another, its clients find the member that a promotion makes the primary.
+    let designated = || report.replica_mode.as_ref().filter(|mode| mode.stage.follows())?.designated.as_ref();
+    if let Some(designated) = designated() {
+        promoted(&mut roles, designated, pods);
+    }
     if !report.mode.has_slots()
         && let Some(told) = told.filter(|told| seen.is_none_or(|seen| seen < told.term))
     {
@@ -125,7 +130,10 @@ async fn relabel(pods: &Api<Pod>, name: &InstanceName, pod: &PodSeen, role: Role
 mod tests {
     use super::super::pod_trouble::tests::pod;
     use super::*;
-    use valkeeper_model::{InstanceReport, Mode, Phase, ShardName, ShardReport, SlotSet};
+    use valkeeper_model::{
+        InstanceReport, Mode, Phase, ReplicaModeReport, ReplicaModeStage, ShardName, ShardReport, SlotSet,
+        Source,
+    };
 
     fn name(n: u32) -> InstanceName {
         format!("demo-{n}").parse().unwrap()
@@ -150,9 +158,15 @@ mod tests {
             data: None,
         };
         let primary = (0..).zip(seen).find(|(_, role)| *role == Some(Role::Primary)).map(|(n, _)| name(n));
-        let shard =
-            ShardReport { name: ShardName::nth(0), slots: SlotSet::all(), primary, replicas: Vec::new() };
+        let shard = ShardReport {
+            name: ShardName::nth(0),
+            slots: SlotSet::all(),
+            primary,
+            replicas: Vec::new(),
+            needed_replicas: None,
+        };
         Report {
+            sentinels: Vec::new(),
             replica_mode: None,
             mode: Mode::Standalone,
             phase: Phase::Degraded,
@@ -177,6 +191,49 @@ mod tests {
         assert_eq!(nobody, BTreeMap::from([(name(1), Role::Replica)]));
         let succeeded = of_report(&report([None, Some(Role::Primary), None]), Some(Epoch(2)), None, &pods);
         assert_eq!(succeeded, BTreeMap::from([(name(0), Role::Replica), (name(1), Role::Primary)]));
+    }
+
+    #[test]
+    fn who_is_designated_is_found_as_the_primary_until_somebody_is() {
+        let followed = |designated: Option<u32>, stage| {
+            let source = Source {
+                cluster_name: None,
+                host: "10.0.0.9".to_owned(),
+                port: Source::DEFAULT_PORT,
+                user: None,
+                auth_secret: None,
+            };
+            let mode = ReplicaModeReport {
+                token: None,
+                source,
+                stage,
+                designated: designated.map(name),
+                link: None,
+                lag_bytes: None,
+                lag_age_ms: None,
+                held_back: None,
+            };
+            Report { replica_mode: Some(Box::new(mode)), ..report([Some(Role::Replica); 3]) }
+        };
+        let replica = |n| (name(n), Role::Replica);
+        let primary = |n| (name(n), Role::Primary);
+        let pods = BTreeMap::from([(name(0), labelled(Role::Primary)), (name(1), labelled(Role::Replica))]);
+        let of = |designated, told| {
+            of_report(&followed(designated, ReplicaModeStage::Following), None, told, &pods)
+        };
+        assert_eq!(of(Some(0), None), BTreeMap::from([primary(0), replica(1), replica(2)]));
+        // It went away, and another one takes its place.
+        assert_eq!(of(Some(1), None), BTreeMap::from([replica(0), primary(1), replica(2)]));
+        assert_eq!(of(None, None), BTreeMap::from([replica(0), replica(1), replica(2)]));
+        // It was promoted, and that is told before it is seen.
+        let told = Mandate { primary: name(2), term: Epoch(2) };
+        assert_eq!(of(Some(0), Some(&told)), BTreeMap::from([replica(0), replica(1), primary(2)]));
+        let promoted = ReplicaModeStage::Promoted { designated: name(0), loss: None, point: None };
+        let seen = Report {
+            shards: report([Some(Role::Primary), None, None]).shards,
+            ..followed(Some(1), promoted)
+        };
+        assert_eq!(of_report(&seen, Some(Epoch(2)), None, &pods)[&name(1)], Role::Replica);
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod tests {
             slots: SlotSet::part(n, 3),
             primary: Some(name(n)),
             replicas: vec![name(n + 3)],
+            needed_replicas: None,
         };
         Report {
             mode: valkeeper_model::Mode::Cluster,
@@ -69,6 +70,7 @@ mod tests {
                 .map(|(n, zone)| instance(n, zone))
                 .collect(),
             waiting: Vec::new(),
+            sentinels: Vec::new(),
             replica_mode: None,
         }
     }

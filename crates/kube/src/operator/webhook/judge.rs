@@ -4,6 +4,7 @@ use serde::Deserialize;
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_model::Refusal;
 use valkeeper_model::manifest::{FieldNote, Manifest, Refused};
+use valkeeper_plan::replica_mode;
 
 /// The API server cuts longer warnings, or leaves them out.
 const LONGEST_WARNING: usize = 256;
@@ -121,8 +122,27 @@ fn refuse_change(wanted: &Manifest, before: &RedisCluster) -> Option<Refusal> {
         if changes(spec.replicas_per_shard, replicas, old_replicas) {
             return refuse("spec.replicasPerShard");
         }
+        if let Some(refusal) = refuse_to_follow(wanted, before, old.as_ref()) {
+            return Some(refusal);
+        }
     }
     wanted.kubernetes.refuse_change_from(&old?.kubernetes)
+}
+
+/// Why what runs does not follow another cluster as this says, or follow it no more.
+fn refuse_to_follow(wanted: &Manifest, before: &RedisCluster, old: Option<&Manifest>) -> Option<Refusal> {
+    let wanted = wanted.spec.replica_mode.as_ref();
+    // The old value is no change.
+    if old.is_some_and(|old| old.spec.replica_mode.as_ref() == wanted) {
+        return None;
+    }
+    let told = before.status.as_ref().and_then(|status| status.replica_mode.as_ref());
+    // What a newer version has written cannot be judged here: the operator does.
+    let held = match told {
+        Some(told) => Some(told.report(jiff::Timestamp::now())?),
+        None => None,
+    };
+    replica_mode::refuse_change(held.as_ref(), wanted)
 }
 
 /// Shards, and replicas of each, by the status; `None` if there is no layout yet.

@@ -14,7 +14,7 @@
 mod judge;
 mod watch;
 
-pub use judge::judge;
+pub use judge::{judge, report};
 pub use watch::{Announcement, SentinelWatch, Situation};
 
 use std::collections::BTreeMap;

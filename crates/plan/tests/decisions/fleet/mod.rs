@@ -53,6 +53,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
             max_memory: None,
             max_memory_policy: None,
             min_sync_replicas: 0,
+            max_sync_replicas: 0,
             directives: BTreeMap::new(),
             newer: valkeeper_model::NewerFields::default(),
         },

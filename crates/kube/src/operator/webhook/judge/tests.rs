@@ -158,3 +158,39 @@ fn a_warning_is_never_longer_than_the_api_server_takes() {
     let cut = warning(&note("ü".repeat(254)));
     assert_eq!((cut.chars().count(), cut.ends_with("ü…")), (256, true));
 }
+
+/// A cluster that follows another, so far.
+fn following(stage: &Value, promote: bool) -> Value {
+    let source = json!({"host": "h", "port": 6379, "clusterName": "east"});
+    let mut cluster = cluster(&json!({
+        "mode": "standalone", "instances": 2, "zones": "besteffort",
+        "replicaMode": {"enabled": true, "source": source, "promote": promote},
+    }));
+    let shard = json!({"replicaPods": [], "slotRanges": []});
+    cluster["status"] = json!({"instances": 2, "shards": {"s0": shard}, "replicaMode": stage});
+    cluster["status"]["replicaMode"]["source"] = source;
+    cluster
+}
+
+#[test]
+fn a_promotion_is_not_taken_back_and_no_data_is_dropped() {
+    let promoted = json!({"stage": "Promoted", "promotion": {"instance": "demo-0"}});
+    let follows = json!({"stage": "Following"});
+    let wish = |promote| following(&Value::Null, promote);
+    let why = |wish: &Value, now: &Value| match updated(wish, now) {
+        Verdict::Denied { why } => why,
+        Verdict::Allowed { .. } => String::new(),
+    };
+    assert_eq!(why(&wish(true), &following(&follows, false)), "");
+    assert!(why(&wish(false), &following(&promoted, true)).contains("was promoted and takes writes"));
+    let off = cluster(&json!({"mode": "standalone", "instances": 2, "zones": "besteffort"}));
+    assert!(why(&off, &following(&follows, false)).contains("follows east"));
+    assert_eq!(why(&off, &following(&promoted, true)), "");
+    // One that has data of its own.
+    let mut own = following(&Value::Null, false);
+    own["spec"].as_object_mut().unwrap().remove("replicaMode");
+    own["status"].as_object_mut().unwrap().remove("replicaMode");
+    assert!(why(&wish(false), &own).contains("has data of its own"));
+    own["status"] = Value::Null;
+    assert_eq!(why(&wish(false), &own), "", "nothing is there yet");
+}
