@@ -70,7 +70,7 @@ impl<'a> KubeCluster<'a> {
     /// Not made yet, of a manifest that is applied as it is written: with that name and in that namespace.
     pub fn of_manifest(bed: &'a Bed, (namespace, name): (&str, &str), shape: Shape, manifest: &str) -> Self {
         let mut described = Self::describe(bed, namespace, shape, "");
-        described.name = name.to_owned();
+        name.clone_into(&mut described.name);
         described.written = Some(manifest.to_owned());
         described
     }

@@ -306,7 +306,7 @@ fn an_empty_source_in_the_place_of_the_former_leaves_one_copy_until_it_is_accept
     west.check(get(&west, "west-1", "kept").is_none(), "it does not follow");
 }
 
-/// The seed's CronJob done right: by several agents, after a time, once, and told.
+/// The seed's `CronJob` done right: by several agents, after a time, once, and told.
 #[test]
 fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_person() {
     let (place, ports) = (Place::new(), Ports::reserve());

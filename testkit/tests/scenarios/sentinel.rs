@@ -252,11 +252,11 @@ mod longest {
         let traffic = Traffic::start(&cluster);
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
         eprintln!("seed {seed}");
-        let mut state = seed;
+        let mut random = seed;
         // Knuth's MMIX: which fault comes is all that is drawn.
         let mut draw = |of: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(state >> 33).unwrap_or(0) % of
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap_or(0) % of
         };
         let (begun, mut killed) = (Instant::now(), 0);
         while begun.elapsed() < AN_HOUR {
@@ -274,7 +274,7 @@ mod longest {
                 Fault::SwitchOver => cluster.eventually(&["switchover", "s0"]),
                 Fault::KillSentinel => process::kill(cluster.sentinel_pid(sentinel)),
                 Fault::FreezeSentinel => {
-                    process::signal(cluster.sentinel_pid(sentinel), process::Signal::STOP)
+                    process::signal(cluster.sentinel_pid(sentinel), process::Signal::STOP);
                 }
                 Fault::AskSentinelToFailOver => {
                     // Refused while it is being started, or has just tried.

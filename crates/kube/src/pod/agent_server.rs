@@ -135,17 +135,16 @@ impl Handler for AgentServer {
                         Answered::status(StatusCode::BAD_REQUEST)
                     }
                 },
-                (path::SOURCE_PASSWORD, Who::Controller) => match serde_json::from_slice(&body) {
-                    Ok(told) => {
+                (path::SOURCE_PASSWORD, Who::Controller) => {
+                    if let Ok(told) = serde_json::from_slice(&body) {
                         self.source_password.learn(told);
                         Answered::json(&())
-                    }
-                    // Not what: it holds a password.
-                    Err(_) => {
+                    } else {
+                        // Without the error, which may quote the password.
                         tracing::warn!("a password of the source that cannot be understood");
                         Answered::status(StatusCode::BAD_REQUEST)
                     }
-                },
+                }
                 (path::ABOUT, Who::Controller) => Answered::json(&About {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     program: agent_upgrade::own_digest().unwrap_or_default(),

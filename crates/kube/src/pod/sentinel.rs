@@ -111,9 +111,10 @@ pub async fn run_sentinel(pod: SentinelPod, told: impl Future<Output = ()>) -> R
     let keeping = handle.clone();
     let ordering = async move {
         loop {
-            match pod.order().await {
-                Some(order) => keeping.order(order),
-                None => tracing::info!(founder = %pod.founder, "waits for a server's address"),
+            if let Some(order) = pod.order().await {
+                keeping.order(order);
+            } else {
+                tracing::info!(founder = %pod.founder, "waits for a server's address");
             }
             tokio::time::sleep(RESOLVED_EVERY).await;
         }

@@ -4,6 +4,7 @@
 use super::{ORDER_WITHIN, Provisioned, Shared};
 use crate::operator::apply::object_writer::told as told_of;
 use crate::wire::{Repeat, SourcePassword, Who, path};
+use k8s_openapi::api::core::v1::Secret;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,9 +84,7 @@ impl Shared {
     async fn read_source_password(&self, secret: &str) {
         let why = match tokio::time::timeout(READ_WITHIN, self.secrets().get_opt(secret)).await {
             Ok(Ok(there)) => {
-                let data = there.map(|secret| secret.data.unwrap_or_default());
-                let key = data.map(|mut data| data.remove(PASSWORD_KEY).map(|bytes| bytes.0));
-                let newest = SourcePassword { secret: secret.to_owned(), password: read(key) };
+                let newest = SourcePassword { secret: secret.to_owned(), password: read(there) };
                 self.source_password.told().newest = Some(newest);
                 return;
             }
@@ -121,17 +120,18 @@ fn followed(layout: &Layout) -> Option<&Source> {
     layout.replica_mode.as_deref().filter(|mode| mode.follows()).map(|mode| &mode.source)
 }
 
-/// What a Secret holds: `None` if there is no Secret, or no such key in it.
-fn read(key: Option<Option<Vec<u8>>>) -> Result<String, PasswordFault> {
+/// What a Secret holds, if there is one.
+fn read(secret: Option<Secret>) -> Result<String, PasswordFault> {
     let unreadable = |why: &str| PasswordFault::Unreadable { why: why.to_owned() };
-    let key = key.ok_or_else(|| unreadable("there is no such Secret"))?;
-    let bytes = key.ok_or_else(|| unreadable("the Secret has no key password"))?;
-    Password::written(&bytes).map(|password| password.reveal().to_owned())
+    let data = secret.ok_or_else(|| unreadable("there is no such Secret"))?.data.unwrap_or_default();
+    let bytes = data.get(PASSWORD_KEY).ok_or_else(|| unreadable("the Secret has no key password"))?;
+    Password::written(&bytes.0).map(|password| password.reveal().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::ByteString;
 
     #[test]
     fn who_has_heard_it_is_not_told_until_it_is_another_or_its_pod_is() {
@@ -152,13 +152,16 @@ mod tests {
 
     #[test]
     fn what_the_secret_lacks_is_named() {
-        let of = |key: Option<Option<&str>>| {
-            read(key.map(|bytes| bytes.map(|text| text.as_bytes().to_vec())))
-                .map_err(|fault| fault.to_string())
+        let with = |key: &str, bytes: &str| Secret {
+            data: Some(BTreeMap::from([(key.to_owned(), ByteString(bytes.as_bytes().to_vec()))])),
+            ..Secret::default()
         };
-        assert_eq!(of(Some(Some("secret\n"))).as_deref(), Ok("secret"));
+        let of = |secret: Option<Secret>| read(secret).map_err(|fault| fault.to_string());
+        assert_eq!(of(Some(with(PASSWORD_KEY, "secret\n"))).as_deref(), Ok("secret"));
         assert_eq!(of(None).unwrap_err(), "it cannot be read: there is no such Secret");
-        assert_eq!(of(Some(None)).unwrap_err(), "it cannot be read: the Secret has no key password");
-        assert_eq!(of(Some(Some(" "))).unwrap_err(), "it is empty");
+        let lacking = "it cannot be read: the Secret has no key password";
+        assert_eq!(of(Some(Secret::default())).unwrap_err(), lacking);
+        assert_eq!(of(Some(with("user", "x"))).unwrap_err(), lacking);
+        assert_eq!(of(Some(with(PASSWORD_KEY, " "))).unwrap_err(), "it is empty");
     }
 }
