@@ -252,11 +252,11 @@ mod longest {
         let traffic = Traffic::start(&cluster);
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
         eprintln!("seed {seed}");
-        let mut random = seed;
+        let mut drawn = seed;
         // Knuth's MMIX: which fault comes is all that is drawn.
         let mut draw = |of: usize| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(random >> 33).unwrap_or(0) % of
+            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(drawn >> 33).unwrap_or(0) % of
         };
         let (begun, mut killed) = (Instant::now(), 0);
         while begun.elapsed() < AN_HOUR {
