@@ -32,6 +32,7 @@ mod record_file;
 mod rotation;
 mod runtime;
 mod sentinel;
+mod sentinels_of_source;
 mod server;
 mod server_file;
 mod serving;

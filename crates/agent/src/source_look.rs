@@ -1,13 +1,14 @@
 //! A look at the source of a cluster that follows another.
 
 use crate::handle::Secrets;
+use crate::sentinels_of_source::SentinelsOfSource;
 use crate::source_gate::SourceGate;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use valkeeper_client::admin::{ReplicationRole, ServerInfo};
 use valkeeper_client::{AdminConnection, AskError, Password};
-use valkeeper_model::{Address, Followed, Source, SourceFault, SourceView};
+use valkeeper_model::{Address, Followed, Source, SourceFault, SourcePlace, SourceView};
 use valkeeper_plan::agent::{GateSeen, Passes};
 
 /// The way to the source. Its name is resolved at each look, so that one that moves is found where it is; the connection is kept as long as
@@ -17,6 +18,7 @@ pub(crate) struct SourceLook {
     secrets: Secrets,
     kept: Arc<Mutex<Option<Kept>>>,
     gate: SourceGate,
+    sentinels: SentinelsOfSource,
 }
 
 #[derive(Clone)]
@@ -28,7 +30,12 @@ struct Kept {
 
 impl SourceLook {
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { secrets, kept: Arc::default(), gate: SourceGate::default() }
+        Self {
+            secrets,
+            kept: Arc::default(),
+            gate: SourceGate::default(),
+            sentinels: SentinelsOfSource::default(),
+        }
     }
 
     /// The source's password; `None` where it wants none.
@@ -46,12 +53,16 @@ impl SourceLook {
 
     pub(crate) async fn look(&self, source: &Source, within: Duration) -> Result<SourceView, SourceFault> {
         let password = self.password(source)?;
-        let found =
-            tokio::time::timeout(within, tokio::net::lookup_host((source.host.as_str(), source.port)));
-        let found: Vec<SocketAddr> = match found.await {
-            Ok(Ok(found)) => found.collect(),
-            Ok(Err(error)) => return Err(SourceFault::Unresolved { why: error.to_string() }),
-            Err(_) => return Err(SourceFault::Unresolved { why: "no answer in time".to_owned() }),
+        let (found, within) = match &source.at {
+            SourcePlace::Host { host, port } => {
+                let unresolved = |why| SourceFault::Unresolved { why };
+                (resolved((host, *port), within).await.map_err(unresolved)?, within)
+            }
+            // Half of the time is left for the source.
+            SourcePlace::Sentinels { sentinel } => {
+                let half = within / 2;
+                (vec![self.sentinels.ask(sentinel, password.as_ref(), half).await?], half)
+            }
         };
         let mut last = SourceFault::Unresolved { why: "the name has no address".to_owned() };
         // The one that answered last first: a name with several addresses must not lead to and fro.
@@ -83,6 +94,15 @@ impl SourceLook {
         let kept = Kept { source: source.clone(), at, connection: connection.clone() };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         connection
+    }
+}
+
+/// The addresses of a name.
+pub(crate) async fn resolved(name: (&str, u16), within: Duration) -> Result<Vec<SocketAddr>, String> {
+    match tokio::time::timeout(within, tokio::net::lookup_host(name)).await {
+        Ok(Ok(found)) => Ok(found.collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
     }
 }
 

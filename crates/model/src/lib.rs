@@ -66,7 +66,7 @@ pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken}
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use replica_mode::{
     HeldBack, HeldBackCopy, PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,
-    Source, SourceFault, SourceOrder, SourceReport, SourceView,
+    Source, SourceFault, SourceOrder, SourcePlace, SourceReport, SourceSentinels, SourceView, host_and_port,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};

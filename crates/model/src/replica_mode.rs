@@ -16,16 +16,71 @@ pub struct Source {
     /// The source's name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
-    /// An address or a name.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// Where it is found.
+    #[serde(flatten)]
+    pub at: SourcePlace,
     /// The user to connect as; without: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The Secret whose key `password` is its password; `None` where it wants none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret: Option<String>,
+}
+
+/// Where a source is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SourcePlace {
+    /// At one place.
+    Host {
+        /// An address or a name.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Where Sentinels say.
+    Sentinels {
+        /// Which, and what they call it.
+        sentinel: SourceSentinels,
+    },
+}
+
+/// The Sentinels that know where a source is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceSentinels {
+    /// Where they answer: `host` or `host:port`. A majority of them has to say the same.
+    pub hosts: Vec<String>,
+    /// What they call the primary.
+    pub master_name: String,
+}
+
+impl SourceSentinels {
+    /// The port of a Sentinel whose entry has none.
+    pub const DEFAULT_PORT: u16 = 26_379;
+
+    /// Host and port of each; an entry that is malformed is left out, which the reader of manifests refuses.
+    pub fn places(&self) -> impl Iterator<Item = (&str, u16)> {
+        self.hosts.iter().filter_map(|entry| host_and_port(entry))
+    }
+}
+
+/// The parts of `host`, `host:port`, `[address]:port` or an address of either kind.
+pub fn host_and_port(entry: &str) -> Option<(&str, u16)> {
+    if entry.parse::<std::net::IpAddr>().is_ok() {
+        return Some((entry, SourceSentinels::DEFAULT_PORT));
+    }
+    let (host, port) = match entry.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)?),
+        None => (entry, SourceSentinels::DEFAULT_PORT),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_bracketed = bare.is_some_and(|bare| bare.parse::<std::net::Ipv6Addr>().is_ok());
+    match bare {
+        Some(bare) if is_bracketed => Some((bare, port)),
+        _ if host.is_empty() || host.contains(':') => None,
+        _ => Some((host, port)),
+    }
 }
 
 impl Source {
@@ -37,10 +92,18 @@ impl Source {
         self.cluster_name.clone().unwrap_or_else(|| self.place())
     }
 
-    /// Host and port.
+    /// Host and port, or what Sentinels call it and which.
     pub fn place(&self) -> String {
-        let host = printable(&self.host);
-        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
+        match &self.at {
+            SourcePlace::Host { host, port } => {
+                let host = printable(host);
+                if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+            }
+            SourcePlace::Sentinels { sentinel } => {
+                let hosts: Vec<_> = sentinel.hosts.iter().map(|host| printable(host)).collect();
+                format!("{} of the Sentinels {}", printable(&sentinel.master_name), hosts.join(", "))
+            }
+        }
     }
 }
 
@@ -266,6 +329,12 @@ pub enum SourceFault {
         /// What the resolver says.
         why: String,
     },
+    /// Its Sentinels do not say where it is.
+    #[error("its Sentinels do not say where it is: {why}")]
+    NotTold {
+        /// What each says.
+        why: String,
+    },
     /// Nobody answers there.
     #[error("does not answer: {why}")]
     Unreachable {
@@ -328,6 +397,9 @@ impl SourceFault {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Unresolved { .. } => "correct spec.replicaMode.source.host",
+            Self::NotTold { .. } => {
+                "are hosts and masterName under spec.replicaMode.source.sentinel right? A majority of the hosts has to name the same address"
+            }
             Self::Unreachable { .. } => {
                 "is spec.replicaMode.source.port right, and may connections pass from here to there?"
             }

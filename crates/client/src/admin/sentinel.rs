@@ -50,6 +50,33 @@ impl AdminConnection {
         }))
     }
 
+    /// Where a Sentinel sends clients that ask for the primary of that name; `None` if it knows none.
+    pub async fn primary_by_sentinel(
+        &self,
+        name: &str,
+        within: Duration,
+    ) -> Result<Option<Followed>, AskError> {
+        let Value::Array(parts) =
+            (match self.ask(cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name), within).await? {
+                Value::Nil => return Ok(None),
+                answer => answer,
+            })
+        else {
+            return Err(AskError::garbled("it is no address"));
+        };
+        let [host, port] = parts.as_slice() else { return Err(AskError::garbled("it is no address")) };
+        let text = |value: &Value| match value {
+            Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+            Value::SimpleString(text) => Some(text.clone()),
+            _ => None,
+        };
+        let port = text(port).and_then(|port| port.parse().ok());
+        match (text(host), port) {
+            (Some(host), Some(port)) => Ok(Some(Followed { host, port })),
+            _ => Err(AskError::garbled("it is no address")),
+        }
+    }
+
     /// Tells a Sentinel where the primary is.
     pub async fn hello(&self, hello: Hello<'_>, within: Duration) -> Result<(), AskError> {
         let Hello { from: (id, at), name, primary, config_epoch } = hello;

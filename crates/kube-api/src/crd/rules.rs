@@ -286,12 +286,26 @@ fn replica_mode() -> Vec<Value> {
         (there, format!("self.replicaMode.source.{field}"))
     };
     let ((has_host, host), (has_secret, secret)) = (source("host"), source("authSecretName"));
+    let (has_sentinel, sentinel) = source("sentinel");
     let followed =
         |of: &Rule, holds: &str, values: &[&str]| rule(of, &format!("!{enabled} || {holds}"), values);
     vec![
         rule(&said::PROMOTE_WITHOUT_ENABLED, &format!("!{promote} || {enabled}"), &[]),
         followed(&said::REPLICA_MODE_OF_CLUSTER, CLUSTER, &[]),
-        followed(&said::SOURCE_MISSING, &format!("!({CLUSTER}) || ({has_host} && size({host}) > 0)"), &[]),
+        followed(
+            &said::SOURCE_MISSING,
+            &format!("!({CLUSTER}) || ({has_host} && size({host}) > 0) || {has_sentinel}"),
+            &[],
+        ),
+        followed(&said::SOURCE_TWICE, &format!("!{has_sentinel} || !({has_host} && size({host}) > 0)"), &[]),
+        followed(
+            &said::SOURCE_SENTINELS_MISSING,
+            &format!(
+                "!{has_sentinel} || (has({sentinel}.hosts) && size({sentinel}.hosts) > 0 && has({sentinel}.masterName) \
+                 && size({sentinel}.masterName) > 0)"
+            ),
+            &[],
+        ),
         followed(
             &said::SOURCE_HOST,
             &format!("!{has_host} || size({host}) == 0 || {host}.matches('{HOST}')"),

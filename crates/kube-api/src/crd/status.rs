@@ -111,6 +111,13 @@ fn replica_mode() -> Value {
             "port": about(integer("int32"), "At which port."),
             "user": about(text(), "The user to connect as."),
             "authSecretName": about(text(), "The Secret with its password."),
+            "sentinel": about(json!({
+                "type": "object",
+                "properties": {
+                    "hosts": about(json!({ "type": "array", "items": text() }), "Where they answer."),
+                    "masterName": about(text(), "What they call the source."),
+                },
+            }), "The Sentinels that know where the source is."),
         },
     });
     let held_back = json!({

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use valkeeper_model::{
     HeldBackCopy, InstanceName, Link, Newer, PromotionLoss, ReplicaModeReport, ReplicaModeStage, Source,
+    SourcePlace,
 };
 
 /// What is known of the lag is written again once it is so much newer.
@@ -52,10 +53,9 @@ pub struct SourceStatus {
     /// Its name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
-    /// An address or a name.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// Where it is found.
+    #[serde(flatten)]
+    pub at: SourcePlace,
     /// The user to connect as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -165,13 +165,13 @@ impl ReplicaModeStatus {
 
 impl SourceStatus {
     fn of(source: &Source) -> Self {
-        let Source { cluster_name, host, port, user, auth_secret } = source.clone();
-        Self { cluster_name, host, port, user, auth_secret_name: auth_secret }
+        let Source { cluster_name, at, user, auth_secret } = source.clone();
+        Self { cluster_name, at, user, auth_secret_name: auth_secret }
     }
 
     fn source(&self) -> Source {
-        let Self { cluster_name, host, port, user, auth_secret_name } = self.clone();
-        Source { cluster_name, host, port, user, auth_secret: auth_secret_name }
+        let Self { cluster_name, at, user, auth_secret_name } = self.clone();
+        Source { cluster_name, at, user, auth_secret: auth_secret_name }
     }
 }
 
@@ -191,8 +191,7 @@ pub(crate) mod tests {
         ReplicaModeReport {
             source: Source {
                 cluster_name: Some("east".to_owned()),
-                host: "redis-east-leader.shop.svc".to_owned(),
-                port: 6_379,
+                at: SourcePlace::Host { host: "redis-east-leader.shop.svc".to_owned(), port: 6_379 },
                 user: Some("replica".to_owned()),
                 auth_secret: Some("east-auth".to_owned()),
             },

@@ -4,7 +4,9 @@ use super::check::Findings;
 use super::read::{milliseconds_of, number_of, text_of, written};
 use super::tree::{Meaning, Node, Value};
 use crate::spec::{Mode, is_dns_subdomain, printable, rules};
-use crate::{AutomaticPromotion, DataLoss, ReplicaModeSpec, Source};
+use crate::{
+    AutomaticPromotion, DataLoss, ReplicaModeSpec, Source, SourcePlace, SourceSentinels, host_and_port,
+};
 
 /// What is to be followed; `None` if nothing is, or it is written wrong. `mode` is `None` where it is not known.
 pub(super) fn replica_mode(
@@ -30,30 +32,68 @@ pub(super) fn replica_mode(
         let text = text_of(source?, key).map(str::trim);
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    let Some(host) = text("host") else {
-        if findings.is_clean(rules::SOURCE_MISSING.field) && findings.is_clean("spec.replicaMode.source") {
-            findings.problem(rules::SOURCE_MISSING.broken(&[]));
+    let port = source.and_then(|source| number_of(source, "port"));
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(Source::DEFAULT_PORT);
+    let at = match (text("host"), source.and_then(|source| source.get("sentinel"))) {
+        (Some(_), Some(_)) => {
+            findings.problem(rules::SOURCE_TWICE.broken(&[]));
+            return None;
         }
-        return None;
+        (Some(host), None) => {
+            if !is_host(&host) {
+                findings.problem(rules::SOURCE_HOST.broken(&[&printable(&host)]));
+            }
+            SourcePlace::Host { host, port }
+        }
+        (None, Some(sentinel)) => SourcePlace::Sentinels { sentinel: sentinels(sentinel, findings)? },
+        (None, None) => {
+            if findings.is_clean(rules::SOURCE_MISSING.field) && findings.is_clean("spec.replicaMode.source")
+            {
+                findings.problem(rules::SOURCE_MISSING.broken(&[]));
+            }
+            return None;
+        }
     };
-    if !is_host(&host) {
-        findings.problem(rules::SOURCE_HOST.broken(&[&printable(&host)]));
-    }
     let auth_secret = text("authSecretName");
     if let Some(name) = auth_secret.as_ref().filter(|name| !is_dns_subdomain(name)) {
         findings.problem(rules::SOURCE_SECRET_NAME.broken(&[&printable(name)]));
     }
-    let port = source.and_then(|source| number_of(source, "port"));
-    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(Source::DEFAULT_PORT);
     let (cluster_name, user) = (text("clusterName"), text("user"));
     let token = text_of(replica_mode, "token").map(str::trim).filter(|token| !token.is_empty());
     Some(ReplicaModeSpec {
-        source: Source { cluster_name, host, port, user, auth_secret },
+        source: Source { cluster_name, at, user, auth_secret },
         promote,
         token: token.map(str::to_owned),
         data_loss: data_loss(root, findings),
         automatic: automatic(replica_mode, fields),
     })
+}
+
+/// `spec.replicaMode.source.sentinel`.
+fn sentinels(sentinel: &Node, findings: &mut Findings) -> Option<SourceSentinels> {
+    let hosts: Vec<String> = match sentinel.get("hosts").map(|hosts| &hosts.value) {
+        Some(Value::List(items)) => items
+            .iter()
+            .filter_map(|item| match &item.value {
+                Value::Scalar(scalar) => Some(scalar.text.trim().to_owned()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let wrong = hosts.iter().find(|entry| host_and_port(entry).is_none_or(|(host, _)| !is_host(host)));
+    if let Some(wrong) = wrong {
+        findings.problem(rules::SOURCE_SENTINEL_HOST.broken(&[&printable(wrong)]));
+        return None;
+    }
+    let master_name = text_of(sentinel, "masterName").map(str::trim).filter(|name| !name.is_empty());
+    match master_name {
+        Some(name) if !hosts.is_empty() => Some(SourceSentinels { hosts, master_name: name.to_owned() }),
+        _ => {
+            findings.problem(rules::SOURCE_SENTINELS_MISSING.broken(&[]));
+            None
+        }
+    }
 }
 
 fn automatic(replica_mode: &Node, fields: &Node) -> Option<AutomaticPromotion> {

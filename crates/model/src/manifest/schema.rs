@@ -311,6 +311,14 @@ const REPLICA_MODE: &[Field] = &[
             field("port", IntegerIn(1, 65_535), "At which port.").preset(Number(6_379)),
             field("authSecretName", Text, "The Secret with its password."),
             field("user", Text, "The user to connect as. Without: default."),
+            field(
+                "sentinel",
+                Fields(&[
+                    field("hosts", List(&Text), "Where they answer: host:port."),
+                    field("masterName", Text, "What they call the source."),
+                ]),
+                "The Sentinels that know where the source is, in place of host and port.",
+            ),
         ]),
         "What is followed.",
     ),

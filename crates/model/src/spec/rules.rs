@@ -190,11 +190,29 @@ pub const REPLICA_MODE_OF_CLUSTER: Rule = Rule::new(
     "not for mode cluster, whose slots belong to several primaries",
     "remove spec.replicaMode, or write mode: standalone",
 );
-/// `spec.replicaMode.enabled` without `source.host`.
+/// `spec.replicaMode.enabled` without `source.host` and without `source.sentinel`.
 pub const SOURCE_MISSING: Rule = Rule::new(
     "spec.replicaMode.source.host",
     "missing; it says which primary is followed",
-    "write source: with host: and port: of the primary to follow",
+    "write source: with host: and port: of the primary to follow, or with sentinel: that knows it",
+);
+/// `source.host` beside `source.sentinel`.
+pub const SOURCE_TWICE: Rule = Rule::new(
+    "spec.replicaMode.source.sentinel",
+    "set beside host, and only one of the two may say where the source is",
+    "remove one of them",
+);
+/// `source.sentinel` without hosts, or without a name.
+pub const SOURCE_SENTINELS_MISSING: Rule = Rule::new(
+    "spec.replicaMode.source.sentinel",
+    "hosts or masterName is missing",
+    "list the Sentinels under hosts: as host:port, and write what they call the primary under masterName:",
+);
+/// Value: the entry as written.
+pub const SOURCE_SENTINEL_HOST: Rule = Rule::new(
+    "spec.replicaMode.source.sentinel.hosts",
+    "`{}` is not the place of a Sentinel",
+    "write host:port, or a host alone for port 26379",
 );
 /// Value: milliseconds.
 pub const AUTOMATIC_AFTER: Rule = Rule::new(

@@ -141,7 +141,7 @@ fn promoting(held: &ReplicaMode) -> ReplicaMode {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use valkeeper_model::{AutomaticPromotion, ClusterId, ReplicaModeRefusal};
+    use valkeeper_model::{AutomaticPromotion, ClusterId, SourcePlace};
 
     /// Nobody has looked.
     fn own() -> OwnData {
@@ -158,7 +158,12 @@ mod tests {
 
     fn source(port: u16) -> Source {
         let host = "10.0.0.1".to_owned();
-        Source { cluster_name: Some("east".to_owned()), host, port, user: None, auth_secret: None }
+        Source {
+            cluster_name: Some("east".to_owned()),
+            at: SourcePlace::Host { host, port },
+            user: None,
+            auth_secret: None,
+        }
     }
 
     fn wanted(port: u16, promote: bool) -> ReplicaModeSpec {
@@ -193,7 +198,7 @@ mod tests {
     fn a_source_may_move_while_it_is_followed_and_not_after() {
         let followed = held(ReplicaModeStage::Following);
         let moved = follow(Some(&followed), Some(&wanted(2, false))).unwrap().unwrap();
-        assert_eq!((moved.source.port, moved.node_id), (2, followed.node_id));
+        assert_eq!((&moved.source, moved.node_id), (&source(2), followed.node_id));
         let done = held(promoted());
         assert_eq!(follow(Some(&done), Some(&wanted(2, true))), Ok(Some(done.clone())));
         assert_eq!(follow(Some(&done), None), Ok(Some(done)));

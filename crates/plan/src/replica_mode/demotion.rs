@@ -224,7 +224,9 @@ pub fn forecast(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use valkeeper_model::{DataLoss, Epoch, NodeId, Offset, PromotionPoint, ReplicaModeStage, Source};
+    use valkeeper_model::{
+        DataLoss, Epoch, NodeId, Offset, PromotionPoint, ReplicaModeStage, Source, SourcePlace,
+    };
 
     fn id(n: u8) -> ReplicationId {
         ReplicationId::from_bytes([n; 20])
@@ -252,7 +254,8 @@ mod tests {
 
     fn wanted(token: Option<String>, data_loss: DataLoss) -> ReplicaModeSpec {
         let (cluster_name, host) = (Some("west".to_owned()), "10.0.0.1".to_owned());
-        let source = Source { cluster_name, host, port: 1, user: None, auth_secret: None };
+        let source =
+            Source { cluster_name, at: SourcePlace::Host { host, port: 1 }, user: None, auth_secret: None };
         ReplicaModeSpec { source, promote: false, token, data_loss, automatic: None }
     }
 

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use valkeeper_model::{
         InstanceReport, Mode, Phase, ReplicaModeReport, ReplicaModeStage, ShardName, ShardReport, SlotSet,
-        Source,
+        Source, SourcePlace,
     };
 
     fn name(n: u32) -> InstanceName {
@@ -198,8 +198,7 @@ mod tests {
         let followed = |designated: Option<u32>, stage| {
             let source = Source {
                 cluster_name: None,
-                host: "10.0.0.9".to_owned(),
-                port: Source::DEFAULT_PORT,
+                at: SourcePlace::Host { host: "10.0.0.9".to_owned(), port: Source::DEFAULT_PORT },
                 user: None,
                 auth_secret: None,
             };

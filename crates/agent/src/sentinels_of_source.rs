@@ -1,0 +1,97 @@
+//! Where a source is, by the word of its Sentinels.
+
+use crate::source_look::resolved;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use valkeeper_client::{AdminConnection, Password};
+use valkeeper_model::{SourceFault, SourceSentinels};
+
+/// The connections to them: one that is new at each look would fill the ports of this host. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct SentinelsOfSource {
+    kept: Arc<Mutex<BTreeMap<SocketAddr, AdminConnection>>>,
+}
+
+impl SentinelsOfSource {
+    /// The address that more than half of the listed Sentinels give. One alone may have been cut off since before a failover, and would lead
+    /// to a primary that nobody follows any more. They are asked with the source's password, as user `default`.
+    pub(crate) async fn ask(
+        &self,
+        sentinels: &SourceSentinels,
+        password: Option<&Password>,
+        within: Duration,
+    ) -> Result<SocketAddr, SourceFault> {
+        let mut asking = JoinSet::new();
+        for (host, port) in sentinels.places() {
+            let (myself, place, name) =
+                (self.clone(), (host.to_owned(), port), sentinels.master_name.clone());
+            let password = password.cloned();
+            asking.spawn(async move { myself.ask_one(place, &name, password.as_ref(), within).await });
+        }
+        majority(asking.join_all().await, sentinels.hosts.len())
+    }
+
+    async fn ask_one(
+        &self,
+        (host, port): (String, u16),
+        name: &str,
+        password: Option<&Password>,
+        within: Duration,
+    ) -> Result<SocketAddr, String> {
+        let told = |why: String| format!("{host}:{port}: {why}");
+        let asking = async {
+            let at = *resolved((&host, port), within).await?.first().ok_or("the name has no address")?;
+            let answer = self.connection(at, password).primary_by_sentinel(name, within).await;
+            let primary = answer.map_err(|error| error.to_string())?;
+            let primary = primary.ok_or_else(|| format!("it knows no primary {name}"))?;
+            let found = resolved((&primary.host, primary.port), within).await?;
+            found.first().copied().ok_or_else(|| format!("{} has no address", primary.host))
+        };
+        tokio::time::timeout(within, asking)
+            .await
+            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+            .map_err(told)
+    }
+
+    fn connection(&self, at: SocketAddr, password: Option<&Password>) -> AdminConnection {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // As a named user: a server without a password takes any from it, and refuses `AUTH` without a name.
+        let new = || AdminConnection::new_as(Some("default".to_owned()), at, None);
+        let connection = kept.entry(at).or_insert_with(new).clone();
+        connection.set_password(password.cloned());
+        connection
+    }
+}
+
+fn majority(answers: Vec<Result<SocketAddr, String>>, of: usize) -> Result<SocketAddr, SourceFault> {
+    let mut counted: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+    for at in answers.iter().flatten() {
+        *counted.entry(*at).or_default() += 1;
+    }
+    if let Some((at, _)) = counted.into_iter().find(|(_, count)| count * 2 > of) {
+        return Ok(at);
+    }
+    let said = answers.into_iter().map(|answer| answer.map_or_else(|why| why, |at| format!("{at}")));
+    Err(SourceFault::NotTold { why: said.collect::<Vec<_>>().join("; ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_half_of_those_that_are_listed_have_to_agree() {
+        let at = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let away = || Err("a:26379: no answer in time".to_owned());
+        assert_eq!(majority(vec![Ok(at(1)), away(), Ok(at(1))], 3), Ok(at(1)));
+        let undecided = majority(vec![Ok(at(1)), away(), away()], 3);
+        assert!(matches!(undecided, Err(SourceFault::NotTold { .. })), "one of three has answered");
+        let split = majority(vec![Ok(at(1)), Ok(at(2))], 2);
+        let why = "10.0.0.1:1; 10.0.0.1:2".to_owned();
+        assert_eq!(split, Err(SourceFault::NotTold { why }));
+        assert_eq!(majority(vec![Ok(at(2))], 1), Ok(at(2)));
+    }
+}
