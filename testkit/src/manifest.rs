@@ -24,8 +24,8 @@ pub struct Manifest {
 /// `replicaMode`.
 #[derive(Debug, Clone)]
 struct Source {
-    host: String,
-    port: u16,
+    /// `host` and `port`, or `sentinel`, as YAML of one line.
+    at: String,
     secret: String,
     promote: bool,
     token: Option<String>,
@@ -64,9 +64,21 @@ impl Manifest {
 
     /// `replicaMode`: following the primary there, with the password in that secret.
     #[must_use]
-    pub fn following(mut self, host: &str, port: u16, secret: &str) -> Self {
-        let (host, secret) = (host.to_owned(), secret.to_owned());
-        self.source = Some(Source { host, port, secret, promote: false, token: None, automatic_after: None });
+    pub fn following(self, host: &str, port: u16, secret: &str) -> Self {
+        self.following_at(format!("host: \"{host}\"\n      port: {port}"), secret)
+    }
+
+    /// The same for the primary that the Sentinels at these ports of this host name.
+    #[must_use]
+    pub fn following_by_sentinels(self, ports: &[u16], name: &str, secret: &str) -> Self {
+        let hosts: Vec<_> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        let hosts = hosts.join(", ");
+        self.following_at(format!("sentinel: {{ hosts: [{hosts}], masterName: {name} }}"), secret)
+    }
+
+    fn following_at(mut self, at: String, secret: &str) -> Self {
+        let secret = secret.to_owned();
+        self.source = Some(Source { at, secret, promote: false, token: None, automatic_after: None });
         self
     }
 
@@ -167,10 +179,10 @@ impl Manifest {
             self.node_timeout,
             self.unresponsive_after
         );
-        if let Some(Source { host, port, secret, promote, .. }) = &self.source {
+        if let Some(Source { at, secret, promote, .. }) = &self.source {
             let _ = write!(
                 text,
-                "  replicaMode:\n    enabled: true\n    promote: {promote}\n    source:\n      host: \"{host}\"\n      port: {port}\n      \
+                "  replicaMode:\n    enabled: true\n    promote: {promote}\n    source:\n      {at}\n      \
                  clusterName: east\n      authSecretName: {secret}\n"
             );
         }

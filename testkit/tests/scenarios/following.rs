@@ -350,3 +350,69 @@ fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_pe
     let events = west.events_since(seen, "SourceOutOfReach");
     west.check(events.len() == 1, &format!("it was promoted {} times", events.len()));
 }
+
+/// Waits until all Sentinels of the cluster send clients to that instance.
+fn until_sentinels_lead_to(cluster: &Cluster<'_>, instance: &str) {
+    let (password, port) = (cluster.password(), cluster.port(instance).to_string());
+    cluster.until("the Sentinels lead to the primary", || {
+        let leads = |at: u16| {
+            let ask = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", cluster.name()];
+            let told: RedisResult<Vec<String>> = valkeeper_testkit::cluster::ask(at, Some(&password), &ask);
+            told.is_ok_and(|told| told.get(1) == Some(&port))
+        };
+        cluster.sentinels().iter().all(|(_, at)| leads(*at)).then_some(())
+    });
+}
+
+/// The source is where most of its Sentinels say: also after a failover, and while one of them says nothing.
+#[test]
+fn a_source_with_sentinels_is_followed_where_they_say_and_its_follower_may_have_sentinels_too() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = Cluster::started(&place, Manifest::sentinel("east", 3));
+    until_sentinels_lead_to(&east, &east.primary("s0"));
+    let traffic = Traffic::start(&east);
+    traffic.more(50);
+    let sentinels: Vec<u16> = east.sentinels().into_iter().map(|(_, port)| port).collect();
+    let manifest = Manifest::sentinel("west", 3).following_by_sentinels(&sentinels, "east", "east-auth");
+    let mut west = Cluster::at(&place, manifest.clone(), ports.first());
+    west.up();
+    let message = west.until_healthy().condition("ReplicaMode").unwrap().message.clone();
+    west.check(
+        message.starts_with("Cluster is replicating from east (east of the Sentinels 127.0.0.1:"),
+        &message,
+    );
+    // One Sentinel is silent while the source fails over.
+    let silent = east.sentinel_pid(0);
+    process::signal(silent, process::Signal::STOP);
+    let old = east.primary("s0");
+    let pid = east.kill(&old);
+    east.until_back(&old, pid);
+    until_sentinels_lead_to(&east, &east.primary("s0"));
+    traffic.more(100);
+    let written = traffic.stop();
+    until_equal(&east, &west);
+    let status = promote(&mut west, manifest);
+    let promoted = status.current_primary.unwrap();
+    until_sentinels_lead_to(&west, &promoted);
+    written.read_back(&west, 0);
+    // A cluster with Sentinels as any other.
+    let traffic = Traffic::start(&west);
+    traffic.more(50);
+    let pid = west.kill(&promoted);
+    west.until_back(&promoted, pid);
+    until_sentinels_lead_to(&west, &west.primary("s0"));
+    traffic.finish(1);
+}
+
+#[test]
+fn sentinels_that_do_not_know_the_source_are_told_by_their_words() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let east = Cluster::started(&place, Manifest::sentinel("east", 2));
+    let sentinels: Vec<u16> = east.sentinels().into_iter().map(|(_, port)| port).collect();
+    let manifest = Manifest::standalone("west", 2).following_by_sentinels(&sentinels, "other", "east-auth");
+    let west = Cluster::at(&place, manifest, ports.first());
+    west.up();
+    west.until_waits_for("SourceUnusable");
+    let said = west.status().reasons();
+    west.check(said.contains("it knows no primary other"), &said);
+}
