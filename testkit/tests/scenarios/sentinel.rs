@@ -250,9 +250,9 @@ mod longest {
         let cluster = started(&place);
         until_all_lead_to_the_primary(&cluster);
         let traffic = Traffic::start(&cluster);
-        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
-        eprintln!("seed {seed}");
-        let mut drawn = seed;
+        let start = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+        eprintln!("seed {start}");
+        let mut drawn = start;
         // Knuth's MMIX: which fault comes is all that is drawn.
         let mut draw = |of: usize| {
             drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
