@@ -293,7 +293,7 @@ mod longest {
             let after = cluster.primary("s0");
             cluster.check(
                 reversals == 0 && (moves || after == before),
-                &format!("start {seed}, {fault:?}: {before} was the primary, then {after}; {reversals} rose by themselves"),
+                &format!("start {start}, {fault:?}: {before} was the primary, then {after}; {reversals} rose by themselves"),
             );
         }
         traffic.finish(killed);
