@@ -7,6 +7,7 @@
 //! | `pod.rs` | an instance's pod |
 //! | `storage.rs` | its volume claim, with the piece of layout that it carries |
 //! | `network.rs` | Services, disruption budget, network policy |
+//! | `register.rs` | the seat that is no agent, in mode `standalone` |
 //! | `layout_map.rs` | the layout, as it is stored |
 //! | `secrets.rs` | password, CA, certificates |
 //! | `whose.rs` | is what has a name of its objects one of them? |
@@ -15,6 +16,7 @@
 pub(crate) mod layout_map;
 pub(crate) mod network;
 pub(crate) mod pod;
+pub(crate) mod register;
 pub(crate) mod secrets;
 pub(crate) mod shape;
 pub(crate) mod storage;

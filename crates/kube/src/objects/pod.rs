@@ -1,12 +1,12 @@
 //! An instance's pod: the stock server image with our agent as its first process.
 
 use super::template::Template;
-use super::{Owner, label_instance, selector};
+use super::{Owner, label_instance, register, selector};
 use crate::pod::{place, variable};
 use crate::{AGENT_METRICS_PORT, AGENT_PORT, PROBE_PORT};
 use serde_json::{Value, json};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, BUS_PORT, CLIENT_PORT};
-use valkeeper_model::{Instance, InstanceName, Storage};
+use valkeeper_model::{Instance, InstanceName, Mode, Storage};
 
 /// The user of the server, as the stock images have it.
 const USER: u32 = 999;
@@ -31,6 +31,7 @@ pub(crate) fn pod(
     instance: &Instance,
     template: &Template,
     operator: &OperatorFacts,
+    mode: Mode,
 ) -> Value {
     let home = &owner.home;
     let mut metadata = owner.metadata(&names::pod(name));
@@ -91,6 +92,9 @@ pub(crate) fn pod(
         ],
         "affinity": affinity(owner, instance, template),
     });
+    if mode == Mode::Standalone {
+        keep_register(&mut spec, owner);
+    }
     let wanted = &template.kubernetes;
     if !wanted.node_selector.is_empty() {
         spec["nodeSelector"] = json!(wanted.node_selector);
@@ -158,6 +162,17 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
     }
     container["resources"] = template.kubernetes.resources();
     container
+}
+
+/// Its agent reaches the register: see [`register`].
+fn keep_register(spec: &mut Value, owner: &Owner) {
+    spec["serviceAccountName"] = json!(names::register(&owner.home.cluster));
+    let mount = json!({ "name": "token", "mountPath": place::TOKEN, "readOnly": true });
+    for (path, entry) in [("/volumes", register::token_volume()), ("/containers/0/volumeMounts", mount)] {
+        if let Some(list) = spec.pointer_mut(path).and_then(Value::as_array_mut) {
+            list.push(entry);
+        }
+    }
 }
 
 /// What the pod security standard `restricted` asks for.

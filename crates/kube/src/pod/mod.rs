@@ -5,6 +5,7 @@
 //! | `setup.rs` | what the pod says: names, addresses, files |
 //! | `agent_server.rs` | what others may ask of it, and who |
 //! | `peers.rs` | asking the other agents |
+//! | `register.rs` | the register, in mode `standalone` |
 //! | `order_file.rs` | the last order, kept beside the data |
 //! | `source_password.rs` | the password of a source that is followed, kept beside the data |
 //! | `news.rs` | telling the operator what has changed |
@@ -22,6 +23,7 @@ mod orphans;
 mod peers;
 mod probe;
 mod program_file;
+pub(crate) mod register;
 mod server_log;
 mod setup;
 mod source_password;
@@ -37,6 +39,7 @@ use agent_server::AgentServer;
 use order_file::OrderFile;
 use peers::{OwnAgent, PodPeers};
 use source_password::KeptPassword;
+use register::LeaseRegister;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -103,6 +106,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     let own: OwnAgent = Arc::new(OnceLock::new());
     peers.know_oneself(&own);
     let agent = valkeeper_agent::spawn(AgentSetup {
+        register: LeaseRegister::of_this_pod(&setup.home).map(|register| Arc::new(register) as _),
         name: setup.instance.clone(),
         home,
         trials: Arc::new(valkeeper_agent::Trials::new(program)),

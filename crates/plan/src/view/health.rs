@@ -251,6 +251,8 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
     if let Some(going_on @ (Waiting::FailingOver { .. } | Waiting::SwitchingOver { .. })) = changing(shard) {
         waiting.push(going_on);
     }
+    let register = shard.instances.iter().find_map(|instance| instance.report?.register.clone());
+    waiting.extend(register.map(|why| Waiting::RegisterUnusable { shard: shard.name.clone(), why }));
     let Some(primary) = shard.primary() else {
         waiting.push(Waiting::NoPrimary { shard: shard.name.clone() });
         return;
