@@ -360,6 +360,8 @@ async fn who_takes_replica_mode_away_while_it_follows_is_told_and_nothing_change
     };
     leading.api.until("the refusal", refused).await;
     assert_eq!(stage(&leading.api), "following");
+}
+
 fn seat(of: u8) -> NodeId {
     NodeId::from_bytes([of; 20])
 }
