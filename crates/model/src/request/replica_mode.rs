@@ -93,8 +93,11 @@ impl ReplicaModeRefusal {
 }
 
 fn accepting(data: &ReplacedData) -> String {
-    let annotation = data.history.map_or_else(String::new, |history| {
-        format!(", or the annotation redis.io/accept-data-loss: \"{history}\" in the manifest")
-    });
-    format!("to give that data up: `--accept-data-loss` with `apply` or `up`{annotation}")
+    let annotation = data.history.map_or_else(
+        || "redis.io/accept-data-loss with `master_replid` of its primary's INFO".to_owned(),
+        |history| format!("redis.io/accept-data-loss: \"{history}\""),
+    );
+    format!(
+        "to give that data up: `--accept-data-loss` with `apply` or `up`, or the annotation {annotation} in the manifest"
+    )
 }

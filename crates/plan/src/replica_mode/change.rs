@@ -2,8 +2,8 @@
 
 use super::demotion::{self, OwnData};
 use valkeeper_model::{
-    DataLoss, Demotion, NodeId, Position, Refusal, ReplicaMode, ReplicaModeReport, ReplicaModeSpec,
-    ReplicaModeStage, Source,
+    DataLoss, Demotion, NodeId, Position, Refusal, ReplacedData, ReplicaMode, ReplicaModeRefusal,
+    ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage, Source,
 };
 
 /// What a wish comes to.
@@ -40,9 +40,21 @@ pub fn follow(
 }
 
 /// Why a running cluster, as people are told of it, does not take that wish; `None` if it does, as far as can be said without a look at its
-/// data.
+/// data. A promotion is never taken back without a word of the data: that it may be empty is not known here.
 pub fn refuse_change(held: Option<&ReplicaModeReport>, wanted: Option<&ReplicaModeSpec>) -> Option<Refusal> {
-    judge(held.map(|held| (&held.source, &held.stage)), wanted).err()
+    let change = match judge(held.map(|held| (&held.source, &held.stage)), wanted) {
+        Ok(change) => change,
+        Err(refusal) => return Some(refusal),
+    };
+    let says_nothing =
+        |wanted: &&ReplicaModeSpec| wanted.token.is_none() && wanted.data_loss == DataLoss::Refused;
+    match (change, held, wanted.filter(says_nothing)) {
+        (Change::GoOver, Some(_), Some(wanted)) => {
+            let (source_name, data) = (wanted.source.name(), ReplacedData::default());
+            Some(ReplicaModeRefusal::PromotedAlready { source_name, data }.into())
+        }
+        _ => None,
+    }
 }
 
 fn judge(
