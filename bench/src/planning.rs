@@ -175,6 +175,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
         primary_position: None,
+        register: None,
         server: Observed::Known(view),
         activity: Activity::Watching,
         waiting: None,

@@ -1,6 +1,7 @@
 //! What an agent is started with, and the way to a running one.
 
 use crate::os::ProcessId;
+use crate::register::Register;
 use crate::server::ServerHome;
 use crate::trial::Trials;
 use std::future::Future;
@@ -52,6 +53,8 @@ pub struct AgentSetup {
     pub password_overlap: Duration,
     /// The other agents.
     pub peers: Arc<dyn Peers>,
+    /// The register of the cluster; `None` on a platform that keeps none.
+    pub register: Option<Arc<dyn Register>>,
     /// Takes what happens.
     pub record: Arc<dyn Fn(Happened) + Send + Sync>,
     /// Told when something has changed that the controller should see.

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
 use valkeeper_model::{
     Activity, Answer, AskFailed, Followed, Happened, Incarnation, InstanceName, Millis, PasswordFault,
-    Process, Role, StartFailure, Unseen,
+    Process, RegisterFault, Role, StartFailure, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::server::rotation;
@@ -110,7 +110,8 @@ impl Runner {
             Neighbours::SameProcess => agent,
             Neighbours::OwnHosts { lease_until } => {
                 let since_origin = |until: Instant| millis(until.saturating_duration_since(setup.origin));
-                agent.watching_hosts(lease_until.map(since_origin), now(setup.origin))
+                let agent = agent.watching_hosts(lease_until.map(since_origin), now(setup.origin));
+                if setup.register.is_some() { agent.with_register() } else { agent }
             }
         };
         let runner = Self {
@@ -309,6 +310,17 @@ impl Runner {
                 tokio::spawn(async move {
                     let result = asking.await;
                     let _ = input.send(Input::Event(Event::Told { token, result }));
+                });
+            }
+            Command::AskRegister { token, ask, within_ms } => {
+                let register = self.setup.register.clone();
+                let input = self.input.clone();
+                tokio::spawn(async move {
+                    let result = match register {
+                        Some(register) => register.ask(*ask, Duration::from_millis(within_ms)).await,
+                        None => Err(RegisterFault::None),
+                    };
+                    let _ = input.send(Input::Event(Event::RegisterTold { token, result }));
                 });
             }
             Command::Answer { token, result } => {

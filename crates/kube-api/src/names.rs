@@ -47,6 +47,8 @@ pub const ANNOTATION_SPEC_HASH: &str = "redis.io/spec-hash";
 /// Annotation on a volume claim: the piece of the layout it belongs to (instance, shard, node id, cluster id), so that a
 /// lost layout can be rebuilt from the volumes.
 pub const ANNOTATION_LAYOUT: &str = "redis.io/layout";
+/// On the Lease of a cluster of mode `standalone`: the votes of its register.
+pub const ANNOTATION_REGISTER: &str = "redis.io/register";
 /// Annotation on a pod that did not begin on its node: how often it was changed so that the kubelet looks at it again.
 pub const ANNOTATION_TOUCHED: &str = "redis.io/touched";
 
@@ -104,6 +106,11 @@ pub fn replica_service(cluster: &ClusterName) -> String {
 /// The Service for clients that ask Sentinels where the primary is; also the name of the Sentinels' disruption budget.
 pub fn sentinel_service(cluster: &ClusterName) -> String {
     format!("{cluster}-sentinel")
+}
+
+/// The register of a cluster of mode `standalone`: a Lease, and the account, role and binding of those that keep it.
+pub fn register(cluster: &ClusterName) -> String {
+    format!("{cluster}-register")
 }
 
 /// The DNS domain that a Kubernetes mostly has.
@@ -175,6 +182,7 @@ mod tests {
             headless_service(&cluster),
             agent_tls_secret(&cluster),
             layout_config_map(&cluster),
+            register(&cluster),
         ] {
             assert!(name.len() <= 63, "{name}");
         }

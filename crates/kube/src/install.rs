@@ -90,6 +90,14 @@ fn rbac(install: &Install) -> Vec<Value> {
         allow(&["policy"], &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         allow(&["networking.k8s.io"], &["networkpolicies"], &["get", "list", "watch", "create", "patch"]),
         allow(&["events.k8s.io"], &["events"], &["create", "patch"]),
+        // What agents get to reach their register. Nobody can give a right that it has not.
+        allow(&["coordination.k8s.io"], &["leases"], &["get", "list", "watch", "create", "update", "patch"]),
+        allow(&[""], &["serviceaccounts"], &["get", "list", "watch", "create", "patch"]),
+        allow(
+            &["rbac.authorization.k8s.io"],
+            &["roles", "rolebindings"],
+            &["get", "list", "watch", "create", "patch"]
+        ),
     ]);
     let mut leases = allow(&["coordination.k8s.io"], &["leases"], &["list"]);
     leases["resourceNames"] = json!([LEASE]);

@@ -9,6 +9,7 @@ mod lock;
 mod metrics;
 mod platform;
 mod ports;
+mod register;
 mod secrets;
 mod sentinels;
 mod state_dir;

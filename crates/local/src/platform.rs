@@ -2,6 +2,7 @@
 
 use crate::ports;
 use crate::sentinels::LocalSentinels;
+use crate::register::FileRegister;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::storage_fault::storage_fault;
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub(crate) struct LocalPlatform {
     pub(crate) password_overlap: Duration,
     pub(crate) agents: Agents,
     pub(crate) sentinels: Arc<LocalSentinels>,
+    pub(crate) register: FileRegister,
 }
 
 struct Others(Agents);
@@ -70,6 +72,7 @@ impl LocalPlatform {
             passwords: Arc::new(move || dir.wanted_password()),
             secrets: Arc::new(move |name| state.secret(name)),
             password_overlap: self.password_overlap,
+            register: Some(Arc::new(self.register.clone())),
             peers: Arc::new(Others(Arc::clone(&self.agents))),
             record: Arc::clone(&self.record),
             nudge: Arc::clone(&self.nudge),

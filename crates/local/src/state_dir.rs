@@ -8,6 +8,7 @@
 //!   layout.json.copy   the same, for who loses that file
 //!   addresses.json     the instances' ports
 //!   client-ports.json  in mode standalone: the ports that lead to the primary, a replica, any server
+//!   register.json      in mode standalone, where the number of instances is even: the votes of the seat that is no agent
 //!   password           of all servers, for their owner's eyes only; a link where the manifest names a secret
 //!   events.jsonl       what happened
 //!   supervisor.log     what a detached supervisor said
@@ -223,6 +224,9 @@ impl ClusterDir {
     }
     pub(crate) fn addresses_path(&self) -> PathBuf {
         self.root.join("addresses.json")
+    }
+    pub(crate) fn register_path(&self) -> PathBuf {
+        self.root.join("register.json")
     }
     pub(crate) fn client_ports_path(&self) -> PathBuf {
         self.root.join("client-ports.json")

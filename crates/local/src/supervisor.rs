@@ -8,6 +8,7 @@ use crate::metrics::MetricsAddress;
 use crate::platform::LocalPlatform;
 use crate::ports;
 use crate::sentinels::LocalSentinels;
+use crate::register::FileRegister;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::store::FileStore;
 use std::net::SocketAddr;
@@ -189,6 +190,7 @@ impl Supervisor {
             origin,
             password_overlap: setup.password_overlap,
             agents: Arc::default(),
+            register: FileRegister::at(dir.register_path()),
         });
         let (wishes, requests) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();

@@ -3,13 +3,13 @@
 mod ask;
 mod standing;
 
-pub use ask::{Answer, Ask, AskFailed, Death, PrimaryTerm, VoteRefusal};
+pub use ask::{Answer, Ask, AskFailed, Death, LeaseSeats, PrimaryTerm, VoteRefusal};
 pub use standing::ReplicaStanding;
 
 use crate::{
     Address, ClusterId, Epoch, Followed, Format, Generation, HeldCopy, Incarnation, InstanceLife,
-    InstanceName, Link, NodeId, Observed, PasswordFault, Role, SeenPosition, SentinelSeen, SentinelsOrder,
-    ServerConfig, ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
+    InstanceName, Link, NodeId, Observed, PasswordFault, RegisterFault, Role, SeenPosition, SentinelSeen,
+    SentinelsOrder, ServerConfig, ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -235,6 +235,9 @@ pub struct AgentReport {
     /// Its server's data has not changed after this place of its stream; `None` also by older agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_write: Option<crate::Position>,
+    /// In mode `standalone`, where the register is a seat: why it is not known to vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<RegisterFault>,
 }
 
 /// How a server that lives refuses to be looked at.

@@ -21,6 +21,7 @@ pub mod nodes_conf;
 mod operation;
 mod port_errors;
 mod promotion_token;
+mod register;
 mod replica_fault;
 mod replica_mode;
 mod report;
@@ -36,7 +37,7 @@ mod waiting;
 
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
-    LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, Run, VoteRefusal,
+    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, Run, VoteRefusal,
 };
 pub use aside_cause::AsideCause;
 pub use automatic_promotion::{AutomaticPromotion, SourceWitness};
@@ -63,6 +64,9 @@ pub use operation::{
 };
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
+pub use register::{
+    KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
+};
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use replica_mode::{
     HeldBack, HeldBackCopy, PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,

@@ -12,8 +12,8 @@ pub use unseen_word::UnseenWord;
 
 use crate::{
     AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
-    PasswordFault, Paused, ProvisionError, Refusal, ReplicaCause, ShardName, SlotSet, StartFailure, StepKey,
-    StoreError, ZoneName,
+    PasswordFault, Paused, ProvisionError, Refusal, RegisterFault, ReplicaCause, ShardName, SlotSet,
+    StartFailure, StepKey, StoreError, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -247,6 +247,13 @@ pub enum Waiting {
         operation: OperationName,
         /// What it is.
         what: crate::Newer,
+    },
+    /// The register of a shard, whose vote a majority may need, does not vote (mode `standalone`).
+    RegisterUnusable {
+        /// Which shard's.
+        shard: ShardName,
+        /// Why not.
+        why: RegisterFault,
     },
     /// The vote of the majority cannot be had.
     NoQuorum {

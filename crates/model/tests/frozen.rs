@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use valkeeper_model::{
     AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, InstanceLife, Layout,
-    MaxMemoryPolicy, Operation, Phase, ReplicaMode, Report, Request, Role, ShardLife, Unreadable, Waiting,
+    MaxMemoryPolicy, Operation, Phase, RegisterRecord, ReplicaMode, Report, Request, Role, ShardLife,
+    Unreadable, Waiting,
 };
 
 fn layout() -> Value {
@@ -147,6 +148,24 @@ fn a_format_that_would_be_misunderstood_is_refused_and_not_called_damaged() {
     assert_eq!(refused, Unreadable::Newer { found: Layout::FORMAT + 1, newest: Layout::FORMAT });
     let damaged = Layout::read(br#"{"cluster":"c"#).unwrap_err();
     assert!(matches!(damaged, Unreadable::Damaged(_)), "{damaged}");
+}
+
+#[test]
+fn registers_of_the_first_format_are_read_and_written_as_ever() {
+    for text in [
+        include_str!("frozen/register-1.json"),
+        include_str!("frozen/register-1-new.json"),
+        include_str!("frozen/register-1-renewals-new.json"),
+    ] {
+        let mut stored: Value = serde_json::from_str(text).unwrap();
+        stored["newer"] = json!({ "kept": true });
+        let read = RegisterRecord::read(stored.to_string().as_bytes()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), stored);
+    }
+    assert!(matches!(
+        RegisterRecord::read(br#"{"format":2}"#),
+        Err(Unreadable::Newer { found: 2, newest: 1 })
+    ));
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use crate::failover::restart_decision::Disk;
 use crate::mode::sentinel::Announcement;
+use crate::mode::standalone::register::{RegisterAnswer, RegisterAsk};
 use crate::server::config::Directive;
 use std::collections::BTreeMap;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, ClusterName, CopyRecord, CopySource, Happened, HeldBack,
-    Incarnation, InstanceName, LookRefused, Millis, NodeId, PasswordFault, Position, Replication,
-    SentinelSeen, ServerConfig, ServerView, SlotSet, Source, SourceFault, SourceView, StartFailure, Trial,
-    Unseen,
+    Incarnation, InstanceName, LookRefused, Millis, NodeId, PasswordFault, Position, RegisterFault,
+    Replication, SentinelSeen, ServerConfig, ServerView, SlotSet, Source, SourceFault, SourceView,
+    StartFailure, Trial, Unseen,
 };
 
 /// Matches a reply to what was asked for.
@@ -100,6 +101,13 @@ pub enum Event {
         token: Token,
         /// What it said.
         result: Result<Answer, AskFailed>,
+    },
+    /// The register's answer (mode `standalone`).
+    RegisterTold {
+        /// To what we asked.
+        token: Token,
+        /// What it said.
+        result: Result<RegisterAnswer, RegisterFault>,
     },
     /// Somebody asks us. Every question is answered once, with the same token.
     Asked {
@@ -203,6 +211,15 @@ pub enum Command {
         to: InstanceName,
         /// What.
         ask: Ask,
+        /// Milliseconds.
+        within_ms: u64,
+    },
+    /// Ask the register (mode `standalone`); `RegisterTold` follows within the time.
+    AskRegister {
+        /// For the answer.
+        token: Token,
+        /// What.
+        ask: Box<RegisterAsk>,
         /// Milliseconds.
         within_ms: u64,
     },

@@ -75,6 +75,8 @@ pub enum Fault {
     SlowAsks(u64),
     /// A replica reads its primary's stream so many milliseconds late.
     Lag(Target, u64),
+    /// Nobody reaches the register (mode `standalone`).
+    CutRegister,
     /// All networks work again.
     Mend,
     /// The next starts of a server fail.
@@ -268,6 +270,7 @@ impl Fleet {
                 let whom = self.resolve(whom);
                 self.network.lag_ms[whom] = ms;
             }
+            Fault::CutRegister => self.network.register_cut = true,
             Fault::Mend => self.mend(),
             Fault::StartsFail(whom, times) => {
                 let agent = self.resolve(whom);

@@ -20,6 +20,8 @@ pub struct Network {
     cut: BTreeSet<(Way, usize, usize)>,
     /// Hosts that nothing gets to or from.
     pub hosts_cut: BTreeSet<usize>,
+    /// Nobody gets to the register.
+    pub register_cut: bool,
     /// Of a thousand messages between agents and controllers, so many are lost; half of these on the way back, when what was
     /// asked for has been done.
     pub lost_in_thousand: u64,
@@ -43,6 +45,7 @@ impl Network {
         Self {
             cut: BTreeSet::new(),
             hosts_cut: BTreeSet::new(),
+            register_cut: false,
             lost_in_thousand: 0,
             slowness_ms: 0,
             asks_ms: 0,
@@ -83,6 +86,7 @@ impl Network {
         }
         self.cut.clear();
         self.hosts_cut.clear();
+        self.register_cut = false;
         self.lost_in_thousand = 0;
         self.slowness_ms = 0;
         self.asks_ms = 0;

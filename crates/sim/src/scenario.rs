@@ -160,6 +160,7 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["slow", "asks", ms] => Fault::SlowAsks(number(ms)?),
         ["slow", ms] => Fault::Slow(number(ms)?),
         ["lag", whom @ .., "by", ms] => Fault::Lag(target(whom)?, number(ms)?),
+        ["cut", "register"] => Fault::CutRegister,
         ["mend"] => Fault::Mend,
         ["starts", "fail", whom @ .., "times", times] => Fault::StartsFail(target(whom)?, count(times)?),
         ["slow", "start", whom @ .., "by", ms] => Fault::SlowStart(target(whom)?, number(ms)?),

@@ -156,6 +156,44 @@ fn a_single_server_comes_back_with_its_data() {
     writer.finish(0);
 }
 
+/// Of two servers: the one that is left is elected with the vote of the register, and the primary goes on without its replica, or without the API
+/// server.
+#[test]
+fn two_servers_survive_the_loss_of_either_host() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::describe(&bed, "pair", Shape { replicas: 1, ..SET }, "");
+    cluster.apply();
+    cluster.until_healthy();
+    for frozen in [false, true] {
+        let (primary, _) = away_from_operator(&bed, &cluster);
+        let node = cluster.node_of(&primary);
+        let writer = ThroughService::start(&cluster, "leader");
+        let lost_at = Instant::now();
+        let fault = if frozen { bed.frozen(&node) } else { bed.unlinked(&node) };
+        cluster.until_other_primary("s0", &primary);
+        writer.flowing();
+        eprintln!("of two, frozen {frozen}: writes through the Service after {:?}", lost_at.elapsed());
+        fault.mend();
+        cluster.until_healthy();
+        writer.finish(IN_FLIGHT);
+    }
+    let (primary, replica) = away_from_operator(&bed, &cluster);
+    let traffic = valkeeper_testkit::kube::KubeTraffic::start(&cluster);
+    let fault = bed.unlinked(&cluster.node_of(&replica));
+    // Far longer than a lease lasts: the register renews it.
+    std::thread::sleep(Duration::from_secs(6));
+    traffic.flowing();
+    cluster.check(cluster.roles("s0").0 == primary, "another one is the primary");
+    fault.mend();
+    cluster.until_healthy();
+    let away = bed.stopped("apiserver");
+    std::thread::sleep(Duration::from_secs(6));
+    traffic.flowing();
+    away.mend();
+    cluster.until_healthy();
+    traffic.finish(0);
+}
+
 /// What becomes of the status is another scenario: a primary that is not on the operator's node, by a switchover if need be.
 fn away_from_operator(bed: &Bed, cluster: &KubeCluster<'_>) -> (String, String) {
     let operator = bed.operator_node();

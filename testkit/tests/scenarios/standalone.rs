@@ -203,12 +203,43 @@ fn the_port_of_the_primary_leads_to_its_successor() {
     });
 }
 
+/// The vote of the register makes the majority: one of two agents cannot keep its own.
+#[test]
+fn a_primary_of_two_that_dies_with_its_disk_is_succeeded_and_rebuilt() {
+    dies_with_its_disk(2);
+}
+
+/// A register that is lost is made anew from the votes of all agents, and then votes again.
+#[test]
+fn a_register_that_is_lost_is_made_anew() {
+    let place = Place::new();
+    let cluster = started(&place, 2);
+    let file = cluster.dir().join("register.json");
+    let (whole, damaged) = (std::fs::read_to_string(&file).unwrap(), "{}");
+    std::fs::write(&file, damaged).unwrap();
+    cluster.until("the status tells that it does not vote", || {
+        cluster.status().waits_for("RegisterUnusable").then_some(())
+    });
+    std::fs::remove_file(&file).unwrap();
+    cluster.until_whole();
+    let anew = std::fs::read_to_string(&file).unwrap();
+    cluster.check(anew.contains("voting") && whole.contains("voting"), "it does not vote");
+    dies(&cluster);
+}
+
 /// Its agent cannot keep a vote, and does not stand in the way of the one that has the data.
 #[test]
 fn a_primary_that_dies_with_its_disk_is_succeeded_and_rebuilt() {
+    dies_with_its_disk(3);
+}
+
+fn dies_with_its_disk(instances: u32) {
     let place = Place::new();
-    let cluster = started(&place, 3);
-    let traffic = Traffic::start(&cluster);
+    dies(&started(&place, instances));
+}
+
+fn dies(cluster: &Cluster<'_>) {
+    let traffic = Traffic::start(cluster);
     traffic.more(200);
     let old = cluster.primary("s0");
     let (pid, seen) = (cluster.pid(&old), cluster.events().len());

@@ -257,6 +257,7 @@ fn what_only_the_servers_say_is_told_too() {
         primary_position: None,
         source: None,
         last_write: None,
+        register: None,
     };
     let observation = Observation {
         at: Millis(0),

@@ -8,6 +8,7 @@
 //! | `sentinel.rs` | a Sentinel's pod, and the Service to all of them |
 //! | `storage.rs` | its volume claim, with the piece of layout that it carries |
 //! | `network.rs` | Services, disruption budget, network policy |
+//! | `register.rs` | the seat that is no agent, in mode `standalone` |
 //! | `layout_map.rs` | the layout, as it is stored |
 //! | `secrets.rs` | password, CA, certificates |
 //! | `whose.rs` | is what has a name of its objects one of them? |
@@ -16,6 +17,7 @@
 pub(crate) mod layout_map;
 pub(crate) mod network;
 pub(crate) mod pod;
+pub(crate) mod register;
 pub(crate) mod secrets;
 pub(crate) mod sentinel;
 pub(crate) mod shape;

@@ -1,12 +1,12 @@
 //! An instance's pod: the stock server image with our agent as its first process.
 
 use super::template::Template;
-use super::{Owner, label_instance, selector};
+use super::{Owner, label_instance, register, selector};
 use crate::pod::{place, variable};
 use crate::{AGENT_METRICS_PORT, AGENT_PORT, PROBE_PORT};
 use serde_json::{Value, json};
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, BUS_PORT, CLIENT_PORT};
-use valkeeper_model::{ClusterName, Instance, InstanceName, Storage, ZoneName};
+use valkeeper_model::{ClusterName, Instance, InstanceName, Mode, Storage, ZoneName};
 
 /// The user of the server, as the stock images have it.
 const USER: u32 = 999;
@@ -31,6 +31,7 @@ pub(crate) fn pod(
     instance: &Instance,
     template: &Template,
     operator: &OperatorFacts,
+    mode: Mode,
 ) -> Value {
     let home = &owner.home;
     let mut metadata = owner.metadata(&names::pod(name));
@@ -74,6 +75,9 @@ pub(crate) fn pod(
         ],
         "affinity": in_zone_and_apart(&selector(home), &instance.zone, template),
     });
+    if !mode.has_slots() {
+        keep_register(&mut spec, owner);
+    }
     if !template.kubernetes.topology_spread.is_empty() {
         spec["topologySpreadConstraints"] = json!(template.kubernetes.topology_spread);
     }
@@ -178,6 +182,17 @@ fn container(owner: &Owner, name: &InstanceName, template: &Template, operator: 
     }
     container["resources"] = template.kubernetes.resources();
     container
+}
+
+/// Its agent reaches the register: see [`register`].
+fn keep_register(spec: &mut Value, owner: &Owner) {
+    spec["serviceAccountName"] = json!(names::register(&owner.home.cluster));
+    let mount = json!({ "name": "token", "mountPath": place::TOKEN, "readOnly": true });
+    for (path, entry) in [("/volumes", register::token_volume()), ("/containers/0/volumeMounts", mount)] {
+        if let Some(list) = spec.pointer_mut(path).and_then(Value::as_array_mut) {
+            list.push(entry);
+        }
+    }
 }
 
 /// What the pod security standard `restricted` asks for.

@@ -6,6 +6,7 @@ use super::whose::LABEL_MANAGED_BY;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ const LABELS: [&str; 6] = [
     LABEL_MANAGED_BY,
     "app.kubernetes.io/instance",
 ];
+/// The fields of objects that have no spec. What a binding refers to cannot be changed.
+const CONTENT: [&str; 2] = ["rules", "subjects"];
 /// What the API server fills into the spec of a Service.
 const GIVEN: [&str; 3] = ["clusterIPs", "ipFamilies", "ipFamilyPolicy"];
 
@@ -38,6 +41,14 @@ fn shaped(object: &Value) -> Value {
     json!({ "labels": labels, "owner": owner.map(|owner| &owner["uid"]), "spec": spec_of(object) })
 }
 
+fn content_of(object: &Value) -> Value {
+    CONTENT
+        .iter()
+        .filter_map(|field| Some(((*field).to_owned(), object.get(field)?.clone())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
 /// The spec as far as it is compared, in the words of the API's own types: a default is the same whether it is written or not.
 fn spec_of(object: &Value) -> Value {
     fn typed<K: DeserializeOwned + Serialize>(object: &Value) -> Value {
@@ -48,9 +59,14 @@ fn spec_of(object: &Value) -> Value {
         Some("Service") => typed::<Service>(object),
         Some("PodDisruptionBudget") => typed::<PodDisruptionBudget>(object),
         Some("NetworkPolicy") => typed::<NetworkPolicy>(object),
+        Some("Role") => typed::<Role>(object),
+        Some("RoleBinding") => typed::<RoleBinding>(object),
         _ => return Value::Null,
     };
-    let mut spec = whole["spec"].take();
+    let mut spec = match object["kind"].as_str() {
+        Some("Role" | "RoleBinding") => content_of(&whole),
+        _ => whole["spec"].take(),
+    };
     if let Some(fields) = spec.as_object_mut() {
         let headless = fields.get("clusterIP").is_some_and(|ip| ip == "None");
         fields.retain(|key, value| {
@@ -85,8 +101,12 @@ pub(crate) fn patch(there: &Value, wanted: &Value) -> Option<Value> {
     metadata.insert("uid".to_owned(), there["metadata"]["uid"].clone());
     metadata.insert("resourceVersion".to_owned(), there["metadata"]["resourceVersion"].clone());
     let mut patch = json!({ "metadata": metadata });
-    if let Some(spec) = spec {
-        patch["spec"] = spec;
+    match spec {
+        Some(Value::Object(content)) if CONTENT.iter().any(|field| content.contains_key(*field)) => {
+            patch.as_object_mut().into_iter().for_each(|patch| patch.extend(content.clone()));
+        }
+        Some(spec) => patch["spec"] = spec,
+        None => {}
     }
     Some(patch)
 }

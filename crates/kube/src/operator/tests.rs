@@ -3,14 +3,20 @@
 
 use super::fake_api::{FakeApi, Verb, Write, failure};
 use super::*;
+use crate::pod::register::LeaseRegister;
 use crate::wire::Home;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use valkeeper_agent::Register as _;
 use valkeeper_kube_api::names::{LABEL_ZONE, LAYOUT_KEY};
 use valkeeper_kube_api::{RedisCluster, RedisClusterRequest};
-use valkeeper_model::Layout;
+use valkeeper_model::{
+    ClusterId, Epoch, KnownVotes, Layout, NodeId, PrimaryTerm, RegisterFault, RegisterLife,
+};
+use valkeeper_plan::mode::standalone::register::{RegisterAnswer, RegisterAsk, RegisterWish};
 
 /// The pods of the cluster.
 const PODS: usize = 6;
@@ -354,4 +360,55 @@ async fn who_takes_replica_mode_away_while_it_follows_is_told_and_nothing_change
     };
     leading.api.until("the refusal", refused).await;
     assert_eq!(stage(&leading.api), "following");
+}
+
+fn seat(of: u8) -> NodeId {
+    NodeId::from_bytes([of; 20])
+}
+
+/// What the agent of one of two asks the register.
+async fn asks(
+    register: &LeaseRegister,
+    of: u8,
+    life: Option<RegisterLife>,
+    wish: RegisterWish,
+) -> Result<RegisterAnswer, RegisterFault> {
+    let known = Some(PrimaryTerm { term: Epoch(1), primary: seat(1) });
+    let votes = KnownVotes { known, ..KnownVotes::default() };
+    let (cluster, agents) = (ClusterId::from_bytes([7; 20]), BTreeSet::from([seat(1), seat(2)]));
+    let ask = RegisterAsk { cluster, from: seat(of), agents, votes, life, wish };
+    register.ask(ask, Duration::from_secs(60)).await
+}
+
+/// Of two that write at a time one reads again; a vote stands in the Lease before it is given, and one that is lost gives none.
+#[tokio::test]
+async fn a_register_is_a_lease_that_is_replaced_by_its_version() {
+    let api = FakeApi::default();
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "demo-register", "namespace": "shop" },
+    });
+    let home = Home { namespace: "shop".to_owned(), cluster: "demo".parse().unwrap() };
+    let register = LeaseRegister::new(api.client(), &home);
+    let vote = |term| RegisterWish::Vote { term: Epoch(term), unchanged: None };
+    let missing = asks(&register, 2, None, vote(2)).await;
+    assert!(matches!(missing, Err(RegisterFault::Unreachable { .. })), "{missing:?}");
+    api.put("leases", lease.clone());
+    let life = match asks(&register, 2, None, vote(2)).await {
+        Ok(RegisterAnswer::Gathering(life)) => Some(life),
+        other => panic!("{other:?}"),
+    };
+    asks(&register, 1, life, RegisterWish::Exchange).await.unwrap();
+    asks(&register, 2, life, RegisterWish::Exchange).await.unwrap();
+    api.refuse(Verb::Update, "leases", 1, failure(409, "Conflict", "it was modified"));
+    let given = asks(&register, 2, life, vote(2)).await;
+    assert!(matches!(given, Ok(RegisterAnswer::Vote { refused: None, .. })), "{given:?}");
+    let codes = api.writes().into_iter().rev().take(2).map(|write| write.code);
+    assert_eq!(codes.collect::<Vec<_>>(), [200, 409]);
+    let other = asks(&LeaseRegister::new(api.client(), &home), 1, life, vote(2)).await;
+    assert!(matches!(other, Ok(RegisterAnswer::Vote { refused: Some(_), .. })), "{other:?}");
+    api.delete("leases", "demo-register");
+    api.put("leases", lease);
+    let anew = asks(&register, 1, life, vote(3)).await;
+    assert!(matches!(anew, Ok(RegisterAnswer::Gathering(anew)) if Some(anew) != life), "{anew:?}");
 }

@@ -5,6 +5,7 @@
 //! | `setup.rs` | what the pod says: names, addresses, files |
 //! | `agent_server.rs` | what others may ask of it, and who |
 //! | `peers.rs` | asking the other agents |
+//! | `register.rs` | the register, in mode `standalone` |
 //! | `order_file.rs` | the last order, kept beside the data |
 //! | `source_password.rs` | the password of a source that is followed, kept beside the data |
 //! | `news.rs` | telling the operator what has changed |
@@ -23,6 +24,7 @@ mod orphans;
 mod peers;
 mod probe;
 mod program_file;
+pub(crate) mod register;
 mod sentinel;
 mod server_log;
 mod setup;
@@ -40,6 +42,7 @@ use agent_server::AgentServer;
 use order_file::OrderFile;
 use peers::{OwnAgent, PodPeers};
 use source_password::KeptPassword;
+use register::LeaseRegister;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -106,6 +109,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
     let own: OwnAgent = Arc::new(OnceLock::new());
     peers.know_oneself(&own);
     let agent = valkeeper_agent::spawn(AgentSetup {
+        register: LeaseRegister::of_this_pod(&setup.home).map(|register| Arc::new(register) as _),
         name: setup.instance.clone(),
         home,
         trials: Arc::new(valkeeper_agent::Trials::new(program)),

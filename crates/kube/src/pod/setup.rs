@@ -33,6 +33,8 @@ pub(crate) mod place {
     pub(crate) const AUTH: &str = "/run/valkeeper/auth";
     /// The program, in a volume that lives as long as the pod.
     pub(crate) const PROGRAM: &str = "/run/valkeeper/bin";
+    /// The token of its account, where the pod has one: where every program in a pod looks for it.
+    pub(crate) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     /// For a server that is asked what it knows.
     pub(crate) const SCRATCH: &str = "/tmp";
 }

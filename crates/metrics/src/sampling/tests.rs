@@ -51,6 +51,7 @@ fn report(server: Observed<ServerView>) -> AgentReport {
         copy: None,
         server,
         activity: Activity::Watching,
+        register: None,
         waiting: None,
         password: None,
         look_refused: None,

@@ -109,6 +109,9 @@ pub enum Ask {
         /// As of a heartbeat.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         position: Option<SeenPosition>,
+        /// On which seats the lease rests.
+        #[serde(default, skip_serializing_if = "LeaseSeats::are_agents")]
+        seats: LeaseSeats,
     },
     /// Vote for this instance as its shard's primary with this term (mode `standalone`). A vote is on the voter's disk before it is given, and an
     /// agent gives one in each term.
@@ -140,7 +143,7 @@ impl Ask {
 }
 
 /// A primary in mode `standalone`, and its mandate. Of two, the one with the higher term was elected later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrimaryTerm {
     /// The number of its mandate.
@@ -280,4 +283,21 @@ pub enum AskFailed {
     /// The server or the agent refused.
     #[error("refused: {0}")]
     Refused(String),
+}
+
+/// Who renews the lease of a primary (mode `standalone`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LeaseSeats {
+    /// The agents. An older agent does not say so.
+    #[default]
+    Agents,
+    /// The agents and the register.
+    WithRegister,
+}
+
+impl LeaseSeats {
+    fn are_agents(&self) -> bool {
+        *self == Self::Agents
+    }
 }

@@ -1,7 +1,7 @@
 //! What a reason is about, and what kind of reason it is.
 
 use super::Waiting;
-use crate::{InstanceName, ShardName};
+use crate::{InstanceName, RegisterFault, ShardName};
 
 impl Waiting {
     /// The instance it is about, if it is about one.
@@ -51,6 +51,7 @@ impl Waiting {
             | Self::FailingOver { shard }
             | Self::SwitchingOver { shard }
             | Self::Disturbed { shard, .. }
+            | Self::RegisterUnusable { shard, .. }
             | Self::ReplicasMissing { shard, .. }
             | Self::ZoneShared { shard, .. } => Some(shard),
             _ => None,
@@ -68,6 +69,7 @@ impl Waiting {
                 | Self::Disturbed { .. }
                 | Self::OperationWaits { .. }
                 | Self::OperationUnknown { .. }
+                | Self::RegisterUnusable { why: RegisterFault::None, .. }
                 | Self::ConfigByHand { .. }
                 | Self::UsersByHand { .. }
         )

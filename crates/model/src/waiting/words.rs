@@ -147,6 +147,10 @@ impl Waiting {
             Self::OperationUnknown { operation, what } => {
                 write!(f, "operation {operation} is left alone: {what}")
             }
+            Self::RegisterUnusable { shard, why } => write!(
+                f,
+                "{shard}: its register does not vote, so that a primary that is lost with its disk may have no successor: {why}"
+            ),
             Self::NoQuorum { alive, needed } => {
                 write!(
                     f,

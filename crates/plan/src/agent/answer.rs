@@ -79,8 +79,8 @@ impl Agent {
                 let result = self.heartbeat_came(now, &from, position);
                 self.out.push(Command::Answer { token, result });
             }
-            Ask::Renew { from, term, position } => {
-                let result = self.asked_to_renew(now, &from, term, position);
+            Ask::Renew { from, term, position, seats } => {
+                let result = self.asked_to_renew(now, &from, term, position, seats);
                 self.out.push(Command::Answer { token, result });
             }
             Ask::ConfirmDown { primary } => {

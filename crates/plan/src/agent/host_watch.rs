@@ -7,7 +7,8 @@ use crate::hostwatch::{Adopted, Effect, HostWatch, Run, Situation};
 use crate::server::config;
 use std::collections::BTreeSet;
 use valkeeper_model::{
-    Answer, AskFailed, Epoch, InstanceName, Millis, NodeId, Process, SeenPosition, ServerView, Waiting,
+    Answer, AskFailed, Epoch, InstanceName, LeaseSeats, Millis, NodeId, Process, Renewals, SeenPosition,
+    ServerView, Waiting,
 };
 
 impl Agent {
@@ -18,6 +19,15 @@ impl Agent {
     pub fn watching_hosts(mut self, lease_until: Option<Millis>, now: Millis) -> Self {
         let adopted = self.incarnation().map(|_| Adopted { lease_left: lease_until });
         self.host_watch = Some(Box::new(HostWatch::new(adopted, now)));
+        self
+    }
+
+    /// The same on a platform that keeps a register, in a mode in which agents vote.
+    #[must_use]
+    pub fn with_register(mut self) -> Self {
+        if let Some(watch) = &mut self.host_watch {
+            watch.has_a_register();
+        }
         self
     }
 
@@ -68,6 +78,7 @@ impl Agent {
         match (effect, &mut self.phase) {
             (Effect::Kill, _) => self.kill(now),
             (Effect::KillUnconfirmed { after_ms }, _) => self.kill_silent(now, after_ms),
+            (Effect::AskRegister(wish), _) => self.ask_register(now, wish),
             (Effect::LookNow, Phase::Watching(watch)) => watch.look_now(now),
             (Effect::LookWithin { ms }, Phase::Watching(watch)) => watch.look_within(now, ms),
             (Effect::LookNow | Effect::LookWithin { .. }, _) => {}
@@ -134,10 +145,11 @@ impl Agent {
         from: &InstanceName,
         term: Epoch,
         position: Option<SeenPosition>,
+        seats: LeaseSeats,
     ) -> Result<Answer, AskFailed> {
         let renewed = self.with_host_watch(now, |watch, situation, _| {
             watch.position_came(situation, from, position);
-            watch.renew(situation, from, term)
+            watch.renew(situation, from, term, seats)
         });
         renewed.flatten().ok_or_else(watches_no_hosts)
     }
@@ -145,6 +157,11 @@ impl Agent {
     /// The members whose leases have ended, as far as they rest on this agent's answers.
     pub(super) fn missed(&self, now: Millis) -> BTreeSet<NodeId> {
         self.host_watch.as_ref().map(|watch| watch.missed(&self.situation(now))).unwrap_or_default()
+    }
+
+    /// The same of the leases that rest on the register.
+    pub(super) fn unchanged(&self, now: Millis) -> Option<Renewals> {
+        self.host_watch.as_ref()?.unchanged(&self.situation(now))
     }
 
     /// May its server take writes for so long from now on?

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, AskFailed, ClusterId, CopyRecord, Death, Generation, Happened, Incarnation,
-    InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, Run, ServerView, ShardName,
-    StartFailure, Unseen, Waiting,
+    InstanceName, LookRefused, Millis, NodeId, Observed, Persistence, Process, RegisterFault, Run,
+    ServerView, ShardName, StartFailure, Unseen, Waiting,
 };
 
 /// Between looks at a running server's data directory: is it still there?
@@ -95,6 +95,7 @@ pub struct Agent {
     pub(super) adopted: Option<Incarnation>,
     /// The seat of this agent, in a mode in which agents vote.
     pub(super) terms: Terms,
+    pub(super) register_fault: Option<RegisterFault>,
     /// The file of roles that the start under way writes.
     pub(super) starting_roles: Option<NodesConf>,
     /// The source, in a cluster that follows one.
@@ -219,6 +220,7 @@ impl Agent {
             attached_at_death: None,
             adopted: running.map(|(incarnation, _)| incarnation),
             terms: Terms::default(),
+            register_fault: None,
             starting_roles: None,
             source: SourceWatch::default(),
             sentinels: SentinelWatch::default(),
@@ -269,6 +271,7 @@ impl Agent {
                 }
             }
             Event::Exited { incarnation, how, cause } => self.exited(now, incarnation, how, cause),
+            Event::RegisterTold { token, result } => self.register_told(now, token, &result),
             Event::RolesKept { number, result } => self.roles_kept(now, number, result.is_ok()),
             Event::Kept { sequence, result } => self.kept(sequence, result.is_ok()),
             Event::SentinelsSeen(seen) => self.sentinels_seen(now, seen),

@@ -2,6 +2,7 @@
 
 use super::machine::{Agent, Phase};
 use crate::failover::restart_decision::Disk;
+use crate::mode::standalone::register::is_seat;
 use valkeeper_model::{
     Activity, AgentReport, CopySource, DiskAccess, DiskRole, Generation, Observed, Persistence, Process,
     Unseen, Waiting,
@@ -50,6 +51,7 @@ impl Agent {
             seen_ms_ago: self.server.known().map(|_| self.now.since(self.seen_at)),
             primary_position: self.primary_position(),
             last_write: self.last_write.position(),
+            register: self.register_fault.clone().filter(|_| is_seat(order)),
         })
     }
 

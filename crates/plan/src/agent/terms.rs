@@ -5,9 +5,10 @@ use super::machine::{Agent, Phase};
 use super::{Outbox, ServerCommand, Token};
 use crate::failover::restart_decision::{Disk, NodesFile, Owner};
 use crate::failover::succession::may_replace;
+use crate::mode::standalone::register::{RegisterAnswer, RegisterWish};
 use crate::mode::standalone::{self, Elected, Mend, Request, Situation, Terms, Vote};
 use crate::mode::{self, ModeRules, Voters};
-use valkeeper_model::{Answer, AskFailed, Millis, NodeId, Process, Role, ServerView};
+use valkeeper_model::{Answer, AskFailed, Millis, NodeId, Process, RegisterFault, Role, ServerView};
 
 /// A server takes this long for `REPLICAOF` at most.
 const ROLE_MS: u64 = 500;
@@ -39,8 +40,15 @@ impl Agent {
     ) -> Option<T> {
         let order = self.order.clone().filter(|_| self.votes_by_itself())?;
         let missed = self.missed(now);
-        let situation =
-            Situation { now, name: &self.name.clone(), order: &order, vote: self.vote(), missed: &missed };
+        let unchanged = self.unchanged(now);
+        let situation = Situation {
+            now,
+            name: &self.name.clone(),
+            order: &order,
+            vote: self.vote(),
+            missed: &missed,
+            unchanged: unchanged.as_ref(),
+        };
         let mut terms = std::mem::take(&mut self.terms);
         let result = event(&mut terms, &situation, &mut self.out);
         self.terms = terms;
@@ -104,6 +112,33 @@ impl Agent {
         let told =
             self.with_terms(now, |terms, situation, out| terms.answered(situation, token, result, out));
         told == Some(true)
+    }
+
+    /// The host watch wants something of the register.
+    pub(super) fn ask_register(&mut self, now: Millis, wish: RegisterWish) {
+        let asking = wish.clone();
+        let asked = self.with_terms(now, |terms, situation, out| terms.ask_register(situation, asking, out));
+        if let (Some(token), Some(watch)) = (asked.flatten(), &mut self.host_watch) {
+            watch.register_asked(&wish, token, now);
+        }
+    }
+
+    /// The register answered.
+    pub(super) fn register_told(
+        &mut self,
+        now: Millis,
+        token: Token,
+        result: &Result<RegisterAnswer, RegisterFault>,
+    ) {
+        self.register_fault = match result {
+            Ok(RegisterAnswer::Gathering(_)) => Some(RegisterFault::Gathering),
+            Ok(_) => None,
+            Err(fault) => Some(fault.clone()),
+        };
+        if let Some(watch) = &mut self.host_watch {
+            watch.register_told(now, token, result);
+        }
+        self.with_terms(now, |terms, situation, out| terms.register_answered(situation, token, result, out));
     }
 
     /// Time has passed.

@@ -95,6 +95,7 @@ mod tests {
             sentinels: BTreeMap::new(),
             seen_ms_ago: None,
             primary_position: None,
+            register: None,
             disk: DiskAccess::Answers,
             server: Observed::Unknown(Unseen::NotAsked),
             activity: Activity::Watching,

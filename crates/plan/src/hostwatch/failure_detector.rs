@@ -60,11 +60,11 @@ enum Verdict {
 }
 
 impl Round {
-    /// `own` is how long this agent has not heard it, if this agent has a seat.
+    /// `known` is how long this agent has not heard it, and how long the register has not renewed its lease, as far as they have seats.
     fn begin(
         primary: &InstanceName,
         voters: Vec<InstanceName>,
-        own: Option<u64>,
+        known: Vec<u64>,
         now: Millis,
         out: &mut Outbox,
     ) -> Self {
@@ -73,7 +73,7 @@ impl Round {
         let pending: BTreeMap<_, _> =
             voters.into_iter().map(|name| (out.tell(&name, ask(), VOTE_WITHIN_MS), name)).collect();
         let missing = pending.values().cloned().collect();
-        Self { began: now, suspected, pending, silences: own.into_iter().collect(), missing }
+        Self { began: now, suspected, pending, silences: known, missing }
     }
 
     /// An answer came; `None` if it was not to this.
@@ -173,10 +173,13 @@ impl HostWatch {
             let progress = promotion.tick(now, out);
             self.replacement_went(situation, progress, out);
         }
-        self.ask_again(now, holds, situation.vote.is_some(), out);
+        self.ask_again(situation, holds, out);
     }
 
-    fn ask_again(&mut self, now: Millis, holds: bool, may_vote: bool, out: &mut Outbox) {
+    fn ask_again(&mut self, situation: &Situation<'_>, holds: bool, out: &mut Outbox) {
+        let now = situation.now;
+        let suspected = self.suspicion.as_ref().map(|suspicion| suspicion.primary.clone());
+        let at_register = suspected.and_then(|primary| self.silent_at_register(situation, &primary));
         let Some(suspicion) = &mut self.suspicion else { return };
         let open = match &suspicion.promotion {
             None => false,
@@ -193,8 +196,9 @@ impl HostWatch {
         } else if holds && suspicion.round.is_none() && suspicion.next_round <= now {
             let mut voters: Vec<_> = self.others.values().cloned().collect();
             voters.retain(|name| *name != suspicion.primary);
-            let own = may_vote.then(|| now.since(suspicion.heard));
-            suspicion.round = Some(Round::begin(&suspicion.primary, voters, own, now, out));
+            let own = situation.vote.map(|_| now.since(suspicion.heard));
+            let known = own.into_iter().chain(at_register).collect();
+            suspicion.round = Some(Round::begin(&suspicion.primary, voters, known, now, out));
         } else if suspicion.next_round <= now {
             suspicion.next_round = now.plus(AGAIN_MS);
         }

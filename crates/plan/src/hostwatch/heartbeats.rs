@@ -4,7 +4,7 @@ use super::lease::HeartbeatAnswer;
 use super::machine::{HostWatch, Run, ShardRole, Situation};
 use super::{Effect, HEARTBEAT_MS};
 use crate::protocol::{Outbox, Token};
-use valkeeper_model::{Answer, Ask, AskFailed, Epoch, InstanceName, Millis, SeenPosition, Unseen};
+use valkeeper_model::{Answer, Ask, AskFailed, Epoch, InstanceName, LeaseSeats, Millis, SeenPosition, Unseen};
 
 /// An answer to a heartbeat that takes longer is of no use: the next heartbeat is under way.
 const ANSWER_WITHIN_MS: u64 = 400;
@@ -38,9 +38,10 @@ impl HostWatch {
         let pause = if down || self.is_given(now) { HEARTBEAT_MS } else { EAGER_HEARTBEAT_MS };
         self.next_heartbeat = now.plus(pause);
         let (from, position) = (|| situation.name.clone(), situation.position());
+        let seats = self.lease_seats(situation);
         let heartbeat = || match situation.mandate() {
             None => Ask::Heartbeat { from: from(), position },
-            Some(term) => Ask::Renew { from: from(), term, position },
+            Some(term) => Ask::Renew { from: from(), term, position, seats },
         };
         for (seat, name) in &self.others {
             let token = out.tell(name, heartbeat(), ANSWER_WITHIN_MS);
@@ -111,7 +112,9 @@ impl HostWatch {
         situation: &Situation<'_>,
         from: &InstanceName,
         term: Epoch,
+        seats: LeaseSeats,
     ) -> Option<Answer> {
+        self.rests_on(from, seats);
         let vote = situation.vote?;
         let member = situation.order?.members.get(from)?;
         let newest = vote.known.is_some_and(|known| {

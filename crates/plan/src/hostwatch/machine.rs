@@ -3,10 +3,12 @@
 use super::failure_detector::Suspicion;
 use super::heartbeats::ToldPosition;
 use super::lease::Lease;
+use super::register_seat::RegisterSeat;
 use super::voter::{Seat, Voter};
 use super::write_fence::Fence;
 use super::{ADOPTED_MS, FENCE_AFTER_MS, SUSPECT_MS};
 use crate::failover::promotion::Promotion;
+use crate::mode::standalone::register::RegisterWish;
 use crate::protocol::{Outbox, Token, sooner};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
@@ -64,6 +66,8 @@ pub(super) enum SeatName {
     OfShard(ShardName),
     /// This agent, whatever its server is.
     OfAgent(InstanceName),
+    /// The register.
+    Register,
 }
 
 impl Situation<'_> {
@@ -103,8 +107,8 @@ impl Situation<'_> {
     }
 }
 
-/// What the agent has to do to its own server, besides what it finds in its outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the agent has to do, to its own server but for one, besides what it finds in its outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Kill it: there is no other way to keep it from taking writes.
     Kill,
@@ -113,6 +117,8 @@ pub enum Effect {
         /// Milliseconds.
         after_ms: u64,
     },
+    /// Ask the register.
+    AskRegister(RegisterWish),
     /// Look at it now.
     LookNow,
     /// Look at it within so many milliseconds.
@@ -147,6 +153,8 @@ pub struct HostWatch {
     pub(super) given: bool,
     /// The other seats and the members on them, by the own server's last view.
     pub(super) others: BTreeMap<SeatName, InstanceName>,
+    /// The register is a seat.
+    is_register_seated: bool,
     /// Seats in all; 0 before anything is known.
     pub(super) seats: usize,
     pub(super) role: ShardRole,
@@ -157,6 +165,7 @@ pub struct HostWatch {
     pub(super) heartbeats: BTreeMap<Token, (SeatName, Millis)>,
     /// The newest term in which another agent has voted, as far as it has said so.
     pub(super) outvoted: Epoch,
+    pub(super) register: RegisterSeat,
     pub(super) fence: Fence,
     /// The isolation was told to people.
     pub(super) told: bool,
@@ -184,6 +193,7 @@ impl HostWatch {
             was_held: false,
             given: false,
             others: BTreeMap::new(),
+            is_register_seated: false,
             seats: 0,
             role: if adopted.is_some() { ShardRole::Unknown } else { ShardRole::Other },
             role_since: now,
@@ -191,6 +201,7 @@ impl HostWatch {
             next_heartbeat: now,
             heartbeats: BTreeMap::new(),
             outvoted: Epoch(0),
+            register: RegisterSeat::default(),
             fence: Fence::default(),
             told: false,
             unheard: None,
@@ -198,6 +209,11 @@ impl HostWatch {
             suspicion: None,
             effects: Vec::new(),
         }
+    }
+
+    /// The platform keeps a register.
+    pub(crate) fn has_a_register(&mut self) {
+        self.register.exists();
     }
 
     /// What has become due for the agent's own server.
@@ -213,7 +229,9 @@ impl HostWatch {
 
     /// Until when the lease lasts that voters have given.
     fn given_until(&self) -> Option<Millis> {
-        if self.seats == 0 { None } else { self.lease.held_until(self.others.keys(), self.seats) }
+        // What the register has answered is there only where it is a seat.
+        let others = self.others.keys().chain(self.is_register_seated.then_some(&SeatName::Register));
+        if self.seats == 0 { None } else { self.lease.held_until(others, self.seats) }
     }
 
     pub(super) fn is_given(&self, now: Millis) -> bool {
@@ -289,7 +307,8 @@ impl HostWatch {
         if let (Some(_), Some(order)) = (situation.vote, situation.order) {
             let seats = order.sibling_names().into_iter().map(|name| (SeatName::OfAgent(name.clone()), name));
             self.others = seats.collect();
-            self.seats = self.others.len() + 1;
+            self.is_register_seated = self.has_register(situation);
+            self.seats = self.others.len() + 1 + usize::from(self.is_register_seated);
         }
     }
 
@@ -384,6 +403,7 @@ impl HostWatch {
         self.voter.set_seat(seat, now);
         self.send_heartbeats(situation, out);
         self.note_unheard(situation);
+        self.ask_register(situation);
         self.detect(situation, out);
     }
 
@@ -445,6 +465,7 @@ impl HostWatch {
         {
             wake = sooner(wake, Some(since.plus(SUSPECT_MS)));
         }
+        wake = sooner(wake, self.register_wakes_at(situation));
         sooner(wake, self.suspicion_wakes_at(situation))
     }
 }

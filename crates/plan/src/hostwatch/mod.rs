@@ -9,6 +9,7 @@
 //! | `heartbeats.rs` | to whom heartbeats go, and what the answers are worth |
 //! | `write_fence.rs` | a primary without a lease refuses writes, and takes them again |
 //! | `failure_detector.rs` | a primary that is not heard is replaced |
+//! | `register_seat.rs` | the register as one more seat, where agents vote and their number is even |
 //!
 //! # Actors
 //!
@@ -79,6 +80,7 @@ mod failure_detector;
 mod heartbeats;
 pub mod lease;
 mod machine;
+mod register_seat;
 pub mod voter;
 mod write_fence;
 

@@ -262,6 +262,8 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
     if let Some(going_on @ (Waiting::FailingOver { .. } | Waiting::SwitchingOver { .. })) = changing(shard) {
         waiting.push(going_on);
     }
+    let register = shard.instances.iter().find_map(|instance| instance.report?.register.clone());
+    waiting.extend(register.map(|why| Waiting::RegisterUnusable { shard: shard.name.clone(), why }));
     let Some(primary) = shard.primary() else {
         waiting.push(Waiting::NoPrimary { shard: shard.name.clone() });
         return;
@@ -444,7 +446,7 @@ fn instance_report(mode: Mode, shard: &ShardView<'_>, instance: &InstanceView<'_
         version: view.map(|view| view.version.clone()),
         lag_bytes,
         fenced: instance.instance.fenced,
-        data: view.filter(|_| mode == Mode::Standalone).map(|view| Box::new(held_data(instance, view))),
+        data: view.filter(|_| !mode.has_slots()).map(|view| Box::new(held_data(instance, view))),
     }
 }
 

@@ -10,6 +10,7 @@ mod ledger;
 mod ordered;
 mod orders;
 mod placement;
+mod register;
 mod repairs;
 mod restart_decision;
 mod silence;

@@ -51,6 +51,7 @@ fn report(
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
         primary_position: None,
+        register: None,
     }
 }
 

@@ -178,7 +178,7 @@ impl Fleet {
         let machine = Agent::new(name, running, Millis(now));
         let (life, left, lease_left) = (host.life, host.left.take(), host.lease_left.take());
         host.agent = Some(if self.setup.own_hosts {
-            machine.watching_hosts(lease_left, Millis(now))
+            machine.watching_hosts(lease_left, Millis(now)).with_register()
         } else {
             machine
         });
@@ -240,6 +240,9 @@ impl Fleet {
             Command::Tell { token, to, ask, within_ms } => {
                 let to = self.index_of(&to);
                 self.send_ask(Asker::Agent { agent, life, token }, to, ask, within_ms);
+            }
+            Command::AskRegister { token, ask, within_ms } => {
+                self.ask_register(agent, life, token, *ask, within_ms);
             }
             Command::Answer { token: Token(id), result } => self.answer(id, result),
             Command::Try { about, config } => {

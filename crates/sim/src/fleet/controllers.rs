@@ -6,7 +6,9 @@ use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::transcript;
 use std::collections::BTreeMap;
-use valkeeper_model::{Layout, LayoutVersion, Millis, Refusal, Report, Request, StorageFault, StoreError};
+use valkeeper_model::{
+    Layout, LayoutVersion, Millis, Refusal, RegisterStage, Report, Request, StorageFault, StoreError,
+};
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event};
 
@@ -27,6 +29,7 @@ pub(crate) struct ControllerHost {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) layout: Option<Layout>,
+    pub(crate) register: Option<RegisterStage>,
     ids: Random,
     /// So many commits fail; half of these are stored all the same.
     pub(crate) fails: u32,
@@ -34,7 +37,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(ids: Random) -> Self {
-        Self { layout: None, ids, fails: 0 }
+        Self { layout: None, register: None, ids, fails: 0 }
     }
 
     pub(crate) fn version(&self) -> Option<LayoutVersion> {

@@ -3,22 +3,26 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the state, and who gets which happening |
+//! | `happening.rs` | what happens |
 //! | `members.rs` | which instances there are |
 //! | `processes.rs` | servers start, serve commands, end |
 //! | `stream.rs` | replication between them |
 //! | `agents.rs` | the real [`Agent`], its commands carried out |
 //! | `asks.rs` | questions between agents and controllers, and what gets lost of them |
+//! | `register.rs` | the register, and the way to it |
 //! | `controllers.rs` | the real [`Controller`], the store, users |
 
 pub(crate) mod agents;
 pub(crate) mod asks;
 pub(crate) mod controllers;
+mod happening;
 #[cfg(test)]
 mod joining;
 mod members;
 #[cfg(test)]
 mod plain_servers;
 mod processes;
+mod register;
 mod stream;
 
 use crate::atoms::AtomSet;
@@ -31,181 +35,15 @@ use crate::sabotage::Sabotage;
 use crate::server::{Disk, Effects, Members, Message, Server};
 use crate::setup::Setup;
 use crate::transcript::Transcript;
-use crate::writers::{Writer, Wrote};
+use crate::writers::Writer;
 use agents::AgentHost;
 use asks::{AskInFlight, ServeInFlight};
 use controllers::{ControllerHost, Store};
+pub(crate) use happening::Happening;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use valkeeper_model::{Address, Answer, AskFailed, ClusterSpec, CopyRecord, InstanceName};
-use valkeeper_plan::agent::{self, Reply, ServerCommand, ServerError, StartPlan};
-use valkeeper_plan::controller;
-
-/// Something that happens at its time.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Bus {
-        to: usize,
-        at: Address,
-        message: Box<Message>,
-    },
-    Cron {
-        server: usize,
-        run: u64,
-    },
-    Ready {
-        server: usize,
-        run: u64,
-    },
-    End {
-        server: usize,
-        run: u64,
-        how: &'static str,
-    },
-    Connect {
-        server: usize,
-        connection: u64,
-    },
-    Synced {
-        server: usize,
-        connection: u64,
-    },
-    Stream {
-        server: usize,
-        connection: u64,
-    },
-    Severed {
-        server: usize,
-        connection: u64,
-    },
-    Appending {
-        server: usize,
-        run: u64,
-    },
-    Saved {
-        server: usize,
-        run: u64,
-    },
-    Thaw {
-        server: usize,
-        run: u64,
-    },
-    Inspect {
-        agent: usize,
-        life: u64,
-    },
-    Keep {
-        agent: usize,
-        life: u64,
-        record: Box<CopyRecord>,
-    },
-    Start {
-        agent: usize,
-        life: u64,
-        plan: Box<StartPlan>,
-    },
-    Kill {
-        agent: usize,
-        run: u64,
-    },
-    Terminate {
-        agent: usize,
-        run: u64,
-    },
-    Agent {
-        agent: usize,
-        life: u64,
-        event: Box<agent::Event>,
-    },
-    AgentTick {
-        agent: usize,
-        life: u64,
-        at: u64,
-    },
-    AgentUp {
-        agent: usize,
-    },
-    HostThaws {
-        host: usize,
-        freeze: u64,
-    },
-    HostBack {
-        host: usize,
-    },
-    Ask {
-        id: u64,
-    },
-    Answered {
-        id: u64,
-        result: Box<Result<Answer, AskFailed>>,
-    },
-    AskTimeout {
-        id: u64,
-    },
-    Serve {
-        id: u64,
-        server: usize,
-        command: ServerCommand,
-    },
-    Served {
-        id: u64,
-        result: Box<Result<Reply, ServerError>>,
-    },
-    ServeTimeout {
-        id: u64,
-    },
-    Controller {
-        controller: usize,
-        life: u64,
-        event: Box<controller::Event>,
-    },
-    ControllerTick {
-        controller: usize,
-        life: u64,
-        at: u64,
-    },
-    ObservationDue {
-        controller: usize,
-        life: u64,
-        round: u64,
-    },
-    ControllerUp {
-        controller: usize,
-    },
-    Order {
-        controller: usize,
-        agent: usize,
-        order: Box<valkeeper_model::AgentOrder>,
-    },
-    Commit {
-        controller: usize,
-        life: u64,
-        layout: Box<valkeeper_model::Layout>,
-        after: Option<valkeeper_model::LayoutVersion>,
-    },
-    WriterTick {
-        writer: usize,
-    },
-    Write {
-        writer: usize,
-        server: usize,
-        id: u64,
-    },
-    Wrote {
-        writer: usize,
-        id: u64,
-        from: usize,
-        result: Wrote,
-    },
-    WriteTimeout {
-        writer: usize,
-        id: u64,
-    },
-    Fault {
-        index: usize,
-    },
-    Check,
-}
+use valkeeper_model::{Address, ClusterSpec, InstanceName};
+use valkeeper_plan::agent::ServerCommand;
 
 /// The whole simulated world.
 #[derive(Debug)]
@@ -417,6 +255,7 @@ impl Fleet {
             Happening::AgentUp { agent } => self.agent_up(agent),
             Happening::HostThaws { host, freeze } => self.host_thaws(host, freeze),
             Happening::HostBack { host } => self.host_back(host),
+            Happening::AskRegister(question) => self.register_asked(*question),
             Happening::Ask { id } => self.ask_arrives(id),
             Happening::Answered { id, result } => self.answered(id, *result),
             Happening::AskTimeout { id } => self.ask_timed_out(id),

@@ -3,7 +3,7 @@
 use crate::objects::pod::OperatorFacts;
 use crate::objects::storage::{self, Piece};
 use crate::objects::template::Template;
-use crate::objects::{Owner, network, pod, sentinel};
+use crate::objects::{Owner, network, pod, register, sentinel};
 use crate::operator::cache::Object;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl PodsDue {
 /// What a cluster is to consist of.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// Services, policy, budget.
+    /// Services, policy, budget, the register.
     pub(super) shared: Vec<Value>,
     /// Those that are not wanted: kind and name.
     pub(super) unwanted: Vec<Object>,
@@ -92,6 +92,7 @@ impl Wanted {
         };
         if !layout.config.mode.has_slots() {
             wanted.shared.extend([Role::Primary, Role::Replica].map(|role| network::by_role(owner, role)));
+            wanted.shared.extend(register::objects(owner));
         }
         wanted.shared.extend(layout.sentinels.iter().map(|_| sentinel::service(owner)));
         let Some(template) = rendering.template else { return wanted };
@@ -106,7 +107,7 @@ impl Wanted {
                 let claim = storage::claim(owner, name, instance, layout, template).map(|object| {
                     WantedClaim { object, piece: Piece::of(layout, &instance.shard), cluster: layout.id }
                 });
-                let pod = pod::pod(owner, name, instance, template, rendering.operator);
+                let pod = pod::pod(owner, name, instance, template, rendering.operator, layout.config.mode);
                 let due = rendering.pods_due.includes(name, layout);
                 (name.clone(), WantedInstance { pod, claim, due })
             };

@@ -4,9 +4,11 @@ use super::{Cache, Object, ObjectSeen, home_of, pod_seen};
 use crate::operator::metrics::Phases;
 use crate::wire::Home;
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
@@ -114,6 +116,14 @@ impl Watches {
         count += self.objects("Service", &complete, ObjectSeen::whole::<Service>);
         count += self.objects("PodDisruptionBudget", &complete, ObjectSeen::whole::<PodDisruptionBudget>);
         count += self.objects("NetworkPolicy", &complete, ObjectSeen::whole::<NetworkPolicy>);
+        // Its version changes with each renewal, and nobody here acts on that.
+        count += self.objects("Lease", &complete, |lease: &Lease| ObjectSeen {
+            version: String::new(),
+            ..ObjectSeen::whole(lease)
+        });
+        count += self.objects("ServiceAccount", &complete, ObjectSeen::whole::<ServiceAccount>);
+        count += self.objects("Role", &complete, ObjectSeen::whole::<Role>);
+        count += self.objects("RoleBinding", &complete, ObjectSeen::whole::<RoleBinding>);
         self.nodes(complete);
         (count + 1, completed)
     }

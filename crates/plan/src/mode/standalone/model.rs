@@ -1,20 +1,21 @@
-//! Every order of events of three seats, explored by a model checker that runs [`Terms`] itself: messages that are late or lost, agents and
-//! servers that end and come back, votes that are on their way to the disk when that happens. Time does not count: whatever waits for a time
-//! may happen at any.
+//! Every order of events of three agents, and of two and their register, explored by a model checker that runs [`Terms`] and
+//! [`super::register::asked`] themselves: messages that are late or lost, agents and servers that end and come back, votes that are on their way to
+//! the disk when that happens, a register that is lost. Time does not count: whatever waits for a time may happen at any.
 
-use super::terms::{Elected, Request, Situation, Terms, Vote};
+mod checks;
+mod messages;
+mod running;
+mod setup;
+
+use super::terms::{Elected, Terms};
 use crate::mode::cluster::nodes_conf;
-use crate::protocol::{Command, Outbox, Token};
+use messages::{Message, REGISTER, knows_itself};
+use setup::node;
 use stateright::{Model, Property};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodesConf;
-use valkeeper_model::{
-    AgentOrder, Answer, Ask, ClusterId, Epoch, Format, Generation, InstanceName, Member, Millis, Mode,
-    NodeId, PrimaryTerm, Run, ServerConfig, ShardId, ShardName, SlotSet, VoteRefusal,
-};
-
-const SEATS: usize = 3;
+use valkeeper_model::{AgentOrder, Epoch, KnownVotes, RegisterStage, RegisterVotes};
 
 /// What a server process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,30 +38,6 @@ struct Seat {
     last_token: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Message {
-    from: usize,
-    to: usize,
-    token: u64,
-    what: What,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum What {
-    Vote(Epoch),
-    Term(Epoch, NodeId),
-    Voted { answer: Given, known: Option<(Epoch, NodeId)>, named: BTreeSet<NodeId> },
-    Known(Option<(Epoch, NodeId)>),
-}
-
-/// What becomes of a request for a vote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Given {
-    Yes,
-    NotKept,
-    No,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
     seats: Vec<Seat>,
@@ -72,6 +49,9 @@ struct State {
     crashes: u8,
     deaths: u8,
     handovers: u8,
+    register: Option<RegisterStage>,
+    registers_made: u64,
+    registers_lost: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +71,8 @@ enum Action {
     SupervisorRestarts,
     ObeyFile(usize),
     Exchange(usize),
+    /// With all that it has stored. A new one is made.
+    RegisterIsLost,
 }
 
 /// How often what nobody asked for may happen.
@@ -103,6 +85,7 @@ struct Election {
     handovers: u8,
     failed_writes: u8,
     restarts: u8,
+    registers_lost: u8,
     writes: Writes,
 }
 
@@ -114,194 +97,15 @@ enum Writes {
     Slow,
 }
 
-fn name(seat: usize) -> InstanceName {
-    format!("c-{seat}").parse().unwrap()
-}
-
-fn node(seat: usize) -> NodeId {
-    NodeId::from_bytes([u8::try_from(seat).unwrap() + 1; 20])
-}
-
-fn orders() -> Vec<AgentOrder> {
-    let shard: ShardName = "s0".parse().unwrap();
-    let member = |seat| Member {
-        shard: shard.clone(),
-        shard_id: ShardId::from_bytes([9; 20]),
-        node_id: node(seat),
-        address: None,
-        founding_slots: if seat == 0 { SlotSet::all() } else { SlotSet::empty() },
-        founder: node(0),
+/// Is the register new, and has this seat neither told it what is on its disk nor asked it? A question has a token of its own each time, so that there is no
+/// end of states without that.
+fn is_to_tell(state: &State, of: usize) -> bool {
+    let told = match &state.register {
+        Some(RegisterStage::Voting(_)) => return false,
+        Some(RegisterStage::Gathering { told, .. }) => told.contains_key(&node(of)),
+        None => false,
     };
-    let members: Arc<BTreeMap<_, _>> = Arc::new((0..SEATS).map(|seat| (name(seat), member(seat))).collect());
-    let spec = valkeeper_model::ClusterSpec {
-        mode: Mode::Standalone,
-        ..valkeeper_model::ClusterSpec::new("c".parse().unwrap())
-    };
-    let config: ServerConfig = crate::placement::server_config(&spec);
-    let order = |seat| AgentOrder {
-        sentinels: None,
-        source: None,
-        format: Format,
-        generation: Generation(1),
-        cluster: ClusterId::from_bytes([1; 20]),
-        instance: name(seat),
-        run: Run::Up,
-        life: valkeeper_model::InstanceLife::Member,
-        config: config.clone(),
-        members: Arc::clone(&members),
-        addresses_hash: None,
-    };
-    (0..SEATS).map(order).collect()
-}
-
-/// Stands for a question at the seat that is asked: who asked, and with which token.
-fn question(message: &Message) -> Token {
-    Token(message.token * 10 + u64::try_from(message.from).unwrap())
-}
-
-fn asker(token: Token) -> (usize, u64) {
-    (usize::try_from(token.0 % 10).unwrap(), token.0 / 10)
-}
-
-fn pair(known: Option<PrimaryTerm>) -> Option<(Epoch, NodeId)> {
-    known.map(|known| (known.term, known.primary))
-}
-
-fn knows_itself(seat: &Seat, of: usize) -> bool {
-    seat.terms.known().is_some_and(|known| known.primary == node(of))
-}
-
-impl Election {
-    /// Runs the machine of a seat, and has its commands carried out.
-    fn run(
-        &self,
-        state: &mut State,
-        of: usize,
-        event: impl FnOnce(&mut Terms, &Situation<'_>, &mut Outbox) -> Elected,
-    ) {
-        let own = name(of);
-        let seat = &mut state.seats[of];
-        let stands_in_the_way = knows_itself(seat, of) && seat.server != Server::Down && !seat.handed_over;
-        let vote = if stands_in_the_way { Vote::Serves } else { Vote::Free };
-        let order = &self.order[of];
-        let missed = BTreeSet::new();
-        let situation = Situation { now: Millis(0), name: &own, order, vote, missed: &missed };
-        let mut out = Outbox::after(seat.last_token);
-        let _ = event(&mut seat.terms, &situation, &mut out);
-        seat.last_token = out.last_token();
-        for command in out.take() {
-            match command {
-                Command::KeepRoles { number, roles } => seat.writing = Some((number, *roles)),
-                Command::Tell { token, to, ask, .. } => {
-                    let to = (0..SEATS).find(|other| name(*other) == to).unwrap();
-                    let what = match ask {
-                        Ask::Vote { term, .. } => What::Vote(term),
-                        Ask::Term { known } => What::Term(known.term, known.primary),
-                        _ => continue,
-                    };
-                    state.messages.insert(Message { from: of, to, token: token.0, what });
-                }
-                Command::Answer { token, result } => {
-                    let (to, asked) = asker(token);
-                    let what = match result.unwrap() {
-                        Answer::Vote { refused, known, may_be_primary, .. } => What::Voted {
-                            answer: match refused {
-                                None => Given::Yes,
-                                Some(VoteRefusal::NotKept) => Given::NotKept,
-                                Some(_) => Given::No,
-                            },
-                            known: pair(known),
-                            named: may_be_primary,
-                        },
-                        Answer::Term { known } => What::Known(pair(known)),
-                        _ => continue,
-                    };
-                    state.messages.insert(Message { from: of, to, token: asked, what });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Without the messages that change nothing when they arrive: one that never arrives is among the orders explored.
-    fn prune(state: &mut State) {
-        let seats = &state.seats;
-        state.messages.retain(|message| {
-            let seat = &seats[message.to];
-            let last_vote = seat.disk.vars.map(|vars| vars.last_vote_epoch).unwrap_or_default();
-            let mut durable = Terms::default();
-            durable.found(&seat.disk);
-            let known = durable.known().map(|known| known.term).unwrap_or_default();
-            match &message.what {
-                What::Vote(term) => *term > last_vote,
-                What::Term(term, _) => *term > known,
-                What::Voted { answer, .. } => *answer != Given::No && seat.terms.awaits(Token(message.token)),
-                What::Known(known_there) => known_there.is_some_and(|(term, _)| term > known),
-            }
-        });
-    }
-
-    /// Writes at once where nothing can come between.
-    fn settle(&self, state: &mut State) {
-        while self.writes == Writes::AtOnce
-            && let Some(of) = (0..SEATS).find(|of| state.seats[*of].writing.is_some())
-        {
-            self.written(state, of, Ok(()));
-        }
-        Self::prune(state);
-    }
-
-    fn written(&self, state: &mut State, of: usize, written: Result<(), ()>) {
-        let Some((number, roles)) = state.seats[of].writing.take() else { return };
-        if written.is_ok() {
-            state.seats[of].disk = roles;
-        }
-        self.run(state, of, |terms, situation, out| terms.saved(situation, number, written, out));
-    }
-
-    fn deliver(&self, state: &mut State, message: &Message) {
-        let known =
-            |pair: &Option<(Epoch, NodeId)>| pair.map(|(term, primary)| PrimaryTerm { term, primary });
-        match &message.what {
-            What::Vote(_) | What::Term(..) => {
-                let token = question(message);
-                let request = match &message.what {
-                    What::Vote(term) => Request::Vote { candidate: name(message.from), term: *term },
-                    What::Term(term, primary) => {
-                        Request::Term(PrimaryTerm { term: *term, primary: *primary })
-                    }
-                    _ => return,
-                };
-                self.run(state, message.to, |terms, situation, out| {
-                    terms.requested(situation, token, request, out);
-                    Elected::Unchanged
-                });
-            }
-            What::Voted { answer, known: pair, named } => {
-                let refused = match answer {
-                    Given::Yes => None,
-                    Given::NotKept => Some(VoteRefusal::NotKept),
-                    Given::No => Some(VoteRefusal::Serves),
-                };
-                let answer = Answer::Vote {
-                    refused,
-                    known: known(pair),
-                    may_be_primary: named.clone(),
-                    silent: BTreeSet::new(),
-                };
-                self.answered(state, message, answer);
-            }
-            What::Known(pair) => self.answered(state, message, Answer::Term { known: known(pair) }),
-        }
-    }
-
-    fn answered(&self, state: &mut State, message: &Message, answer: Answer) {
-        let token = Token(message.token);
-        self.run(state, message.to, |terms, situation, out| {
-            terms.answered(situation, token, &Ok(answer), out);
-            Elected::Unchanged
-        });
-    }
+    !told && !state.messages.iter().any(|message| message.is_between(of, REGISTER))
 }
 
 impl Model for Election {
@@ -316,8 +120,11 @@ impl Model for Election {
             let server = if of == 0 { Server::Primary } else { Server::Replica };
             Seat { terms, disk, writing: None, server, handed_over: false, last_token: 0 }
         };
+        let mut founder = Terms::default();
+        founder.found(&nodes_conf::founding(&self.order[0]));
+        let votes = KnownVotes { known: founder.known(), ..KnownVotes::default() };
         vec![State {
-            seats: (0..SEATS).map(seat).collect(),
+            seats: (0..self.order.len()).map(seat).collect(),
             messages: BTreeSet::new(),
             exchanges: 0,
             failed_writes: 0,
@@ -326,6 +133,9 @@ impl Model for Election {
             crashes: 0,
             deaths: 0,
             handovers: 0,
+            register: Some(RegisterStage::Voting(RegisterVotes { votes, renewals: None })),
+            registers_made: 0,
+            registers_lost: 0,
         }]
     }
 
@@ -333,6 +143,9 @@ impl Model for Election {
         actions.extend(state.messages.iter().cloned().map(Action::Deliver));
         if state.restarts < self.restarts {
             actions.push(Action::SupervisorRestarts);
+        }
+        if state.registers_lost < self.registers_lost {
+            actions.push(Action::RegisterIsLost);
         }
         for (of, seat) in state.seats.iter().enumerate() {
             let itself = knows_itself(seat, of);
@@ -368,7 +181,9 @@ impl Model for Election {
             if differs {
                 actions.push(Action::ObeyFile(of));
             }
-            if itself && seat.server == Server::Primary && state.exchanges < state.stands {
+            let tells = itself && seat.server == Server::Primary && state.exchanges < state.stands;
+            let gathers = is_to_tell(state, of);
+            if tells || gathers && seat.server != Server::Down {
                 actions.push(Action::Exchange(of));
             }
         }
@@ -448,8 +263,12 @@ impl Model for Election {
                 state.seats[of].server = if itself { Server::Primary } else { Server::Replica };
                 state.seats[of].handed_over = false;
             }
+            Action::RegisterIsLost => {
+                state.registers_lost += 1;
+                state.register = None;
+            }
             Action::Exchange(of) => {
-                state.exchanges += 1;
+                state.exchanges += u8::from(!is_to_tell(&state, of));
                 self.run(&mut state, of, |terms, situation, out| {
                     terms.exchange(situation, out);
                     Elected::Unchanged
@@ -481,5 +300,3 @@ impl Model for Election {
         ]
     }
 }
-
-mod checks;

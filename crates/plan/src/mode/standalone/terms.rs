@@ -1,6 +1,6 @@
 //! Terms: who may be the primary in mode `standalone`.
 //!
-//! *Seats* are the agents of the shard. Each keeps on its disk, before it answers anybody: the newest term that it has seen, the term of its
+//! *Seats* are the agents of the shard and, where their number is even, the register (`register.rs`). Each keeps on its disk, before it answers anybody: the newest term that it has seen, the term of its
 //! last vote, and the primary that it knows. A candidate takes the term after the newest that it knows, votes for itself and asks the other
 //! seats. With a majority of the votes, and those of all that may be primaries by what these voters know, it keeps on its disk that it is
 //! the primary with that term, and only then its server is told `REPLICAOF NO ONE`. Then it tells the others, which keep it and follow.
@@ -17,26 +17,28 @@
 //!   not for the majority. An agent that is started anew asks the others who serves before it starts its server
 //!   ([`crate::failover::restart_decision`]), and waits for those that do not answer.
 //!
+//! - *The register names like an agent, and never stands in the way:* it has no server. So of two instances one is elected without the vote of the
+//!   other, whose agent says that it does not stand in the way and cannot keep a vote.
+//!
 //! Checked exhaustively with this very code: `model.rs`.
 
-use super::election::Election;
+mod election;
+mod exchange;
+
 use super::roles_file::{Change, apply, carry_votes, voted_in};
 use crate::hostwatch::VoteKept;
 use crate::protocol::{Command, Outbox, Token};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use election::{ELECTION_MS, Election};
+use std::collections::{BTreeSet, VecDeque};
 use valkeeper_model::nodes_conf::{NodesConf, Vars};
 use valkeeper_model::{
-    AgentOrder, Answer, Ask, AskFailed, Epoch, InstanceName, Millis, NodeId, PrimaryTerm, VoteRefusal,
+    AgentOrder, Answer, Epoch, InstanceName, Millis, NodeId, PrimaryTerm, RegisterLife, Renewals, VoteRefusal,
 };
 
 /// A voter writes its vote to its disk before it answers.
 const VOTE_WITHIN_MS: u64 = 500;
 /// A disk that takes longer than this for a vote does not take it: see [`VoteRefusal::NotKept`].
 const KEPT_WITHIN_MS: u64 = 250;
-/// An election that has not ended by then is over: the candidate's votes are void for it.
-const ELECTION_MS: u64 = 5_000;
-/// Between two questions to the other seats which primary they know.
-const EXCHANGE_MS: u64 = 1_000;
 
 /// What the agent knows at the moment.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,8 @@ pub struct Situation<'a> {
     pub vote: Vote,
     /// The members whose leases have ended, as far as they rest on this agent's answers; none where agents share a host.
     pub missed: &'a BTreeSet<NodeId>,
+    /// The same of the leases that rest on the register: what it has renewed, and not lately.
+    pub unchanged: Option<&'a Renewals>,
 }
 
 /// Whether the agent's own server stands in the way of another primary.
@@ -119,6 +123,15 @@ pub struct Terms {
     told_vote: Epoch,
     exchanged_at: Option<Millis>,
     exchanges: BTreeSet<Token>,
+    register_asked_at: Option<Millis>,
+    /// The new register that is to be told what is on the disk.
+    register_life: Option<RegisterLife>,
+}
+
+/// Is that term over for a seat that has voted and knows of primaries so?
+pub(super) fn vote_refused(last_vote: Epoch, known: Option<PrimaryTerm>, term: Epoch) -> Option<VoteRefusal> {
+    let over = last_vote >= term || known.is_some_and(|known| known.term >= term);
+    over.then_some(VoteRefusal::Voted { term: last_vote })
 }
 
 impl Terms {
@@ -152,7 +165,7 @@ impl Terms {
     #[cfg(test)]
     pub(super) fn awaits(&self, token: Token) -> bool {
         self.exchanges.contains(&token)
-            || self.election.as_ref().is_some_and(|election| election.asked.contains_key(&token))
+            || self.election.as_ref().is_some_and(|election| election.awaits(token))
     }
 
     /// What its vote says.
@@ -168,11 +181,6 @@ impl Terms {
     /// Another agent has voted in that term: a candidate needs a newer one.
     pub fn heard_of_vote(&mut self, term: Epoch) {
         self.told_vote = self.told_vote.max(term);
-    }
-
-    /// Is an election of its own on?
-    pub fn stands(&self) -> bool {
-        self.election.is_some()
     }
 
     /// The primary that it knows.
@@ -206,20 +214,6 @@ impl Terms {
             || self.promised_at.is_some_and(|at| now.since(at) < ELECTION_MS)
     }
 
-    /// Stands for the term after the newest that it knows, unless it does already.
-    pub fn stand(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
-        let now = situation.now;
-        if self.election.as_ref().is_some_and(|election| now.since(election.began) < ELECTION_MS) {
-            return;
-        }
-        let term = self.vars().current_epoch.max(self.last_vote()).max(self.told_vote).next();
-        let (votes, named) = (BTreeSet::new(), BTreeSet::new());
-        let (asked, released, silent) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        self.election = Some(Election { term, began: now, asked, votes, released, named, silent });
-        self.queue.push_back(Change::OwnVote { term });
-        self.save(situation, out);
-    }
-
     /// Another agent asks.
     pub fn requested(&mut self, situation: &Situation<'_>, token: Token, request: Request, out: &mut Outbox) {
         match request {
@@ -235,8 +229,8 @@ impl Terms {
                 {
                     let named = self.voted.as_ref().map(|voted| voted.named.clone()).unwrap_or_default();
                     return self.answer(situation, token, None, named, out);
-                } else if self.last_vote() >= term || self.known().is_some_and(|known| known.term >= term) {
-                    Some(VoteRefusal::Voted { term: self.last_vote() })
+                } else if let Some(refusal) = vote_refused(self.last_vote(), self.known(), term) {
+                    Some(refusal)
                 } else if situation.vote == Vote::Serves || self.is_claiming() {
                     Some(VoteRefusal::Serves)
                 } else {
@@ -286,51 +280,6 @@ impl Terms {
         let silent = named.intersection(situation.missed).copied().collect();
         let answer = Answer::Vote { refused, known: self.known(), may_be_primary: named, silent };
         out.push(Command::Answer { token, result: Ok(answer) });
-    }
-
-    /// Another agent answered. True if this machine had asked.
-    pub fn answered(
-        &mut self,
-        situation: &Situation<'_>,
-        token: Token,
-        result: &Result<Answer, AskFailed>,
-        out: &mut Outbox,
-    ) -> bool {
-        if self.exchanges.remove(&token) {
-            if let Ok(Answer::Term { known: Some(known) }) = result {
-                self.heard(*known, situation, out);
-            }
-            return true;
-        }
-        let Some(election) = &mut self.election else { return false };
-        let Some(voter) = election.asked.remove(&token) else { return false };
-        if let Ok(Answer::Vote { refused, known, may_be_primary, silent }) = result {
-            match refused {
-                None => {
-                    for node in silent {
-                        election.silent.entry(*node).or_default().insert(voter.clone());
-                    }
-                    election.votes.insert(voter);
-                    election.named.extend(may_be_primary);
-                }
-                Some(VoteRefusal::Voted { term }) => self.told_vote = self.told_vote.max(*term),
-                Some(VoteRefusal::NotKept) => _ = election.released.insert(voter),
-                Some(_) => {}
-            }
-            if let Some(known) = known {
-                self.heard(*known, situation, out);
-            }
-        }
-        self.count(situation, out);
-        true
-    }
-
-    fn count(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
-        let Some(election) = &self.election else { return };
-        if election.is_won(situation.order) && !self.is_claiming() {
-            self.queue.push_back(Change::Claim { term: election.term });
-            self.save(situation, out);
-        }
     }
 
     /// Hears of a primary.
@@ -446,36 +395,6 @@ impl Terms {
     pub fn wake_at(&self) -> Option<Millis> {
         let waits = |change: &Change| matches!(change, Change::Vote { asked: Some(_), .. });
         self.pending().any(waits).then(|| self.saving_since.plus(KEPT_WITHIN_MS))
-    }
-
-    fn ask_for_votes(&mut self, situation: &Situation<'_>, term: Epoch, out: &mut Outbox) {
-        let Some(election) = self.election.as_mut().filter(|election| election.term == term) else { return };
-        election.votes.insert(situation.name.clone());
-        for node in situation.missed {
-            election.silent.entry(*node).or_default().insert(situation.name.clone());
-        }
-        for name in situation.order.sibling_names() {
-            let ask = Ask::Vote { candidate: situation.name.clone(), term };
-            election.asked.insert(out.tell(&name, ask, VOTE_WITHIN_MS), name);
-        }
-        self.count(situation, out);
-    }
-
-    /// Tells the other seats which primary it knows, and asks them the same.
-    pub fn exchange(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
-        let Some(known) = self.known() else { return };
-        self.exchanged_at = Some(situation.now);
-        self.exchanges.clear();
-        for name in situation.order.sibling_names() {
-            self.exchanges.insert(out.tell(&name, Ask::Term { known }, VOTE_WITHIN_MS));
-        }
-    }
-
-    /// The same, if it was not done lately.
-    pub fn exchange_if_due(&mut self, situation: &Situation<'_>, out: &mut Outbox) {
-        if self.exchanged_at.is_none_or(|at| situation.now.since(at) >= EXCHANGE_MS) {
-            self.exchange(situation, out);
-        }
     }
 
     /// Gives its own mandate to the source of a cluster that goes over to following: the source is the primary of the next term. It

@@ -69,6 +69,7 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
         primary_position: None,
+        register: None,
     })
 }
 

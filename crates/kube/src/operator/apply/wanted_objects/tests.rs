@@ -135,6 +135,11 @@ fn of_the_example() {
 }
 
 #[test]
+fn of_a_set_without_slots() {
+    compare_cluster("standalone", include_str!("../../../../../../examples/standalone-kubernetes.yaml"));
+}
+
+#[test]
 fn of_a_manifest_with_everything_set() {
     compare_cluster("everything", include_str!("../../../../../model/tests/manifests/good/everything.yaml"));
 }
