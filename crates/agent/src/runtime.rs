@@ -24,6 +24,7 @@ use valkeeper_model::{
     Process, RegisterFault, Role, StartFailure, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
+use valkeeper_plan::mode::standalone::register::RegisterAsk;
 use valkeeper_plan::server::rotation;
 
 /// A start writes a few small files through to the disk; a busy disk takes its time for each.
@@ -313,15 +314,7 @@ impl Runner {
                 });
             }
             Command::AskRegister { token, ask, within_ms } => {
-                let register = self.setup.register.clone();
-                let input = self.input.clone();
-                tokio::spawn(async move {
-                    let result = match register {
-                        Some(register) => register.ask(*ask, Duration::from_millis(within_ms)).await,
-                        None => Err(RegisterFault::None),
-                    };
-                    let _ = input.send(Input::Event(Event::RegisterTold { token, result }));
-                });
+                self.ask_register(token, *ask, Duration::from_millis(within_ms));
             }
             Command::Answer { token, result } => {
                 if let Some(reply) = self.questions.remove(&token) {
@@ -339,6 +332,17 @@ impl Runner {
             }
             Command::KeepWorkingConfig(config) => self.setup.home.keep_working_config(&config),
         }
+    }
+
+    fn ask_register(&self, token: Token, ask: RegisterAsk, within: Duration) {
+        let (register, input) = (self.setup.register.clone(), self.input.clone());
+        tokio::spawn(async move {
+            let result = match register {
+                Some(register) => register.ask(ask, within).await,
+                None => Err(RegisterFault::None),
+            };
+            let _ = input.send(Input::Event(Event::RegisterTold { token, result }));
+        });
     }
 
     fn read_password_now_and_then(&mut self) {

@@ -27,7 +27,7 @@ impl SentinelsOfSource {
         let mut asking = JoinSet::new();
         for (host, port) in sentinels.places() {
             let (myself, place, name) =
-                (self.clone(), (host.to_owned(), port), sentinels.master_name.clone());
+                (self.clone(), (host.to_owned(), port), sentinels.primary_name.clone());
             let password = password.cloned();
             asking.spawn(async move { myself.ask_one(place, &name, password.as_ref(), within).await });
         }

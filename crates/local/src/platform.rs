@@ -1,8 +1,8 @@
 //! Instances as processes of this machine, agents as tasks of this supervisor.
 
 use crate::ports;
-use crate::sentinels::LocalSentinels;
 use crate::register::FileRegister;
+use crate::sentinels::LocalSentinels;
 use crate::state_dir::{ClusterDir, StateDir, StateError};
 use crate::storage_fault::storage_fault;
 use std::collections::BTreeMap;

@@ -9,7 +9,8 @@ pub use standing::ReplicaStanding;
 use crate::{
     Address, ClusterId, Epoch, Followed, Format, Generation, HeldCopy, Incarnation, InstanceLife,
     InstanceName, Link, NodeId, Observed, PasswordFault, RegisterFault, Role, SeenPosition, SentinelSeen,
-    SentinelsOrder, ServerConfig, ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport, Waiting,
+    SentinelsOrder, ServerConfig, ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport,
+    Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -52,7 +52,8 @@ pub struct SourceSentinels {
     /// Where they answer: `host` or `host:port`. A majority of them has to say the same.
     pub hosts: Vec<String>,
     /// What they call the primary.
-    pub master_name: String,
+    #[serde(rename = "masterName")]
+    pub primary_name: String,
 }
 
 impl SourceSentinels {
@@ -101,7 +102,7 @@ impl Source {
             }
             SourcePlace::Sentinels { sentinel } => {
                 let hosts: Vec<_> = sentinel.hosts.iter().map(|host| printable(host)).collect();
-                format!("{} of the Sentinels {}", printable(&sentinel.master_name), hosts.join(", "))
+                format!("{} of the Sentinels {}", printable(&sentinel.primary_name), hosts.join(", "))
             }
         }
     }

@@ -5,17 +5,15 @@ mod replica_mode;
 mod sentinel;
 mod unseen_word;
 mod words;
-
-pub use replica_mode::ReplicaModeWaiting;
-pub use sentinel::SentinelWaiting;
-pub use unseen_word::UnseenWord;
-
 use crate::{
     AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
     PasswordFault, Paused, ProvisionError, Refusal, RegisterFault, ReplicaCause, ShardName, SlotSet,
     StartFailure, StepKey, StoreError, ZoneName,
 };
+pub use replica_mode::ReplicaModeWaiting;
+pub use sentinel::SentinelWaiting;
 use serde::{Deserialize, Serialize};
+pub use unseen_word::UnseenWord;
 
 /// Why a cluster is not healthy, or why something does not move. One variant per cause (law 12).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

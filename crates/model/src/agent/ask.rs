@@ -297,6 +297,7 @@ pub enum LeaseSeats {
 }
 
 impl LeaseSeats {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn are_agents(&self) -> bool {
         *self == Self::Agents
     }

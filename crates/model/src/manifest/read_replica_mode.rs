@@ -86,9 +86,9 @@ fn sentinels(sentinel: &Node, findings: &mut Findings) -> Option<SourceSentinels
         findings.problem(rules::SOURCE_SENTINEL_HOST.broken(&[&printable(wrong)]));
         return None;
     }
-    let master_name = text_of(sentinel, "masterName").map(str::trim).filter(|name| !name.is_empty());
-    match master_name {
-        Some(name) if !hosts.is_empty() => Some(SourceSentinels { hosts, master_name: name.to_owned() }),
+    let primary_name = text_of(sentinel, "masterName").map(str::trim).filter(|name| !name.is_empty());
+    match primary_name {
+        Some(name) if !hosts.is_empty() => Some(SourceSentinels { hosts, primary_name: name.to_owned() }),
         _ => {
             findings.problem(rules::SOURCE_SENTINELS_MISSING.broken(&[]));
             None

@@ -78,7 +78,7 @@ impl Agent {
         match (effect, &mut self.phase) {
             (Effect::Kill, _) => self.kill(now),
             (Effect::KillUnconfirmed { after_ms }, _) => self.kill_silent(now, after_ms),
-            (Effect::AskRegister(wish), _) => self.ask_register(now, wish),
+            (Effect::AskRegister(wish), _) => self.ask_register(now, &wish),
             (Effect::LookNow, Phase::Watching(watch)) => watch.look_now(now),
             (Effect::LookWithin { ms }, Phase::Watching(watch)) => watch.look_within(now, ms),
             (Effect::LookNow | Effect::LookWithin { .. }, _) => {}

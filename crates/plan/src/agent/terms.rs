@@ -115,11 +115,11 @@ impl Agent {
     }
 
     /// The host watch wants something of the register.
-    pub(super) fn ask_register(&mut self, now: Millis, wish: RegisterWish) {
+    pub(super) fn ask_register(&mut self, now: Millis, wish: &RegisterWish) {
         let asking = wish.clone();
         let asked = self.with_terms(now, |terms, situation, out| terms.ask_register(situation, asking, out));
         if let (Some(token), Some(watch)) = (asked.flatten(), &mut self.host_watch) {
-            watch.register_asked(&wish, token, now);
+            watch.register_asked(wish, token, now);
         }
     }
 

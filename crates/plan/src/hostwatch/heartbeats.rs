@@ -4,7 +4,9 @@ use super::lease::HeartbeatAnswer;
 use super::machine::{HostWatch, Run, ShardRole, Situation};
 use super::{Effect, HEARTBEAT_MS};
 use crate::protocol::{Outbox, Token};
-use valkeeper_model::{Answer, Ask, AskFailed, Epoch, InstanceName, LeaseSeats, Millis, SeenPosition, Unseen};
+use valkeeper_model::{
+    Answer, Ask, AskFailed, Epoch, InstanceName, LeaseSeats, Millis, SeenPosition, Unseen,
+};
 
 /// An answer to a heartbeat that takes longer is of no use: the next heartbeat is under way.
 const ANSWER_WITHIN_MS: u64 = 400;

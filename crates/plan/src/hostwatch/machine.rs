@@ -13,8 +13,8 @@ use crate::protocol::{Outbox, Token, sooner};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
-    AgentOrder, Answer, AskFailed, Epoch, InstanceName, Member, Millis, NodeId, PrimaryTerm, Role,
-    SeenPosition, ServerView, ShardName, Waiting,
+    AgentOrder, Answer, AskFailed, Epoch, InstanceName, LeaseSeats, Member, Millis, NodeId, PrimaryTerm,
+    Role, SeenPosition, ServerView, ShardName, Waiting,
 };
 
 /// Between looks at the own server while a primary is not heard.
@@ -153,8 +153,8 @@ pub struct HostWatch {
     pub(super) given: bool,
     /// The other seats and the members on them, by the own server's last view.
     pub(super) others: BTreeMap<SeatName, InstanceName>,
-    /// The register is a seat.
-    is_register_seated: bool,
+    /// Who renews the lease.
+    lease_seats: LeaseSeats,
     /// Seats in all; 0 before anything is known.
     pub(super) seats: usize,
     pub(super) role: ShardRole,
@@ -193,7 +193,7 @@ impl HostWatch {
             was_held: false,
             given: false,
             others: BTreeMap::new(),
-            is_register_seated: false,
+            lease_seats: LeaseSeats::Agents,
             seats: 0,
             role: if adopted.is_some() { ShardRole::Unknown } else { ShardRole::Other },
             role_since: now,
@@ -230,7 +230,10 @@ impl HostWatch {
     /// Until when the lease lasts that voters have given.
     fn given_until(&self) -> Option<Millis> {
         // What the register has answered is there only where it is a seat.
-        let others = self.others.keys().chain(self.is_register_seated.then_some(&SeatName::Register));
+        let others = self
+            .others
+            .keys()
+            .chain((self.lease_seats == LeaseSeats::WithRegister).then_some(&SeatName::Register));
         if self.seats == 0 { None } else { self.lease.held_until(others, self.seats) }
     }
 
@@ -307,8 +310,8 @@ impl HostWatch {
         if let (Some(_), Some(order)) = (situation.vote, situation.order) {
             let seats = order.sibling_names().into_iter().map(|name| (SeatName::OfAgent(name.clone()), name));
             self.others = seats.collect();
-            self.is_register_seated = self.has_register(situation);
-            self.seats = self.others.len() + 1 + usize::from(self.is_register_seated);
+            self.lease_seats = self.lease_seats(situation);
+            self.seats = self.others.len() + 1 + usize::from(self.lease_seats == LeaseSeats::WithRegister);
         }
     }
 

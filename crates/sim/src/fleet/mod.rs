@@ -255,7 +255,7 @@ impl Fleet {
             Happening::AgentUp { agent } => self.agent_up(agent),
             Happening::HostThaws { host, freeze } => self.host_thaws(host, freeze),
             Happening::HostBack { host } => self.host_back(host),
-            Happening::AskRegister(question) => self.register_asked(*question),
+            Happening::AskRegister(question) => self.register_asked(&question),
             Happening::Ask { id } => self.ask_arrives(id),
             Happening::Answered { id, result } => self.answered(id, *result),
             Happening::AskTimeout { id } => self.ask_timed_out(id),

@@ -33,12 +33,12 @@ impl Fleet {
         self.clock.after(delay, Happening::AskRegister(Box::new(question)));
     }
 
-    pub(super) fn register_asked(&mut self, question: RegisterQuestion) {
+    pub(super) fn register_asked(&mut self, question: &RegisterQuestion) {
         let fresh = RegisterLife(self.id());
         let (next, answer) = register::asked(self.store.register.as_ref(), fresh, &question.ask);
         self.store.register = next.or(self.store.register.take());
         let lost = self.loses_on_the_way_to_the_register(question.agent);
-        self.register_tells(&question, if lost { Err(RegisterFault::Silent) } else { Ok(answer) });
+        self.register_tells(question, if lost { Err(RegisterFault::Silent) } else { Ok(answer) });
     }
 
     fn register_tells(&mut self, question: &RegisterQuestion, result: Result<RegisterAnswer, RegisterFault>) {
