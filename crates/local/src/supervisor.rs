@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use valkeeper_agent::{Program, Trials, metrics_endpoint};
 use valkeeper_engine::{Clock, Driver, RandomIds};
-use valkeeper_model::{ClusterSpec, Happened, InstanceName, Mode, Refusal, Report, Request, ZoneName};
+use valkeeper_model::{ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
 
 /// A client of the socket must have said what it wants by then.
@@ -149,14 +150,7 @@ impl Supervisor {
         let log = Arc::new(EventLog::new(dir.clone()));
         let unsaved: Arc<Mutex<Vec<InstanceName>>> = Arc::default();
         let guide = Guide::new();
-        let forwarding = match setup.spec.mode {
-            Mode::Standalone | Mode::Sentinel => {
-                let ports = ports::assign_for_clients(&setup.state, &dir, setup.base_port)?;
-                let guide = guide.clone();
-                Some(tokio::spawn(async move { guide.serve(ports).await }))
-            }
-            Mode::Cluster => None,
-        };
+        let forwarding = forward_by_role(&setup, &dir, &guide)?;
         let record: Arc<dyn Fn(Happened) + Send + Sync> = {
             let (log, unsaved, guide) = (Arc::clone(&log), Arc::clone(&unsaved), guide.clone());
             Arc::new(move |happened| {
@@ -248,6 +242,20 @@ impl Supervisor {
             Err(Err(error)) => Err(Refusal::Failed { why: format!("the controller failed: {error}") }.into()),
         }
     }
+}
+
+/// The ports that lead to the primary, to a replica and to any, in a mode that has one primary.
+fn forward_by_role(
+    setup: &SupervisorSetup,
+    dir: &ClusterDir,
+    guide: &Guide,
+) -> Result<Option<JoinHandle<()>>, SupervisorError> {
+    if setup.spec.mode.has_slots() {
+        return Ok(None);
+    }
+    let ports = ports::assign_for_clients(&setup.state, dir, setup.base_port)?;
+    let guide = guide.clone();
+    Ok(Some(tokio::spawn(async move { guide.serve(ports).await })))
 }
 
 /// Answers commands, at the newest socket.
