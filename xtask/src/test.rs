@@ -43,6 +43,9 @@ const CHECKS: &[Check] = &[
                 "--keep-going",
                 "--workspace",
                 "--all-targets",
+                // `--all-targets` leaves it out, as it is no test of `cargo test`.
+                "--test",
+                "kubernetes",
                 "--all-features",
                 "--",
                 "-D",

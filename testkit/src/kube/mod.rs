@@ -11,3 +11,4 @@ pub use cluster::{KubeCluster, SET, Shape, WHOLE};
 pub use faults::Fault;
 pub use through_service::{ThroughService, Written};
 pub use traffic::KubeTraffic;
+pub use valkeeper_model::Mode;

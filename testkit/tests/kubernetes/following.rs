@@ -1,14 +1,17 @@
 //! `replicaMode`: a cluster follows the primary of another one through the Service that leads to it, and is promoted.
 
 use serde_json::{Value, json};
-use valkeeper_testkit::kube::{Bed, KubeCluster, SET, Shape, ThroughService, Written};
+use valkeeper_testkit::kube::{Bed, KubeCluster, Mode, SET, Shape, ThroughService, Written};
 
 /// The first instance, and one more.
 const PAIR: Shape = Shape { replicas: 1, ..SET };
 /// One server alone.
 const SINGLE: Shape = Shape { replicas: 0, ..SET };
 
-/// The manifests of redis-operator's page on replica mode. Mode `sentinel`, which the first has there, is not supported yet.
+/// With Sentinels.
+const WATCHED: Shape = Shape { mode: Mode::Sentinel, ..SET };
+
+/// The manifests of redis-operator's page on replica mode.
 const SEED_SOURCE: &str = "apiVersion: redis.io/v1
 kind: RedisCluster
 metadata:
@@ -16,7 +19,7 @@ metadata:
   namespace: production
 spec:
   instances: 3
-  mode: standalone
+  mode: sentinel
   storage:
     size: 100Gi
   authSecret:
@@ -99,7 +102,7 @@ fn asked(cluster: &KubeCluster<'_>, instance: &str, command: &[&str]) -> String 
 fn a_source_that_is_lost_is_replaced_by_an_apply_and_nothing_is_lost() {
     let bed = Bed::with_operator();
     let east = KubeCluster::standing_of(&bed, "standing-set", SET);
-    let mut west = following(&bed, "west", &east, SET);
+    let west = following(&bed, "west", &east, SET);
     west.apply();
     // What only the user can give is waited for, and taken up once it is there.
     west.until_waits_for("there is no such Secret");
@@ -243,7 +246,7 @@ fn a_flush_of_the_source_leaves_one_copy_until_a_person_decides() {
 #[test]
 fn the_manifests_of_the_seed_are_applied_as_they_are_written() {
     let bed = Bed::with_operator();
-    let prod = KubeCluster::of_manifest(&bed, ("production", "prod-redis"), SET, SEED_SOURCE);
+    let prod = KubeCluster::of_manifest(&bed, ("production", "prod-redis"), WATCHED, SEED_SOURCE);
     let password = |cluster: &KubeCluster<'_>, name: &str, text: &str| {
         cluster.kubectl(&["create", "secret", "generic", name, &format!("--from-literal=password={text}")]);
     };
@@ -293,4 +296,44 @@ fn the_manifests_of_the_seed_are_applied_as_they_are_written() {
         dr.condition("SpecValid").is_some_and(|(status, _)| status == "True"),
         "the spec is not followed",
     );
+}
+
+/// The way back: one field on each side, with the token that the promoted side publishes.
+#[test]
+fn a_promoted_copy_is_followed_by_its_former_source_with_its_token() {
+    let bed = Bed::with_operator();
+    let east = KubeCluster::describe(&bed, "came-back", PAIR, "");
+    east.apply();
+    east.until_healthy();
+    let west = following(&bed, "stays", &east, PAIR);
+    west.apply();
+    give_password(&west, &east.password());
+    west.until_healthy();
+    let written = ThroughService::start(&east, "leader").end();
+    until_come(&west, &written);
+    patch(&west, &json!({ "promote": true })).unwrap_or_else(|error| west.fail(&error));
+    until_promoted(&west);
+    west.until_healthy();
+    let after = ThroughService::start(&west, "leader").end();
+    let token = west.until("the token is published", || {
+        west.object()["status"]["replicaMode"]["token"].as_str().map(str::to_owned)
+    });
+    give_password(&east, &west.password());
+    let wish = |token: &Value| {
+        let source = json!({ "host": host(&west), "port": 6379, "clusterName": "west", "authSecretName": "east-auth" });
+        json!({ "enabled": true, "source": source, "token": token })
+    };
+    patch(&east, &wish(&Value::Null)).unwrap_or_else(|error| east.fail(&error));
+    east.until("data is not given up without a word", || {
+        let refused = east.condition("SpecValid")?.1 == "ChangeRefused";
+        (refused && east.condition_message("SpecValid")?.contains("has data of its own")).then_some(())
+    });
+    written.read_back_at(&east, "leader");
+    patch(&east, &wish(&json!(token))).unwrap_or_else(|error| east.fail(&error));
+    east.until("it follows", || (east.condition("ReplicaMode")?.1 == "Enabled").then_some(()));
+    east.until_healthy();
+    until_come(&east, &after);
+    let refused = asked(&east, &until_led(&east), &["SET", "a", "b"]);
+    east.check(refused.contains("read only"), &format!("a write was taken: {refused}"));
+    written.read_back_at(&west, "leader");
 }

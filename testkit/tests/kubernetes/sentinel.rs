@@ -25,7 +25,7 @@ fn until_all_lead_to_the_primary(cluster: &KubeCluster<'_>) -> String {
         let (primary, _) = cluster.roles("s0");
         let wanted = address_of(cluster, &primary)?;
         let sentinels: Vec<String> = (0..3).map(|n| format!("{}-sentinel-{n}", cluster.name)).collect();
-        let service = cluster.service("sentinel").host().to_owned();
+        let service = cluster.service("sentinel").host.clone();
         let places = sentinels.iter().map(|name| address_of(cluster, name)).chain([Some(service)]);
         let lead = |place: Option<String>| answer_of(cluster, &place?).filter(|led| *led == wanted);
         places.map(lead).all(|led| led.is_some()).then_some(primary)
