@@ -25,13 +25,16 @@ impl SentinelsOfSource {
         within: Duration,
     ) -> Result<SocketAddr, SourceFault> {
         let mut asking = JoinSet::new();
-        for (host, port) in sentinels.places() {
+        for (index, (host, port)) in sentinels.places().enumerate() {
             let (myself, place, name) =
                 (self.clone(), (host.to_owned(), port), sentinels.primary_name.clone());
             let password = password.cloned();
-            asking.spawn(async move { myself.ask_one(place, &name, password.as_ref(), within).await });
+            asking
+                .spawn(async move { (index, myself.ask_one(place, &name, password.as_ref(), within).await) });
         }
-        majority(asking.join_all().await, sentinels.hosts.len())
+        // In the order of the manifest: a reason must not be another one at each look.
+        let answers: BTreeMap<_, _> = asking.join_all().await.into_iter().collect();
+        majority(answers.into_values().collect(), sentinels.hosts.len())
     }
 
     async fn ask_one(
