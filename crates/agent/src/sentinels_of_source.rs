@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use valkeeper_client::{AdminConnection, Password};
+use valkeeper_client::{AdminConnection, AskError, Password};
 use valkeeper_model::{SourceFault, SourceSentinels};
 
 /// The connections to them: one that is new at each look would fill the ports of this host. Cheap to clone.
@@ -43,20 +43,25 @@ impl SentinelsOfSource {
         name: &str,
         password: Option<&Password>,
         within: Duration,
-    ) -> Result<SocketAddr, String> {
-        let told = |why: String| format!("{host}:{port}: {why}");
+    ) -> Result<SocketAddr, NoPlace> {
+        let silent = |why: String| NoPlace::Silent(format!("{host}:{port}: {why}"));
+        let unknown = |why: String| NoPlace::Unknown(format!("{host}:{port}: {why}"));
         let asking = async {
-            let at = *resolved((&host, port), within).await?.first().ok_or("the name has no address")?;
-            let answer = self.connection(at, password).primary_by_sentinel(name, within).await;
-            let primary = answer.map_err(|error| error.to_string())?;
-            let primary = primary.ok_or_else(|| format!("it knows no primary {name}"))?;
-            let found = resolved((&primary.host, primary.port), within).await?;
-            found.first().copied().ok_or_else(|| format!("{} has no address", primary.host))
+            let found = resolved((&host, port), within).await.map_err(silent)?;
+            let at = found.first().ok_or_else(|| silent("the name has no address".to_owned()))?;
+            let primary = match self.connection(*at, password).primary_by_sentinel(name, within).await {
+                Ok(Some(primary)) => primary,
+                Ok(None) => return Err(unknown(format!("it knows no primary {name}"))),
+                Err(error @ (AskError::Timeout | AskError::Unreachable(_))) => {
+                    return Err(silent(error.to_string()));
+                }
+                Err(error) => return Err(unknown(error.to_string())),
+            };
+            let found = resolved((&primary.host, primary.port), within).await.map_err(unknown)?;
+            found.first().copied().ok_or_else(|| unknown(format!("{} has no address", primary.host)))
         };
-        tokio::time::timeout(within, asking)
-            .await
-            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
-            .map_err(told)
+        let late = || Err(silent("no answer in time".to_owned()));
+        tokio::time::timeout(within, asking).await.unwrap_or_else(|_| late())
     }
 
     fn connection(&self, at: SocketAddr, password: Option<&Password>) -> AdminConnection {
@@ -69,7 +74,17 @@ impl SentinelsOfSource {
     }
 }
 
-fn majority(answers: Vec<Result<SocketAddr, String>>, of: usize) -> Result<SocketAddr, SourceFault> {
+/// Why a Sentinel gives no place.
+#[derive(Debug, PartialEq, Eq)]
+enum NoPlace {
+    /// It was not reached.
+    Silent(String),
+    /// It answers, and does not know.
+    Unknown(String),
+}
+
+/// Where more than half say. A source is out of reach if as many as that cannot be had; if they answer, and do not agree, something else is wrong.
+fn majority(answers: Vec<Result<SocketAddr, NoPlace>>, of: usize) -> Result<SocketAddr, SourceFault> {
     let mut counted: BTreeMap<SocketAddr, usize> = BTreeMap::new();
     for at in answers.iter().flatten() {
         *counted.entry(*at).or_default() += 1;
@@ -77,8 +92,13 @@ fn majority(answers: Vec<Result<SocketAddr, String>>, of: usize) -> Result<Socke
     if let Some((at, _)) = counted.into_iter().find(|(_, count)| count * 2 > of) {
         return Ok(at);
     }
-    let said = answers.into_iter().map(|answer| answer.map_or_else(|why| why, |at| format!("{at}")));
-    Err(SourceFault::NotTold { why: said.collect::<Vec<_>>().join("; ") })
+    let answered = answers.iter().filter(|answer| !matches!(answer, Err(NoPlace::Silent(_)))).count();
+    let said = answers.into_iter().map(|answer| match answer {
+        Ok(at) => at.to_string(),
+        Err(NoPlace::Silent(why) | NoPlace::Unknown(why)) => why,
+    });
+    let why = said.collect::<Vec<_>>().join("; ");
+    Err(if answered * 2 > of { SourceFault::NotTold { why } } else { SourceFault::Unreachable { why } })
 }
 
 #[cfg(test)]
@@ -88,13 +108,15 @@ mod tests {
     #[test]
     fn more_than_half_of_those_that_are_listed_have_to_agree() {
         let at = |port| SocketAddr::from(([10, 0, 0, 1], port));
-        let away = || Err("a:26379: no answer in time".to_owned());
+        let away = || Err(NoPlace::Silent("a:26379: no answer in time".to_owned()));
         assert_eq!(majority(vec![Ok(at(1)), away(), Ok(at(1))], 3), Ok(at(1)));
-        let undecided = majority(vec![Ok(at(1)), away(), away()], 3);
-        assert!(matches!(undecided, Err(SourceFault::NotTold { .. })), "one of three has answered");
+        let cut_off = majority(vec![Ok(at(1)), away(), away()], 3);
+        assert!(matches!(cut_off, Err(SourceFault::Unreachable { .. })), "one of three has answered");
         let split = majority(vec![Ok(at(1)), Ok(at(2))], 2);
         let why = "10.0.0.1:1; 10.0.0.1:2".to_owned();
         assert_eq!(split, Err(SourceFault::NotTold { why }));
+        let unknown = || Err(NoPlace::Unknown("a:26379: it knows no primary x".to_owned()));
+        assert!(matches!(majority(vec![unknown(), unknown(), away()], 3), Err(SourceFault::NotTold { .. })));
         assert_eq!(majority(vec![Ok(at(2))], 1), Ok(at(2)));
     }
 }
