@@ -137,7 +137,10 @@ metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-clas
 provisioner: kubernetes.io/no-provisioner
 volumeBindingMode: WaitForFirstConsumer
 T
-    for i in $(seq "$nodes"); do for k in $(seq "${VOLUMES:-8}"); do
+    # The last two hold as much as other people's manifests ask for: a folder limits nothing.
+    small=${VOLUMES:-8}
+    for i in $(seq "$nodes"); do for k in $(seq "$((small + 2))"); do
+      if ((k > small)); then size=100Gi; else size=1Gi; fi
       mkdir -p "node$i/volumes/$k"; chmod 0777 "node$i/volumes/$k"
       cat <<T
 ---
@@ -146,7 +149,7 @@ kind: PersistentVolume
 metadata: {name: node$i-$k}
 spec:
   storageClassName: local
-  capacity: {storage: 1Gi}
+  capacity: {storage: $size}
   accessModes: [ReadWriteOnce]
   persistentVolumeReclaimPolicy: Retain
   local: {path: $run/node$i/volumes/$k}

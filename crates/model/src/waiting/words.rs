@@ -137,7 +137,7 @@ impl Waiting {
             Self::NobodyToJoin { instance, shard } => {
                 write!(f, "{instance}: joins {shard} when a primary serves there")
             }
-            Self::NoPrimary { shard } => write!(f, "{shard}: no primary is seen to serve its slots"),
+            Self::NoPrimary { shard } => write!(f, "{shard}: no primary is seen"),
             Self::FailingOver { shard } => write!(f, "{shard}: failing over"),
             Self::SwitchingOver { shard } => write!(f, "{shard}: switching over"),
             Self::Disturbed { shard, instance, by } => {

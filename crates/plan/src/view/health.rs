@@ -39,7 +39,10 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
         judge_zones(cluster_view, &mut waiting);
         foreign::judge(cluster_view, &beliefs, &mut waiting);
         let unserved = unserved(cluster_view, &beliefs);
-        if !unserved.is_empty() {
+        // In a mode without slots the one primary has them all, and that there is none is told already.
+        let is_told = !cluster_view.layout.config.mode.has_slots()
+            && waiting.iter().any(|reason| matches!(reason, Waiting::NoPrimary { .. }));
+        if !unserved.is_empty() && !is_told {
             waiting.push(Waiting::SlotsUnserved { slots: unserved });
         }
     }
