@@ -97,12 +97,9 @@ fn a_sentinel_promotes_nobody_when_it_is_told_to() {
             ask(asked, Some(&cluster.password()), &["SENTINEL", "FAILOVER", NAME]);
         begun.is_ok().then_some(())
     });
-    let log = cluster.instance_dir(&format!("{NAME}-sentinel-0")).join("server.log");
     cluster.until("the Sentinel has told a replica to become the primary", || {
-        std::fs::read_to_string(&log)
-            .unwrap_or_default()
-            .contains("+failover-state-wait-promotion")
-            .then_some(())
+        let log = cluster.must(&["logs", &format!("{NAME}-sentinel-0"), "--lines", "1000"]);
+        log.contains("+failover-state-wait-promotion").then_some(())
     });
     traffic.more(200);
     for name in cluster.instance_names() {

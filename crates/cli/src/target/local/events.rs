@@ -55,8 +55,8 @@ pub(super) struct LogFile {
 
 impl LogFile {
     pub(super) fn open(dir: &ClusterDir, instance: &InstanceName, part: LogPart) -> anyhow::Result<Self> {
-        if !dir.layout()?.is_some_and(|layout| layout.instances.contains_key(instance)) {
-            let what = format!("there is no instance `{instance}`");
+        if !dir.layout()?.is_some_and(|layout| layout.placed().any(|name| name == instance)) {
+            let what = format!("there is no instance or Sentinel `{instance}`");
             return Err(Failure::new(Kind::Usage, what, format!("`{} status` lists them", called())).into());
         }
         Self::read(&dir.server(instance).log(), part)
