@@ -410,10 +410,10 @@ pub(crate) struct Drill {
     /// Write as fast as the servers take it, instead of some thousand writes a second
     #[arg(long)]
     pub(crate) saturate: bool,
-    /// The server program, for `create`
+    /// The server program, for `create` and `promote`
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
-    /// The first port to try, for `create`
+    /// The first port to try, for `create` and `promote`
     #[arg(long, value_name = "PORT", value_parser = first_port())]
     pub(crate) base_port: Option<u16>,
     #[command(flatten)]
@@ -428,4 +428,6 @@ pub(crate) enum DrillEvent {
     Switchover,
     /// Make a cluster of its own and remove it again
     Create,
+    /// Make a cluster that follows another, lose the source, and promote
+    Promote,
 }

@@ -414,3 +414,18 @@ fn sentinels_that_do_not_know_the_source_are_told_by_their_words() {
     let said = west.try_up(&["--timeout", "10"]);
     west.check(said.code != Some(0) && said.err.contains("it knows no primary other"), &said.err);
 }
+
+/// A drill has a source and a copy of its own, and leaves nothing of them.
+#[test]
+fn a_drill_of_a_promotion_tells_what_it_took() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let cluster = Cluster::at(&place, Manifest::standalone("unused", 1), ports.first());
+    let (port, server) = (ports.first().to_string(), cluster.server.to_str().unwrap().to_owned());
+    let drill = ["drill", "promote", "--runs", "1", "--base-port", &port, "--server", &server, "-o", "json"];
+    let told: serde_json::Value = serde_json::from_str(&cluster.must(&drill)).unwrap();
+    let run = &told["runs"][0];
+    cluster.check(
+        run["lost"] == 0 && run["fullSyncs"] == 0 && run["writesMs"].as_f64().is_some(),
+        &format!("{told}"),
+    );
+}

@@ -60,6 +60,7 @@ pub(crate) enum LocalOnly {
     Delete,
     Secret,
     DrillCreate,
+    DrillPromote,
 }
 
 /// A cluster, and all that commands want of it.

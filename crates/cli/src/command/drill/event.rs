@@ -2,7 +2,7 @@
 
 use super::interrupted;
 use super::report::Run;
-use crate::args::{Drill, DrillEvent};
+use crate::args::Drill;
 use crate::called::called;
 use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
@@ -36,17 +36,6 @@ const FLOWING_WITHIN: Duration = Duration::from_secs(10);
 pub(super) enum Event {
     Failover,
     Switchover,
-}
-
-impl Event {
-    /// The one asked for, if it happens to a cluster that is there.
-    pub(super) fn of(asked: DrillEvent) -> Option<Self> {
-        match asked {
-            DrillEvent::Failover => Some(Self::Failover),
-            DrillEvent::Switchover => Some(Self::Switchover),
-            DrillEvent::Create => None,
-        }
-    }
 }
 
 /// The shard whose turn it is, as it was before the event.

@@ -3,9 +3,11 @@
 
 mod create;
 mod event;
+mod place;
+mod promote;
 mod report;
 
-use crate::args::Drill;
+use crate::args::{Drill, DrillEvent};
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::output;
@@ -16,12 +18,24 @@ use report::DrillReport;
 pub(super) async fn drill(platform: &dyn Platform, drill: &Drill, ending: &mut Ending) -> anyhow::Result<()> {
     refuse_none(drill)?;
     // Ctrl-C ends the run that is on, and then cleans up as always.
-    let Some(event) = Event::of(drill.event) else {
-        platform.local(LocalOnly::DrillCreate)?;
-        let ended = ending.told()?;
-        tokio::pin!(ended);
-        let report = create::runs(drill, &mut ended).await?;
-        return output::value(drill.output.format, &report, || report.page());
+    let event = match drill.event {
+        DrillEvent::Failover => Event::Failover,
+        DrillEvent::Switchover => Event::Switchover,
+        DrillEvent::Create => {
+            platform.local(LocalOnly::DrillCreate)?;
+            let ended = ending.told()?;
+            tokio::pin!(ended);
+            let report = create::runs(drill, &mut ended).await?;
+            return output::value(drill.output.format, &report, || report.page());
+        }
+        DrillEvent::Promote => {
+            platform.local(LocalOnly::DrillPromote)?;
+            let ended = ending.told()?;
+            tokio::pin!(ended);
+            let report = promote::runs(drill, &mut ended).await?;
+            output::value(drill.output.format, &report, || report.page())?;
+            return report.verdict();
+        }
     };
     let cluster = platform.cluster().await?;
     let ended = ending.told()?;

@@ -92,6 +92,9 @@ fn not_here(command: LocalOnly) -> Failure {
         LocalOnly::DrillCreate => {
             ("drill create", format!("`{} apply -f FILE --wait` makes a cluster", called()))
         }
+        LocalOnly::DrillPromote => {
+            ("drill promote", format!("`{} promote` promotes a cluster that follows another", called()))
+        }
     };
     Failure::new(Kind::Usage, format!("there is no `{command}` on Kubernetes"), hint)
 }
@@ -266,6 +269,7 @@ mod tests {
             (LocalOnly::Delete, "delete", "kubectl delete rediscluster NAME"),
             (LocalOnly::Secret, "secret", "kubectl create secret"),
             (LocalOnly::DrillCreate, "drill create", "apply -f FILE --wait"),
+            (LocalOnly::DrillPromote, "drill promote", "promote"),
         ] {
             let failure = not_here(command);
             assert_eq!(failure.kind, Kind::Usage);

@@ -249,7 +249,11 @@ impl ClusterTarget for LocalTarget {
 
     fn writers<'a>(&'a self, _: &'a Status, saturate: bool) -> Boxed<'a, Box<dyn Writers>> {
         Box::pin(async move {
-            let seeds: Vec<Endpoint> = self.dir.server_addresses()?.values().map(Endpoint::from).collect();
+            // Without slots as an application does it, through the port that follows the primary.
+            let seeds: Vec<Endpoint> = match self.dir.client_ports()? {
+                Some(ports) => vec![ports.primary.into()],
+                None => self.dir.server_addresses()?.values().map(Endpoint::from).collect(),
+            };
             let load = LoadHere::start(seeds, self.dir.password()?, saturate).await?;
             Ok(Box::new(load) as Box<dyn Writers>)
         })
