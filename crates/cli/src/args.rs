@@ -192,6 +192,21 @@ pub(crate) enum Command {
         after_help = "The same as `promote: true` in spec.replicaMode, which belongs into the manifest then: a manifest without it is refused from there on. On Kubernetes it is written into the RedisCluster."
     )]
     Promote,
+    /// Have the cluster that follows this one take its place, without losing a write (this machine only)
+    ///
+    /// Writes are held, the copy comes to where they end, it is promoted, and this cluster follows it from then on. Any step that fails goes back
+    /// to the start.
+    #[command(
+        after_help = "Examples:\n  valkeeper --cluster east switch-region --to west\n  valkeeper --cluster west switch-region --to east\n\nThe manifests are to say the same afterwards: what has to be written is told."
+    )]
+    SwitchRegion {
+        /// The cluster that follows
+        #[arg(long, value_name = "CLUSTER", required_unless_present = "cancel")]
+        to: Option<ClusterName>,
+        /// Hand over to nobody after all, where a command before has left writes held
+        #[arg(long, conflicts_with = "to")]
+        cancel: bool,
+    },
     /// Give up the copy that is held back from what the source did, and take what the source has
     #[command(
         after_help = "One copy is kept when the source removes all its keys, or comes back with other data; `status` says from what. The other way is `promote`: then the copy that is kept becomes the primary."

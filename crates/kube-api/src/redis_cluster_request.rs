@@ -74,6 +74,9 @@ impl RedisClusterRequest {
             Request::Promote => {
                 Err(UnknownRequest("a promotion is spec.replicaMode.promote of the RedisCluster".to_owned()))
             }
+            Request::HandOverTo { .. } | Request::CancelHandOver => {
+                Err(UnknownRequest("a cluster on Kubernetes does not hand over to a copy yet".to_owned()))
+            }
             request => Ok(request),
         }
     }

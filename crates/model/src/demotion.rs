@@ -19,6 +19,8 @@ pub enum Demotion {
     },
     /// Everything: a person has accepted the loss.
     LossAccepted,
+    /// Nothing: the source is a copy of this cluster that is about to be promoted (`switch-region`), and writes are held until it is.
+    Handover,
 }
 
 /// Has a person accepted that data is lost?
@@ -63,6 +65,13 @@ pub enum DemotionHold {
         /// So many bytes of its stream; `None` where that cannot be told.
         bytes: Option<u64>,
     },
+    /// Writes are held, and the source is not promoted yet.
+    AwaitsPromotion {
+        /// Nothing was written after this.
+        at: Position,
+    },
+    /// The source was not promoted in time: the server takes writes again.
+    NotPromotedInTime,
 }
 
 impl fmt::Display for DemotionHold {
@@ -72,6 +81,12 @@ impl fmt::Display for DemotionHold {
                 f,
                 "the source is in the history {history}, which replicaMode.token does not name: another server, or one that has failed \
                  over since; take its token anew"
+            ),
+            Self::AwaitsPromotion { at } => {
+                write!(f, "it holds writes back at offset {} until the source is promoted", at.offset.0)
+            }
+            Self::NotPromotedInTime => f.write_str(
+                "the source was not promoted in time, and it takes writes again; `switch-region` once more, or `switch-region --cancel`",
             ),
             Self::WrittenSince { bytes } => {
                 write!(f, "it has taken writes that the source does not have{}", in_bytes(*bytes))

@@ -197,6 +197,13 @@ pub enum Happened {
         /// Who could not reach it.
         witnesses: Vec<SourceWitness>,
     },
+    /// Writes are held until a copy of the cluster is promoted, which it follows from then on.
+    HandoverBegun {
+        /// The copy's name.
+        to: String,
+    },
+    /// The cluster does not hand over to its copy, and takes writes again.
+    HandoverCancelled,
     /// The cluster was told to follow its source no more.
     ReplicaModePromoteRequested {
         /// The source's name.

@@ -69,8 +69,9 @@ pub use register::{
 };
 pub use replica_fault::{ReplicaCause, ReplicaFault};
 pub use replica_mode::{
-    HeldBack, HeldBackCopy, PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage,
-    Source, SourceFault, SourceOrder, SourcePlace, SourceReport, SourceSentinels, SourceView, host_and_port,
+    BeforeHandover, HeldBack, HeldBackCopy, PromotionLoss, ReplicaMode, ReplicaModeReport, ReplicaModeSpec,
+    ReplicaModeStage, Source, SourceFault, SourceOrder, SourcePlace, SourceReport, SourceSentinels,
+    SourceView, host_and_port,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};

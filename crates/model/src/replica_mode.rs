@@ -147,6 +147,9 @@ pub struct ReplicaMode {
     /// While a cluster with data of its own goes over to following: what of it is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demotion: Option<Demotion>,
+    /// While the source is about to be promoted in this cluster's place: what this held before, and holds again if that is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_handover: Option<Box<BeforeHandover>>,
     /// The token by which it has gone over last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_token: Option<UsedToken>,
@@ -156,6 +159,15 @@ pub struct ReplicaMode {
     /// Of a promotion without a person: who could not reach the source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witnesses: Vec<SourceWitness>,
+}
+
+/// What a cluster held of following before it was to hand over to its copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BeforeHandover {
+    /// `None` of one that had never followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_mode: Option<Box<ReplicaMode>>,
 }
 
 /// The copy that is held back, and why.

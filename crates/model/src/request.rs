@@ -56,6 +56,13 @@ pub enum Request {
     Promote,
     /// Give up the copy that is held back, and take what the source has.
     AcceptSource,
+    /// Hold writes until that copy of the cluster is promoted, and follow it then.
+    HandOverTo {
+        /// Where the copy is.
+        copy: Box<crate::Source>,
+    },
+    /// Do not hand over to a copy any more: writes are taken again.
+    CancelHandOver,
     /// Would this spec be followed? Nothing is changed.
     Check {
         /// The spec.
@@ -211,6 +218,15 @@ pub enum Refusal {
     /// No copy is held back.
     #[error("no copy is held back from what the source does")]
     NothingHeldBack,
+    /// Slots belong to several primaries.
+    #[error("a cluster of mode cluster has no copy that could take its place")]
+    HandoverOfCluster,
+    /// There is nothing to cancel.
+    #[error("the cluster does not hand over to a copy")]
+    NoHandover,
+    /// The copy may be promoted by now.
+    #[error("the cluster's primary is not seen: it may follow the promoted copy already")]
+    HandoverNotSeen,
     /// The source cannot be seen, so that nobody knows what would be accepted.
     #[error("the source is not seen, so that it is not known what would be accepted")]
     SourceNotSeen,
@@ -374,6 +390,9 @@ impl Refusal {
             | Self::NothingToAccept { .. }
             | Self::FollowsNobody
             | Self::NothingHeldBack
+            | Self::HandoverOfCluster
+            | Self::NoHandover
+            | Self::HandoverNotSeen
             | Self::SourceNotSeen
             | Self::Newer(_)
             | Self::Failed { .. } => return None,

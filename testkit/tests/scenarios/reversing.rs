@@ -1,5 +1,6 @@
 //! The way back after a promotion: a cluster with data of its own goes over to following, by the token of the promoted side, or at an accepted loss.
 
+use std::time::Duration;
 use valkeeper_testkit::cluster::{Said, Status};
 use valkeeper_testkit::ports::Ports;
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic};
@@ -205,4 +206,74 @@ fn a_cluster_with_data_begins_to_follow_only_at_an_accepted_loss() {
     west.until_follows(&east);
     west.cluster.check(west.reads("ours").iter().all(Option::is_none), "it kept its own data");
     west.cluster.check(west.reads("theirs").iter().all(Option::is_some), "it does not follow");
+}
+
+/// A planned change of places: every write that was acknowledged on either side is on both, whatever the round.
+#[test]
+fn two_clusters_change_places_and_back_without_losing_a_write() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let (east, west) = regions(&place, &ports, [2, 3]);
+    west.until_follows(&east);
+    for (round, (old, new)) in [(&east, &west), (&west, &east), (&east, &west)].into_iter().enumerate() {
+        let before = full_syncs(&new.cluster);
+        let traffic = Traffic::start(&old.cluster);
+        traffic.more(200);
+        let said = old.cluster.run(&["switch-region", "--to", new.cluster.name()]);
+        old.cluster.check(said.code == Some(0), &format!("round {round}: {said:?}"));
+        let written = traffic.stop();
+        old.until_follows(new);
+        written.read_back(&new.cluster, 0);
+        let refused = old.cluster.told::<String>(&old.cluster.instance_names()[0], &["SET", "a", "b"]);
+        old.cluster.check(refused.is_none(), "the former primary takes writes");
+        new.cluster.check(
+            full_syncs(&new.cluster) == before,
+            &format!("round {round}: somebody came by a full copy"),
+        );
+        let traffic = Traffic::start(&new.cluster);
+        traffic.more(50);
+        traffic.finish(0);
+    }
+}
+
+/// Given again, the command goes on from wherever it has died, and no write is lost meanwhile.
+#[test]
+fn a_change_of_places_goes_on_wherever_the_command_has_died() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let (east, west) = regions(&place, &ports, [2, 2]);
+    west.until_follows(&east);
+    let (mut old, mut new) = (&east, &west);
+    for alive_ms in [40, 80, 120, 200, 400] {
+        let traffic = Traffic::start(&old.cluster);
+        traffic.more(50);
+        let mut command =
+            old.cluster.command(&["switch-region", "--to", new.cluster.name()]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(alive_ms));
+        // It may be over already.
+        let _ = command.kill();
+        command.wait().unwrap();
+        old.cluster.eventually(&["switch-region", "--to", new.cluster.name()]);
+        let written = traffic.stop();
+        old.until_follows(new);
+        written.read_back(&new.cluster, 0);
+        std::mem::swap(&mut old, &mut new);
+    }
+}
+
+/// Without its command a handover that has begun is over after half a minute, or at a word.
+#[test]
+fn a_handover_that_was_left_behind_is_cancelled() {
+    let (place, ports) = (Place::new(), Ports::reserve());
+    let (east, west) = regions(&place, &ports, [2, 1]);
+    west.until_follows(&east);
+    let refused = east.cluster.run(&["switch-region", "--cancel"]);
+    east.cluster.check(refused.code == Some(1) && refused.err.contains("hand over"), &format!("{refused:?}"));
+    let traffic = Traffic::start(&east.cluster);
+    traffic.more(50);
+    // No server of the copy is left, so that it cannot come to where writes end.
+    west.cluster.must(&["down"]);
+    let said = east.cluster.run(&["switch-region", "--to", "west"]);
+    east.cluster.check(said.code != Some(0), &format!("{said:?}"));
+    traffic.more(50);
+    east.cluster.until_whole();
+    traffic.finish(0);
 }

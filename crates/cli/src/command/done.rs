@@ -42,6 +42,8 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
             let told = loss.map(|condition| format!("; {}", condition.message)).unwrap_or_default();
             format!("the cluster follows nobody any more{designated}{told}")
         }
+        Request::HandOverTo { copy } => format!("writes are held until {} is promoted", copy.name()),
+        Request::CancelHandOver => "the handover is cancelled: writes are taken again".to_owned(),
         Request::AcceptSource => {
             "no copy is held back any more: all servers take what the source has".to_owned()
         }

@@ -15,6 +15,7 @@ mod plan;
 mod request;
 mod secret;
 mod status;
+mod switch_region;
 mod up;
 
 use crate::args::{Args, Command, Inner};
@@ -22,6 +23,7 @@ use crate::conversation::{Asked, Manner};
 use crate::ending::Ending;
 use crate::target::{self, LocalOnly, LogPart};
 use apply::WaitFor;
+use valkeeper_model::Request;
 
 pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
     valkeeper_agent::raise_file_limit();
@@ -51,6 +53,14 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
             Some(request) => request::request(platform, request, &mut ending).await,
             None => Ok(()),
         },
+        Command::SwitchRegion { to: Some(to), .. } => {
+            let here = platform.local(LocalOnly::SwitchRegion)?;
+            switch_region::switch_region(here, platform.cluster().await?.name(), to, &mut ending).await
+        }
+        Command::SwitchRegion { to: None, .. } => {
+            platform.local(LocalOnly::SwitchRegion)?;
+            request::request(platform, Request::CancelHandOver, &mut ending).await
+        }
         Command::Secret(command) => secret::secret(platform.local(LocalOnly::Secret)?, command),
         Command::Events { follow, only, output } => {
             events::events(platform, *follow, only, output.format).await

@@ -61,6 +61,7 @@ pub(crate) enum LocalOnly {
     Secret,
     DrillCreate,
     DrillPromote,
+    SwitchRegion,
 }
 
 /// A cluster, and all that commands want of it.

@@ -114,6 +114,13 @@ impl fmt::Display for Happened {
                 let told: Vec<String> = witnesses.iter().map(ToString::to_string).collect();
                 write!(f, "{source} is out of reach of {}: the cluster is promoted", told.join(", "))
             }
+            Self::HandoverBegun { to } => {
+                write!(
+                    f,
+                    "handing over to {to}: writes are held until it is promoted, and it is followed then"
+                )
+            }
+            Self::HandoverCancelled => f.write_str("the handover was cancelled: writes are taken again"),
             Self::ReplicaModePromoteRequested { source } => {
                 write!(f, "promotion asked for: {source} is to be followed no more")
             }

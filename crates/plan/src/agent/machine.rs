@@ -106,6 +106,8 @@ pub struct Agent {
     pub(super) last_write: LastWrite,
     /// Writes are held, since the own server is about to be demoted for the source.
     pub(super) writes_held: Option<WritesHeld>,
+    /// Since when writes are held for a copy that is to be promoted.
+    pub(super) handover_since: Option<Millis>,
     /// Present on a host of its own only.
     pub(super) host_watch: Option<Box<HostWatch>>,
 }
@@ -226,6 +228,7 @@ impl Agent {
             sentinels: SentinelWatch::default(),
             last_write: LastWrite::default(),
             writes_held: None,
+            handover_since: None,
             host_watch: None,
         }
     }

@@ -140,6 +140,42 @@ impl Controller {
                 let happened = Happened::SourceAccepted { source };
                 Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Observed))
             }
+            Request::HandOverTo { copy } => {
+                if layout.config.mode.has_slots() {
+                    return Err(Refusal::HandoverOfCluster);
+                }
+                let held = replica_mode::hand_over(layout.replica_mode.as_deref(), *copy, layout.id)?;
+                if layout.replica_mode.as_deref() == Some(&held) {
+                    return Ok(Decision::Done);
+                }
+                let happened = Happened::HandoverBegun { to: held.source.name() };
+                let next = Layout {
+                    generation: layout.generation.next(),
+                    replica_mode: Some(Box::new(held)),
+                    ..layout.clone()
+                };
+                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Observed))
+            }
+            Request::CancelHandOver => {
+                let Some(held) = replica_mode::cancel_hand_over(layout.replica_mode.as_deref()) else {
+                    return Err(Refusal::NoHandover);
+                };
+                // The primary gives its place to a copy that is promoted: whoever cancels must know that this one is not.
+                let awaits = |primary: InstanceView<'_>| {
+                    let hold = primary.report?.source.as_ref()?.demotion_hold.as_ref()?;
+                    let not_yet = matches!(
+                        hold,
+                        DemotionHold::AwaitsPromotion { .. } | DemotionHold::NotPromotedInTime
+                    );
+                    not_yet.then_some(())
+                };
+                if !cluster_view.shards.values().all(|shard| shard.primary().and_then(awaits).is_some()) {
+                    return Err(Refusal::HandoverNotSeen);
+                }
+                let generation = layout.generation.next();
+                let next = Layout { generation, replica_mode: held, ..layout.clone() };
+                Ok(Decision::Commit(Box::new(next), Happened::HandoverCancelled, None, DoneWhen::Observed))
+            }
             Request::Promote => {
                 let held = replica_mode::promote(layout.replica_mode.as_deref())?;
                 if layout.replica_mode.as_deref() == Some(&held) {

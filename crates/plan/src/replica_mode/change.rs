@@ -2,8 +2,8 @@
 
 use super::demotion::{self, OwnData};
 use valkeeper_model::{
-    DataLoss, Demotion, NodeId, Position, Refusal, ReplacedData, ReplicaMode, ReplicaModeRefusal,
-    ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage, Source,
+    BeforeHandover, ClusterId, DataLoss, Demotion, NodeId, Position, Refusal, ReplacedData, ReplicaMode,
+    ReplicaModeRefusal, ReplicaModeReport, ReplicaModeSpec, ReplicaModeStage, Source,
 };
 
 /// What a wish comes to.
@@ -103,7 +103,44 @@ fn go_over(
         used_token: allowed.used_token,
         automatic: wanted.automatic,
         witnesses: Vec::new(),
+        before_handover: None,
     })
+}
+
+/// The same for a user who has a copy of this cluster take its place: writes are held, and the copy is followed once it is promoted.
+pub fn hand_over(
+    held: Option<&ReplicaMode>,
+    copy: Source,
+    cluster: ClusterId,
+) -> Result<ReplicaMode, Refusal> {
+    if let Some(held) = held.filter(|held| held.follows()) {
+        let is_same = held.demotion == Some(Demotion::Handover) && held.source == copy;
+        return if is_same {
+            Ok(held.clone())
+        } else {
+            Err(Refusal::FollowsSource { source_name: held.source.name() })
+        };
+    }
+    let before = BeforeHandover { replica_mode: held.cloned().map(Box::new) };
+    Ok(ReplicaMode {
+        source: copy,
+        node_id: held.map_or_else(|| NodeId::of_source(cluster), |held| held.node_id),
+        stage: ReplicaModeStage::Following,
+        held_back: None,
+        accepted: None,
+        demotion: Some(Demotion::Handover),
+        before_handover: Some(Box::new(before)),
+        used_token: held.and_then(|held| held.used_token),
+        automatic: None,
+        witnesses: Vec::new(),
+    })
+}
+
+/// What is held once a handover is cancelled; `None` if there is none to cancel, as the cluster follows the promoted copy already, or takes
+/// writes as before.
+pub fn cancel_hand_over(held: Option<&ReplicaMode>) -> Option<Option<Box<ReplicaMode>>> {
+    let held = held.filter(|held| held.demotion == Some(Demotion::Handover))?;
+    Some(held.before_handover.as_ref().and_then(|before| before.replica_mode.clone()))
 }
 
 /// Does the manifest say nothing of whether the cluster is promoted by now?
@@ -141,7 +178,7 @@ fn promoting(held: &ReplicaMode) -> ReplicaMode {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use valkeeper_model::{AutomaticPromotion, ClusterId, SourcePlace};
+    use valkeeper_model::{AutomaticPromotion, SourcePlace};
 
     /// Nobody has looked.
     fn own() -> OwnData {

@@ -155,6 +155,7 @@ pub(super) fn is_meant(demotion: &Demotion, source: &SourceView) -> bool {
             source.replid == *source_history
                 || source.branched_from.is_some_and(|from| from.history == *source_history)
         }
+        Demotion::Handover => source.follows.is_none(),
     }
 }
 
@@ -165,10 +166,23 @@ pub fn hold(
     own: &ServerView,
     last_write: Option<Position>,
 ) -> Option<DemotionHold> {
+    let at = own.replication.position();
+    if *demotion == Demotion::Handover && source.follows.is_some() && source.replid == at.history {
+        return Some(DemotionHold::AwaitsPromotion { at });
+    }
     if !is_meant(demotion, source) {
         return Some(DemotionHold::OtherSource { history: source.replid });
     }
     match demotion {
+        // The copy has gone on from this very history.
+        Demotion::Handover => match source.branched_from.filter(|from| from.history == at.history) {
+            Some(from) => match written(&held_data(own, last_write), from) {
+                Ok(Written::Covered) => None,
+                Ok(Written::Beyond(bytes)) => Some(DemotionHold::WrittenSince { bytes }),
+                Err(_) => Some(DemotionHold::WrittenSince { bytes: None }),
+            },
+            None => Some(DemotionHold::OtherSource { history: source.replid }),
+        },
         Demotion::LossAccepted => None,
         Demotion::Empty => (own.keys > 0).then_some(DemotionHold::WrittenSince { bytes: None }),
         Demotion::Covered { up_to, .. } => match written(&held_data(own, last_write), *up_to) {
@@ -207,7 +221,7 @@ pub fn forecast(
         Some(if bytes == 0 { Resync::Partial { from: at.offset } } else { Resync::FullBeyond { bytes } })
     };
     let lost = match (demotion, token) {
-        (Demotion::Empty | Demotion::Covered { .. }, _) => Lost::Nothing,
+        (Demotion::Empty | Demotion::Covered { .. } | Demotion::Handover, _) => Lost::Nothing,
         (Demotion::LossAccepted, Some(token)) => {
             let bytes = primary.and_then(|data| match written(data, token.point.from) {
                 Ok(Written::Beyond(bytes)) => bytes,

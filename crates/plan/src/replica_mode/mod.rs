@@ -29,7 +29,7 @@ mod stage;
 mod versions;
 mod witnesses;
 
-pub use change::{accept, follow, promote, refuse_change};
+pub use change::{accept, cancel_hand_over, follow, hand_over, promote, refuse_change};
 pub use demotion::{OwnData, forecast, held_data, hold};
 pub use designated::choose_member;
 pub use judge::{judge, report};

@@ -3,14 +3,16 @@
 use super::demotion::is_meant;
 use crate::protocol::{Command, GateSeen, Outbox, Passes};
 use valkeeper_model::{
-    Address, AgentOrder, DemotionHold, Followed, InstanceName, Link, Member, Millis, Position, PromotionLoss,
-    Replication, Source, SourceFault, SourceReport, SourceView,
+    Address, AgentOrder, Demotion, DemotionHold, Followed, InstanceName, Link, Member, Millis, Position,
+    PromotionLoss, Replication, Source, SourceFault, SourceReport, SourceView,
 };
 
 /// Between two looks at a source that answers.
 const LOOK_EVERY_MS: u64 = 1_000;
 /// Between two looks at one that does not, and while something waits for it.
 const LOOK_AGAIN_MS: u64 = 250;
+/// Between two looks at a copy that is about to be promoted, while writes are held for that.
+const LOOK_IN_HANDOVER_MS: u64 = 20;
 /// A source that is far away answers within this time.
 const LOOK_WITHIN_MS: u64 = 2_000;
 /// So long a promotion waits for the source to say how far its stream is.
@@ -106,7 +108,8 @@ impl SourceWatch {
         });
         match result {
             Ok(view) => {
-                self.next_look = now.plus(LOOK_EVERY_MS);
+                let pause = if is_handover(order) { LOOK_IN_HANDOVER_MS } else { LOOK_EVERY_MS };
+                self.next_look = now.plus(pause);
                 self.seen = Some(Seen { view, at: now });
                 self.fault = None;
             }
@@ -206,6 +209,10 @@ fn passes(order: &AgentOrder, copy: Option<OwnCopy>, seen: Option<&SourceView>) 
     })
 }
 
+fn is_handover(order: &AgentOrder) -> bool {
+    order.source.as_ref().is_some_and(|source| source.demotion == Some(Demotion::Handover))
+}
+
 /// Why a source that answers must not be followed. `ours` is the version of the servers that are to follow.
 pub fn refuse(view: &SourceView, order: &AgentOrder, ours: Option<&str>) -> Option<SourceFault> {
     if view.cluster_mode {
@@ -224,7 +231,8 @@ pub fn refuse(view: &SourceView, order: &AgentOrder, ours: Option<&str>) -> Opti
     let follows = |followed: &Followed| {
         at(&|member| member.address.as_ref().is_some_and(|address| followed.is_at(address)))
     };
-    if let Some(instance) = view.follows.as_ref().and_then(follows) {
+    // The copy to which this cluster hands over follows it until it is promoted.
+    if let Some(instance) = view.follows.as_ref().and_then(follows).filter(|_| !is_handover(order)) {
         return Some(SourceFault::FollowsMember { instance });
     }
     let (theirs, ours) = (view.version.clone(), ours?.to_owned());

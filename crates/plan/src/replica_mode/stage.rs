@@ -22,7 +22,8 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     }
     if held.demotion.is_some() && is_followed(held, cluster_view) {
         // From here on the one copy is kept from whatever the source does.
-        let replica_mode = Some(Box::new(ReplicaMode { demotion: None, ..ReplicaMode::clone(held) }));
+        let over = ReplicaMode { demotion: None, before_handover: None, ..ReplicaMode::clone(held) };
+        let replica_mode = Some(Box::new(over));
         return Some(Layout { generation: layout.generation.next(), replica_mode, ..layout.clone() });
     }
     if let Some(witnesses) = witnesses::suffice(held, cluster_view) {

@@ -92,6 +92,10 @@ fn not_here(command: LocalOnly) -> Failure {
         LocalOnly::DrillCreate => {
             ("drill create", format!("`{} apply -f FILE --wait` makes a cluster", called()))
         }
+        LocalOnly::SwitchRegion => (
+            "switch-region",
+            format!("stop the writers, and `{} promote` the copy once its lag is 0", called()),
+        ),
         LocalOnly::DrillPromote => {
             ("drill promote", format!("`{} promote` promotes a cluster that follows another", called()))
         }
@@ -270,6 +274,7 @@ mod tests {
             (LocalOnly::Secret, "secret", "kubectl create secret"),
             (LocalOnly::DrillCreate, "drill create", "apply -f FILE --wait"),
             (LocalOnly::DrillPromote, "drill promote", "promote"),
+            (LocalOnly::SwitchRegion, "switch-region", "promote"),
         ] {
             let failure = not_here(command);
             assert_eq!(failure.kind, Kind::Usage);
