@@ -246,7 +246,7 @@ nodes_ready() {
   [ "$(kubectl get nodes --no-headers 2>/dev/null | grep -cw Ready)" = "$nodes" ] && kubectl get serviceaccount default > /dev/null 2>&1
 }
 volumes_available() { # Each is looked at by a controller first: a pod that comes earlier waits for ten seconds.
-  [ "$(kubectl get persistentvolumes --no-headers 2>/dev/null | grep -cw Available)" = $((nodes * ${VOLUMES:-8})) ]
+  [ "$(kubectl get persistentvolumes --no-headers 2>/dev/null | grep -cw Available)" = $((nodes * (${VOLUMES:-8} + 2))) ]
 }
 services_answer() { # Also from the nodes, so that the first pod there may ask for something at once.
   local i

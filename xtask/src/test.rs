@@ -155,10 +155,6 @@ fn tests(root: &Path, all: bool) -> Result<Tally> {
     command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     // A golden that differs is a failure here, never a new file.
     command.env("INSTA_UPDATE", "no");
-    // One more than there are cores: the scenarios on real servers, most of the time that all take, wait a good part of theirs.
-    if let (Ok(cores), None) = (std::thread::available_parallelism(), std::env::var_os("RUST_TEST_THREADS")) {
-        command.env("RUST_TEST_THREADS", (cores.get() + 1).to_string());
-    }
     if all {
         command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored", "--skip", LONGEST]);
     }

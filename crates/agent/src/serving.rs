@@ -97,6 +97,13 @@ impl Serving {
                 done(server.replica_of(&address, within).await)
             }
             ServerCommand::Promote => done(server.replica_of_no_one(within).await),
+            ServerCommand::CloseClients => {
+                for kind in ["normal", "pubsub"] {
+                    let kill = ["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"];
+                    server.raw(&kill, within).await.map_err(error)?;
+                }
+                Ok(Reply::Done)
+            }
             ServerCommand::Meet(address) => done(server.meet(&address, within).await),
             ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
                 done(server.add_slots(&slots, within).await)
@@ -398,7 +405,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
         ServerCommand::Save => "bgsave",
         ServerCommand::RewriteAof => "bgrewriteaof",
-        ServerCommand::Relink => "client|kill",
+        ServerCommand::CloseClients | ServerCommand::Relink => "client|kill",
     }
 }
 

@@ -24,6 +24,13 @@ pub struct Keeper {
     pub pid: Option<u32>,
 }
 
+impl Keeper {
+    /// Is it past its end, and holds the lock only because its files are closed last of all? What cannot be told counts as running.
+    pub fn is_ending(&self) -> bool {
+        self.pid.is_some_and(|pid| matches!(valkeeper_agent::is_running(pid), Ok(false)))
+    }
+}
+
 impl std::fmt::Display for Keeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.pid {
@@ -105,10 +112,8 @@ fn hold(file: &File, root: &Path) -> Result<bool, rustix::io::Errno> {
             taken => return taken.map(|()| true),
         }
         let waited = begun.elapsed();
-        // One that ends has its files closed last of all. What cannot be told counts as running.
-        let ends =
-            || written_pid(root).is_some_and(|pid| matches!(valkeeper_agent::is_running(pid), Ok(false)));
-        if waited >= ENDS_WITHIN || waited >= LOOK_WITHIN && !ends() {
+        let is_ending = || Keeper { pid: written_pid(root) }.is_ending();
+        if waited >= ENDS_WITHIN || waited >= LOOK_WITHIN && !is_ending() {
             return Ok(false);
         }
         std::thread::sleep(BETWEEN_TRIES);

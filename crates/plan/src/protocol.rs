@@ -1,7 +1,6 @@
 //! What goes into the state machine of an agent and what comes out: events, commands, what its server and other agents are told.
 
 use crate::failover::restart_decision::Disk;
-use crate::mode::sentinel::Announcement;
 use crate::mode::standalone::register::{RegisterAnswer, RegisterAsk};
 use crate::server::config::Directive;
 use std::collections::BTreeMap;
@@ -173,7 +172,7 @@ pub enum Command {
     /// Tell Sentinels where the primary is, and look at all of them; `SentinelsSeen` follows within twice the time.
     TellSentinels {
         /// What, and whom.
-        announcement: Box<Announcement>,
+        announcement: Box<crate::mode::sentinel::Announcement>,
         /// Where all of them listen.
         sentinels: BTreeMap<InstanceName, Address>,
         /// Milliseconds.
@@ -334,6 +333,8 @@ pub enum ServerCommand {
     FollowAt(Address, Login),
     /// `REPLICAOF NO ONE` (mode `standalone`).
     Promote,
+    /// `CLIENT KILL` of all clients but replicas.
+    CloseClients,
     /// `CLUSTER MEET`.
     Meet(Address),
     /// `CLUSTER ADDSLOTSRANGE`.

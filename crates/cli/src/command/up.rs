@@ -229,7 +229,8 @@ async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
     // Everything that can be refused is refused here, where somebody reads it.
     let setup = setup(platform, &up.supervise)?;
     let dir = setup.state.cluster(&setup.spec.name);
-    if let Some(by) = dir.supervisor() {
+    // The new supervisor waits for the lock of one that was killed a moment ago.
+    if let Some(by) = dir.supervisor().filter(|by| !by.is_ending()) {
         return Err(supervised(&dir, by).await.into());
     }
     if let Some(address) = &setup.metrics {

@@ -18,7 +18,7 @@ use crate::failover::handover::Handover;
 use crate::failover::promotion::Promotion;
 use crate::failover::restart_decision::{Disk, Loss, Owner};
 use crate::hostwatch::HostWatch;
-use crate::mode::sentinel::SentinelWatch;
+use crate::mode::sentinel::{DemotedClients, SentinelWatch};
 use crate::mode::standalone::Terms;
 use crate::replica_mode::SourceWatch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,8 @@ pub struct Agent {
     pub(super) source: SourceWatch,
     /// The Sentinels, in mode `sentinel`.
     pub(super) sentinels: SentinelWatch,
+    /// Those of the own server, in the same mode.
+    pub(super) demoted_clients: DemotedClients,
     /// Up to where the own server's data has changed.
     pub(super) last_write: LastWrite,
     /// Writes are held, since the own server is about to be demoted for the source.
@@ -226,6 +228,7 @@ impl Agent {
             starting_roles: None,
             source: SourceWatch::default(),
             sentinels: SentinelWatch::default(),
+            demoted_clients: DemotedClients::default(),
             last_write: LastWrite::default(),
             writes_held: None,
             handover_since: None,
@@ -317,7 +320,7 @@ impl Agent {
             Phase::RetryAt { until } => Some(*until),
         };
         let seats = sooner(self.terms.wake_at(), self.source_wake_at());
-        let seats = sooner(seats, self.sentinels.wake_at());
+        let seats = sooner(seats, sooner(self.sentinels.wake_at(), self.demoted_clients.wake_at()));
         sooner(sooner(disk, phase), sooner(seats, self.host_watch_wake_at()))
     }
 

@@ -1,15 +1,27 @@
 //! In mode `sentinel` the agent of the primary has the Sentinels send clients to its server.
 
 use super::Outbox;
+use super::ServerCommand;
 use super::machine::{Agent, Phase};
-use crate::mode::sentinel::{SentinelWatch, Situation};
+use crate::mode::sentinel::{DemotedClients, SentinelWatch, Situation};
 use std::collections::BTreeMap;
 use valkeeper_model::{InstanceName, Millis, Role, SentinelSeen, ServerView};
+
+/// `CLIENT KILL` is answered within this.
+const CLOSE_MS: u64 = 500;
 
 impl Agent {
     /// Time has passed, or the own server is seen in another role.
     pub(super) fn watch_sentinels(&mut self, now: Millis) {
         self.with_sentinels(now, SentinelWatch::tick);
+        if self.lets_in_sentinels() {
+            self.demoted_clients.seen(now, self.server.known().map(|view| view.replication.role()));
+            if self.demoted_clients.take_due(now) {
+                self.out.serve(ServerCommand::CloseClients, CLOSE_MS);
+            }
+        } else {
+            self.demoted_clients = DemotedClients::default();
+        }
     }
 
     /// The Sentinels were looked at.

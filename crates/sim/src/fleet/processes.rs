@@ -313,7 +313,10 @@ impl Fleet {
             ServerCommand::FailoverPlanned => target.failover(false, now, &mut self.random, &mut fx),
             ServerCommand::FailoverTakeover { .. } => target.take_over(&mut fx),
             // No primary refuses its replicas `psync` here, so that no link is made anew for that.
-            ServerCommand::Flush | ServerCommand::PutBack(_) | ServerCommand::Relink => Ok(()),
+            ServerCommand::Flush
+            | ServerCommand::PutBack(_)
+            | ServerCommand::CloseClients
+            | ServerCommand::Relink => Ok(()),
             ServerCommand::HoldsWrites => {
                 let holds = target.manual.as_ref().is_some_and(|manual| manual.pausing);
                 return Ok(Reply::HoldsWrites(holds));

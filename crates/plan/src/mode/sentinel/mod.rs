@@ -9,11 +9,14 @@
 //! | --- | --- |
 //! | `mod.rs` | which Sentinels there are, and what whoever keeps them running is told |
 //! | `watch.rs` | when Sentinels are looked at, and what they are told |
+//! | `demoted.rs` | when the clients of a demoted primary are disconnected, so that they ask a Sentinel again |
 //! | `judge.rs` | what is missing to them |
 
+mod demoted;
 mod judge;
 mod watch;
 
+pub use demoted::DemotedClients;
 pub use judge::{judge, report};
 pub use watch::{Announcement, SentinelWatch, Situation};
 
