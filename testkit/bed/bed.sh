@@ -104,7 +104,9 @@ control_plane() {
   start controllers controllers.log kube-controller-manager --kubeconfig=controllers.kubeconfig --leader-elect=false --bind-address=127.0.0.1 \
     --root-ca-file=ca.crt --service-account-private-key-file=sa.key --cluster-signing-cert-file=ca.crt --cluster-signing-key-file=ca.key \
     --node-monitor-grace-period=10s
-  start scheduler scheduler.log kube-scheduler --kubeconfig=scheduler.kubeconfig --leader-elect=false --bind-address=127.0.0.1
+  # It ends itself when a pod stands on another node than it had assumed, as after the API server was away: a kubelet would start it again.
+  start scheduler scheduler.log bash -c 'while :; do "$@" || true; sleep 1; done' _ \
+    kube-scheduler --kubeconfig=scheduler.kubeconfig --leader-elect=false --bind-address=127.0.0.1
   # Of other names it says that there are none, as a resolver of a real cluster does; refused, a client would ask again.
   cat > Corefile <<T
 cluster.local:53 in-addr.arpa:53 {

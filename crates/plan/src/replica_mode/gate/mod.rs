@@ -17,6 +17,11 @@ use replies::{Handshake, Reply};
 use stream::{Found, Garbled, Stream};
 use valkeeper_model::{HeldBack, Offset, Position, ReplicationId, SourceView};
 
+/// A copy may be ahead of a source that has failed over by what the dead primary had sent to the copy, and not yet to its successor: bytes. The
+/// source has lost that itself, and a person who had to decide after every such failover would stop to read. More than this is another matter:
+/// the successor held an old copy, and the writes that it lacks may be in this one alone.
+const LOST_BY_FAILOVER: u64 = 1 << 20;
+
 /// What a connection may let through.
 #[derive(Debug, Clone)]
 pub struct Allowed {
@@ -42,7 +47,10 @@ impl Allowed {
             return Some(Cut::Undecided);
         };
         let goes_on = |own: Position| {
-            source.branched_from.is_some_and(|from| from.history == own.history && from.offset >= own.offset)
+            source.branched_from.is_some_and(|from| {
+                let ahead = own.offset.0.saturating_sub(from.offset.0);
+                from.history == own.history && ahead <= LOST_BY_FAILOVER
+            })
         };
         if own.is_some_and(goes_on) {
             return None;

@@ -109,11 +109,17 @@ fn a_full_copy_passes_where_nothing_of_the_copy_is_lost() {
     // The backlog was too small.
     assert_eq!(cut(own(), HISTORY), None);
     assert_eq!(cut(passes(None), ANOTHER), None);
-    // It failed over, and goes on where the copy is or later.
+    // It failed over, and goes on where the copy is or later, or has lost what a failover loses.
     assert_eq!(cut(with(seen(ANOTHER, Some((HISTORY, 100)))), ANOTHER), None);
-    let behind = with(seen(ANOTHER, Some((HISTORY, 99))));
+    assert_eq!(cut(with(seen(ANOTHER, Some((HISTORY, 99)))), ANOTHER), None);
+    let far = |ahead: u64| {
+        let mut allowed = with(seen(ANOTHER, Some((HISTORY, 100))));
+        allowed.passes.own = Some(Position { history: history(HISTORY), offset: Offset(100 + ahead) });
+        allowed
+    };
+    assert_eq!(cut(far(1 << 20), ANOTHER), None);
     let held = Some(Cut::Held(HeldBack::OtherHistory { history: history(ANOTHER), keys: 0 }));
-    assert_eq!(cut(behind, ANOTHER), held);
+    assert_eq!(cut(far((1 << 20) + 1), ANOTHER), held);
     assert_eq!(cut(with(seen(ANOTHER, None)), ANOTHER), held);
     // What it has become since it was seen is not known.
     assert_eq!(cut(with(seen(HISTORY, None)), ANOTHER), Some(Cut::Undecided));
