@@ -68,7 +68,7 @@ pub enum DemotionHold {
     /// Writes are held, and the source is not promoted yet.
     AwaitsPromotion {
         /// Nothing was written after this.
-        at: Position,
+        at: Offset,
     },
     /// The source was not promoted in time: the server takes writes again.
     NotPromotedInTime,
@@ -83,7 +83,7 @@ impl fmt::Display for DemotionHold {
                  over since; take its token anew"
             ),
             Self::AwaitsPromotion { at } => {
-                write!(f, "it holds writes back at offset {} until the source is promoted", at.offset.0)
+                write!(f, "it holds writes back at offset {} until the source is promoted", at.0)
             }
             Self::NotPromotedInTime => f.write_str(
                 "the source was not promoted in time, and it takes writes again; `switch-region` once more, or `switch-region --cancel`",

@@ -7,7 +7,7 @@
 use crate::called::called;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
-use crate::target::LocalPlatform;
+use crate::target::local::LocalPlatform;
 use anyhow::Context as _;
 use std::time::{Duration, Instant};
 use valkeeper_client::AdminConnection;
@@ -205,7 +205,7 @@ fn held_at(report: &Report) -> Result<Option<Offset>, String> {
     for waiting in &report.waiting {
         if let Waiting::ReplicaMode(ReplicaModeWaiting::DemotionHeld { why, .. }) = waiting {
             return match why {
-                DemotionHold::AwaitsPromotion { at } => Ok(Some(at.offset)),
+                DemotionHold::AwaitsPromotion { at } => Ok(Some(*at)),
                 other => Err(other.to_string()),
             };
         }

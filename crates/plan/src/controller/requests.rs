@@ -12,9 +12,9 @@ use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
-    Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName,
-    Unfit, Unseen, Waiting,
+    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DemotionHold, DisturbedBy, DisturbingRequest,
+    Happened, Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ServerConfig,
+    ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.

@@ -102,6 +102,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 held_back: None,
                 accepted: None,
                 demotion: None,
+                before_handover: None,
                 used_token: None,
                 automatic: wanted.automatic,
                 witnesses: Vec::new(),

@@ -221,6 +221,7 @@ mod tests {
             held_back: None,
             accepted: None,
             demotion: None,
+            before_handover: None,
             used_token: None,
             automatic: None,
             witnesses: Vec::new(),

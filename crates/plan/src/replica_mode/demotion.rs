@@ -168,7 +168,7 @@ pub fn hold(
 ) -> Option<DemotionHold> {
     let at = own.replication.position();
     if *demotion == Demotion::Handover && source.follows.is_some() && source.replid == at.history {
-        return Some(DemotionHold::AwaitsPromotion { at });
+        return Some(DemotionHold::AwaitsPromotion { at: at.offset });
     }
     if !is_meant(demotion, source) {
         return Some(DemotionHold::OtherSource { history: source.replid });
@@ -285,6 +285,7 @@ mod tests {
             held_back: None,
             accepted: None,
             demotion: None,
+            before_handover: None,
             used_token: Some(UsedToken { cluster: ClusterId::from_bytes([2; 20]), term: Epoch(term) }),
             automatic: None,
             witnesses: Vec::new(),
