@@ -37,6 +37,7 @@ pub mod orders;
 mod pace;
 mod places;
 mod requests;
+mod source_requests;
 mod storing;
 mod telling;
 mod trial;

@@ -4,17 +4,17 @@ use super::awaited::Awaited;
 use super::disturbing::counted;
 use super::machine::{Controller, Pending};
 use super::storing::{AfterCommit, DoneWhen, PendingRequest};
-use super::{change, forgetting};
+use super::{change, forgetting, source_requests};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
-use crate::replica_mode::{self, choose_designated};
+use crate::replica_mode::choose_designated;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DemotionHold, DisturbedBy, DisturbingRequest,
-    Happened, Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ServerConfig,
-    ShardName, Unfit, Unseen, Waiting,
+    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
+    Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName,
+    Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -129,65 +129,10 @@ impl Controller {
                     None => Decision::Done,
                 })
             }
-            Request::AcceptSource => {
-                let held = replica_mode::accept(
-                    layout.replica_mode.as_deref(),
-                    replica_mode::source_position(&cluster_view),
-                )?;
-                let source = held.source.name();
-                let generation = layout.generation.next();
-                let next = Layout { generation, replica_mode: Some(Box::new(held)), ..layout.clone() };
-                let happened = Happened::SourceAccepted { source };
-                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Observed))
-            }
-            Request::HandOverTo { copy } => {
-                if layout.config.mode.has_slots() {
-                    return Err(Refusal::HandoverOfCluster);
-                }
-                let held = replica_mode::hand_over(layout.replica_mode.as_deref(), *copy, layout.id)?;
-                if layout.replica_mode.as_deref() == Some(&held) {
-                    return Ok(Decision::Done);
-                }
-                let happened = Happened::HandoverBegun { to: held.source.name() };
-                let next = Layout {
-                    generation: layout.generation.next(),
-                    replica_mode: Some(Box::new(held)),
-                    ..layout.clone()
-                };
-                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Observed))
-            }
-            Request::CancelHandOver => {
-                let Some(held) = replica_mode::cancel_hand_over(layout.replica_mode.as_deref()) else {
-                    return Err(Refusal::NoHandover);
-                };
-                // The primary gives its place to a copy that is promoted: whoever cancels must know that this one is not.
-                let awaits = |primary: InstanceView<'_>| {
-                    let hold = primary.report?.source.as_ref()?.demotion_hold.as_ref()?;
-                    let not_yet = matches!(
-                        hold,
-                        DemotionHold::AwaitsPromotion { .. } | DemotionHold::NotPromotedInTime
-                    );
-                    not_yet.then_some(())
-                };
-                if !cluster_view.shards.values().all(|shard| shard.primary().and_then(awaits).is_some()) {
-                    return Err(Refusal::HandoverNotSeen);
-                }
-                let generation = layout.generation.next();
-                let next = Layout { generation, replica_mode: held, ..layout.clone() };
-                Ok(Decision::Commit(Box::new(next), Happened::HandoverCancelled, None, DoneWhen::Observed))
-            }
-            Request::Promote => {
-                let held = replica_mode::promote(layout.replica_mode.as_deref())?;
-                if layout.replica_mode.as_deref() == Some(&held) {
-                    let follows = held.follows();
-                    return Ok(if follows { Decision::Await(DoneWhen::Promoted) } else { Decision::Done });
-                }
-                let generation = layout.generation.next();
-                let next = Layout { generation, replica_mode: Some(Box::new(held)), ..layout.clone() };
-                let next = choose_designated(next, &cluster_view);
-                let happened = Happened::ConfigChanged { directives: vec!["follows".to_owned()] };
-                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Promoted))
-            }
+            Request::AcceptSource => source_requests::accept(&cluster_view),
+            Request::HandOverTo { copy } => source_requests::hand_over_to(&cluster_view, *copy),
+            Request::CancelHandOver => source_requests::cancel_hand_over(&cluster_view),
+            Request::Promote => source_requests::promote(&cluster_view),
             Request::Apply { spec } => {
                 let next = choose_designated(self.follow(layout, &spec)?, &cluster_view);
                 if next == *layout {
