@@ -10,7 +10,7 @@ const WHILE_DOWN: How = How::WhileDown;
 #[test]
 #[ignore = "longest: ten full syncs of 300 MB"]
 fn a_primary_dies_at_ten_moments_of_a_full_sync() {
-    sync::ten_moments(Data::Real(300));
+    sync::dies_in_full_sync(Data::Real(300), 10);
 }
 
 #[test]

@@ -50,12 +50,12 @@ fn kill_the_primary(instances: u32, rounds: u64) {
 
 #[test]
 fn a_killed_primary_of_three_is_succeeded_by_vote_and_all_follow_by_partial_resync() {
-    kill_the_primary(3, 4);
+    kill_the_primary(3, 2);
 }
 
 #[test]
 fn a_killed_primary_of_two_is_succeeded() {
-    kill_the_primary(2, 3);
+    kill_the_primary(2, 2);
 }
 
 #[test]

@@ -174,16 +174,29 @@ fn a_supervisor_that_dies_while_failing_over_is_followed_by_one_that_finishes() 
     traffic.finish(moments.len() as u64);
 }
 
-#[test]
-#[ignore = "long: thirty moments of one failover"]
-fn a_supervisor_dies_at_every_moment_of_a_failover() {
+/// A failover takes less than 60 ms.
+fn die_at_moments_of_a_failover(moments: u64) {
     let place = Place::new();
     let cluster = Cluster::started(&place, Manifest::new("moments").roles_stay());
     let traffic = Traffic::start(&cluster);
-    for moment in 0..30_u64 {
-        die_while_failing_over(&cluster, &format!("s{}", moment % 3), moment * 2);
+    for moment in 0..moments {
+        die_while_failing_over(&cluster, &format!("s{}", moment % 3), moment * 60 / moments);
     }
-    traffic.finish(30);
+    traffic.finish(moments);
+}
+
+#[test]
+#[ignore = "long: ten moments of one failover"]
+fn a_supervisor_dies_at_ten_moments_of_a_failover() {
+    die_at_moments_of_a_failover(10);
+}
+
+mod longest {
+    #[test]
+    #[ignore = "longest: thirty moments of one failover"]
+    fn a_supervisor_dies_at_every_moment_of_a_failover() {
+        super::die_at_moments_of_a_failover(30);
+    }
 }
 
 #[test]
