@@ -7,7 +7,7 @@ use super::machine::{Agent, Phase};
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::mode::standalone::Terms;
 use crate::replica_mode;
-use valkeeper_model::{DemotionHold, Millis, Role};
+use valkeeper_model::{Demotion, DemotionHold, Millis, Role};
 
 /// Writes are held for so long. It ends by itself, whatever becomes of this agent.
 const HOLD_MS: u64 = 2_000;
@@ -52,8 +52,15 @@ impl Agent {
         };
         let view = self.server.known().filter(|view| view.replication.role() == Role::Primary);
         let source = self.source.view().filter(|_| self.source.fault().is_none());
-        let (Some(view), Some(source)) = (view, source) else { return };
-        let hold = replica_mode::hold(demotion, source, view, self.last_write.position());
+        let Some(view) = view else { return };
+        let hold = match source {
+            Some(source) => replica_mode::hold(demotion, source, view, self.last_write.position()),
+            // A copy that is out of sight may be about to be promoted: what was taken meanwhile, it would not have.
+            None if *demotion == Demotion::Handover => {
+                Some(DemotionHold::AwaitsPromotion { at: view.replication.offset })
+            }
+            None => return,
+        };
         if let Some(hold) = hold {
             self.hold_up_demotion(now, hold);
             return;
