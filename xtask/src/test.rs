@@ -62,9 +62,6 @@ const CHECKS: &[Check] = &[
 /// The module of the tests that only `--long` runs.
 const LONGEST: &str = "longest::";
 
-/// In front of each line of the bed, where it runs beside other tests.
-const BED: &str = "bed | ";
-
 /// Needed by long scenarios only.
 const LONG_CHECKS: &[Check] = &[("clients", |_| clients::run(&clients::Args::default()))];
 
@@ -81,21 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Args { long: true, .. } => LONGEST_CHECKS,
         _ => CHECKS,
     };
-    // Most of the other tests' time is waited, and so is most of the bed's: beside each other they take little longer than the longer one.
-    let bed = args.all.then(|| {
-        let (root, begun) = (root.clone(), begun);
-        std::thread::spawn(move || {
-            kubernetes::provide();
-            let provided = begun.elapsed();
-            let tally = kubernetes::run(&root, &[], BED);
-            println!(
-                "--- scenarios on Kubernetes: from {:.0} s to {:.0} s",
-                provided.as_secs_f64(),
-                begun.elapsed().as_secs_f64()
-            );
-            tally
-        })
-    });
+    let builds = args.all.then(|| std::thread::spawn(kubernetes::provide));
     for (name, check) in checks.iter().chain(long) {
         let started = Instant::now();
         println!("--- {name}");
@@ -119,18 +102,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("--- tests");
         tally.add(tests(&root, args.all)?);
     }
-    let on_kubernetes = match bed.map(std::thread::JoinHandle::join) {
-        Some(Err(_)) => bail!("what runs the bed has panicked"),
-        Some(Ok(scenarios)) => Some(scenarios),
-        None => args.kubernetes.then(|| kubernetes::run(&root, &args.only, "")),
-    };
-    match on_kubernetes {
-        Some(Ok(scenarios)) => tally.add(scenarios),
-        Some(Err(error)) => {
-            eprintln!("error: Kubernetes: {}", command::explain(&error));
-            failures.push("Kubernetes".to_owned());
+    if let Some(Err(_)) = builds.map(std::thread::JoinHandle::join) {
+        bail!("what builds for the bed has panicked");
+    }
+    if args.all || args.kubernetes {
+        println!("--- scenarios on Kubernetes");
+        let started = Instant::now();
+        match kubernetes::run(&root, &args.only) {
+            Ok(scenarios) => tally.add(scenarios),
+            Err(error) => {
+                eprintln!("error: Kubernetes: {}", command::explain(&error));
+                failures.push("Kubernetes".to_owned());
+            }
         }
-        None => {}
+        println!("--- scenarios on Kubernetes: {:.0} s", started.elapsed().as_secs_f64());
     }
     failures.extend(tally.names.iter().cloned());
     let unnamed = tally.failed.saturating_sub(tally.names.len());
@@ -173,7 +158,7 @@ fn tests(root: &Path, all: bool) -> Result<Tally> {
     if all {
         command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored", "--skip", LONGEST]);
     }
-    tallied(command, "")
+    tallied(command)
 }
 
 /// Runs those that only `--long` runs, one after the other: each fills memory and disk.
@@ -181,18 +166,18 @@ fn longest_tests(root: &Path) -> Result<Tally> {
     let mut command = Command::new("cargo");
     command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.args(["--test", "copies", "--test", "scenarios", "--", "--ignored", LONGEST, "--test-threads=1"]);
-    tallied(command, "")
+    tallied(command)
 }
 
-/// Runs it with its output passed on, each line with that in front, and adds up what it reports.
-fn tallied(mut command: Command, in_front: &str) -> Result<Tally> {
+/// Runs it with its output passed on, and adds up what it reports.
+fn tallied(mut command: Command) -> Result<Tally> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start it")?;
     let Some(stdout) = child.stdout.take() else { bail!("it has no stdout") };
     let mut tally = Tally::default();
     for line in BufReader::new(stdout).split(b'\n') {
         // Tests may print anything, also what is no UTF-8.
         let line = String::from_utf8_lossy(&line?).into_owned();
-        println!("{in_front}{line}");
+        println!("{line}");
         tally.read(&line);
     }
     tally.close(child.wait()?.success());

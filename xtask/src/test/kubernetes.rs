@@ -11,7 +11,8 @@ use crate::images;
 /// Each cluster takes two volumes of each node, and a volume is not used twice.
 const VOLUMES: &str = "90";
 
-/// Builds what the bed needs with the time that others do not. What goes wrong is told by [`run`], which meets it again.
+/// Builds what the bed needs with the time that others do not: most of the other tests' time is waited. What goes wrong is told by
+/// [`run`], which meets it again.
 pub(super) fn provide() {
     let Ok(program) = std::env::current_exe() else { return };
     let Ok(images) = images::usual_folder() else { return };
@@ -22,15 +23,14 @@ pub(super) fn provide() {
     }
 }
 
-/// Runs them; `only` are parts of their names. Each line of what they print has `in_front` in front.
-pub(super) fn run(root: &Path, only: &[String], in_front: &str) -> Result<Tally> {
+/// Runs them; `only` are parts of their names.
+pub(super) fn run(root: &Path, only: &[String]) -> Result<Tally> {
     let tests = build(root)?;
-    println!("{in_front}--- scenarios on Kubernetes");
     let program = std::env::current_exe().context("where is this program?")?;
     let mut command = Command::new(program);
     command.current_dir(root).args(["bed", "3", "--volumes", VOLUMES, "--"]).arg(tests);
     command.args(["--test-threads=1", "--nocapture"]).args(only).env("RUST_BACKTRACE", "0");
-    super::tallied(command, in_front)
+    super::tallied(command)
 }
 
 /// Builds the test program and says where it is. With the features of the tests before it: what they are built of is there already.
