@@ -57,7 +57,7 @@ impl Side {
     }
 
     /// The way to its primary, or to the designated leader.
-    fn leader(&self) -> anyhow::Result<AdminConnection> {
+    fn client_way(&self) -> anyhow::Result<AdminConnection> {
         let ports = self
             .dir
             .client_ports()?
@@ -99,7 +99,7 @@ pub(super) async fn switch_region(
             return until_over(&old, &new, began).await;
         }
     }
-    let (before, after) = (old.leader()?, new.leader()?);
+    let (before, after) = (old.client_way()?, new.client_way()?);
     eprintln!("{from} holds writes, until {to} is promoted");
     old.request(Request::HandOverTo { copy: Box::new(new.as_source()?) }).await?;
     let equal = tokio::select! {

@@ -134,11 +134,11 @@ pub(super) async fn runs(
 
 async fn run(place: &Place, drill: &Drill, run: u32) -> anyhow::Result<PromoteRun> {
     place.up(SOURCE, SOURCE_MANIFEST, drill).await?;
-    let source = leader(&place.cluster(SOURCE)?)?;
+    let source = client_way(&place.cluster(SOURCE)?)?;
     let port = source.endpoint().port;
     place.up(COPY, &copy_manifest(port), drill).await?;
     let dir = place.cluster(COPY)?;
-    let copy = leader(&dir)?;
+    let copy = client_way(&dir)?;
     for key in 0..KEYS {
         source.raw(&["SET", &format!("drill:{key}"), "1"], ASKED_WITHIN).await?;
     }
@@ -166,7 +166,7 @@ async fn run(place: &Place, drill: &Drill, run: u32) -> anyhow::Result<PromoteRu
 }
 
 /// The way to the port that leads to the primary, or to the designated leader.
-fn leader(dir: &ClusterDir) -> anyhow::Result<AdminConnection> {
+fn client_way(dir: &ClusterDir) -> anyhow::Result<AdminConnection> {
     let ports = dir.client_ports()?.context("the cluster has no port for its primary")?;
     Ok(AdminConnection::new(ports.primary, Some(dir.password()?)))
 }
