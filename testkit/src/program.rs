@@ -19,7 +19,9 @@ fn build() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
     let target = profile.parent().expect("a profile lies in the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(checkout()).args(["build", "--quiet", "-p", "valkeeper", "--target-dir"]).arg(target);
+    // As the tests are built (`cargo xtask test`): with other features everything would be compiled once more.
+    cargo.current_dir(checkout()).args(["build", "--quiet", "--workspace", "--all-features"]);
+    cargo.args(["--bin", "valkeeper", "--target-dir"]).arg(target);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
