@@ -8,13 +8,14 @@ use crate::called::called;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::target::local::LocalPlatform;
+use crate::target::local::primary::{primary_connection, primary_port};
 use anyhow::Context as _;
 use std::time::{Duration, Instant};
 use valkeeper_client::AdminConnection;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlRequest, StateDir};
 use valkeeper_model::{
-    ClusterName, DemotionHold, Offset, ReplicaModeStage, ReplicaModeWaiting, Report, Request, Source,
-    SourcePlace, Waiting,
+    ClusterName, ClusterSpec, DemotionHold, Offset, ReplicaModeStage, ReplicaModeWaiting, Report, Request,
+    Source, SourcePlace, Waiting,
 };
 
 const ASKED_WITHIN: Duration = Duration::from_secs(2);
@@ -56,26 +57,14 @@ impl Side {
         }
     }
 
-    /// The way to its primary, or to the designated leader.
-    fn client_way(&self) -> anyhow::Result<AdminConnection> {
-        let ports = self
-            .dir
-            .client_ports()?
-            .with_context(|| format!("cluster {} has several primaries", self.name))?;
-        Ok(AdminConnection::new(ports.primary, Some(self.dir.password()?)))
-    }
-
     /// How it is followed.
     fn as_source(&self) -> anyhow::Result<Source> {
-        let ports = self
-            .dir
-            .client_ports()?
-            .with_context(|| format!("cluster {} has several primaries", self.name))?;
+        let port = primary_port(&self.dir)?;
         Ok(Source {
             cluster_name: Some(self.name.to_string()),
-            at: SourcePlace::Host { host: ports.primary.ip().to_string(), port: ports.primary.port() },
+            at: SourcePlace::Host { host: port.ip().to_string(), port: port.port() },
             user: None,
-            auth_secret: Some(format!("{}-auth", self.name)),
+            auth_secret: Some(ClusterSpec::made_secret(&self.name)),
         })
     }
 }
@@ -99,7 +88,7 @@ pub(super) async fn switch_region(
             return until_over(&old, &new, began).await;
         }
     }
-    let (before, after) = (old.client_way()?, new.client_way()?);
+    let (before, after) = (primary_connection(&old.dir)?, primary_connection(&new.dir)?);
     eprintln!("{from} holds writes, until {to} is promoted");
     old.request(Request::HandOverTo { copy: Box::new(new.as_source()?) }).await?;
     let equal = tokio::select! {
@@ -126,7 +115,8 @@ async fn until_over(old: &Side, new: &Side, began: Instant) -> anyhow::Result<()
     let SourcePlace::Host { host, port } = at else { return Ok(()) };
     eprintln!(
         "The manifests are to say so too. Of {to}: `promote: true` under replicaMode, or no replicaMode. Of {from}:\n  replicaMode:\n    enabled: \
-         true\n    source:\n      host: {host}\n      port: {port}\n      clusterName: {to}\n      authSecretName: {to}-auth"
+         true\n    source:\n      host: {host}\n      port: {port}\n      clusterName: {to}\n      authSecretName: {}",
+        ClusterSpec::made_secret(to)
     );
     Ok(())
 }

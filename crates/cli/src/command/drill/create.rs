@@ -7,7 +7,6 @@ use crate::args::Drill;
 use crate::output::{columns, milliseconds};
 use serde::Serialize;
 use std::pin::Pin;
-use std::time::Duration;
 
 /// Three shards of two, over the three default zones.
 const MANIFEST: &str = "\
@@ -71,7 +70,7 @@ pub(super) async fn runs(
     for run in 1..=drill.runs {
         let place = Place::make(run)?;
         let created = tokio::select! {
-            created = create(&place, drill) => created,
+            created = place.up("drill", MANIFEST, drill) => created,
             () = ended.as_mut() => Err(interrupted()),
         };
         let removed = place.remove(&["drill"]).await;
@@ -82,8 +81,4 @@ pub(super) async fn runs(
     }
     let healthy = Spread::of(runs.iter().map(|run| run.healthy_ms));
     Ok(CreateReport { event: "create", summary: CreateSummary { runs: runs.len(), healthy }, runs })
-}
-
-async fn create(place: &Place, drill: &Drill) -> anyhow::Result<Duration> {
-    place.up("drill", MANIFEST, drill).await
 }

@@ -7,6 +7,7 @@ use super::report::Spread;
 use crate::args::Drill;
 use crate::failure::{Failure, Kind};
 use crate::output::{columns, milliseconds};
+use crate::target::local::primary::primary_connection;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use std::pin::Pin;
@@ -134,11 +135,11 @@ pub(super) async fn runs(
 
 async fn run(place: &Place, drill: &Drill, run: u32) -> anyhow::Result<PromoteRun> {
     place.up(SOURCE, SOURCE_MANIFEST, drill).await?;
-    let source = client_way(&place.cluster(SOURCE)?)?;
+    let source = primary_connection(&place.cluster(SOURCE)?)?;
     let port = source.endpoint().port;
     place.up(COPY, &copy_manifest(port), drill).await?;
     let dir = place.cluster(COPY)?;
-    let copy = client_way(&dir)?;
+    let copy = primary_connection(&dir)?;
     for key in 0..KEYS {
         source.raw(&["SET", &format!("drill:{key}"), "1"], ASKED_WITHIN).await?;
     }
@@ -163,12 +164,6 @@ async fn run(place: &Place, drill: &Drill, run: u32) -> anyhow::Result<PromoteRu
         full_syncs,
         lost,
     })
-}
-
-/// The way to the port that leads to the primary, or to the designated leader.
-fn client_way(dir: &ClusterDir) -> anyhow::Result<AdminConnection> {
-    let ports = dir.client_ports()?.context("the cluster has no port for its primary")?;
-    Ok(AdminConnection::new(ports.primary, Some(dir.password()?)))
 }
 
 async fn until_equal(source: &AdminConnection, copy: &AdminConnection) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod events;
 pub(crate) mod manifest;
+pub(crate) mod primary;
 pub(crate) mod status;
 pub(crate) mod supervisor;
 
