@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use valkeeper_model::manifest::Refused;
 use valkeeper_model::{
     AgentReport, CalledAs, InstanceName, InstanceReport, Link, Mode, NodeId, Observation, Part, Phase,
-    Refusal, Report, Role, ServerView, ShardName, ShardReport, Slot, SlotRange, SlotSet, Waiting, ZoneName,
+    Progress, Refusal, Report, Role, ServerView, ShardName, ShardReport, Slot, SlotRange, SlotSet, Waiting,
+    ZoneName,
 };
 
 /// What the operator says of a cluster.
@@ -61,6 +62,9 @@ pub struct RedisClusterStatus {
     /// Of a cluster that follows another, or did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<ReplicaModeStatus>,
+    /// Long work under way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<Progress>,
     /// Everything that is not as it should be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<WaitingStatus>,
@@ -240,6 +244,7 @@ impl RedisClusterStatus {
             dangling_pvc: facts.dangling_volumes.to_vec(),
             secrets_resource_version: facts.secrets.clone(),
             replica_mode: report.replica_mode.as_deref().map(|mode| ReplicaModeStatus::of(mode, facts.now)),
+            progress: report.progress.clone(),
             waiting: report.waiting.iter().map(WaitingStatus::from).collect(),
             conditions: Vec::new(),
         };
@@ -270,6 +275,7 @@ impl RedisClusterStatus {
             // Mode `sentinel` is not on Kubernetes yet.
             sentinels: Vec::new(),
             replica_mode,
+            progress: self.progress.clone(),
         })
     }
 

@@ -20,7 +20,9 @@ mod newer;
 pub mod nodes_conf;
 mod operation;
 mod port_errors;
+mod progress;
 mod promotion_token;
+mod refusal;
 mod register;
 mod replica_fault;
 mod replica_mode;
@@ -63,7 +65,9 @@ pub use operation::{
     RoleSwitch, SwitchCheckpoint, SwitchTarget,
 };
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
+pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
+pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, Unfit};
 pub use register::{
     KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
 };
@@ -74,7 +78,7 @@ pub use replica_mode::{
     SourceView, host_and_port,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
-pub use request::{Impossible, Refusal, ReplicaModeRefusal, Request, Unfit};
+pub use request::Request;
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
     SentinelSpec, SentinelView, Sentinels, SentinelsOrder,
@@ -88,4 +92,4 @@ pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZoneP
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
-pub use waiting::{ReplicaModeWaiting, SentinelWaiting, UnseenWord, Waiting};
+pub use waiting::{KubernetesWaiting, ReplicaModeWaiting, SentinelWaiting, UnseenWord, Waiting};

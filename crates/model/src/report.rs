@@ -110,6 +110,9 @@ pub struct Report {
     /// Of a cluster that follows another, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaModeReport>>,
+    /// Long work under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<crate::Progress>,
 }
 
 impl Report {

@@ -1,6 +1,7 @@
 //! Why something is not as it should be, or does not move: one variant per cause (law 12).
 
 mod about;
+mod kubernetes;
 mod replica_mode;
 mod sentinel;
 mod unseen_word;
@@ -10,6 +11,7 @@ use crate::{
     PasswordFault, Paused, ProvisionError, Refusal, RegisterFault, ReplicaCause, ShardName, SlotSet,
     StartFailure, StepKey, StoreError, ZoneName,
 };
+pub use kubernetes::KubernetesWaiting;
 pub use replica_mode::ReplicaModeWaiting;
 pub use sentinel::SentinelWaiting;
 use serde::{Deserialize, Serialize};
@@ -32,38 +34,6 @@ pub enum Waiting {
         instance: InstanceName,
         /// What Kubernetes says.
         why: String,
-    },
-    /// An object of the cluster cannot be made or changed.
-    NotMade {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// The instance that lacks it; none if all do.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        instance: Option<InstanceName>,
-        /// What the API server says.
-        why: String,
-    },
-    /// Something else has the name of an object of the cluster. It is left as it is.
-    NotOurs {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// The instance that lacks its own; none if all do.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        instance: Option<InstanceName>,
-    },
-    /// Something of a cluster of this name that was deleted is still there, and goes by itself.
-    Leaving {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// The instance that waits for its own; none if all do.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        instance: Option<InstanceName>,
     },
     /// The server is down.
     InstanceDown {
@@ -477,11 +447,6 @@ pub enum Waiting {
         #[serde(flatten)]
         error: ProvisionError,
     },
-    /// The definition of the kind on Kubernetes is older than the operator: it takes less than there is to tell.
-    DefinitionOlder {
-        /// What it does not take.
-        fields: Vec<String>,
-    },
     /// The layout cannot be read or stored.
     StoreFailed {
         /// Why not.
@@ -494,6 +459,9 @@ pub enum Waiting {
     /// A Sentinel does not do what it is for.
     #[serde(untagged)]
     Sentinel(SentinelWaiting),
+    /// An object on Kubernetes is not as it should be.
+    #[serde(untagged)]
+    Kubernetes(KubernetesWaiting),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),

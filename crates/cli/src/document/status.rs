@@ -7,8 +7,8 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use valkeeper_model::{
-    ClusterName, Condition, InstanceName, InstanceReport, Mode, Phase, ReplicaModeReport, ReplicaModeStage,
-    Report, Role, SentinelReport, ShardReport, Waiting,
+    ClusterName, Condition, InstanceName, InstanceReport, Mode, Phase, Progress, ReplicaModeReport,
+    ReplicaModeStage, Report, Role, SentinelReport, ShardReport, Waiting,
 };
 use valkeeper_plan::view::causes::{self, Cause};
 
@@ -37,6 +37,9 @@ pub(crate) struct Status {
     /// Of a cluster that follows another, or did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) replica_mode: Option<Box<ReplicaModeReport>>,
+    /// Long work under way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) progress: Vec<Progress>,
     /// On Kubernetes: who looks after it instead of a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) operator: Option<OperatorSeen>,
@@ -149,6 +152,7 @@ impl Status {
             waiting: causes.into_iter().flat_map(WaitingFor::of).collect(),
             conditions,
             replica_mode: report.replica_mode,
+            progress: report.progress,
             operator: None,
             refused: None,
         }
@@ -216,6 +220,12 @@ impl Status {
         if !self.sentinels.is_empty() {
             page.push('\n');
             page.push_str(&columns_within(self.sentinel_rows(), columns, &["ZONE"]));
+        }
+        if !self.progress.is_empty() {
+            page.push_str("\nunder way:\n");
+            for progress in &self.progress {
+                let _ = writeln!(page, "  - {progress}");
+            }
         }
         if let Some(why) = &self.refused {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");

@@ -163,6 +163,21 @@ fn replica_mode() -> Value {
     })
 }
 
+fn progress() -> Value {
+    json!({
+        "type": "object",
+        "required": ["operation"],
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "operation": about(text(), "The operation's name."),
+            "purpose": about(text(), "To what end, for people."),
+            "done": about(integer("int64"), "So many are done."),
+            "total": about(integer("int64"), "Of so many."),
+            "unit": about(text(), "What is counted: instances or slots."),
+        },
+    })
+}
+
 fn waiting() -> Value {
     json!({
         "type": "object",
@@ -181,6 +196,7 @@ pub(super) fn of_cluster() -> Value {
     let instances = json!({"type": "object", "additionalProperties": instance()});
     let shards = json!({"type": "object", "maxProperties": 1000, "additionalProperties": shard()});
     let secrets = json!({"type": "object", "additionalProperties": text()});
+    let operations = json!({"type": "array", "items": progress()});
     let reasons = json!({"type": "array", "items": waiting()});
     json!({
         "description": "What is. Written by the operator.",
@@ -202,6 +218,7 @@ pub(super) fn of_cluster() -> Value {
             "danglingPVC": about(names(), "Volume claims that no instance uses. They are never deleted for that."),
             "secretsResourceVersion": about(secrets, "The versions of the Secrets in use."),
             "replicaMode": about(replica_mode(), "Of a cluster that follows another, or did."),
+            "progress": about(operations, "Long work under way."),
             "waiting": about(reasons, "Everything that is not as it should be, the cause first."),
             "conditions": conditions(),
         },

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use valkeeper_model::{StartFailure, StorageFault, StoreError, Unseen};
+use valkeeper_model::{KubernetesWaiting, StartFailure, StorageFault, StoreError, Unseen};
 
 fn time(seconds: i64) -> Time {
     Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap())
@@ -36,6 +36,7 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
     Report {
         sentinels: Vec::new(),
         replica_mode: None,
+        progress: Vec::new(),
         mode: valkeeper_model::Mode::Cluster,
         phase: if waiting.is_empty() { Phase::Healthy } else { Phase::Degraded },
         healthy: waiting.is_empty(),
@@ -72,14 +73,18 @@ pub(crate) fn reasons() -> Vec<Waiting> {
         Waiting::NoQuorum { alive: 1, needed: 2 },
         Waiting::RestartNeeded { instance: name(1), directives: vec!["databases".to_owned()] },
         Waiting::NoSupervisor,
-        Waiting::NotMade {
+        Waiting::Kubernetes(KubernetesWaiting::NotMade {
             kind: "Pod".to_owned(),
             name: "c-4".to_owned(),
             instance: Some(name(4)),
             why: "exceeded quota".to_owned(),
-        },
-        Waiting::NotOurs { kind: "Service".to_owned(), name: "c-any".to_owned(), instance: None },
-        Waiting::DefinitionOlder { fields: vec!["status.more".to_owned()] },
+        }),
+        Waiting::Kubernetes(KubernetesWaiting::NotOurs {
+            kind: "Service".to_owned(),
+            name: "c-any".to_owned(),
+            instance: None,
+        }),
+        Waiting::Kubernetes(KubernetesWaiting::DefinitionOlder { fields: vec!["status.more".to_owned()] }),
         Waiting::StoreFailed {
             error: StoreError::NotWritten { fault: StorageFault::Forbidden, why: "no quota".to_owned() },
         },
@@ -327,6 +332,7 @@ prop_compose! {
         Report {
             sentinels: Vec::new(),
             replica_mode: None,
+        progress: Vec::new(),
 mode: valkeeper_model::Mode::Cluster,
             phase: phases[phase],
             healthy,

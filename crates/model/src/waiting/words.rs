@@ -35,14 +35,6 @@ impl Waiting {
         match self {
             Self::AgentUnknown { instance, why } => write!(f, "{instance}: its agent {}", why.0),
             Self::PodNotRunning { instance, why } => write!(f, "the pod of {instance} does not run: {why}"),
-            Self::NotMade { kind, name, why, .. } => write!(f, "{kind} {name} cannot be made: {why}"),
-            Self::NotOurs { kind, name, .. } => write!(
-                f,
-                "{kind} {name} was not made by Valkeeper for this cluster and is left as it is: rename or remove it"
-            ),
-            Self::Leaving { kind, name, .. } => {
-                write!(f, "{kind} {name} is of a RedisCluster of this name that was deleted, and will go")
-            }
             Self::InstanceDown { instance } => write!(f, "{instance}: the server is down"),
             Self::ServerUnknown { instance, why } => write!(f, "{instance}: the server runs, but {}", why.0),
             Self::Busy { instance } => write!(
@@ -168,6 +160,7 @@ impl Waiting {
             }
             Self::ReplicaMode(waiting) => waiting.write(f, called),
             Self::Sentinel(waiting) => write!(f, "{waiting}"),
+            Self::Kubernetes(waiting) => write!(f, "{waiting}"),
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {
                 write!(
@@ -266,11 +259,6 @@ impl Waiting {
             Self::NotProvisioned { error } => {
                 write!(f, "instances cannot be given what they run on: {error}")
             }
-            Self::DefinitionOlder { fields } => write!(
-                f,
-                "the definition of RedisCluster is older than the operator and does not take {}: apply the new one",
-                fields.join(", ")
-            ),
             Self::StoreFailed {
                 error: error @ (StoreError::NotWritten { .. } | StoreError::Other { .. }),
             } => {

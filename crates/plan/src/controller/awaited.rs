@@ -119,6 +119,7 @@ mod tests {
         let report = Report {
             sentinels: Vec::new(),
             replica_mode: None,
+            progress: Vec::new(),
             mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Degraded,
             healthy: false,

@@ -5,8 +5,8 @@ use super::disruption::{changing, disturbed, may_go_on};
 use super::{Step, may_take_role};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
-    DisturbedBy, Layout, NewerFields, Operation, OperationName, Refusal, RoleSwitch, SwitchCheckpoint,
-    SwitchTarget, Waiting,
+    DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch,
+    SwitchCheckpoint, SwitchTarget, Waiting,
 };
 
 /// What an operation comes to.
@@ -98,6 +98,17 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
             _ => {}
         }
     }
+}
+
+/// How far operations are that take longer than a command.
+pub fn progress(cluster_view: &ClusterView<'_>) -> Vec<Progress> {
+    let operations = cluster_view.layout.operations.values();
+    operations
+        .filter_map(|operation| match operation {
+            // One command each; while it is carried out, the ledger's entry tells of it.
+            Operation::Rezone(_) | Operation::LeaveFullDisk(_) | Operation::Newer(_) => None,
+        })
+        .collect()
 }
 
 fn is_by(by: &DisturbedBy, name: &OperationName) -> bool {

@@ -175,6 +175,7 @@ mod tests {
             waiting,
             sentinels: Vec::new(),
             replica_mode: None,
+            progress: Vec::new(),
         }
     }
 

@@ -126,6 +126,7 @@ fn nothing() -> Report {
     Report {
         sentinels: Vec::new(),
         replica_mode: None,
+        progress: Vec::new(),
         mode: valkeeper_model::Mode::Cluster,
         phase: Phase::Creating,
         healthy: false,

@@ -73,6 +73,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
         waiting: Vec::new(),
         sentinels: layout.as_ref().map(|layout| sentinel::report(layout, None)).unwrap_or_default(),
         replica_mode: None,
+        progress: Vec::new(),
     };
     if let Some(layout) = layout {
         for (name, instance) in layout.instances.iter() {

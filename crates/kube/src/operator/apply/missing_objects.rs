@@ -10,7 +10,7 @@ use crate::objects::whose::Whose;
 use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, SeenObjects};
 use serde_json::Value;
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, ROLE_SENTINEL};
-use valkeeper_model::{ClusterName, InstanceName, Layout, Waiting};
+use valkeeper_model::{ClusterName, InstanceName, KubernetesWaiting, Layout, Waiting};
 
 /// Something to do to one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,13 +64,13 @@ impl Actions {
             .foreign
             .iter()
             .cloned()
-            .map(|(Object { kind, name }, instance)| Waiting::NotOurs { kind, name, instance });
+            .map(|(Object { kind, name }, instance)| KubernetesWaiting::NotOurs { kind, name, instance });
         let leaving = self
             .leaving
             .iter()
             .cloned()
-            .map(|(Object { kind, name }, instance)| Waiting::Leaving { kind, name, instance });
-        foreign.chain(leaving)
+            .map(|(Object { kind, name }, instance)| KubernetesWaiting::Leaving { kind, name, instance });
+        foreign.chain(leaving).map(Waiting::Kubernetes)
     }
 
     /// Names the instances that something is in the way of.

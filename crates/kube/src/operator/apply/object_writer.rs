@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, field_managers};
-use valkeeper_model::{InstanceName, Waiting};
+use valkeeper_model::{InstanceName, KubernetesWaiting, Waiting};
 
 /// How one cluster's objects are written.
 #[derive(Clone)]
@@ -63,14 +63,14 @@ impl NotDone {
     /// What people are told of it.
     pub(crate) fn waiting(&self, object: &Object, instance: Option<InstanceName>) -> Option<Waiting> {
         let Object { kind, name } = object.clone();
-        Some(match self {
+        Some(Waiting::Kubernetes(match self {
             Self::Changed => return None,
-            Self::Foreign(_) => Waiting::NotOurs { kind, name, instance },
-            Self::Leaving(_) => Waiting::Leaving { kind, name, instance },
+            Self::Foreign(_) => KubernetesWaiting::NotOurs { kind, name, instance },
+            Self::Leaving(_) => KubernetesWaiting::Leaving { kind, name, instance },
             Self::Refused(_) | Self::Object(_) => {
-                Waiting::NotMade { kind, name, instance, why: self.to_string() }
+                KubernetesWaiting::NotMade { kind, name, instance, why: self.to_string() }
             }
-        })
+        }))
     }
 }
 

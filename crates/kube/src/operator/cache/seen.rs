@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
-use valkeeper_model::{InstanceName, Waiting};
+use valkeeper_model::{InstanceName, KubernetesWaiting, Waiting};
 
 /// Another object as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Seen {
     /// That the definition is older, if it is.
     pub(crate) fn definition_older(&self) -> Option<Waiting> {
         let fields = self.things().untold.clone();
-        (!fields.is_empty()).then_some(Waiting::DefinitionOlder { fields })
+        (!fields.is_empty()).then_some(Waiting::Kubernetes(KubernetesWaiting::DefinitionOlder { fields }))
     }
 
     /// Its pod was touched.

@@ -32,6 +32,7 @@ impl Task {
             waiting: waiting.into_iter().collect(),
             sentinels: Vec::new(),
             replica_mode: None,
+            progress: Vec::new(),
         };
         self.tell_report(None, &report, judged);
     }

@@ -47,7 +47,8 @@ use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_kube_api::names::{self, SENTINEL_PORT};
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, ProvisionError, Unseen, Waiting,
+    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, KubernetesWaiting, Layout, ProvisionError,
+    Unseen, Waiting,
 };
 
 /// Until it is seen whether the user has given what was missing.
@@ -125,7 +126,10 @@ impl PlatformError {
             _ => None,
         };
         let Object { kind, name } = object.clone();
-        of_object.unwrap_or_else(|| Waiting::NotMade { kind, name, instance: None, why: self.to_string() })
+        of_object.unwrap_or_else(|| {
+            let why = self.to_string();
+            Waiting::Kubernetes(KubernetesWaiting::NotMade { kind, name, instance: None, why })
+        })
     }
 }
 

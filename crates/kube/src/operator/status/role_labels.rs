@@ -168,6 +168,7 @@ mod tests {
         Report {
             sentinels: Vec::new(),
             replica_mode: None,
+            progress: Vec::new(),
             mode: Mode::Standalone,
             phase: Phase::Degraded,
             healthy: false,

@@ -72,6 +72,7 @@ mod tests {
             waiting: Vec::new(),
             sentinels: Vec::new(),
             replica_mode: None,
+            progress: Vec::new(),
         }
     }
 
