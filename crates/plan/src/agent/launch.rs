@@ -135,10 +135,15 @@ impl Agent {
         }
     }
 
-    /// What the disk held before does not count: it is looked at before our server starts again.
+    /// What the disk held before does not count: it is looked at before our server starts again. It may hold more than a replica that was
+    /// never in sync, and come back: such a replica waits for it.
     fn promote_without_disk(&mut self, now: Millis) {
         self.disk = None;
-        self.on_primary_lost(now);
+        let left_on_disk = match self.persistence() {
+            Persistence::None => LeftOnDisk::Less(None),
+            Persistence::Aof | Persistence::Rdb => LeftOnDisk::OutOfReach,
+        };
+        self.promote(now, Eligible::InSync { attached: self.attached_at_death.clone(), left_on_disk });
     }
 
     /// Did our server die just now as a primary, while its replicas ran on?

@@ -54,7 +54,7 @@ pub enum LeftOnDisk {
     /// Less than everything: a snapshot that ends here, if that is known, or nothing. A replica that runs, though it was never in sync, may hold
     /// more.
     Less(Option<Position>),
-    /// Nobody can look: its host is lost.
+    /// Nobody can look: its host is lost, its disk is silent, or another's directory is in the place of its own.
     OutOfReach,
 }
 

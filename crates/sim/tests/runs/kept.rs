@@ -434,3 +434,20 @@ fn no_second_replica_asks_for_votes_while_the_first_may_win() {
         ],
     );
 }
+
+/// A foreign disk was in the place of the dead primary's own, which held more than a replica that had just copied it and was behind still: that
+/// replica became primary, and the disk came back.
+#[test]
+fn who_was_never_in_sync_waits_for_a_disk_that_another_has_replaced() {
+    holds_for(
+        920_000_002_241..=920_000_002_260,
+        &Setup { backlog_gaps: 500, ..shape(1, Persistence::Aof, 2_000) },
+        &[
+            (4_032, Fault::SecondController),
+            (4_104, Fault::SecondController),
+            (4_641, Fault::User(Wish::Switchover, Target::Instance(5))),
+            (4_660, Fault::Crash(Target::PrimaryOf(2))),
+            (7_982, Fault::ForeignDisk(Target::PrimaryOf(0))),
+        ],
+    );
+}
