@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check in turn, each to its end, then one total on the last line. CI reads that line.
 
 mod kubernetes;
+mod programs;
 mod tally;
 
 use std::io::{BufRead, BufReader};
@@ -11,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{clients, command, crds, files, layers, servers};
+use programs::Programs;
 use tally::Tally;
 
 #[derive(clap::Args)]
@@ -149,16 +151,49 @@ fn cargo(root: &Path, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests with their output passed on, and adds up what each test program reports.
+/// Runs the tests and adds up what each test program reports. Scenarios mostly wait for servers, other tests mostly calculate: they run
+/// beside each other, the others with what the scenarios leave of the cores, and their output follows at the end.
 fn tests(root: &Path, all: bool) -> Result<Tally> {
-    let mut command = Command::new("cargo");
-    command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    // A golden that differs is a failure here, never a new file.
-    command.env("INSTA_UPDATE", "no");
-    if all {
-        command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored", "--skip", LONGEST]);
+    let programs = Programs::of(root)?;
+    let build = ["test", "--workspace", "--all-features", "--no-fail-fast", "--no-run"];
+    // One build, or one would wait for the other's lock. What does not compile is reported by the runs.
+    let _ = Command::new("cargo").current_dir(root).args(build).status().context("cannot start cargo")?;
+    let run = |mut command: Command, what: &[&str], programs: &[&str]| {
+        command.current_dir(root).args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+        // A golden that differs is a failure here, never a new file.
+        command.env("INSTA_UPDATE", "no").args(what).args(programs);
+        if all {
+            command.env("VALKEEPER_LONG", "1").args(["--", "--include-ignored", "--skip", LONGEST]);
+        }
+        command
+    };
+    let others: Vec<&str> = programs::named(&programs.others).collect();
+    let scenarios: Vec<&str> = programs::named(&programs.scenarios).collect();
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "10", "cargo"]);
+    let others = run(nice, &["--lib", "--bins"], &others);
+    let others = std::thread::spawn(move || collected(others));
+    let mut tally = tallied(run(Command::new("cargo"), &[], &scenarios))?;
+    let Ok(others) = others.join() else { bail!("what runs the other tests has panicked") };
+    let (printed, others) = others?;
+    print!("{printed}");
+    tally.add(others);
+    let mut examples = run(Command::new("cargo"), &["--doc"], &[]);
+    if !examples.stdout(Stdio::null()).status()?.success() {
+        tally.failed += 1;
+        tally.names.push("examples in the documentation: `cargo test --workspace --doc`".to_owned());
     }
-    tallied(command)
+    Ok(tally)
+}
+
+/// Runs it, and gives its output and what it reports.
+fn collected(mut command: Command) -> Result<(String, Tally)> {
+    let done = command.stderr(Stdio::inherit()).output().context("cannot start it")?;
+    let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+    let mut tally = Tally::default();
+    printed.lines().for_each(|line| tally.read(line));
+    tally.close(done.status.success());
+    Ok((printed, tally))
 }
 
 /// Runs those that only `--long` runs, one after the other: each fills memory and disk.
