@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, ReplicaModeStage, Run, SentinelsOrder,
+    Address, AddressesHash, AgentOrder, InstanceLife, InstanceName, Layout, Member, ReplicaModeStage, Run, SentinelsOrder,
     SlotSet, SourceOrder,
 };
 
@@ -62,7 +62,7 @@ pub fn order(
         generation: layout.generation,
         cluster: layout.id,
         instance: name.clone(),
-        run: if instance.fenced { Run::Fenced } else { Run::Up },
+        run: if instance.fenced || instance.life == InstanceLife::Retired { Run::Fenced } else { Run::Up },
         life: instance.life.clone(),
         config: layout.config.clone(),
         members: Arc::clone(members),
