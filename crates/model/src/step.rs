@@ -60,6 +60,8 @@ pub enum StepKey {
     ForgetRetired {
         /// Whose.
         instance: InstanceName,
+        /// Their node ids.
+        nodes: Vec<NodeId>,
     },
     /// Give a primary the slots of its shard that nobody owns any more.
     TakeSlots {
@@ -94,7 +96,7 @@ impl fmt::Display for StepKey {
             Self::SwitchToLeave { shard, from, to } => {
                 write!(f, "the switchover of {shard} from {from}, which is to leave, to {to}")
             }
-            Self::ForgetRetired { instance } => write!(f, "that {instance} forgets who was removed"),
+            Self::ForgetRetired { instance, .. } => write!(f, "that {instance} forgets who was removed"),
             Self::BringHome { shard, to } => {
                 write!(f, "that {to} serves {shard} in the place of another shard's member")
             }

@@ -142,7 +142,7 @@ impl Step {
             Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
             Self::SwitchForDisk { shard, from, to } => StepKey::SwitchForDisk { shard, from, to },
             Self::SwitchToLeave { shard, from, to } => StepKey::SwitchToLeave { shard, from, to },
-            Self::ForgetRetired { instance, .. } => StepKey::ForgetRetired { instance },
+            Self::ForgetRetired { instance, nodes } => StepKey::ForgetRetired { instance, nodes },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
