@@ -6,9 +6,9 @@ mod kubernetes;
 mod resizing;
 
 pub(crate) use groups::{AcceptLoss, ManifestArg, Only, Recipients, Since};
-pub(crate) use resizing::ResizeCommand;
 #[cfg(feature = "kubernetes")]
 pub(crate) use kubernetes::{Kube, Kubernetes, KubernetesCommand, KubernetesInner, Operator};
+pub(crate) use resizing::ResizeCommand;
 
 use crate::complete;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};

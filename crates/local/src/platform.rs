@@ -66,8 +66,10 @@ impl LocalPlatform {
     /// Ends the agents of instances that are none any more. Their servers are down: they were before the layout let go of them.
     fn end_retired(&self, layout: &Layout) {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> =
-            agents.extract_if(.., |name, _| !layout.instances.contains_key(name)).map(|(_, agent)| agent).collect();
+        let gone: Vec<_> = agents
+            .extract_if(.., |name, _| !layout.instances.contains_key(name))
+            .map(|(_, agent)| agent)
+            .collect();
         for agent in gone {
             tokio::spawn(async move { agent.stop().await });
         }

@@ -55,9 +55,8 @@ struct Removal {
 /// Who leaves by a change.
 fn removals(layout: &Layout, next: &Layout, report: Option<&Report>) -> Vec<Removal> {
     let leaves = |name: &InstanceName| next.instances.get(name).is_none_or(|one| one.life.leaves());
-    let role = |name: &InstanceName| {
-        report?.instances.iter().find(|one| one.name == *name).and_then(|one| one.role)
-    };
+    let role =
+        |name: &InstanceName| report?.instances.iter().find(|one| one.name == *name).and_then(|one| one.role);
     let going = layout.instances.iter().filter(|(name, one)| one.life.stays() && leaves(name));
     going
         .map(|(name, one)| Removal {

@@ -41,7 +41,9 @@ pub enum ResizeRefusal {
         instance: InstanceName,
     },
     /// In modes in which agents vote, votes change with the instances.
-    #[error("instances of a cluster of mode {mode} cannot come and go yet: its agents vote, and a change of the votes is not built")]
+    #[error(
+        "instances of a cluster of mode {mode} cannot come and go yet: its agents vote, and a change of the votes is not built"
+    )]
     VotesWouldChange {
         /// The mode.
         mode: crate::Mode,
@@ -60,7 +62,9 @@ impl ResizeRefusal {
     /// What to do about it.
     pub fn hint(&self, called: CalledAs) -> Option<String> {
         Some(match self {
-            Self::StillFounding => format!("`{called} status` says what it waits for; try again when it is healthy"),
+            Self::StillFounding => {
+                format!("`{called} status` says what it waits for; try again when it is healthy")
+            }
             Self::LeavesAlready { .. } | Self::NoSuchZone { .. } | Self::IsRetired { .. } => {
                 format!("`{called} status` lists instances and zones")
             }
@@ -69,7 +73,9 @@ impl ResizeRefusal {
                 "wait until it answers; if its host is gone for good, `{called} replace {instance} --gone` says so"
             ),
             Self::NotSucceeded { .. } => {
-                format!("`{called} status` says why nobody has taken over; try again when its shard has a primary")
+                format!(
+                    "`{called} status` says why nobody has taken over; try again when its shard has a primary"
+                )
             }
             Self::VotesWouldChange { .. } => "put the old number back, or make a new cluster".to_owned(),
         })

@@ -56,9 +56,7 @@ impl Controller {
         let over = |step: &Step| match step {
             Step::SwitchForZones { from, .. }
             | Step::SwitchToLeave { from, .. }
-            | Step::SwitchForDisk { from, .. } => {
-                self.has_told(from) || ended.contains_key(from)
-            }
+            | Step::SwitchForDisk { from, .. } => self.has_told(from) || ended.contains_key(from),
             _ => false,
         };
         steps.filter(|step| !over(step)).collect()

@@ -1,7 +1,7 @@
 //! What a changed spec makes of a layout.
 
-use crate::mode::sentinel;
 use super::resizing;
+use crate::mode::sentinel;
 use crate::placement::{Placing, resize, server_config};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;

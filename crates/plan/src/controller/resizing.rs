@@ -25,8 +25,10 @@ pub(super) fn decide(
             let next = resize::replace(layout, &instance, cause, report, placing)?;
             let shard = cluster_view.shard_of(&instance).map(|shard| shard.name.clone());
             let missing = || Refusal::NoSuchInstance { instance: instance.clone() };
-            let asked =
-                ResizeHappened::ReplaceAsked { shard: shard.ok_or_else(missing)?, instance: instance.clone() };
+            let asked = ResizeHappened::ReplaceAsked {
+                shard: shard.ok_or_else(missing)?,
+                instance: instance.clone(),
+            };
             (next, asked)
         }
         ResizeRequest::CordonZone { zone } => {

@@ -62,9 +62,9 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
 fn remove(next: &mut Layout, shard: &ShardView<'_>, one: &InstanceView<'_>) {
     let others = || next.instances_of(shard.name).filter(|(name, _)| *name != one.name);
     let serves = shard.primary().map(|primary| primary.name);
-    let heir = others().find(|(name, _)| Some(*name) == serves).or_else(|| {
-        others().find(|(_, other)| other.life.stays()).or_else(|| others().next())
-    });
+    let heir = others()
+        .find(|(name, _)| Some(*name) == serves)
+        .or_else(|| others().find(|(_, other)| other.life.stays()).or_else(|| others().next()));
     let heir = heir.map(|(name, _)| name.clone());
     let shards = Arc::make_mut(&mut next.shards);
     match (heir, shards.get_mut(shard.name)) {
@@ -83,8 +83,7 @@ fn remove(next: &mut Layout, shard: &ShardView<'_>, one: &InstanceView<'_>) {
 }
 
 fn stage(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, one: &InstanceView<'_>) -> Stage {
-    let obeys =
-        |generation| generation >= cluster_view.layout.ordered_since(one.name);
+    let obeys = |generation| generation >= cluster_view.layout.ordered_since(one.name);
     if one.instance.life == InstanceLife::Retired
         && let Some(report) = one.report
     {
@@ -117,7 +116,9 @@ fn needed(
     let primary = shard.primary();
     let holds = |other: &&InstanceView<'_>| {
         let serves = primary.is_some_and(|primary| primary.name == other.name);
-        other.instance.life.stays() && (serves || primary.is_some_and(|primary| in_sync(&primary, other)))
+        other.instance.life.stays()
+            && is_known(cluster_view, other.instance.node_id)
+            && (serves || primary.is_some_and(|primary| in_sync(&primary, other)))
     };
     let there = u32::try_from(others().filter(holds).count()).unwrap_or(u32::MAX);
     let wanted = cluster_view.layout.replicas_per_shard.saturating_add(1);
@@ -132,6 +133,12 @@ fn needed(
     };
     let busy = changing(shard).is_some() || others().any(moves);
     busy.then(|| LeavingStage::ShardBusy { shard: name() })
+}
+
+/// Do all primaries that are seen know that node? Who is not known to them gets no votes.
+fn is_known(cluster_view: &ClusterView<'_>, node: NodeId) -> bool {
+    let voters = cluster_view.voters().filter_map(ShardView::primary);
+    voters.filter_map(|primary| primary.view()).all(|view| view.topology.contains_key(&node))
 }
 
 /// Has the user said so?
@@ -174,7 +181,10 @@ pub(super) fn forget(cluster_view: &ClusterView<'_>) -> Vec<Step> {
     let known = remembered(cluster_view);
     known
         .into_iter()
-        .map(|(instance, nodes)| Step::ForgetRetired { instance: instance.clone(), nodes: nodes.into_values().collect() })
+        .map(|(instance, nodes)| Step::ForgetRetired {
+            instance: instance.clone(),
+            nodes: nodes.into_values().collect(),
+        })
         .collect()
 }
 

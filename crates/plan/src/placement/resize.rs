@@ -84,7 +84,12 @@ pub fn with_replicas(
         }
     }
     if moved {
-        note_moves(&mut next, layout, OperationName::only("replicas"), MoveCause::Replicas { wanted: replicas });
+        note_moves(
+            &mut next,
+            layout,
+            OperationName::only("replicas"),
+            MoveCause::Replicas { wanted: replicas },
+        );
     }
     Ok(next)
 }
@@ -145,7 +150,12 @@ pub fn drain(
     for name in inside.map(|(name, _)| name) {
         replace_in(&mut next, name, report, placing)?;
     }
-    note_moves(&mut next, layout, OperationName::of_zone("drain", zone), MoveCause::Drain { zone: zone.clone() });
+    note_moves(
+        &mut next,
+        layout,
+        OperationName::of_zone("drain", zone),
+        MoveCause::Drain { zone: zone.clone() },
+    );
     Ok(next)
 }
 
@@ -241,12 +251,7 @@ fn number(cluster: &ClusterName, name: &InstanceName) -> Option<u32> {
 
 /// Those of a shard that are too many: first who is not in sync, then who shares a zone with most of the others, then the newest. Never the primary
 /// while another is left.
-fn worst(
-    layout: &Layout,
-    shard: &ShardName,
-    wanted: usize,
-    report: Option<&Report>,
-) -> Vec<InstanceName> {
+fn worst(layout: &Layout, shard: &ShardName, wanted: usize, report: Option<&Report>) -> Vec<InstanceName> {
     let mut left: BTreeMap<&InstanceName, &Instance> = staying(layout, shard).collect();
     let seen = report.and_then(|report| report.shards.iter().find(|one| one.name == *shard));
     let primary = seen.and_then(|seen| seen.primary.as_ref());
@@ -266,7 +271,9 @@ fn worst(
                 number(&layout.cluster, name),
             )
         };
-        let Some(worst) = left.iter().max_by_key(|one| rank(*one)).map(|(name, _)| (*name).clone()) else { break };
+        let Some(worst) = left.iter().max_by_key(|one| rank(*one)).map(|(name, _)| (*name).clone()) else {
+            break;
+        };
         left.remove(&worst);
         surplus.push(worst);
     }
