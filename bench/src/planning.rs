@@ -10,7 +10,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::controller::{change, orders};
 use valkeeper_plan::operations;
-use valkeeper_plan::placement::{self, Ids};
+use valkeeper_plan::placement::{self, Ids, Placing};
 use valkeeper_plan::view::cluster_view::ClusterView;
 use valkeeper_plan::view::health;
 
@@ -106,7 +106,9 @@ impl World {
 
     /// One round: does the layout follow the spec, what is wrong, what is due, what are agents told.
     pub fn plan(&self) -> Outcome {
-        let follows = change::follow(&self.layout, &self.spec, None).is_ok_and(|next| next == self.layout);
+        let mut placing = Placing { zones: &[], ids: &mut Counted(0) };
+        let follows = change::follow(&self.layout, &self.spec, None, &mut placing);
+        let follows = follows.is_ok_and(|next| next == self.layout);
         let cluster_view = ClusterView::new(&self.layout, &self.observation);
         let report = health::judge(&cluster_view);
         let due = operations::due(&cluster_view, &report, &operations::Barred::default());

@@ -3,10 +3,12 @@
 mod groups;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod resizing;
 
 pub(crate) use groups::{AcceptLoss, ManifestArg, Only, Recipients, Since};
 #[cfg(feature = "kubernetes")]
 pub(crate) use kubernetes::{Kube, Kubernetes, KubernetesCommand, KubernetesInner, Operator};
+pub(crate) use resizing::ResizeCommand;
 
 use crate::complete;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -283,6 +285,8 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    #[command(flatten)]
+    Resize(ResizeCommand),
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
     Kubernetes(KubernetesCommand),

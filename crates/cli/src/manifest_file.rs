@@ -13,7 +13,7 @@ use valkeeper_model::{
     ClusterName, ClusterSpec, InvalidDirective, Refusal, ReplicaModeRefusal, Report, Trial, ZoneName,
 };
 use valkeeper_plan::controller::change;
-use valkeeper_plan::placement;
+use valkeeper_plan::placement::{self, Placing};
 
 /// Reads a manifest for this machine; says what in it has no effect here.
 pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
@@ -60,7 +60,11 @@ pub(crate) fn check(
     report: Option<&Report>,
 ) -> anyhow::Result<()> {
     let followed = match dir.layout()? {
-        Some(layout) => change::follow(&layout, spec, report).map(drop),
+        Some(layout) => {
+            let zones = placement::resize::zones_of(&layout, zones);
+            let mut placing = Placing { zones: &zones, ids: &mut RandomIds };
+            change::follow(&layout, spec, report, &mut placing).map(drop)
+        }
         None => placement::found(spec, zones, &mut RandomIds).map(drop).map_err(Into::into),
     };
     followed.map_err(|refusal| refused(file, refusal).into())

@@ -63,6 +63,18 @@ impl LocalPlatform {
         Ok(addresses)
     }
 
+    /// Ends the agents of instances that are none any more. Their servers are down: they were before the layout let go of them.
+    fn end_retired(&self, layout: &Layout) {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = agents
+            .extract_if(.., |name, _| !layout.instances.contains_key(name))
+            .map(|(_, agent)| agent)
+            .collect();
+        for agent in gone {
+            tokio::spawn(async move { agent.stop().await });
+        }
+    }
+
     fn spawn(&self, name: &InstanceName) -> AgentHandle {
         let (dir, state) = (self.dir.clone(), self.state.clone());
         valkeeper_agent::spawn(AgentSetup {
@@ -159,6 +171,7 @@ impl Platform for LocalPlatform {
     fn provision(&self, layout: &Layout) -> Boxed<Result<BTreeMap<InstanceName, Address>, ProvisionError>> {
         let assigned = self.assign(layout);
         if assigned.is_ok() {
+            self.end_retired(layout);
             for name in layout.instances.keys() {
                 let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
                 if !agents.contains_key(name) {

@@ -22,6 +22,7 @@ use valkeeper_agent::{Program, Trials, metrics_endpoint};
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_model::{ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
+use valkeeper_plan::placement::resize::zones_of;
 
 /// A client of the socket must have said what it wants by then.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -199,8 +200,14 @@ impl Supervisor {
         let lock = Arc::new(lock);
         let (anew, listeners) = mpsc::channel(1);
         let tending = tokio::spawn(control::tend(dir.clone(), Arc::clone(&lock), anew));
+        // Who starts it again may not name the zones that it was made with.
+        let zones = match dir.layout() {
+            Ok(Some(layout)) => zones_of(&layout, &setup.zones),
+            // That it cannot be read is told by who stores it.
+            Ok(None) | Err(_) => setup.zones,
+        };
         let driver = Driver {
-            controller: Controller::new(setup.spec, setup.zones, Box::new(RandomIds)),
+            controller: Controller::new(setup.spec, zones, Box::new(RandomIds)),
             platform: Arc::clone(&platform) as _,
             store: Arc::new(FileStore { dir }),
             record: Arc::clone(&record),

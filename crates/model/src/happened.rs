@@ -1,6 +1,9 @@
 //! What has happened, for people and programs to read later.
 
+mod resizing;
 mod words;
+
+pub use resizing::ResizeHappened;
 
 use crate::{
     AsideCause, CalledAs, CopySource, CopyState, DisturbanceEnd, InstanceName, NodeId, Role, ShardName,
@@ -325,6 +328,9 @@ pub enum Happened {
     },
     /// The supervisor stops.
     Stopped,
+    /// Instances came or went.
+    #[serde(untagged)]
+    Resize(ResizeHappened),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
@@ -364,6 +370,7 @@ impl Happened {
             | Self::BetterCopyPromoted { from, to, .. } => vec![from, to],
             Self::TakenOver { to, .. } => vec![to],
             Self::BecameUnhealthy { waiting } => waiting.instance().into_iter().collect(),
+            Self::Resize(happened) => happened.instance().into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -381,6 +388,7 @@ impl Happened {
             | Self::IsolationEnded { shard, .. }
             | Self::LossAccepted { shard } => Some(shard),
             Self::BecameUnhealthy { waiting } => waiting.shard(),
+            Self::Resize(happened) => happened.shard(),
             _ => None,
         }
     }

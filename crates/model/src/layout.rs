@@ -5,10 +5,10 @@ use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
     ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Ledger, NodeId, Operation, OperationName,
-    ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
+    RetiredInstance, ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The chosen cluster.
@@ -46,6 +46,12 @@ pub struct Layout {
     /// The other cluster that this one follows, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaMode>>,
+    /// Instances that are none any more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retired: BTreeMap<InstanceName, RetiredInstance>,
+    /// Zones in which no instance is placed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cordoned: BTreeSet<ZoneName>,
     /// Long work under way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<OperationName, Operation>,

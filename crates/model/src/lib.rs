@@ -28,6 +28,7 @@ mod replica_fault;
 mod replica_mode;
 mod report;
 mod request;
+mod resizing;
 mod sentinel;
 mod server;
 mod slots;
@@ -51,7 +52,7 @@ pub use demotion::{
     DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
 };
 pub use format::{Format, Unreadable};
-pub use happened::Happened;
+pub use happened::{Happened, ResizeHappened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -67,7 +68,7 @@ pub use operation::{
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
-pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, Unfit};
+pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, Unfit};
 pub use register::{
     KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
 };
@@ -78,7 +79,8 @@ pub use replica_mode::{
     SourceView, host_and_port,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
-pub use request::Request;
+pub use request::{Request, ResizeRequest};
+pub use resizing::{HostFate, InstanceMoves, MoveCause, ResizeOperation, RetiredInstance};
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
     SentinelSpec, SentinelView, Sentinels, SentinelsOrder,
@@ -92,4 +94,6 @@ pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZoneP
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
-pub use waiting::{KubernetesWaiting, ReplicaModeWaiting, SentinelWaiting, UnseenWord, Waiting};
+pub use waiting::{
+    KubernetesWaiting, LeavingStage, ReplicaModeWaiting, ResizeWaiting, SentinelWaiting, UnseenWord, Waiting,
+};

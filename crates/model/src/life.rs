@@ -22,9 +22,26 @@ pub enum InstanceLife {
     Member,
     /// It is to be removed, and is none of the copies that its shard is to have. An empty directory is a lost one.
     Leaving,
+    /// It is stopped for good, and is removed when it is down. An empty directory is a lost one.
+    Retired,
     /// What only a newer version knows. An empty directory is a lost one: nothing is begun in it.
     #[serde(untagged)]
     Newer(Newer),
+}
+
+impl InstanceLife {
+    /// Is it one of the copies that its shard is to have?
+    pub fn stays(&self) -> bool {
+        match self {
+            Self::Founding | Self::Joining | Self::Member => true,
+            Self::Leaving | Self::Retired | Self::Newer(_) => false,
+        }
+    }
+
+    /// Is it on its way out?
+    pub fn leaves(&self) -> bool {
+        matches!(self, Self::Leaving | Self::Retired)
+    }
 }
 
 /// The life of a shard.

@@ -3,7 +3,7 @@
 
 use crate::layout::LayoutVersion;
 use crate::newer::NewerFields;
-use crate::{Incarnation, InstanceName, Newer, ShardName};
+use crate::{Incarnation, InstanceMoves, InstanceName, Newer, ResizeOperation, ShardName, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,21 @@ impl OperationName {
     /// The only one of its kind in a shard.
     pub fn in_shard(kind: &str, shard: &ShardName) -> Self {
         Self(format!("{kind}-{shard}"))
+    }
+
+    /// The only one of its kind in a cluster.
+    pub fn only(kind: &str) -> Self {
+        Self(kind.to_owned())
+    }
+
+    /// The only one of its kind for that instance.
+    pub fn of_instance(kind: &str, instance: &InstanceName) -> Self {
+        Self(format!("{kind}-{instance}"))
+    }
+
+    /// The only one of its kind for that zone.
+    pub fn of_zone(kind: &str, zone: &ZoneName) -> Self {
+        Self(format!("{kind}-{zone}"))
     }
 }
 
@@ -34,6 +49,9 @@ pub enum Operation {
     Rezone(RoleSwitch),
     /// A primary that cannot write to its disk hands over to a replica that can.
     LeaveFullDisk(RoleSwitch),
+    /// Instances come and go.
+    #[serde(untagged)]
+    Resize(ResizeOperation),
     /// What only a newer version knows. It is kept and left alone.
     #[serde(untagged)]
     Newer(Newer),
@@ -76,8 +94,18 @@ impl Operation {
     /// The switch, if it is one.
     pub fn switch(&self) -> Option<&SwitchTarget> {
         match self {
-            Self::Rezone(switch) | Self::LeaveFullDisk(switch) => Some(&switch.target),
-            Self::Newer(_) => None,
+            Self::Rezone(switch)
+            | Self::LeaveFullDisk(switch)
+            | Self::Resize(ResizeOperation::HandOverToLeave(switch)) => Some(&switch.target),
+            Self::Resize(ResizeOperation::Move(_)) | Self::Newer(_) => None,
+        }
+    }
+
+    /// Which instances come and go, if that is what it is.
+    pub fn moves(&self) -> Option<&InstanceMoves> {
+        match self {
+            Self::Resize(ResizeOperation::Move(moves)) => Some(moves),
+            _ => None,
         }
     }
 }

@@ -3,10 +3,12 @@
 mod hint;
 mod impossible;
 mod replica_mode;
+mod resizing;
 mod unfit;
 
 pub use impossible::Impossible;
 pub use replica_mode::ReplicaModeRefusal;
+pub use resizing::ResizeRefusal;
 pub use unfit::Unfit;
 
 use crate::{InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, StoreError, Unseen, Waiting};
@@ -246,6 +248,10 @@ pub enum Refusal {
     #[error(transparent)]
     #[serde(untagged)]
     ReplicaMode(#[from] ReplicaModeRefusal),
+    /// Instances do not come and go just so.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Resize(#[from] ResizeRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]

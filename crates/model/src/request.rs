@@ -1,5 +1,9 @@
 //! What users may ask of a running cluster.
 
+mod resizing;
+
+pub use resizing::ResizeRequest;
+
 use crate::{InstanceName, NodeId, ShardName};
 use serde::{Deserialize, Serialize};
 
@@ -66,4 +70,7 @@ pub enum Request {
         /// The spec.
         spec: Box<crate::spec::ClusterSpec>,
     },
+    /// About where instances are.
+    #[serde(untagged)]
+    Resize(ResizeRequest),
 }

@@ -122,7 +122,7 @@ impl ClusterSpec {
 }
 
 /// What the servers of a cluster are to each other.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The engine's cluster mode: shards that own slots, primaries that vote.

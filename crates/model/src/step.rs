@@ -47,6 +47,22 @@ pub enum StepKey {
         /// To whom.
         to: InstanceName,
     },
+    /// Hand over from a primary that is to leave.
+    SwitchToLeave {
+        /// Which shard.
+        shard: ShardName,
+        /// From whom.
+        from: InstanceName,
+        /// To whom.
+        to: InstanceName,
+    },
+    /// Remove instances that were retired from a server's table.
+    ForgetRetired {
+        /// Whose.
+        instance: InstanceName,
+        /// Their node ids.
+        nodes: Vec<NodeId>,
+    },
     /// Give a primary the slots of its shard that nobody owns any more.
     TakeSlots {
         /// Which shard.
@@ -77,6 +93,10 @@ impl fmt::Display for StepKey {
             Self::SwitchForDisk { shard, from, to } => {
                 write!(f, "the switchover of {shard} from {from}, which cannot write its data, to {to}")
             }
+            Self::SwitchToLeave { shard, from, to } => {
+                write!(f, "the switchover of {shard} from {from}, which is to leave, to {to}")
+            }
+            Self::ForgetRetired { instance, .. } => write!(f, "that {instance} forgets who was removed"),
             Self::BringHome { shard, to } => {
                 write!(f, "that {to} serves {shard} in the place of another shard's member")
             }

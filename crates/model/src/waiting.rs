@@ -3,6 +3,7 @@
 mod about;
 mod kubernetes;
 mod replica_mode;
+mod resizing;
 mod sentinel;
 mod unseen_word;
 mod words;
@@ -13,6 +14,7 @@ use crate::{
 };
 pub use kubernetes::KubernetesWaiting;
 pub use replica_mode::ReplicaModeWaiting;
+pub use resizing::{LeavingStage, ResizeWaiting};
 pub use sentinel::SentinelWaiting;
 use serde::{Deserialize, Serialize};
 pub use unseen_word::UnseenWord;
@@ -459,6 +461,9 @@ pub enum Waiting {
     /// A Sentinel does not do what it is for.
     #[serde(untagged)]
     Sentinel(SentinelWaiting),
+    /// An instance leaves.
+    #[serde(untagged)]
+    Resize(ResizeWaiting),
     /// An object on Kubernetes is not as it should be.
     #[serde(untagged)]
     Kubernetes(KubernetesWaiting),

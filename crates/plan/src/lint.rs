@@ -8,7 +8,7 @@ use crate::operations::disruption::may_disturb;
 use crate::view::cluster_view::ClusterView;
 use crate::view::health::is_linked;
 use std::collections::BTreeSet;
-use valkeeper_model::{Instance, InstanceLife, InstanceName, Layout, ShardLife, SlotSet, ZonePolicy};
+use valkeeper_model::{Instance, InstanceName, Layout, ShardLife, SlotSet, ZonePolicy};
 
 /// A broken law.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn layout(layout: &Layout) -> Vec<Violation> {
             format!("{name} has a stranger for founder")
         });
         // One that joins is built before one that leaves is removed.
-        let stays = |(_, one): &(&InstanceName, &Instance)| one.life != InstanceLife::Leaving;
+        let stays = |(_, one): &(&InstanceName, &Instance)| !one.life.leaves();
         let copies = layout.instances_of(name).filter(stays).count();
         let wanted = usize::try_from(layout.replicas_per_shard).unwrap_or(usize::MAX).saturating_add(1);
         let leaves = shard.life == ShardLife::Leaving;
@@ -71,7 +71,9 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
                 .is_some_and(|shard| may_take_over(votes(cluster_view), shard, to));
             (!allowed).then(|| (4, format!("takeover of {shard} by {to} although a vote could be had")))
         }
-        Step::SwitchForZones { shard, .. } | Step::SwitchForDisk { shard, .. } => {
+        Step::SwitchForZones { shard, .. }
+        | Step::SwitchToLeave { shard, .. }
+        | Step::SwitchForDisk { shard, .. } => {
             let allowed =
                 cluster_view.shards.get(shard).is_some_and(|shard| may_disturb(cluster_view, shard).is_ok());
             (!allowed).then(|| (6, format!("{shard} is disturbed although it or the majority is not well")))
@@ -109,6 +111,10 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
                 .is_some_and(|shard| slots.minus(&shard.slots).is_empty());
             (rival.is_some() || !theirs)
                 .then(|| (10, format!("{instance} takes slots {slots} that are another's")))
+        }
+        Step::ForgetRetired { nodes, .. } => {
+            let member = nodes.iter().find(|node| cluster_view.members.contains_key(node));
+            member.map(|node| (10, format!("node {node} is a member and would be forgotten")))
         }
         Step::Meet { .. } => None,
     };

@@ -2,7 +2,7 @@
 
 use crate::called::called;
 use crate::document::status::Status;
-use valkeeper_model::{InstanceName, Request, Role, ShardName};
+use valkeeper_model::{InstanceName, Request, ResizeRequest, Role, ShardName};
 
 /// By what was seen before and is seen now.
 pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String {
@@ -52,7 +52,18 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
             let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
             format!("all members have forgotten {}", ids.join(", "))
         }
+        Request::Resize(request) => resized(request),
         Request::Check { .. } => "the configuration is valid".to_owned(),
+    }
+}
+
+fn resized(request: &ResizeRequest) -> String {
+    let shows = format!("`{} status` shows how it goes on", called());
+    match request {
+        ResizeRequest::Replace { instance, .. } => format!("{instance} is being replaced; {shows}"),
+        ResizeRequest::CordonZone { zone } => format!("no instance is placed in zone {zone} any more"),
+        ResizeRequest::DrainZone { zone } => format!("zone {zone} is being drained; {shows}"),
+        ResizeRequest::UncordonZone { zone } => format!("instances may be placed in zone {zone} again"),
     }
 }
 

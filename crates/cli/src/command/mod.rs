@@ -13,6 +13,7 @@ mod kube;
 mod logs;
 mod plan;
 mod request;
+mod resizing;
 mod secret;
 mod status;
 mod switch_region;
@@ -53,6 +54,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
             Some(request) => request::request(platform, request, &mut ending).await,
             None => Ok(()),
         },
+        Command::Resize(command) => resizing::resizing(platform, command, &mut ending).await,
         Command::SwitchRegion { to: Some(to), .. } => {
             let here = platform.local(LocalOnly::SwitchRegion)?;
             switch_region::switch_region(here, platform.cluster().await?.name(), to, &mut ending).await

@@ -8,15 +8,18 @@ use valkeeper_model::{
     ClusterSpec, DemotionForecast, InstanceName, Layout, Refusal, Report, Role, ShardName, ZoneName,
 };
 use valkeeper_plan::controller::change::{self, Difference};
-use valkeeper_plan::placement;
+use valkeeper_plan::placement::{self, Placing};
 use valkeeper_plan::replica_mode::{self, OwnData};
 use valkeeper_plan::server::config::AboveLimit;
 
 /// `plan -o json`. Fields are added, never changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Plan {
     creates: Vec<Creation>,
+    /// Instances that leave. Their data is kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removes: Vec<Removal>,
     changes: Vec<Difference>,
     /// Of a cluster with data of its own that goes over to following another: what it would go through.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +40,32 @@ struct Creation {
     zone: ZoneName,
     role: Role,
     slots: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Removal {
+    instance: InstanceName,
+    shard: ShardName,
+    zone: ZoneName,
+    /// As it is now, if that is seen.
+    role: Option<Role>,
+}
+
+/// Who leaves by a change.
+fn removals(layout: &Layout, next: &Layout, report: Option<&Report>) -> Vec<Removal> {
+    let leaves = |name: &InstanceName| next.instances.get(name).is_none_or(|one| one.life.leaves());
+    let role =
+        |name: &InstanceName| report?.instances.iter().find(|one| one.name == *name).and_then(|one| one.role);
+    let going = layout.instances.iter().filter(|(name, one)| one.life.stays() && leaves(name));
+    going
+        .map(|(name, one)| Removal {
+            instance: name.clone(),
+            shard: one.shard.clone(),
+            zone: one.zone.clone(),
+            role: role(name),
+        })
+        .collect()
 }
 
 /// What changes of pods and volumes.
@@ -68,7 +97,9 @@ impl Plan {
         report: Option<&Report>,
     ) -> Result<Self, Refusal> {
         if let Some(layout) = layout {
-            let next = change::follow(layout, spec, report)?;
+            let zones = placement::resize::zones_of(layout, zones);
+            let mut placing = Placing { zones: &zones, ids: &mut RandomIds };
+            let next = change::follow(layout, spec, report, &mut placing)?;
             let changes = change::differences(layout, &next);
             let demotion = replica_mode::forecast(
                 &OwnData::of(layout, report),
@@ -76,8 +107,16 @@ impl Plan {
                 next.replica_mode.as_deref(),
                 spec.replica_mode.as_ref(),
             );
-            let (creates, above_limit) = (Vec::new(), Vec::new());
-            return Ok(Self { creates, changes, demotion, above_limit, pods: None });
+            let new = next.instances.iter().filter(|(name, _)| !layout.instances.contains_key(*name));
+            let creates = new.map(|(name, instance)| Creation {
+                instance: name.clone(),
+                shard: instance.shard.clone(),
+                zone: instance.zone.clone(),
+                role: Role::Replica,
+                slots: String::new(),
+            });
+            let (creates, removes) = (creates.collect(), removals(layout, &next, report));
+            return Ok(Self { creates, removes, changes, demotion, above_limit: Vec::new(), pods: None });
         }
         let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {
@@ -91,14 +130,13 @@ impl Plan {
                 slots: shard.filter(|_| founder).map(|shard| shard.slots.to_string()).unwrap_or_default(),
             }
         });
-        let (creates, changes, above_limit) = (creates.collect(), Vec::new(), Vec::new());
-        Ok(Self { creates, changes, demotion: None, above_limit, pods: None })
+        Ok(Self { creates: creates.collect(), ..Self::default() })
     }
 
     /// For people.
     pub(crate) fn page(&self) -> String {
         let pods = self.pods.as_ref().filter(|plan| !plan.pods.is_empty());
-        if self.creates.is_empty() && self.changes.is_empty() && pods.is_none() {
+        if self.creates.is_empty() && self.removes.is_empty() && self.changes.is_empty() && pods.is_none() {
             return "nothing would change\n".to_owned();
         }
         let mut page = String::new();
@@ -111,6 +149,19 @@ impl Plan {
                     new.zone.to_string(),
                     new.role.to_string(),
                     new.slots.clone(),
+                ]
+            }));
+            page.push_str(&columns(&rows));
+        }
+        if !self.removes.is_empty() {
+            let mut rows = vec![["REMOVE", "SHARD", "ZONE", "ROLE"].map(str::to_owned).to_vec()];
+            rows.extend(self.removes.iter().map(|gone| {
+                let role = gone.role.map(|role| role.to_string());
+                vec![
+                    gone.instance.to_string(),
+                    gone.shard.to_string(),
+                    gone.zone.to_string(),
+                    cell(role.as_deref()),
                 ]
             }));
             page.push_str(&columns(&rows));
@@ -162,7 +213,7 @@ mod tests {
     use super::*;
 
     fn plan(pods: Option<PodPlan>) -> Plan {
-        Plan { creates: Vec::new(), changes: Vec::new(), demotion: None, above_limit: Vec::new(), pods }
+        Plan { pods, ..Plan::default() }
     }
 
     fn image() -> PodChange {

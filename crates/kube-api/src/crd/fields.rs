@@ -100,11 +100,19 @@ pub(super) fn request() -> Value {
                     "request": {
                         "description": "What is to be done.",
                         "type": "string",
-                        "enum": ["switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource"],
+                        "enum": [
+                            "switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource",
+                            "replace", "cordonZone", "drainZone", "uncordonZone",
+                        ],
                     },
                     "shard": name("Of a switchover or failover: in which shard."),
                     "to": name("Of a switchover: the instance that becomes primary; the best one if none is named."),
-                    "instance": name("Of fence, unfence and restart: which instance."),
+                    "instance": name("Of fence, unfence, restart and replace: which instance."),
+                    "host": {
+                        "description": "Of replace: what is known of where the instance runs. With `goneForGood` its agent is not waited for.",
+                        "type": "string", "enum": ["answers", "goneForGood"], "default": "answers",
+                    },
+                    "zone": name("Of cordonZone, drainZone and uncordonZone: which zone."),
                     "nodes": {
                         "description": "Of forget: the ids of the nodes, which are no members of the cluster.",
                         "type": "array", "minItems": 1, "maxItems": 1000,
@@ -115,7 +123,8 @@ pub(super) fn request() -> Value {
                 },
                 "x-kubernetes-validations": [
                     needs("shard", &["failover"]),
-                    needs("instance", &["fence", "unfence", "restart"]),
+                    needs("instance", &["fence", "unfence", "restart", "replace"]),
+                    needs("zone", &["cordonZone", "drainZone", "uncordonZone"]),
                     needs("nodes", &["forget"]),
                 ],
             },

@@ -3,7 +3,7 @@
 use super::*;
 use std::path::{Path, PathBuf};
 use valkeeper_model::manifest::read_object;
-use valkeeper_model::{Phase, Request};
+use valkeeper_model::{HostFate, Phase, Request, ResizeRequest};
 
 fn schema(definition: usize) -> Value {
     definitions()[definition].1["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
@@ -144,6 +144,8 @@ fn every_request_fits_its_definition() {
         Request::Unfence { instance: instance() },
         Request::Restart { instance: instance() },
         Request::AcceptSource,
+        Request::Resize(ResizeRequest::Replace { instance: instance(), host: HostFate::GoneForGood }),
+        Request::Resize(ResizeRequest::DrainZone { zone: "eu-1a".parse().unwrap() }),
         Request::Forget { nodes: vec![valkeeper_model::NodeId::from_bytes([7; 20])] },
     ] {
         let mut object =

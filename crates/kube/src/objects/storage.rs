@@ -5,12 +5,12 @@ use super::template::{Template, hash};
 use super::{Owner, label_instance};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceLife, InstanceName, Layout, Ledger,
-    NewerFields, ReplicaMode, ServerConfig, Shard, ShardName, SlotSet, Storage,
+    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceName, Layout, Ledger, NewerFields,
+    ReplicaMode, RetiredInstance, ServerConfig, Shard, ShardName, SlotSet, Storage,
 };
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
@@ -32,11 +32,15 @@ pub(crate) struct Piece {
     /// Of a cluster that follows another, or did: rebuilt without it, a cluster that follows would have nobody to follow, and elect a primary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replica_mode: Option<Box<ReplicaMode>>,
+    /// Those that were removed from the shard: their names are given to nobody else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) retired: BTreeMap<InstanceName, RetiredInstance>,
 }
 
 impl Piece {
     pub(crate) fn of(layout: &Layout, name: &ShardName) -> Option<Self> {
         let instances = layout.instances_of(name).map(|(name, instance)| (name.clone(), instance.clone()));
+        let retired = layout.retired.iter().filter(|(_, gone)| gone.shard == *name);
         Some(Self {
             cluster: layout.id,
             generation: layout.generation,
@@ -45,6 +49,7 @@ impl Piece {
             shard: layout.shards.get(name)?.clone(),
             instances: instances.collect(),
             replica_mode: layout.replica_mode.clone(),
+            retired: retired.map(|(name, gone)| (name.clone(), gone.clone())).collect(),
         })
     }
 
@@ -96,7 +101,7 @@ pub(crate) fn rebuild(
     }
     let instances: BTreeMap<_, _> = newest.values().flat_map(|piece| piece.instances.clone()).collect();
     let newest_of_all = pieces.iter().max_by_key(|piece| piece.generation).unwrap_or(first);
-    let stays = |one: &&Instance| one.life != InstanceLife::Leaving;
+    let stays = |one: &&Instance| !one.life.leaves();
     let copies = |piece: &&Piece| piece.instances.values().filter(stays).count();
     let widest = newest.values().map(copies).max().unwrap_or(1);
     let layout = Layout {
@@ -113,6 +118,8 @@ pub(crate) fn rebuild(
         instances: Arc::new(instances),
         sentinels: None,
         replica_mode: newest_of_all.replica_mode.clone(),
+        retired: newest.values().flat_map(|piece| piece.retired.clone()).collect(),
+        cordoned: BTreeSet::new(),
         operations: BTreeMap::new(),
         ledger: Ledger::new(),
         newer: NewerFields::default(),

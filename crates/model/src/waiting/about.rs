@@ -37,6 +37,7 @@ impl Waiting {
             | Self::ClusterStateFail { instance } => Some(instance),
             Self::ReplicaMode(waiting) => waiting.instance(),
             Self::Sentinel(waiting) => Some(waiting.sentinel()),
+            Self::Resize(waiting) => Some(waiting.instance()),
             _ => None,
         }
     }

@@ -160,6 +160,7 @@ impl Waiting {
             }
             Self::ReplicaMode(waiting) => waiting.write(f, called),
             Self::Sentinel(waiting) => write!(f, "{waiting}"),
+            Self::Resize(waiting) => write!(f, "{waiting}"),
             Self::Kubernetes(waiting) => write!(f, "{waiting}"),
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {

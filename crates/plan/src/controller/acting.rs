@@ -54,9 +54,9 @@ impl Controller {
             Next::Wait(_) | Next::Done => None,
         });
         let over = |step: &Step| match step {
-            Step::SwitchForZones { from, .. } | Step::SwitchForDisk { from, .. } => {
-                self.has_told(from) || ended.contains_key(from)
-            }
+            Step::SwitchForZones { from, .. }
+            | Step::SwitchToLeave { from, .. }
+            | Step::SwitchForDisk { from, .. } => self.has_told(from) || ended.contains_key(from),
             _ => false,
         };
         steps.filter(|step| !over(step)).collect()
@@ -78,7 +78,10 @@ impl Controller {
             Step::SwitchForZones { from, to, .. } => {
                 (from, Ask::HandOver { to: Some(to.clone()) }, step.settle_ms())
             }
-            Step::SwitchForDisk { from, to, .. } => {
+            Step::ForgetRetired { instance, nodes } => {
+                (instance, Ask::Forget { nodes: nodes.clone() }, STEP_MS)
+            }
+            Step::SwitchForDisk { from, to, .. } | Step::SwitchToLeave { from, to, .. } => {
                 (from, Ask::HandOver { to: Some(to.clone()) }, HAND_OVER_MS)
             }
             Step::BringHome { to, incarnation, .. } => {
@@ -176,6 +179,8 @@ impl Controller {
             Step::Follow { .. }
             | Step::Meet { .. }
             | Step::SwitchForZones { .. }
+            | Step::SwitchToLeave { .. }
+            | Step::ForgetRetired { .. }
             | Step::SwitchForDisk { .. } => {}
         }
     }

@@ -32,7 +32,12 @@ impl Attempts {
         for (key, attempt) in self.0.iter_mut().filter(|(key, _)| !keys.contains(key)) {
             attempt.since = None;
             // One that is barred is not wanted either, which says nothing of its cause.
-            let may_be_barred = matches!(key, StepKey::SwitchForZones { .. } | StepKey::SwitchForDisk { .. });
+            let may_be_barred = matches!(
+                key,
+                StepKey::SwitchForZones { .. }
+                    | StepKey::SwitchForDisk { .. }
+                    | StepKey::SwitchToLeave { .. }
+            );
             if attempt.until <= now && !may_be_barred {
                 attempt.refusals = 0;
                 attempt.why = None;

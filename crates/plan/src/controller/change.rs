@@ -1,17 +1,23 @@
 //! What a changed spec makes of a layout.
 
+use super::resizing;
 use crate::mode::sentinel;
-use crate::placement::server_config;
+use crate::placement::{Placing, resize, server_config};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
-    ClusterSpec, Layout, Mode, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels, ServerConfig,
+    ClusterSpec, Layout, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels, ServerConfig,
 };
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
 ///
 /// What was seen of the cluster tells what would be lost by going over to following another; `None` where nobody has looked.
-pub fn follow(layout: &Layout, spec: &ClusterSpec, report: Option<&Report>) -> Result<Layout, Refusal> {
+pub fn follow(
+    layout: &Layout,
+    spec: &ClusterSpec,
+    report: Option<&Report>,
+    placing: &mut Placing<'_>,
+) -> Result<Layout, Refusal> {
     let refuse = |field: &str| Err(Refusal::CannotChange { field: field.to_owned() });
     if spec.name != layout.cluster {
         return refuse("metadata.name");
@@ -23,13 +29,12 @@ pub fn follow(layout: &Layout, spec: &ClusterSpec, report: Option<&Report>) -> R
     if usize::try_from(spec.shards) != Ok(layout.shards.len()) {
         return refuse("spec.shards");
     }
-    if spec.replicas_per_shard != layout.replicas_per_shard {
-        return refuse(match spec.mode {
-            Mode::Cluster => "spec.replicasPerShard",
-            Mode::Standalone | Mode::Sentinel => "spec.instances",
-        });
-    }
-    let mut next = layout.clone();
+    let mut next = if spec.replicas_per_shard == layout.replicas_per_shard {
+        layout.clone()
+    } else {
+        resizing::refuse_untimely(layout)?;
+        resize::with_replicas(layout, spec.replicas_per_shard, report, placing)?
+    };
     next.zones = spec.zones;
     next.config = ServerConfig { newer: next.config.newer, ..server_config(spec) };
     next.sentinels = sentinel::follow(layout, spec).map(Box::new);
@@ -62,6 +67,8 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
             found.push(Difference { what: what.to_owned(), from, to });
         }
     };
+    let replicas = |layout: &Layout| Some(layout.replicas_per_shard.to_string());
+    compare("replicasPerShard", replicas(from), replicas(to));
     compare("zones", Some(from.zones.to_string()), Some(to.zones.to_string()));
     let ms = |ms: u64| Some(format!("{ms} ms"));
     compare("mode", Some(from.config.mode.to_string()), Some(to.config.mode.to_string()));
@@ -81,7 +88,8 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
     }
     let followed = |layout: &Layout| layout.replica_mode.as_deref().filter(|mode| mode.follows()).map(told);
     compare("follows", followed(from), followed(to));
-    for (name, instance) in to.instances.iter() {
+    let old = to.instances.iter().filter(|(name, _)| from.instances.contains_key(*name));
+    for (name, instance) in old {
         let fenced = |layout: &Layout| layout.instances.get(name).map(|instance| instance.fenced.to_string());
         compare(&format!("{name} fenced"), fenced(from), Some(instance.fenced.to_string()));
     }

@@ -1,5 +1,6 @@
 //! Lives go on by what is seen: a cluster that has served all its slots is founded, and an instance that has caught up has joined.
 
+use super::resizing;
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::health::in_sync;
 use std::collections::BTreeSet;
@@ -38,7 +39,7 @@ fn joined<'v>(cluster_view: &'v ClusterView<'_>) -> impl Iterator<Item = &'v Ins
 
 /// What people are told of the step from one layout to the next.
 pub(super) fn happened(before: &Layout, after: &Layout) -> Vec<Happened> {
-    let mut happened = Vec::new();
+    let mut happened = resizing::happened(before, after);
     if before.is_founding() && !after.is_founding() {
         happened.push(Happened::Formed);
     }

@@ -12,7 +12,7 @@ use super::trial::UnderTrial;
 use super::{Command, Event, Pace, change, life, orders};
 use crate::agent::Token;
 use crate::operations::{self, Barred, Step};
-use crate::placement::{self, Ids};
+use crate::placement::{self, Ids, Placing};
 use crate::replica_mode;
 use crate::view::cluster_view::ClusterView;
 use crate::view::health;
@@ -32,8 +32,8 @@ const CHOSEN_MS: u64 = 600_000;
 /// The controller of one cluster.
 pub struct Controller {
     pub(super) spec: ClusterSpec,
-    zones: Vec<ZoneName>,
-    ids: Box<dyn Ids + Send>,
+    pub(super) zones: Vec<ZoneName>,
+    pub(super) ids: Box<dyn Ids + Send>,
     pub(super) layout: Option<Layout>,
     pub(super) observation: Option<Observation>,
     pub(super) report: Option<Report>,
@@ -218,11 +218,6 @@ impl Controller {
         self.look_soon(now);
     }
 
-    /// The spec that is followed.
-    pub(super) fn spec(&self) -> &ClusterSpec {
-        &self.spec
-    }
-
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Millis> {
         match &self.stage {
@@ -316,7 +311,7 @@ impl Controller {
                 Err(impossible) => self.give_up(impossible.into()),
             };
         };
-        let next = if self.followed { Ok(stored.clone()) } else { change::follow(&stored, &self.spec, None) };
+        let next = if self.followed { Ok(stored.clone()) } else { self.follow_unseen(&stored) };
         match next.map(|next| self.beyond_what_agents_obey(next)) {
             Ok(next) if next == stored => {
                 self.followed = true;
@@ -329,6 +324,12 @@ impl Controller {
             }
             Err(refusal) => self.give_up(refusal),
         }
+    }
+
+    /// What our spec makes of a stored layout before anybody has looked.
+    fn follow_unseen(&mut self, stored: &Layout) -> Result<Layout, Refusal> {
+        let mut placing = Placing { zones: &self.zones, ids: self.ids.as_mut() };
+        change::follow(stored, &self.spec, None, &mut placing)
     }
 
     fn give_up(&mut self, refusal: Refusal) {
@@ -386,7 +387,9 @@ impl Controller {
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
         let due = operations::due(&cluster_view, &report, &barred);
-        let lives = life::next(&cluster_view, &report).or_else(|| replica_mode::next(&cluster_view));
+        let lives = life::next(&cluster_view, &report)
+            .or_else(|| operations::leave::next(&cluster_view))
+            .or_else(|| replica_mode::next(&cluster_view));
         let ended = self.ended(now, &cluster_view);
         let going_on = self.going_on(&cluster_view, &ended);
         drop(cluster_view);

@@ -20,6 +20,7 @@
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `trial.rs` | a changed configuration is tried before it is stored |
 //! | `requests.rs` | what users may ask, and why not |
+//! | `resizing.rs` | what users may ask of where instances are |
 //! | `forgetting.rs` | nodes that are no members are removed from all servers |
 //! | `awaited.rs` | what ends a request that waits for another primary |
 
@@ -37,6 +38,7 @@ pub mod orders;
 mod pace;
 mod places;
 mod requests;
+mod resizing;
 mod source_requests;
 mod storing;
 mod telling;

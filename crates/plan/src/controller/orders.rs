@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AddressesHash, AgentOrder, InstanceName, Layout, Member, ReplicaModeStage, Run, SentinelsOrder,
-    SlotSet, SourceOrder,
+    Address, AddressesHash, AgentOrder, InstanceLife, InstanceName, Layout, Member, ReplicaModeStage, Run,
+    SentinelsOrder, SlotSet, SourceOrder,
 };
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
@@ -62,7 +62,7 @@ pub fn order(
         generation: layout.generation,
         cluster: layout.id,
         instance: name.clone(),
-        run: if instance.fenced { Run::Fenced } else { Run::Up },
+        run: if instance.fenced || instance.life == InstanceLife::Retired { Run::Fenced } else { Run::Up },
         life: instance.life.clone(),
         config: layout.config.clone(),
         members: Arc::clone(members),

@@ -4,9 +4,10 @@ use super::awaited::Awaited;
 use super::disturbing::counted;
 use super::machine::{Controller, Pending};
 use super::storing::{AfterCommit, DoneWhen, PendingRequest};
-use super::{change, forgetting, source_requests};
+use super::{change, forgetting, resizing, source_requests};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
+use crate::placement::Placing;
 use crate::replica_mode::choose_designated;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, is_linked, look_refused, paused};
@@ -97,9 +98,45 @@ impl Controller {
         self.answer(token, result);
     }
 
-    fn decide(&self, request: Request) -> Result<Decision, Refusal> {
+    fn decide(&mut self, request: Request) -> Result<Decision, Refusal> {
+        match request {
+            Request::Check { spec } => {
+                let (layout, next) = self.followed_by(&spec)?;
+                Ok(match self.must_try(&layout, &next.config) {
+                    Some(by) => Decision::Try(by, Box::new(next.config), Request::Check { spec }),
+                    None => Decision::Done,
+                })
+            }
+            Request::Apply { spec } => self.apply(spec),
+            Request::Resize(request) => {
+                let (Some(layout), Some(seen)) = (&self.layout, &self.observation) else {
+                    return Err(not_seen());
+                };
+                let mut placing = Placing { zones: &self.zones, ids: self.ids.as_mut() };
+                let cluster_view = ClusterView::new(layout, seen);
+                resizing::decide(&cluster_view, self.report.as_ref(), request, &mut placing)
+            }
+            other => self.decide_by_view(other),
+        }
+    }
+
+    fn apply(&mut self, spec: Box<ClusterSpec>) -> Result<Decision, Refusal> {
+        let (layout, next) = self.followed_by(&spec)?;
+        if next == layout {
+            return Ok(Decision::Done);
+        }
+        if let Some(by) = self.must_try(&layout, &next.config) {
+            return Ok(Decision::Try(by, Box::new(next.config), Request::Apply { spec }));
+        }
+        let directives =
+            change::differences(&layout, &next).into_iter().map(|difference| difference.what).collect();
+        let happened = Happened::ConfigChanged { directives };
+        Ok(Decision::Commit(Box::new(next), happened, Some(spec), DoneWhen::Observed))
+    }
+
+    fn decide_by_view(&self, request: Request) -> Result<Decision, Refusal> {
         let (Some(layout), Some(observation)) = (&self.layout, &self.observation) else {
-            return Err(Refusal::Failed { why: "the supervisor has not seen the cluster yet".to_owned() });
+            return Err(not_seen());
         };
         let cluster_view = ClusterView::new(layout, observation);
         match request {
@@ -122,45 +159,33 @@ impl Controller {
                 let members = forgetting::forget(&cluster_view, &nodes)?;
                 Ok(Decision::Forget(nodes, members))
             }
-            Request::Check { spec } => {
-                let next = self.follow(layout, &spec)?;
-                Ok(match self.must_try(layout, &next.config) {
-                    Some(by) => Decision::Try(by, Box::new(next.config), Request::Check { spec }),
-                    None => Decision::Done,
-                })
-            }
             Request::AcceptSource => source_requests::accept(&cluster_view),
             Request::HandOverTo { copy } => source_requests::hand_over_to(&cluster_view, *copy),
             Request::CancelHandOver => source_requests::cancel_hand_over(&cluster_view),
             Request::Promote => source_requests::promote(&cluster_view),
-            Request::Apply { spec } => {
-                let next = choose_designated(self.follow(layout, &spec)?, &cluster_view);
-                if next == *layout {
-                    return Ok(Decision::Done);
-                }
-                if let Some(by) = self.must_try(layout, &next.config) {
-                    return Ok(Decision::Try(by, Box::new(next.config), Request::Apply { spec }));
-                }
-                let directives = change::differences(layout, &next)
-                    .into_iter()
-                    .map(|difference| difference.what)
-                    .collect();
-                let happened = Happened::ConfigChanged { directives };
-                Ok(Decision::Commit(Box::new(next), happened, Some(spec), DoneWhen::Observed))
-            }
+            // These are decided by what there is besides, see `decide`.
+            Request::Check { .. } | Request::Apply { .. } | Request::Resize(_) => Ok(Decision::Done),
         }
     }
 }
 
 impl Controller {
-    /// What the spec makes of the layout, or why it is not followed.
-    fn follow(&self, layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+    /// The layout, and what the spec makes of it, or why it is not followed.
+    fn followed_by(&mut self, spec: &ClusterSpec) -> Result<(Layout, Layout), Refusal> {
+        let (Some(layout), Some(seen)) = (&self.layout, &self.observation) else { return Err(not_seen()) };
         // Before any server has run with a password, one name is as good as another.
-        match spec.refuse_change_from(self.spec()).filter(|_| !layout.is_founding()) {
-            Some(refusal) => Err(refusal),
-            None => change::follow(layout, spec, self.report.as_ref()),
+        if let Some(refusal) = spec.refuse_change_from(&self.spec).filter(|_| !layout.is_founding()) {
+            return Err(refusal);
         }
+        let mut placing = Placing { zones: &self.zones, ids: self.ids.as_mut() };
+        let next = change::follow(layout, spec, self.report.as_ref(), &mut placing)?;
+        let next = choose_designated(next, &ClusterView::new(layout, seen));
+        Ok((layout.clone(), next))
     }
+}
+
+fn not_seen() -> Refusal {
+    Refusal::Failed { why: "the supervisor has not seen the cluster yet".to_owned() }
 }
 
 fn locate<'a, 's>(

@@ -15,6 +15,7 @@
 //! | `take_slots.rs` | slots that no server owns go back to their shard's primary |
 //! | `bring_home.rs` | slots that another shard's member serves go back to their shard |
 //! | `leave_full_disk.rs` | a primary that cannot write to its disk hands over |
+//! | `leave.rs` | an instance leaves: its primary's role goes to another, it is stopped, and forgotten |
 //! | `rezone.rs` | no zone holds a majority of the primaries (law 7) |
 //! | `stored.rs` | what is due for an operation that stands in the layout |
 //! | `ledger.rs` | when a primary counts as disturbed no more |
@@ -24,6 +25,7 @@
 mod bring_home;
 pub mod disruption;
 mod follow;
+pub mod leave;
 mod leave_full_disk;
 pub mod ledger;
 mod meet;
@@ -66,6 +68,10 @@ pub fn due(cluster_view: &ClusterView<'_>, report: &Report, barred: &Barred) -> 
     steps.extend(
         cluster_view.shards.values().filter_map(|shard| leave_full_disk::next(cluster_view, shard, barred)),
     );
+    steps.extend(
+        cluster_view.shards.values().filter_map(|shard| leave::hand_over(cluster_view, shard, barred)),
+    );
+    steps.extend(leave::forget(cluster_view));
     steps.extend(rezone::next(cluster_view, barred));
     steps
 }

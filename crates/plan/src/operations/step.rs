@@ -65,6 +65,22 @@ pub enum Step {
         /// To whom.
         to: InstanceName,
     },
+    /// Hand over from a primary that is to leave.
+    SwitchToLeave {
+        /// Which shard.
+        shard: ShardName,
+        /// From whom.
+        from: InstanceName,
+        /// To whom.
+        to: InstanceName,
+    },
+    /// Remove instances that were retired from a server's table.
+    ForgetRetired {
+        /// Whose.
+        instance: InstanceName,
+        /// Their node ids.
+        nodes: Vec<NodeId>,
+    },
     /// Give a primary the slots of its shard that nobody owns any more.
     TakeSlots {
         /// Which shard.
@@ -93,7 +109,10 @@ impl Step {
     /// How long the cause must have been seen before the step is taken, milliseconds: the engine mends most of it alone.
     pub fn patience_ms(&self) -> u64 {
         match self {
-            Self::TakeOver { .. } | Self::Meet { mutual: true, .. } => 0,
+            Self::TakeOver { .. }
+            | Self::SwitchToLeave { .. }
+            | Self::ForgetRetired { .. }
+            | Self::Meet { mutual: true, .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
             Self::SwitchForDisk { .. } => DISK_MS,
@@ -104,11 +123,12 @@ impl Step {
     /// How long the outcome is waited for before the step is taken again, milliseconds.
     pub fn settle_ms(&self) -> u64 {
         match self {
-            Self::TakeOver { .. } => 1_000,
+            Self::TakeOver { .. } | Self::ForgetRetired { .. } => 1_000,
             Self::SwitchForDisk { .. } => DISK_AGAIN_MS,
             Self::Follow { .. }
             | Self::Meet { .. }
             | Self::SwitchForZones { .. }
+            | Self::SwitchToLeave { .. }
             | Self::BringHome { .. }
             | Self::TakeSlots { .. } => 3_000,
         }
@@ -121,6 +141,8 @@ impl Step {
             Self::Meet { instance, whom, .. } => StepKey::Meet { instance, whom },
             Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
             Self::SwitchForDisk { shard, from, to } => StepKey::SwitchForDisk { shard, from, to },
+            Self::SwitchToLeave { shard, from, to } => StepKey::SwitchToLeave { shard, from, to },
+            Self::ForgetRetired { instance, nodes } => StepKey::ForgetRetired { instance, nodes },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }

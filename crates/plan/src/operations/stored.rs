@@ -5,8 +5,8 @@ use super::disruption::{changing, disturbed, may_go_on};
 use super::{Step, may_take_role};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
-    DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch,
-    SwitchCheckpoint, SwitchTarget, Waiting,
+    DisturbedBy, InstanceLife, InstanceMoves, InstanceName, Layout, NewerFields, Operation, OperationName,
+    Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, SwitchCheckpoint, SwitchTarget, Waiting,
 };
 
 /// What an operation comes to.
@@ -36,7 +36,13 @@ pub fn begun_by(step: &Step) -> Option<(OperationName, Operation)> {
             let name = OperationName::in_shard("leave-full-disk", &shard);
             Some((name, Operation::LeaveFullDisk(begun(shard, from, to))))
         }
+        Step::SwitchToLeave { shard, from, to } => {
+            let name = OperationName::in_shard("leave", &shard);
+            let switch = ResizeOperation::HandOverToLeave(begun(shard, from, to));
+            Some((name, Operation::Resize(switch)))
+        }
         Step::TakeOver { .. }
+        | Step::ForgetRetired { .. }
         | Step::Follow { .. }
         | Step::Meet { .. }
         | Step::TakeSlots { .. }
@@ -50,7 +56,8 @@ pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Op
     let step = match operation {
         Operation::Rezone(_) => Step::SwitchForZones { shard, from, to, patience_ms: 0 },
         Operation::LeaveFullDisk(_) => Step::SwitchForDisk { shard, from, to },
-        Operation::Newer(_) => return None,
+        Operation::Resize(ResizeOperation::HandOverToLeave(_)) => Step::SwitchToLeave { shard, from, to },
+        Operation::Resize(ResizeOperation::Move(_)) | Operation::Newer(_) => return None,
     };
     Some(switch(cluster_view, name, operation.switch()?, step))
 }
@@ -102,13 +109,42 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
 
 /// How far operations are that take longer than a command.
 pub fn progress(cluster_view: &ClusterView<'_>) -> Vec<Progress> {
-    let operations = cluster_view.layout.operations.values();
+    let operations = cluster_view.layout.operations.iter();
     operations
-        .filter_map(|operation| match operation {
+        .filter_map(|(name, operation)| match operation {
+            Operation::Resize(ResizeOperation::Move(moves)) => {
+                Some(progress_of_moves(cluster_view.layout, name, moves))
+            }
             // One command each; while it is carried out, the ledger's entry tells of it.
-            Operation::Rezone(_) | Operation::LeaveFullDisk(_) | Operation::Newer(_) => None,
+            Operation::Rezone(_)
+            | Operation::LeaveFullDisk(_)
+            | Operation::Resize(ResizeOperation::HandOverToLeave(_))
+            | Operation::Newer(_) => None,
         })
         .collect()
+}
+
+/// Those that have joined, and those that are gone, of all that come and go.
+fn progress_of_moves(layout: &Layout, name: &OperationName, moves: &InstanceMoves) -> Progress {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Progress {
+        operation: name.clone(),
+        purpose: moves.cause.to_string(),
+        done: count(moves.joining.len() + moves.leaving.len() - left_to_move(layout, moves)),
+        total: count(moves.joining.len() + moves.leaving.len()),
+        unit: ProgressUnit::Instances,
+        per_minute: None,
+        left_s: None,
+        waits_for: None,
+    }
+}
+
+/// So many join or leave still.
+fn left_to_move(layout: &Layout, moves: &InstanceMoves) -> usize {
+    let life = |name: &InstanceName| layout.instances.get(name).map(|one| &one.life);
+    let joins = moves.joining.iter().filter(|name| life(name) == Some(&InstanceLife::Joining));
+    let leaves = moves.leaving.iter().filter(|name| life(name).is_some_and(InstanceLife::leaves));
+    joins.count() + leaves.count()
 }
 
 fn is_by(by: &DisturbedBy, name: &OperationName) -> bool {
@@ -117,6 +153,9 @@ fn is_by(by: &DisturbedBy, name: &OperationName) -> bool {
 
 /// Is this operation of a kind that is known here, and counted by the ledger no more?
 pub fn is_over(layout: &Layout, name: &OperationName) -> bool {
+    if let Some(moves) = layout.operations.get(name).and_then(Operation::moves) {
+        return left_to_move(layout, moves) == 0;
+    }
     let switch = layout.operations.get(name).and_then(Operation::switch);
     switch.is_some_and(|target| !layout.ledger.get(&target.from).is_some_and(|entry| is_by(&entry.by, name)))
 }

@@ -1,10 +1,13 @@
 //! Placement: shards, instances, zones. Pure, and minimal in what it guarantees: law 7.
 
+pub mod resize;
 pub mod zones;
+
+pub use resize::Placing;
 
 use crate::mode::{self, sentinel};
 use crate::placement::zones::zones_needed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
@@ -108,6 +111,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 witnesses: Vec::new(),
             })
         }),
+        retired: BTreeMap::new(),
+        cordoned: BTreeSet::new(),
         operations: BTreeMap::new(),
         ledger: Ledger::new(),
         newer: NewerFields::default(),

@@ -1,6 +1,7 @@
 //! Nodes that are no members, and slots that are not where the layout says: told with ids and addresses, since no command of ours says
 //! whose they are.
 
+use crate::operations::leave;
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::topology_views::TopologyViews;
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ struct Finding<'a> {
 }
 
 fn examine<'a>(cluster_view: &ClusterView<'a>, topology: &'a Topology) -> Finding<'a> {
+    // They are forgotten; that is told.
+    let retired = leave::retired_nodes(cluster_view.layout);
     let mut finding = Finding { foreign: Vec::new(), taken: Vec::new(), owned: SlotSet::empty(), held_by: 0 };
     for (id, node) in topology {
         let home = cluster_view.members.get(id).and_then(|name| cluster_view.layout.instances.get(*name));
-        if home.is_none() {
+        if home.is_none() && !retired.contains(id) {
             finding.foreign.push((*id, node.address.as_ref()));
         }
         if node.slots.is_empty() {

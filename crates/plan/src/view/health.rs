@@ -4,7 +4,7 @@ use crate::failover::succession::lag;
 use crate::failover::takeover::votes;
 use crate::mode::{self, sentinel};
 use crate::operations::disruption::changing;
-use crate::operations::stored;
+use crate::operations::{leave, stored};
 use crate::replica_mode;
 use crate::server::sync_replicas;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
@@ -34,6 +34,7 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
             None => judge_shard(cluster_view, shard, &mut waiting),
         }
     }
+    leave::reasons(cluster_view, &mut waiting);
     stored::reasons(cluster_view, &mut waiting);
     if followed.is_none() {
         judge_zones(cluster_view, &mut waiting);
@@ -128,6 +129,10 @@ fn judge_instance(
     flaws: &Examined<'_, Flaws>,
     waiting: &mut Vec<Waiting>,
 ) {
+    // That it is down is what is wanted; that it is there still is told.
+    if instance.instance.life == InstanceLife::Retired {
+        return;
+    }
     let name = || instance.name.clone();
     let report = match cluster_view.observation.instances.get(instance.name) {
         Some(Observed::Known(report)) => report,

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use valkeeper_model::{ClusterSpec, Layout, SlotSet, ZoneName, ZonePolicy};
+use valkeeper_model::{ClusterSpec, Layout, Refusal, SlotSet, ZoneName, ZonePolicy};
 use valkeeper_plan::controller::change;
 use valkeeper_plan::lint;
-use valkeeper_plan::placement::{Ids, found};
+use valkeeper_plan::placement::{Ids, Placing, found};
 
 struct Counted(u32);
 
@@ -41,6 +41,10 @@ fn survives_any_zone(layout: &Layout, zones: &[ZoneName]) -> bool {
     })
 }
 
+fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+    change::follow(layout, spec, None, &mut Placing { zones: &zones(3), ids: &mut Counted(1_000) })
+}
+
 proptest! {
     #[test]
     fn every_zone_may_be_lost_or_the_layout_is_refused(shards in 3u32..40, replicas in 1u32..4, count in 1u32..9) {
@@ -70,10 +74,10 @@ proptest! {
     fn following_the_same_spec_changes_nothing(shards in 3u32..10, replicas in 0u32..3, timeout in 500u64..60_000) {
         let mut spec = spec(shards, replicas, ZonePolicy::BestEffort);
         let layout = found(&spec, &zones(3), &mut Counted(0)).unwrap();
-        prop_assert_eq!(&change::follow(&layout, &spec, None).unwrap(), &layout);
+        prop_assert_eq!(&follow(&layout, &spec).unwrap(), &layout);
         spec.node_timeout_ms = timeout;
-        let next = change::follow(&layout, &spec, None).unwrap();
-        prop_assert_eq!(&change::follow(&next, &spec, None).unwrap(), &next);
+        let next = follow(&layout, &spec).unwrap();
+        prop_assert_eq!(&follow(&next, &spec).unwrap(), &next);
         prop_assert_eq!(next != layout, timeout != layout.config.node_timeout_ms);
         // What a spec does not say is not touched (law 5).
         prop_assert_eq!(next.instances, layout.instances);
@@ -82,8 +86,9 @@ proptest! {
 }
 
 #[test]
-fn shards_and_replicas_cannot_change_yet() {
+fn shards_cannot_change_yet_and_replicas_not_before_the_cluster_is_founded() {
     let layout = found(&spec(3, 1, ZonePolicy::Required), &zones(3), &mut Counted(0)).unwrap();
-    assert!(change::follow(&layout, &spec(4, 1, ZonePolicy::Required), None).is_err());
-    assert!(change::follow(&layout, &spec(3, 2, ZonePolicy::Required), None).is_err());
+    assert!(follow(&layout, &spec(4, 1, ZonePolicy::Required)).is_err());
+    assert!(follow(&layout, &spec(3, 2, ZonePolicy::Required)).is_err());
+    assert!(follow(&layout.founded(), &spec(3, 2, ZonePolicy::Required)).is_ok());
 }

@@ -31,6 +31,8 @@ pub(crate) enum What {
     Annotate(Value),
     /// Remove this very one.
     Remove { uid: String, version: Option<String> },
+    /// Remove this very one without waiting for its node.
+    LetGo { uid: String },
 }
 
 /// What there is to do.
@@ -127,6 +129,16 @@ fn differences(owner: &Owner, wanted: &Wanted, there: &SeenObjects) -> Actions {
             let what = What::Remove { uid: pod.uid.clone(), version: None };
             actions.pods.push(action(Object::new("Pod", &names::pod(name)), Some(name), what));
         }
+    }
+    for name in &wanted.retired {
+        let ours = |pod: &&PodSeen| pod.marks.whose(owner) == Whose::Ours;
+        let Some(pod) = there.pods.get(name).filter(ours) else { continue };
+        let what = match pod.state {
+            PodState::Alive | PodState::Over => What::Remove { uid: pod.uid.clone(), version: None },
+            // Its server is down, or its node is gone for good: nobody is waited for.
+            PodState::Ending => What::LetGo { uid: pod.uid.clone() },
+        };
+        actions.pods.push(action(Object::new("Pod", &names::pod(name)), Some(name), what));
     }
     actions
 }

@@ -141,6 +141,12 @@ impl ObjectWriter {
                 let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
                 missing_is_fine(api.delete(name, &params).await)
             }
+            What::LetGo { uid } => {
+                let api = self.api(&json!({ "apiVersion": "v1", "kind": kind }));
+                let preconditions = Preconditions { uid: Some(uid.clone()), resource_version: None };
+                let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+                missing_is_fine(api.delete(name, &params.grace_period(0)).await)
+            }
         }
     }
 
@@ -217,6 +223,7 @@ impl What {
         match self {
             Self::Create(object) | Self::Mend(object) | Self::Annotate(object) => hash(object),
             Self::Remove { uid, version } => hash(&json!([uid, version])),
+            Self::LetGo { uid } => hash(&json!(["let go", uid])),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::objects::template::Template;
 use crate::objects::{Owner, network, pod, register, sentinel};
 use crate::operator::cache::Object;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use valkeeper_model::{ClusterId, Instance, InstanceName, Layout, Role};
 
@@ -59,6 +59,8 @@ pub(crate) struct Wanted {
     /// Those that are not wanted: kind and name.
     pub(super) unwanted: Vec<Object>,
     pub(super) instances: BTreeMap<InstanceName, WantedInstance>,
+    /// Those that were removed: their pods go, their volumes stay.
+    pub(super) retired: BTreeSet<InstanceName>,
 }
 
 /// What one instance consists of.
@@ -88,6 +90,7 @@ impl Wanted {
                 network::any(owner),
                 network::policy(owner, rendering.operator_namespace),
             ],
+            retired: layout.retired.keys().cloned().collect(),
             ..Self::default()
         };
         if !layout.config.mode.has_slots() {

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use valkeeper_kube_api::RedisCluster;
-use valkeeper_model::Refusal;
 use valkeeper_model::manifest::{FieldNote, Manifest, Refused};
+use valkeeper_model::{Refusal, ResizeRefusal};
 use valkeeper_plan::replica_mode;
 
 /// The API server cuts longer warnings, or leaves them out.
@@ -119,8 +119,8 @@ fn refuse_change(wanted: &Manifest, before: &RedisCluster) -> Option<Refusal> {
             return refuse("spec.shards");
         }
         let old_replicas = old.as_ref().map(|old| old.spec.replicas_per_shard);
-        if changes(spec.replicas_per_shard, replicas, old_replicas) {
-            return refuse("spec.replicasPerShard");
+        if !spec.mode.has_slots() && changes(spec.replicas_per_shard, replicas, old_replicas) {
+            return Some(ResizeRefusal::VotesWouldChange { mode: spec.mode }.into());
         }
         if let Some(refusal) = refuse_to_follow(wanted, before, old.as_ref()) {
             return Some(refusal);

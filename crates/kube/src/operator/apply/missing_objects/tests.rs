@@ -109,6 +109,7 @@ impl Case {
                 What::Create(_) => "make".to_owned(),
                 What::Mend(_) => "mend".to_owned(),
                 What::Annotate(_) => "annotate".to_owned(),
+                What::LetGo { uid } => format!("let go of {uid}"),
                 What::Remove { uid, version } => {
                     format!(
                         "remove {uid}{}",
