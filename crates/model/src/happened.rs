@@ -1,5 +1,6 @@
 //! What has happened, for people and programs to read later.
 
+mod slots;
 mod words;
 
 use crate::{
@@ -7,6 +8,7 @@ use crate::{
     SlotSet, SlowCommand, SourceWitness, StartFailure, Waiting,
 };
 use serde::{Deserialize, Serialize};
+pub use slots::SlotHappened;
 
 /// Something that happened, for people and programs to read later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,6 +327,9 @@ pub enum Happened {
     },
     /// The supervisor stops.
     Stopped,
+    /// Slots move.
+    #[serde(untagged)]
+    Slots(SlotHappened),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),

@@ -1,12 +1,18 @@
 //! Long work that stands in the layout, and what is disturbed on purpose while it goes on. Both are stored before anything is begun, without a new
 //! generation: no agent is told of them, and a controller that is started in the middle goes on where the one before it has ended.
 
+mod slot_move;
+
 use crate::layout::LayoutVersion;
 use crate::newer::NewerFields;
 use crate::{Incarnation, InstanceName, Newer, ShardName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use slot_move::{
+    SlotMove, SlotMoveCheckpoint, SlotMoveStage, SlotMoveTarget, SlotTransfer, TransferExtent,
+};
 
 /// What an operation is called in its layout.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +23,11 @@ impl OperationName {
     /// The only one of its kind in a shard.
     pub fn in_shard(kind: &str, shard: &ShardName) -> Self {
         Self(format!("{kind}-{shard}"))
+    }
+
+    /// The only one of its kind from one shard to another.
+    pub fn between(kind: &str, from: &ShardName, to: &ShardName) -> Self {
+        Self(format!("{kind}-{from}-{to}"))
     }
 }
 
@@ -34,6 +45,8 @@ pub enum Operation {
     Rezone(RoleSwitch),
     /// A primary that cannot write to its disk hands over to a replica that can.
     LeaveFullDisk(RoleSwitch),
+    /// Slots move from one shard to another.
+    MoveSlots(SlotMove),
     /// What only a newer version knows. It is kept and left alone.
     #[serde(untagged)]
     Newer(Newer),
@@ -77,7 +90,7 @@ impl Operation {
     pub fn switch(&self) -> Option<&SwitchTarget> {
         match self {
             Self::Rezone(switch) | Self::LeaveFullDisk(switch) => Some(&switch.target),
-            Self::Newer(_) => None,
+            Self::MoveSlots(_) | Self::Newer(_) => None,
         }
     }
 }

@@ -3,10 +3,12 @@
 mod hint;
 mod impossible;
 mod replica_mode;
+mod slots;
 mod unfit;
 
 pub use impossible::Impossible;
 pub use replica_mode::ReplicaModeRefusal;
+pub use slots::SlotRefusal;
 pub use unfit::Unfit;
 
 use crate::{InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, StoreError, Unseen, Waiting};
@@ -246,6 +248,10 @@ pub enum Refusal {
     #[error(transparent)]
     #[serde(untagged)]
     ReplicaMode(#[from] ReplicaModeRefusal),
+    /// Slots are not moved.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Slots(#[from] SlotRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]

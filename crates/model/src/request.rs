@@ -1,7 +1,11 @@
 //! What users may ask of a running cluster.
 
+mod slots;
+
 use crate::{InstanceName, NodeId, ShardName};
 use serde::{Deserialize, Serialize};
+
+pub use slots::{RebalanceBy, SlotRequest, WhichSlots};
 
 /// What a user may ask of a running cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,4 +70,7 @@ pub enum Request {
         /// The spec.
         spec: Box<crate::spec::ClusterSpec>,
     },
+    /// About slots.
+    #[serde(untagged)]
+    Slots(SlotRequest),
 }

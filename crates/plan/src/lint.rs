@@ -110,6 +110,11 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
             (rival.is_some() || !theirs)
                 .then(|| (10, format!("{instance} takes slots {slots} that are another's")))
         }
+        Step::MoveSlots { shard, transfer, .. } => {
+            let owned = cluster_view.layout.outgoing(shard);
+            (!transfer.slots.minus(&owned).is_empty())
+                .then(|| (5, format!("slots {} of {shard} move, and no move of the layout says so", transfer.slots)))
+        }
         Step::Meet { .. } => None,
     };
     broken.into_iter().map(|(law, what)| Violation { law, what }).collect()

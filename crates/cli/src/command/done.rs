@@ -2,7 +2,7 @@
 
 use crate::called::called;
 use crate::document::status::Status;
-use valkeeper_model::{InstanceName, Request, Role, ShardName};
+use valkeeper_model::{InstanceName, Request, Role, ShardName, SlotRequest};
 
 /// By what was seen before and is seen now.
 pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String {
@@ -51,6 +51,10 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
         Request::Forget { nodes } => {
             let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
             format!("all members have forgotten {}", ids.join(", "))
+        }
+        Request::Slots(SlotRequest::CancelSlotMoves) => "no further slots are moved".to_owned(),
+        Request::Slots(SlotRequest::MoveSlots { .. } | SlotRequest::Rebalance { .. }) => {
+            "slots are on their way".to_owned()
         }
         Request::Check { .. } => "the configuration is valid".to_owned(),
     }

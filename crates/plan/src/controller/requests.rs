@@ -4,7 +4,7 @@ use super::awaited::Awaited;
 use super::disturbing::counted;
 use super::machine::{Controller, Pending};
 use super::storing::{AfterCommit, DoneWhen, PendingRequest};
-use super::{change, forgetting, source_requests};
+use super::{change, forgetting, slot_requests, source_requests};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
 use crate::replica_mode::choose_designated;
@@ -133,6 +133,7 @@ impl Controller {
             Request::HandOverTo { copy } => source_requests::hand_over_to(&cluster_view, *copy),
             Request::CancelHandOver => source_requests::cancel_hand_over(&cluster_view),
             Request::Promote => source_requests::promote(&cluster_view),
+            Request::Slots(request) => slot_requests::decide(&cluster_view, &request),
             Request::Apply { spec } => {
                 let next = choose_designated(self.follow(layout, &spec)?, &cluster_view);
                 if next == *layout {

@@ -1,6 +1,6 @@
 //! One command to one agent, and how patient the controller is with it.
 
-use valkeeper_model::{Address, Incarnation, InstanceName, NodeId, ShardName, SlotSet, StepKey};
+use valkeeper_model::{Address, Incarnation, InstanceName, NodeId, ShardName, SlotSet, SlotTransfer, StepKey};
 
 /// How long a primary that cannot write its data is borne: one write that failed may be followed by one that does not.
 const DISK_MS: u64 = 3_000;
@@ -76,6 +76,19 @@ pub enum Step {
         /// Which slots.
         slots: SlotSet,
     },
+    /// Move slots to another shard's primary.
+    MoveSlots {
+        /// From which shard.
+        shard: ShardName,
+        /// To which.
+        to: ShardName,
+        /// The primary that gives them.
+        instance: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// What it is told.
+        transfer: Box<SlotTransfer>,
+    },
     /// Make a replica primary in the place of another shard's member, which was moved here by hand and serves the slots.
     BringHome {
         /// Of which shard.
@@ -93,7 +106,7 @@ impl Step {
     /// How long the cause must have been seen before the step is taken, milliseconds: the engine mends most of it alone.
     pub fn patience_ms(&self) -> u64 {
         match self {
-            Self::TakeOver { .. } | Self::Meet { mutual: true, .. } => 0,
+            Self::TakeOver { .. } | Self::Meet { mutual: true, .. } | Self::MoveSlots { .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
             Self::SwitchForDisk { .. } => DISK_MS,
@@ -105,6 +118,7 @@ impl Step {
     pub fn settle_ms(&self) -> u64 {
         match self {
             Self::TakeOver { .. } => 1_000,
+            Self::MoveSlots { .. } => 0,
             Self::SwitchForDisk { .. } => DISK_AGAIN_MS,
             Self::Follow { .. }
             | Self::Meet { .. }
@@ -122,6 +136,7 @@ impl Step {
             Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
             Self::SwitchForDisk { shard, from, to } => StepKey::SwitchForDisk { shard, from, to },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
+            Self::MoveSlots { shard, to, .. } => StepKey::MoveSlots { shard, to },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
     }

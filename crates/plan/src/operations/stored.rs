@@ -2,11 +2,11 @@
 //! controller goes on with what another has begun.
 
 use super::disruption::{changing, disturbed, may_go_on};
-use super::{Step, may_take_role};
+use super::{Step, may_take_role, move_slots};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
     DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch,
-    SwitchCheckpoint, SwitchTarget, Waiting,
+    SlotRefusal, SwitchCheckpoint, SwitchTarget, Waiting,
 };
 
 /// What an operation comes to.
@@ -40,17 +40,21 @@ pub fn begun_by(step: &Step) -> Option<(OperationName, Operation)> {
         | Step::Follow { .. }
         | Step::Meet { .. }
         | Step::TakeSlots { .. }
+        | Step::MoveSlots { .. }
         | Step::BringHome { .. } => None,
     }
 }
 
 /// What is due for this operation; `None` for one that only a newer version knows.
 pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Operation) -> Option<Next> {
+    if let Operation::MoveSlots(slot_move) = operation {
+        return Some(move_slots::next(cluster_view, name, slot_move));
+    }
     let SwitchTarget { shard, from, to } = operation.switch()?.clone();
     let step = match operation {
         Operation::Rezone(_) => Step::SwitchForZones { shard, from, to, patience_ms: 0 },
         Operation::LeaveFullDisk(_) => Step::SwitchForDisk { shard, from, to },
-        Operation::Newer(_) => return None,
+        Operation::MoveSlots(_) | Operation::Newer(_) => return None,
     };
     Some(switch(cluster_view, name, operation.switch()?, step))
 }
@@ -92,7 +96,12 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
                 let what = what.clone();
                 waiting.push(Waiting::OperationUnknown { operation: operation_name(), what });
             }
-            (_, Some(Next::Wait(why))) if !matches!(why, Refusal::Disrupted { .. }) => {
+            (_, Some(Next::Wait(
+                Refusal::Disrupted { .. }
+                | Refusal::Slots(SlotRefusal::InTurn { .. })
+                | Refusal::NoPrimary { .. }),
+            )) => {}
+            (_, Some(Next::Wait(why))) => {
                 waiting.push(Waiting::OperationWaits { operation: operation_name(), why: Box::new(why) });
             }
             _ => {}
@@ -102,9 +111,10 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
 
 /// How far operations are that take longer than a command.
 pub fn progress(cluster_view: &ClusterView<'_>) -> Vec<Progress> {
-    let operations = cluster_view.layout.operations.values();
+    let operations = cluster_view.layout.operations.iter();
     operations
-        .filter_map(|operation| match operation {
+        .filter_map(|(name, operation)| match operation {
+            Operation::MoveSlots(slot_move) => Some(move_slots::progress(cluster_view, name, slot_move)),
             // One command each; while it is carried out, the ledger's entry tells of it.
             Operation::Rezone(_) | Operation::LeaveFullDisk(_) | Operation::Newer(_) => None,
         })
