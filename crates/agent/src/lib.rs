@@ -6,6 +6,7 @@
 //! | `runtime.rs` | the task that owns the machine |
 //! | `server.rs`, `launch.rs`, `server_file.rs` | a server's folder, its start, its configuration file |
 //! | `serving.rs`, `configured.rs`, `entrance.rs`, `slow.rs` | looks at a running server and commands to it; its configuration; whether clients can come in; slow commands |
+//! | `slot_transfer/` | slots are given to another shard's primary |
 //! | `rotation.rs` | a changed password is brought to a running server, as `plan::server::rotation` decides |
 //! | `data_dir.rs`, `record_file.rs`, `copy_files.rs`, `aof_head.rs`, `rdb_header.rs` | the data directory: marker, record of the copy, files and their heads |
 //! | `files.rs` | file access on a thread of its own: a disk may hang |
@@ -37,6 +38,7 @@ mod sentinels_of_source;
 mod server;
 mod server_file;
 mod serving;
+mod slot_transfer;
 mod slow;
 mod source_gate;
 mod source_look;

@@ -3,6 +3,7 @@
 use crate::configured::Configured;
 use crate::entrance::Entrance;
 use crate::rotation::Rotation;
+use crate::slot_transfer::Giving;
 use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,6 +110,11 @@ impl Serving {
                 done(server.add_slots(&slots, within).await)
             }
             ServerCommand::TakeSlots(slots) => done(server.add_slot_ranges(&slots, within).await),
+            ServerCommand::MoveSlots(transfer) => {
+                let target = AdminConnection::new(transfer.address.socket(), Some(self.rotation.used()));
+                let giving = Giving::new(server.clone(), target, self.rotation.used(), *transfer);
+                giving.give(within).await.map(|()| Reply::Done)
+            }
             ServerCommand::Forget(nodes) => done(self.forget(&nodes, within).await),
             ServerCommand::Configure(directives) => done(self.configure(&directives, within).await),
             ServerCommand::PutBack(names) => {
@@ -401,6 +407,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::FollowAt(..) | ServerCommand::Promote => "replicaof",
         ServerCommand::Meet(_) => "cluster|meet",
         ServerCommand::TakeSlots(_) => "cluster|addslotsrange",
+        ServerCommand::MoveSlots(_) => "cluster|setslot",
         ServerCommand::Forget(_) => "cluster|forget",
         ServerCommand::Configure(_) | ServerCommand::PutBack(_) => "config|set",
         ServerCommand::Save => "bgsave",
@@ -409,7 +416,7 @@ fn right(command: &ServerCommand) -> &'static str {
     }
 }
 
-fn error(error: AskError, right: &str) -> ServerError {
+pub(crate) fn error(error: AskError, right: &str) -> ServerError {
     match error {
         AskError::Timeout => ServerError::Silent(Unseen::Timeout),
         AskError::Unreachable(_) => ServerError::Silent(Unseen::Unreachable),

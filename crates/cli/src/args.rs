@@ -4,11 +4,13 @@ mod groups;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod resizing;
+mod slots;
 
 pub(crate) use groups::{AcceptLoss, ManifestArg, Only, Recipients, Since};
 #[cfg(feature = "kubernetes")]
 pub(crate) use kubernetes::{Kube, Kubernetes, KubernetesCommand, KubernetesInner, Operator};
 pub(crate) use resizing::ResizeCommand;
+pub(crate) use slots::{MoveArgs, RebalanceArgs, SlotsCommand, Watching};
 
 use crate::complete;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -226,6 +228,11 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         nodes: Vec<NodeId>,
     },
+    /// Move slots between shards while they serve
+    #[command(subcommand)]
+    Slots(SlotsCommand),
+    /// Make all shards own as many slots as any other, moving as few as can be
+    Rebalance(RebalanceArgs),
     /// Show what happened, oldest first
     #[command(
         after_help = "Examples:\n  valkeeper events --since 10m\n  valkeeper events --shard s0 --type FailedOver,Died --follow"

@@ -31,12 +31,13 @@ impl Failure {
 /// A refusal of the planner: law 12.
 impl From<valkeeper_model::Refusal> for Failure {
     fn from(refusal: valkeeper_model::Refusal) -> Self {
-        use valkeeper_model::Refusal;
+        use valkeeper_model::{Refusal, SlotRefusal};
         let kind = match &refusal {
             Refusal::NoSuchInstance { .. }
             | Refusal::NoSuchShard { .. }
             | Refusal::NoSuchNode { .. }
             | Refusal::ShardNotNamed
+            | Refusal::Slots(SlotRefusal::SameShard { .. })
             | Refusal::ConfigInvalid { .. } => Kind::Usage,
             Refusal::NotYet { .. } | Refusal::TimedOut { .. } => Kind::TimedOut,
             Refusal::Failed { .. }

@@ -1,6 +1,7 @@
 //! What has happened, for people and programs to read later.
 
 mod resizing;
+mod slots;
 mod words;
 
 pub use resizing::ResizeHappened;
@@ -10,6 +11,7 @@ use crate::{
     SlotSet, SlowCommand, SourceWitness, StartFailure, Waiting,
 };
 use serde::{Deserialize, Serialize};
+pub use slots::SlotHappened;
 
 /// Something that happened, for people and programs to read later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,6 +333,9 @@ pub enum Happened {
     /// Instances came or went.
     #[serde(untagged)]
     Resize(ResizeHappened),
+    /// Slots move.
+    #[serde(untagged)]
+    Slots(SlotHappened),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),

@@ -95,6 +95,9 @@ pub struct Shard {
     pub id: ShardId,
     /// The slots it is to own.
     pub slots: SlotSet,
+    /// Slots that it has given to other shards: an old file of one of its instances may hold keys of them.
+    #[serde(default, skip_serializing_if = "SlotSet::is_empty")]
+    pub gave: SlotSet,
     /// The instance that starts as its primary when the cluster is founded. Later roles are observed, never looked up here.
     pub founder: InstanceName,
     /// How far it is in its life.

@@ -52,7 +52,7 @@ pub use demotion::{
     DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
 };
 pub use format::{Format, Unreadable};
-pub use happened::{Happened, ResizeHappened};
+pub use happened::{Happened, ResizeHappened, SlotHappened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -63,12 +63,13 @@ pub use life::{InstanceLife, ShardLife};
 pub use newer::{Newer, NewerFields};
 pub use operation::{
     Disturbance, DisturbanceEnd, DisturbedBy, DisturbingRequest, Ledger, Operation, OperationName,
-    RoleSwitch, SwitchCheckpoint, SwitchTarget,
+    RoleSwitch, SlotMove, SlotMoveCheckpoint, SlotMoveStage, SlotMoveTarget, SlotTransfer, SwitchCheckpoint,
+    SwitchTarget, TransferExtent,
 };
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
-pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, Unfit};
+pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, SlotRefusal, Unfit};
 pub use register::{
     KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
 };
@@ -79,7 +80,7 @@ pub use replica_mode::{
     SourceView, host_and_port,
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
-pub use request::{Request, ResizeRequest};
+pub use request::{RebalanceBy, Request, ResizeRequest, SlotRequest, WhichSlots};
 pub use resizing::{HostFate, InstanceMoves, MoveCause, ResizeOperation, RetiredInstance};
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,

@@ -1,12 +1,18 @@
 //! Long work that stands in the layout, and what is disturbed on purpose while it goes on. Both are stored before anything is begun, without a new
 //! generation: no agent is told of them, and a controller that is started in the middle goes on where the one before it has ended.
 
+mod slot_move;
+
 use crate::layout::LayoutVersion;
 use crate::newer::NewerFields;
 use crate::{Incarnation, InstanceMoves, InstanceName, Newer, ResizeOperation, ShardName, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use slot_move::{
+    SlotMove, SlotMoveCheckpoint, SlotMoveStage, SlotMoveTarget, SlotTransfer, TransferExtent,
+};
 
 /// What an operation is called in its layout.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +39,11 @@ impl OperationName {
     pub fn of_zone(kind: &str, zone: &ZoneName) -> Self {
         Self(format!("{kind}-{zone}"))
     }
+
+    /// The only one of its kind from one shard to another.
+    pub fn between(kind: &str, from: &ShardName, to: &ShardName) -> Self {
+        Self(format!("{kind}-{from}-{to}"))
+    }
 }
 
 impl fmt::Display for OperationName {
@@ -52,6 +63,8 @@ pub enum Operation {
     /// Instances come and go.
     #[serde(untagged)]
     Resize(ResizeOperation),
+    /// Slots move from one shard to another.
+    MoveSlots(SlotMove),
     /// What only a newer version knows. It is kept and left alone.
     #[serde(untagged)]
     Newer(Newer),
@@ -97,7 +110,7 @@ impl Operation {
             Self::Rezone(switch)
             | Self::LeaveFullDisk(switch)
             | Self::Resize(ResizeOperation::HandOverToLeave(switch)) => Some(&switch.target),
-            Self::Resize(ResizeOperation::Move(_)) | Self::Newer(_) => None,
+            Self::Resize(ResizeOperation::Move(_)) | Self::MoveSlots(_) | Self::Newer(_) => None,
         }
     }
 

@@ -4,11 +4,13 @@ mod hint;
 mod impossible;
 mod replica_mode;
 mod resizing;
+mod slots;
 mod unfit;
 
 pub use impossible::Impossible;
 pub use replica_mode::ReplicaModeRefusal;
 pub use resizing::ResizeRefusal;
+pub use slots::SlotRefusal;
 pub use unfit::Unfit;
 
 use crate::{InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, StoreError, Unseen, Waiting};
@@ -252,6 +254,10 @@ pub enum Refusal {
     #[error(transparent)]
     #[serde(untagged)]
     Resize(#[from] ResizeRefusal),
+    /// Slots are not moved.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Slots(#[from] SlotRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]

@@ -3,9 +3,12 @@
 mod resizing;
 
 pub use resizing::ResizeRequest;
+mod slots;
 
 use crate::{InstanceName, NodeId, ShardName};
 use serde::{Deserialize, Serialize};
+
+pub use slots::{RebalanceBy, SlotRequest, WhichSlots};
 
 /// What a user may ask of a running cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,4 +76,7 @@ pub enum Request {
     /// About where instances are.
     #[serde(untagged)]
     Resize(ResizeRequest),
+    /// About slots.
+    #[serde(untagged)]
+    Slots(SlotRequest),
 }

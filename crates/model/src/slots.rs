@@ -171,6 +171,30 @@ impl SlotSet {
         }
         Self(left)
     }
+    /// What is in both.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        self.minus(&self.minus(other))
+    }
+    /// The `count` highest of them; all if there are fewer.
+    #[must_use]
+    pub fn highest(&self, count: u16) -> Self {
+        let mut missing = count;
+        let mut taken = Vec::new();
+        for range in self.0.iter().rev() {
+            let size = range.len().min(missing);
+            if size == 0 {
+                break;
+            }
+            taken.push(SlotRange { first: Slot(range.last.0 + 1 - size), last: range.last });
+            missing -= size;
+        }
+        taken.into_iter().collect()
+    }
+    /// The slots, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.0.iter().flat_map(|range| range.first.0..=range.last.0).map(Slot)
+    }
     /// Do they share a slot?
     pub fn intersects(&self, other: &Self) -> bool {
         self.0.iter().any(|a| other.0.iter().any(|b| a.first <= b.last && b.first <= a.last))
@@ -187,6 +211,12 @@ impl SlotSet {
             return Self::empty();
         }
         Self(vec![SlotRange { first: Slot(first), last: Slot(end - 1) }])
+    }
+}
+
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        slots.into_iter().map(|slot| SlotRange { first: slot, last: slot }).collect()
     }
 }
 
@@ -224,7 +254,7 @@ impl fmt::Debug for SlotSet {
 impl FromStr for SlotSet {
     type Err = InvalidSlot;
     fn from_str(text: &str) -> Result<Self, InvalidSlot> {
-        text.split_whitespace().map(str::parse).collect()
+        text.split_whitespace().map(str::parse::<SlotRange>).collect()
     }
 }
 impl TryFrom<String> for SlotSet {

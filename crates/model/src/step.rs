@@ -70,6 +70,13 @@ pub enum StepKey {
         /// Its primary.
         instance: InstanceName,
     },
+    /// Move slots to another shard.
+    MoveSlots {
+        /// From which shard.
+        shard: ShardName,
+        /// To which.
+        to: ShardName,
+    },
     /// Make a replica primary of its shard in the place of another shard's member, which serves the slots.
     BringHome {
         /// Of which shard.
@@ -100,6 +107,7 @@ impl fmt::Display for StepKey {
             Self::BringHome { shard, to } => {
                 write!(f, "that {to} serves {shard} in the place of another shard's member")
             }
+            Self::MoveSlots { shard, to } => write!(f, "that slots move from {shard} to {to}"),
             Self::TakeSlots { shard, instance } => {
                 write!(f, "that {instance} owns the slots of {shard} again")
             }

@@ -116,6 +116,12 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
             let member = nodes.iter().find(|node| cluster_view.members.contains_key(node));
             member.map(|node| (10, format!("node {node} is a member and would be forgotten")))
         }
+        Step::MoveSlots { shard, transfer, .. } => {
+            let owned = cluster_view.layout.outgoing(shard);
+            (!transfer.slots.minus(&owned).is_empty()).then(|| {
+                (5, format!("slots {} of {shard} move, and no move of the layout says so", transfer.slots))
+            })
+        }
         Step::Meet { .. } => None,
     };
     broken.into_iter().map(|(law, what)| Violation { law, what }).collect()

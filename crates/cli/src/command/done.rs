@@ -2,7 +2,7 @@
 
 use crate::called::called;
 use crate::document::status::Status;
-use valkeeper_model::{InstanceName, Request, ResizeRequest, Role, ShardName};
+use valkeeper_model::{InstanceName, Request, ResizeRequest, Role, ShardName, SlotRequest};
 
 /// By what was seen before and is seen now.
 pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String {
@@ -53,6 +53,10 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
             format!("all members have forgotten {}", ids.join(", "))
         }
         Request::Resize(request) => resized(request),
+        Request::Slots(SlotRequest::CancelSlotMoves) => "no further slots are moved".to_owned(),
+        Request::Slots(SlotRequest::MoveSlots { .. } | SlotRequest::Rebalance { .. }) => {
+            "slots are on their way".to_owned()
+        }
         Request::Check { .. } => "the configuration is valid".to_owned(),
     }
 }

@@ -15,6 +15,7 @@ mod plan;
 mod request;
 mod resizing;
 mod secret;
+mod slots;
 mod status;
 mod switch_region;
 mod up;
@@ -63,6 +64,8 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
             platform.local(LocalOnly::SwitchRegion)?;
             request::request(platform, Request::CancelHandOver, &mut ending).await
         }
+        Command::Slots(command) => slots::slots(platform, command, &mut ending).await,
+        Command::Rebalance(args) => slots::rebalance(platform, args, &mut ending).await,
         Command::Secret(command) => secret::secret(platform.local(LocalOnly::Secret)?, command),
         Command::Events { follow, only, output } => {
             events::events(platform, *follow, only, output.format).await

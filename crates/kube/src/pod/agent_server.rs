@@ -104,6 +104,7 @@ fn may_ask(from: &Who, ask: &Ask) -> bool {
             | Ask::Follow { .. }
             | Ask::Meet { .. }
             | Ask::TakeSlots { .. }
+            | Ask::MoveSlots { .. }
             | Ask::Forget { .. },
         ) => false,
     }

@@ -85,6 +85,13 @@ pub enum Ask {
         /// Only this run.
         incarnation: Incarnation,
     },
+    /// Move slots to another shard's primary. Done when the time is over or all of them are there.
+    MoveSlots {
+        /// Which, and where to.
+        transfer: Box<crate::SlotTransfer>,
+        /// Only this run.
+        incarnation: Incarnation,
+    },
     /// Forget these nodes (`CLUSTER FORGET`), which are no members. Done also if they are not known.
     Forget {
         /// Which.

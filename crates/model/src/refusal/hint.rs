@@ -52,6 +52,7 @@ impl Refusal {
             }
             Self::ReplicaMode(refusal) => refusal.hint(called),
             Self::Resize(refusal) => return refusal.hint(called),
+            Self::Slots(refusal) => return refusal.hint(called),
             Self::BeingPromoted => "leave `promote: true` there".to_owned(),
             Self::NothingToPromote => "remove `promote: true`; write it once the cluster follows its source".to_owned(),
             Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),

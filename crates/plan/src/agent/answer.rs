@@ -12,6 +12,8 @@ use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replic
 const PROMOTION_RECENT_MS: u64 = 5_000;
 /// Our server may take this long for one command of somebody else's.
 pub(crate) const SERVE_MS: u64 = 500;
+/// What has been begun when the time for moving slots is over may take so much longer.
+pub(crate) const MOVE_ENDS_MS: u64 = 20_000;
 /// Why it does nothing that stops or changes its server.
 pub(super) const BUSY: &str = "it is starting, stopping or changing its role already";
 
@@ -54,6 +56,15 @@ impl Agent {
             Ask::TakeSlots { slots, incarnation } => {
                 self.forward_to_server(now, token, Some(incarnation), ServerCommand::TakeSlots(slots));
             }
+            Ask::MoveSlots { transfer, incarnation } => match &self.phase {
+                Phase::Watching(_) if self.is_shard_primary() => {
+                    let within_ms = transfer.budget_ms + MOVE_ENDS_MS;
+                    let command = ServerCommand::MoveSlots(transfer);
+                    self.forward_within(now, token, Some(incarnation), command, within_ms);
+                }
+                Phase::Watching(_) => self.refuse(token, "it is not a primary"),
+                _ => self.refuse(token, BUSY),
+            },
             Ask::Forget { nodes } => self.forward_to_server(now, token, None, ServerCommand::Forget(nodes)),
             Ask::HandOver { to } => match &self.phase {
                 Phase::Watching(_) if self.is_shard_primary() => {
@@ -168,6 +179,17 @@ impl Agent {
         meant_for: Option<Incarnation>,
         command: ServerCommand,
     ) {
+        self.forward_within(now, token, meant_for, command, SERVE_MS);
+    }
+
+    fn forward_within(
+        &mut self,
+        now: Millis,
+        token: Token,
+        meant_for: Option<Incarnation>,
+        command: ServerCommand,
+        within_ms: u64,
+    ) {
         let refusal = match self.incarnation() {
             None => Some(AskFailed::NotRunning),
             Some(running) if meant_for.is_some_and(|meant| meant != running) => Some(AskFailed::Outdated),
@@ -198,7 +220,7 @@ impl Agent {
         if command.promotes() {
             self.promotion_requested_at = Some(now);
         }
-        let sent = self.out.serve(command, SERVE_MS);
+        let sent = self.out.serve(command, within_ms);
         self.forwarded.insert(sent, Forwarded::Plain(token));
     }
 

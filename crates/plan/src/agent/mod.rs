@@ -68,7 +68,7 @@ pub use crate::protocol::{
     About, Command, Event, ExitCause, GateSeen, Login, Outbox, Passes, Reply, ServerCommand, ServerError,
     SetAside, StartPlan, Token,
 };
-pub(crate) use answer::SERVE_MS;
+pub(crate) use answer::{MOVE_ENDS_MS, SERVE_MS};
 pub use machine::Agent;
 
 use crate::protocol::sooner;

@@ -4,7 +4,7 @@ use super::Command;
 use super::awaited::Awaited;
 use super::machine::{Controller, Pending};
 use super::requests::HAND_OVER_MS;
-use crate::agent::Token;
+use crate::agent::{MOVE_ENDS_MS, Token};
 use crate::operations::Step;
 use crate::operations::stored::{self, Next};
 use crate::view::cluster_view::ClusterView;
@@ -44,6 +44,7 @@ impl Controller {
     /// The steps of operations that stand in the layout and that this controller has not taken yet.
     pub(super) fn going_on(
         &self,
+        now: Millis,
         cluster_view: &ClusterView<'_>,
         ended: &BTreeMap<InstanceName, DisturbanceEnd>,
     ) -> Vec<Step> {
@@ -57,13 +58,18 @@ impl Controller {
             Step::SwitchForZones { from, .. }
             | Step::SwitchToLeave { from, .. }
             | Step::SwitchForDisk { from, .. } => self.has_told(from) || ended.contains_key(from),
+            Step::MoveSlots { .. } => self.moves.holds(now, &step.key()),
             _ => false,
         };
         steps.filter(|step| !over(step)).collect()
     }
 
     pub(super) fn take(&mut self, now: Millis, step: Step) {
-        self.attempts.taken(now, &step);
+        if let Step::MoveSlots { .. } = &step {
+            self.moves.begun(step.key());
+        } else {
+            self.attempts.taken(now, &step);
+        }
         let (to, ask, within_ms) = match &step {
             Step::TakeOver { to, incarnation, replaces, .. } => {
                 let ask = Ask::Takeover { incarnation: *incarnation, replaces: Some(*replaces) };
@@ -87,6 +93,11 @@ impl Controller {
             Step::BringHome { to, incarnation, .. } => {
                 (to, Ask::Succeed { incarnation: *incarnation }, STEP_MS)
             }
+            Step::MoveSlots { instance, incarnation, transfer, .. } => {
+                let within_ms = transfer.budget_ms + MOVE_ENDS_MS;
+                let ask = Ask::MoveSlots { transfer: transfer.clone(), incarnation: *incarnation };
+                (instance, ask, within_ms)
+            }
             Step::TakeSlots { instance, incarnation, slots, .. } => {
                 let ask = Ask::TakeSlots { slots: slots.clone(), incarnation: *incarnation };
                 (instance, ask, STEP_MS)
@@ -109,6 +120,9 @@ impl Controller {
             }
             Some(Pending::Switchover(by, _, from)) => self.request_told(by, (from, HAND_OVER_MS), result),
             Some(Pending::Part(of, to)) => self.part_told(of, to, result),
+            Some(Pending::Step(step)) if matches!(*step, Step::MoveSlots { .. }) => {
+                self.move_told(now, &step, result);
+            }
             Some(Pending::Step(step)) => self.step_told(now, *step, result),
             // Nothing was begun, or nobody knows: who asked is told so rather than left to wait.
             Some(Pending::Awaited(request)) => {
@@ -178,6 +192,7 @@ impl Controller {
             }
             Step::Follow { .. }
             | Step::Meet { .. }
+            | Step::MoveSlots { .. }
             | Step::SwitchForZones { .. }
             | Step::SwitchToLeave { .. }
             | Step::ForgetRetired { .. }

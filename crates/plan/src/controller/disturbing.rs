@@ -5,6 +5,7 @@ use super::requests::Decision;
 use super::storing::AfterCommit;
 use crate::agent::Token;
 use crate::operations::ledger::{self, Deed};
+use crate::operations::move_slots::MoveSeen;
 use crate::operations::stored;
 use crate::view::cluster_view::ClusterView;
 use std::collections::BTreeMap;
@@ -168,6 +169,7 @@ impl Controller {
         lives: Option<Layout>,
         ended: BTreeMap<InstanceName, DisturbanceEnd>,
         begun: Option<(OperationName, Operation)>,
+        moves: &[MoveSeen],
     ) {
         let mut next = lives.unwrap_or_else(|| layout.clone());
         let mut happened = Vec::new();
@@ -177,6 +179,7 @@ impl Controller {
                 happened.push(Happened::DisturbanceEnded { shard: entry.shard, instance, why });
             }
         }
+        let mut next = self.moved(next, moves, &mut happened);
         let over: Vec<_> =
             next.operations.keys().filter(|name| stored::is_over(&next, name)).cloned().collect();
         next.operations.retain(|name, _| !over.contains(name));

@@ -4,6 +4,7 @@ use super::attempts::Attempts;
 use super::awaited::Awaited;
 use super::disturbing::Deeds;
 use super::forgetting::Parts;
+use super::moving::Moves;
 use super::ordering::{Audience, SentOrders};
 use super::places::Places;
 use super::storing::AfterCommit;
@@ -70,6 +71,8 @@ pub struct Controller {
     /// How many of them the last observation was begun for.
     pub(super) ready: usize,
     pub(super) attempts: Attempts,
+    /// What is known of the moves of slots that stand in the layout.
+    pub(super) moves: Moves,
     /// Requests that several agents have a part in.
     pub(super) parts: BTreeMap<Token, Parts>,
     /// The highest generation that an agent obeys beyond the stored layout's: what stored it was lost.
@@ -159,6 +162,7 @@ impl Controller {
             queued: Vec::new(),
             ready: 0,
             attempts: Attempts::default(),
+            moves: Moves::default(),
             parts: BTreeMap::new(),
             outrun_by: None,
             accepted: None,
@@ -382,7 +386,8 @@ impl Controller {
         }
         self.order_late(now, &observation);
         let cluster_view = ClusterView::new(&layout, &observation);
-        let report = health::judge(&cluster_view);
+        let mut report = health::judge(&cluster_view);
+        self.moves.rate(now, &mut report.progress);
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
@@ -391,7 +396,8 @@ impl Controller {
             .or_else(|| operations::leave::next(&cluster_view))
             .or_else(|| replica_mode::next(&cluster_view));
         let ended = self.ended(now, &cluster_view);
-        let going_on = self.going_on(&cluster_view, &ended);
+        let going_on = self.going_on(now, &cluster_view, &ended);
+        let moves = operations::move_slots::seen(&cluster_view);
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
@@ -401,7 +407,11 @@ impl Controller {
             _ if self.queued.len() > self.ready => 0,
             _ if self.reprovision_asked => 0,
             (true, _) => NUDGED_MS,
-            (false, true) if report.waiting.is_empty() && layout.ledger.is_empty() => self.pace.at_rest_ms,
+            (false, true)
+                if report.waiting.is_empty() && layout.ledger.is_empty() && report.progress.is_empty() =>
+            {
+                self.pace.at_rest_ms
+            }
             (false, true) => self.pace.uneasy_ms(now.since(self.changed_at)),
             (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
@@ -419,7 +429,7 @@ impl Controller {
             self.take(now, step);
         }
         let begun = self.take_due(now, &layout, due);
-        self.commit_progress(&layout, lives, ended, begun);
+        self.commit_progress(&layout, lives, ended, begun, &moves);
     }
 
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {

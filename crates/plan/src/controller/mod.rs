@@ -10,6 +10,7 @@
 //! | [`change`] | what a changed spec makes of a layout |
 //! | `life.rs` | whose life goes on |
 //! | [`orders`] | what agents are told |
+//! | `moving.rs` | moves of slots go on, and how fast |
 //! | `observing.rs` | when an observation is over although somebody has not answered |
 //! | `ordering.rs` | which agents are told, and when again |
 //! | [`crate::operations`] | what agents cannot do alone: takeover, rewiring, zones |
@@ -21,6 +22,7 @@
 //! | `trial.rs` | a changed configuration is tried before it is stored |
 //! | `requests.rs` | what users may ask, and why not |
 //! | `resizing.rs` | what users may ask of where instances are |
+//! | `slot_requests.rs` | the same about slots |
 //! | `forgetting.rs` | nodes that are no members are removed from all servers |
 //! | `awaited.rs` | what ends a request that waits for another primary |
 
@@ -32,6 +34,7 @@ mod disturbing;
 mod forgetting;
 mod life;
 mod machine;
+mod moving;
 mod observing;
 mod ordering;
 pub mod orders;
@@ -39,6 +42,7 @@ mod pace;
 mod places;
 mod requests;
 mod resizing;
+mod slot_requests;
 mod source_requests;
 mod storing;
 mod telling;

@@ -25,7 +25,9 @@ pub fn members(
     let mut members = BTreeMap::new();
     for (name, instance) in layout.instances.iter() {
         let shard = layout.shards.get(&instance.shard)?;
-        let founding_slots = if shard.founder == *name { shard.slots.clone() } else { SlotSet::empty() };
+        // Slots that come and those that went too: a file of an instance may hold keys of them.
+        let slots = || shard.slots.union(&shard.gave).union(&layout.incoming(&instance.shard));
+        let founding_slots = if shard.founder == *name { slots() } else { SlotSet::empty() };
         let member = Member {
             shard: instance.shard.clone(),
             shard_id: shard.id,

@@ -4,7 +4,7 @@ use super::awaited::Awaited;
 use super::disturbing::counted;
 use super::machine::{Controller, Pending};
 use super::storing::{AfterCommit, DoneWhen, PendingRequest};
-use super::{change, forgetting, resizing, source_requests};
+use super::{change, forgetting, resizing, slot_requests, source_requests};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
 use crate::placement::Placing;
@@ -165,6 +165,7 @@ impl Controller {
             Request::Promote => source_requests::promote(&cluster_view),
             // These are decided by what there is besides, see `decide`.
             Request::Check { .. } | Request::Apply { .. } | Request::Resize(_) => Ok(Decision::Done),
+            Request::Slots(request) => slot_requests::decide(&cluster_view, &request),
         }
     }
 }

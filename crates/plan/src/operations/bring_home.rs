@@ -9,7 +9,9 @@ use crate::view::health::in_sync;
 /// engine hands over to the shard's best replica without losing a write, and what was moved follows its own shard again.
 pub(super) fn next(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> Option<Step> {
     let slots = &shard.shard.slots;
-    if slots.is_empty() || shard.primary().is_some() || changing(shard).is_some() {
+    // Where slots move, a member of another shard that owns them is where it should be.
+    let moves = !cluster_view.layout.outgoing(shard.name).is_empty();
+    if slots.is_empty() || moves || shard.primary().is_some() || changing(shard).is_some() {
         return None;
     }
     let others = cluster_view.shards.values().filter(|other| other.name != shard.name);

@@ -17,6 +17,7 @@
 //! | `leave_full_disk.rs` | a primary that cannot write to its disk hands over |
 //! | `leave.rs` | an instance leaves: its primary's role goes to another, it is stopped, and forgotten |
 //! | `rezone.rs` | no zone holds a majority of the primaries (law 7) |
+//! | `move_slots.rs` | slots move from one shard to another |
 //! | `stored.rs` | what is due for an operation that stands in the layout |
 //! | `ledger.rs` | when a primary counts as disturbed no more |
 //! | `step.rs` | a step |
@@ -29,6 +30,7 @@ pub mod leave;
 mod leave_full_disk;
 pub mod ledger;
 mod meet;
+pub mod move_slots;
 mod rezone;
 mod step;
 pub mod stored;
@@ -62,7 +64,9 @@ pub fn due(cluster_view: &ClusterView<'_>, report: &Report, barred: &Barred) -> 
     if !report.healthy {
         let views = TopologyViews::of(cluster_view);
         steps.extend(meet::next(cluster_view, &views));
-        steps.extend(cluster_view.shards.values().filter_map(|shard| take_slots::next(shard, &views)));
+        steps.extend(
+            cluster_view.shards.values().filter_map(|shard| take_slots::next(cluster_view, shard, &views)),
+        );
         steps.extend(cluster_view.shards.values().filter_map(|shard| bring_home::next(cluster_view, shard)));
     }
     steps.extend(

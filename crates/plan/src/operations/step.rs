@@ -1,6 +1,8 @@
 //! One command to one agent, and how patient the controller is with it.
 
-use valkeeper_model::{Address, Incarnation, InstanceName, NodeId, ShardName, SlotSet, StepKey};
+use valkeeper_model::{
+    Address, Incarnation, InstanceName, NodeId, ShardName, SlotSet, SlotTransfer, StepKey,
+};
 
 /// How long a primary that cannot write its data is borne: one write that failed may be followed by one that does not.
 const DISK_MS: u64 = 3_000;
@@ -92,6 +94,19 @@ pub enum Step {
         /// Which slots.
         slots: SlotSet,
     },
+    /// Move slots to another shard's primary.
+    MoveSlots {
+        /// From which shard.
+        shard: ShardName,
+        /// To which.
+        to: ShardName,
+        /// The primary that gives them.
+        instance: InstanceName,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// What it is told.
+        transfer: Box<SlotTransfer>,
+    },
     /// Make a replica primary in the place of another shard's member, which was moved here by hand and serves the slots.
     BringHome {
         /// Of which shard.
@@ -112,6 +127,7 @@ impl Step {
             Self::TakeOver { .. }
             | Self::SwitchToLeave { .. }
             | Self::ForgetRetired { .. }
+            | Self::MoveSlots { .. }
             | Self::Meet { mutual: true, .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
@@ -124,6 +140,7 @@ impl Step {
     pub fn settle_ms(&self) -> u64 {
         match self {
             Self::TakeOver { .. } | Self::ForgetRetired { .. } => 1_000,
+            Self::MoveSlots { .. } => 0,
             Self::SwitchForDisk { .. } => DISK_AGAIN_MS,
             Self::Follow { .. }
             | Self::Meet { .. }
@@ -144,6 +161,7 @@ impl Step {
             Self::SwitchToLeave { shard, from, to } => StepKey::SwitchToLeave { shard, from, to },
             Self::ForgetRetired { instance, nodes } => StepKey::ForgetRetired { instance, nodes },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
+            Self::MoveSlots { shard, to, .. } => StepKey::MoveSlots { shard, to },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
     }

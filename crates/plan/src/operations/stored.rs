@@ -2,11 +2,12 @@
 //! controller goes on with what another has begun.
 
 use super::disruption::{changing, disturbed, may_go_on};
-use super::{Step, may_take_role};
+use super::{Step, may_take_role, move_slots};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
     DisturbedBy, InstanceLife, InstanceMoves, InstanceName, Layout, NewerFields, Operation, OperationName,
-    Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, SwitchCheckpoint, SwitchTarget, Waiting,
+    Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, SlotRefusal, SwitchCheckpoint,
+    SwitchTarget, Waiting,
 };
 
 /// What an operation comes to.
@@ -46,18 +47,24 @@ pub fn begun_by(step: &Step) -> Option<(OperationName, Operation)> {
         | Step::Follow { .. }
         | Step::Meet { .. }
         | Step::TakeSlots { .. }
+        | Step::MoveSlots { .. }
         | Step::BringHome { .. } => None,
     }
 }
 
 /// What is due for this operation; `None` for one that only a newer version knows.
 pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Operation) -> Option<Next> {
+    if let Operation::MoveSlots(slot_move) = operation {
+        return Some(move_slots::next(cluster_view, name, slot_move));
+    }
     let SwitchTarget { shard, from, to } = operation.switch()?.clone();
     let step = match operation {
         Operation::Rezone(_) => Step::SwitchForZones { shard, from, to, patience_ms: 0 },
         Operation::LeaveFullDisk(_) => Step::SwitchForDisk { shard, from, to },
         Operation::Resize(ResizeOperation::HandOverToLeave(_)) => Step::SwitchToLeave { shard, from, to },
-        Operation::Resize(ResizeOperation::Move(_)) | Operation::Newer(_) => return None,
+        Operation::Resize(ResizeOperation::Move(_)) | Operation::MoveSlots(_) | Operation::Newer(_) => {
+            return None;
+        }
     };
     Some(switch(cluster_view, name, operation.switch()?, step))
 }
@@ -99,7 +106,15 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
                 let what = what.clone();
                 waiting.push(Waiting::OperationUnknown { operation: operation_name(), what });
             }
-            (_, Some(Next::Wait(why))) if !matches!(why, Refusal::Disrupted { .. }) => {
+            (
+                _,
+                Some(Next::Wait(
+                    Refusal::Disrupted { .. }
+                    | Refusal::Slots(SlotRefusal::InTurn { .. })
+                    | Refusal::NoPrimary { .. },
+                )),
+            ) => {}
+            (_, Some(Next::Wait(why))) => {
                 waiting.push(Waiting::OperationWaits { operation: operation_name(), why: Box::new(why) });
             }
             _ => {}
@@ -115,6 +130,7 @@ pub fn progress(cluster_view: &ClusterView<'_>) -> Vec<Progress> {
             Operation::Resize(ResizeOperation::Move(moves)) => {
                 Some(progress_of_moves(cluster_view.layout, name, moves))
             }
+            Operation::MoveSlots(slot_move) => Some(move_slots::progress(cluster_view, name, slot_move)),
             // One command each; while it is carried out, the ledger's entry tells of it.
             Operation::Rezone(_)
             | Operation::LeaveFullDisk(_)

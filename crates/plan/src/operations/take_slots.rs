@@ -2,14 +2,18 @@
 
 use super::Step;
 use super::disruption::changing;
-use crate::view::cluster_view::{InstanceView, ShardView};
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::isolated;
 use crate::view::topology_views::TopologyViews;
 use valkeeper_model::{Role, ServerView, ShardLife};
 
 /// Slots of a shard that nobody owns any more go back to its primary: they were taken away by hand. Only if it is certain who that is,
 /// and if no server that runs knows another owner.
-pub(super) fn next(shard: &ShardView<'_>, views: &TopologyViews<'_>) -> Option<Step> {
+pub(super) fn next(
+    cluster_view: &ClusterView<'_>,
+    shard: &ShardView<'_>,
+    views: &TopologyViews<'_>,
+) -> Option<Step> {
     if shard.shard.life != ShardLife::Member || changing(shard).is_some() {
         return None;
     }
@@ -23,9 +27,11 @@ pub(super) fn next(shard: &ShardView<'_>, views: &TopologyViews<'_>) -> Option<S
             })
     };
     let own = primary.view()?.slots().cloned().unwrap_or_default();
-    let slots = shard.shard.slots.minus(&own);
+    // What is on its way to another shard is its own until it is seen there.
+    let layout = cluster_view.layout;
+    let slots = shard.shard.slots.minus(&own).minus(&layout.outgoing(shard.name));
     // One that serves another shard was moved there by hand, and holds that shard's data.
-    let elsewhere = !own.minus(&shard.shard.slots).is_empty();
+    let elsewhere = !own.minus(&shard.shard.slots).minus(&layout.incoming(shard.name)).is_empty();
     if elsewhere || slots.is_empty() || isolated(primary) || !shard.instances.iter().all(no_rival) {
         return None;
     }

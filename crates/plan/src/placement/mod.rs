@@ -1,5 +1,6 @@
 //! Placement: shards, instances, zones. Pure, and minimal in what it guarantees: law 7.
 
+pub mod rebalance;
 pub mod resize;
 pub mod zones;
 
@@ -77,6 +78,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
             Shard {
                 id: ShardId::from_bytes(ids.draw()),
                 slots,
+                gave: SlotSet::empty(),
                 founder,
                 life: ShardLife::Founding,
                 newer: NewerFields::default(),

@@ -2,7 +2,7 @@
 
 use super::Login;
 use crate::server::config::Directive;
-use valkeeper_model::{Address, LookRefused, NodeId, Replication, ServerView, SlotSet, Unseen};
+use valkeeper_model::{Address, LookRefused, NodeId, Replication, ServerView, SlotSet, SlotTransfer, Unseen};
 
 /// What our server may be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum ServerCommand {
     Meet(Address),
     /// `CLUSTER ADDSLOTSRANGE`.
     TakeSlots(SlotSet),
+    /// Move slots to another shard's primary.
+    MoveSlots(Box<SlotTransfer>),
     /// `CLUSTER FORGET`, of those that it knows.
     Forget(Vec<NodeId>),
     /// `CONFIG SET`.

@@ -31,6 +31,8 @@ fn examine<'a>(cluster_view: &ClusterView<'a>, topology: &'a Topology) -> Findin
         finding.owned = finding.owned.union(&node.slots);
         let own = home.and_then(|home| cluster_view.layout.shards.get(&home.shard));
         let beyond = own.map_or_else(|| node.slots.clone(), |shard| node.slots.minus(&shard.slots));
+        let beyond =
+            home.map_or(beyond.clone(), |home| beyond.minus(&cluster_view.layout.disputed(&home.shard)));
         if beyond.is_empty() {
             continue;
         }
@@ -80,7 +82,8 @@ pub fn judge(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>, waitin
         let own = primary.as_ref().and_then(|primary| primary.view()?.slots());
         let others = taken.iter().filter(|((of, _), _)| *of == shard.name);
         let theirs = others.fold(SlotSet::empty(), |all, (_, (slots, _))| all.union(slots));
-        let unowned = shard.shard.slots.minus(own.unwrap_or(&owned)).minus(&theirs);
+        let given = cluster_view.layout.outgoing(shard.name).common(&owned);
+        let unowned = shard.shard.slots.minus(own.unwrap_or(&owned)).minus(&theirs).minus(&given);
         if !unowned.is_empty() {
             waiting.push(Waiting::SlotsUnowned { shard: shard.name.clone(), slots: unowned });
         }

@@ -13,7 +13,7 @@ use crate::view::topology_views::{Examined, TopologyViews};
 use valkeeper_model::{
     Activity, AgentReport, DiskAccess, HeldData, InstanceLife, InstanceName, InstanceReport, Link,
     LookRefused, MemoryFull, Mode, NodeId, Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId,
-    Report, Role, ServerConfig, ServerView, ShardReport, SlotSet, Topology, Waiting,
+    Report, Role, ServerConfig, ServerView, ShardReport, SlotMove, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -227,7 +227,10 @@ fn judge_view(
         let (members, count) = (flaws.missing.clone(), flaws.missing_count);
         waiting.push(Waiting::MembersUnknown { instance: name(), members, count });
     }
-    if view.open_slots > 0 {
+    // Those of a move that stands in the layout are open on purpose.
+    let moves =
+        |(_, one): (_, &SlotMove)| [&one.target.from, &one.target.to].contains(&&instance.instance.shard);
+    if view.open_slots > 0 && !cluster_view.layout.slot_moves().any(moves) {
         waiting.push(Waiting::OpenSlots { instance: name() });
     }
     if view.persistence_failing {
@@ -288,7 +291,7 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
     if let Some(report) = primary.report {
         sentinel::judge(cluster_view.layout, report, waiting);
     }
-    if let Some(slots) = disowned(&primary, shard) {
+    if let Some(slots) = disowned(cluster_view, &primary, shard) {
         waiting.push(Waiting::SlotsDisowned { instance: primary.name.clone(), slots });
     }
     if let Some(to) = writes_where_primary_cannot(&primary, shard) {
@@ -356,8 +359,14 @@ fn replica_fault(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> Repl
 }
 
 /// Slots of the shard that its primary does not hold for its own. The owner decides whether it serves a key, not the majority.
-fn disowned(primary: &InstanceView<'_>, shard: &ShardView<'_>) -> Option<SlotSet> {
-    let missing = shard.shard.slots.minus(primary.view()?.slots()?);
+fn disowned(
+    cluster_view: &ClusterView<'_>,
+    primary: &InstanceView<'_>,
+    shard: &ShardView<'_>,
+) -> Option<SlotSet> {
+    let own = primary.view()?.slots()?;
+    // Which of those that are on their way nobody serves is told by what the majority sees.
+    let missing = shard.shard.slots.minus(own).minus(&cluster_view.layout.outgoing(shard.name));
     Some(missing).filter(|slots| !slots.is_empty())
 }
 
@@ -404,12 +413,21 @@ fn unserved(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>) -> Slot
     // The others may not know one that joins, and it may not be there yet.
     let joined = cluster_view.layout.instances.values().filter(|one| one.life != InstanceLife::Joining);
     let majority = joined.count() / 2 + 1;
+    // What is on its way is served by the one or by the other.
+    let given = |shard: &ShardView<'_>, topology: &Topology| {
+        let moves = cluster_view.layout.slot_moves().filter(|(_, one)| one.target.from == *shard.name);
+        let taken = moves.filter_map(|(_, one)| {
+            let primary = cluster_view.shards.get(&one.target.to)?.primary()?;
+            Some(topology.get(&primary.instance.node_id)?.slots.common(&one.left(cluster_view.layout)))
+        });
+        taken.fold(SlotSet::empty(), |all, slots| all.union(&slots))
+    };
     let served = cluster_view.shards.values().filter(|shard| {
         let Some(primary) = shard.primary() else { return false };
         let sees = |topology: &Topology| {
-            topology
-                .get(&primary.instance.node_id)
-                .is_some_and(|node| shard.shard.slots.minus(&node.slots).is_empty())
+            topology.get(&primary.instance.node_id).is_some_and(|node| {
+                shard.shard.slots.minus(&node.slots).minus(&given(shard, topology)).is_empty()
+            })
         };
         let witnesses = held.all().filter(|(topology, _)| sees(topology));
         witnesses.map(|(_, count)| count).sum::<usize>() >= majority

@@ -343,6 +343,8 @@ impl Fleet {
                 Ok(())
             }
             ServerCommand::Forget(nodes) => nodes.into_iter().try_for_each(|node| target.forget(node, now)),
+            // No scenario moves slots yet.
+            ServerCommand::MoveSlots(_) => Err("it is not simulated".to_owned()),
             ServerCommand::TakeSlots(slots) => target.take_slots(&slots, &mut fx),
             ServerCommand::Configure(directives) => {
                 let mut begins = false;

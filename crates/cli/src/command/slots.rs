@@ -1,0 +1,117 @@
+//! `slots move`, `slots cancel`, `rebalance`.
+
+use super::request::request;
+use crate::args::{MoveArgs, RebalanceArgs, SlotsCommand, Watching};
+use crate::called::called;
+use crate::document::status::Status;
+use crate::ending::Ending;
+use crate::output::{self, columns};
+use crate::target::Platform;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use valkeeper_model::{ProgressUnit, Request, ShardName, SlotMove, SlotRequest};
+use valkeeper_plan::placement::rebalance::{self, Holding, Stay};
+
+/// Between two looks at how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) async fn slots(
+    platform: &dyn Platform,
+    command: &SlotsCommand,
+    ending: &mut Ending,
+) -> anyhow::Result<()> {
+    match command {
+        SlotsCommand::Move(args) => move_slots(platform, args, ending).await,
+        SlotsCommand::Cancel => {
+            request(platform, Request::Slots(SlotRequest::CancelSlotMoves), ending).await?;
+            watch(platform, ending).await
+        }
+    }
+}
+
+async fn move_slots(platform: &dyn Platform, args: &MoveArgs, ending: &mut Ending) -> anyhow::Result<()> {
+    request(platform, args.request(), ending).await?;
+    watch_or_leave(platform, args.watching, ending).await
+}
+
+pub(super) async fn rebalance(
+    platform: &dyn Platform,
+    args: &RebalanceArgs,
+    ending: &mut Ending,
+) -> anyhow::Result<()> {
+    let moves = planned(&platform.cluster().await?.status().await?);
+    if args.plan || moves.is_empty() {
+        return output::text(&page(&moves));
+    }
+    request(platform, args.request(), ending).await?;
+    watch_or_leave(platform, args.watching, ending).await
+}
+
+/// What would move, by the same function that the controller uses.
+fn planned(status: &Status) -> Vec<SlotMove> {
+    let held: BTreeMap<ShardName, Holding> = status
+        .shards
+        .iter()
+        .map(|shard| (shard.name.clone(), Holding { slots: shard.slots.clone(), stay: Stay::Share }))
+        .collect();
+    rebalance::moves(&held)
+}
+
+fn page(moves: &[SlotMove]) -> String {
+    if moves.is_empty() {
+        return "nothing would move: all shards own as many slots as any other\n".to_owned();
+    }
+    let mut rows = vec![["SLOTS", "FROM", "TO", "WHICH"].map(str::to_owned).to_vec()];
+    rows.extend(moves.iter().map(|one| {
+        let target = &one.target;
+        let cells = [&target.slots.len() as &dyn ToString, &target.from, &target.to, &target.slots];
+        cells.map(ToString::to_string).to_vec()
+    }));
+    columns(&rows)
+}
+
+async fn watch_or_leave(
+    platform: &dyn Platform,
+    watching: Watching,
+    ending: &mut Ending,
+) -> anyhow::Result<()> {
+    if watching.no_wait {
+        eprintln!("`{} status` shows how it goes on", called());
+        return Ok(());
+    }
+    watch(platform, ending).await
+}
+
+/// Tells how far it is, until no slots are on their way, or until whoever looks has had enough.
+async fn watch(platform: &dyn Platform, ending: &mut Ending) -> anyhow::Result<()> {
+    let cluster = platform.cluster().await?;
+    let mut ended = Box::pin(ending.told()?);
+    let mut told = BTreeMap::new();
+    let mut any = false;
+    loop {
+        let status = cluster.status().await?;
+        let moves: Vec<_> =
+            status.progress.iter().filter(|one| one.unit == ProgressUnit::Slots).cloned().collect();
+        for one in &moves {
+            let line = one.to_string();
+            if told.get(&one.operation) != Some(&line) {
+                eprintln!("{line}");
+                told.insert(one.operation.clone(), line);
+            }
+        }
+        any |= !moves.is_empty();
+        if moves.is_empty() {
+            if any {
+                eprintln!("no slots are on their way any more");
+            }
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = &mut ended => {
+                eprintln!("the work goes on: `{} status` shows it, `{} slots cancel` ends it", called(), called());
+                return Ok(());
+            }
+        }
+    }
+}
