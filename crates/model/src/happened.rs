@@ -1,6 +1,9 @@
 //! What has happened, for people and programs to read later.
 
+mod roll;
 mod words;
+
+pub use roll::RollHappened;
 
 use crate::{
     AsideCause, CalledAs, CopySource, CopyState, DisturbanceEnd, InstanceName, NodeId, Role, ShardName,
@@ -325,6 +328,9 @@ pub enum Happened {
     },
     /// The supervisor stops.
     Stopped,
+    /// Servers are restarted one after the other.
+    #[serde(untagged)]
+    Roll(RollHappened),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
@@ -363,6 +369,7 @@ impl Happened {
             | Self::BroughtHome { from, to, .. }
             | Self::BetterCopyPromoted { from, to, .. } => vec![from, to],
             Self::TakenOver { to, .. } => vec![to],
+            Self::Roll(RollHappened::Rolling { instance, .. }) => vec![instance],
             Self::BecameUnhealthy { waiting } => waiting.instance().into_iter().collect(),
             _ => Vec::new(),
         }
@@ -391,5 +398,11 @@ impl Happened {
             Self::BecameUnhealthy { waiting } => format!("cluster not healthy: {}", waiting.told(called)),
             other => other.to_string(),
         }
+    }
+}
+
+impl From<RollHappened> for Happened {
+    fn from(happened: RollHappened) -> Self {
+        Self::Roll(happened)
     }
 }

@@ -28,8 +28,10 @@ mod replica_fault;
 mod replica_mode;
 mod report;
 mod request;
+mod roll;
 mod sentinel;
 mod server;
+mod server_version;
 mod slots;
 pub mod spec;
 mod start_failure;
@@ -51,7 +53,7 @@ pub use demotion::{
     DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
 };
 pub use format::{Format, Unreadable};
-pub use happened::Happened;
+pub use happened::{Happened, RollHappened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -67,7 +69,7 @@ pub use operation::{
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
-pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, Unfit};
+pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, RollRefusal, Unfit};
 pub use register::{
     KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
 };
@@ -79,6 +81,7 @@ pub use replica_mode::{
 };
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::Request;
+pub use roll::{GivenUp, Roll, RollCheckpoint, RollFault, RollTarget, ServerSetup};
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
     SentinelSpec, SentinelView, Sentinels, SentinelsOrder,
@@ -87,9 +90,12 @@ pub use server::{
     AofStatus, AttachedReplica, ChangeCount, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role,
     ServerView, SlowCommand, Topology, TopologyNode,
 };
+pub use server_version::{ImageVersion, ServerVersion};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
-pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZonePolicy};
+pub use spec::{
+    ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, RestartPolicy, UpdateSpec, ZonePolicy,
+};
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
-pub use waiting::{KubernetesWaiting, ReplicaModeWaiting, SentinelWaiting, UnseenWord, Waiting};
+pub use waiting::{KubernetesWaiting, ReplicaModeWaiting, RollWaiting, SentinelWaiting, UnseenWord, Waiting};

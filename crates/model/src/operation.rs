@@ -3,7 +3,7 @@
 
 use crate::layout::LayoutVersion;
 use crate::newer::NewerFields;
-use crate::{Incarnation, InstanceName, Newer, ShardName};
+use crate::{Incarnation, InstanceName, Newer, Roll, ShardName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,11 @@ impl OperationName {
     /// The only one of its kind in a shard.
     pub fn in_shard(kind: &str, shard: &ShardName) -> Self {
         Self(format!("{kind}-{shard}"))
+    }
+
+    /// The roll: there is one at a time.
+    pub fn roll() -> Self {
+        Self("roll".to_owned())
     }
 }
 
@@ -34,6 +39,8 @@ pub enum Operation {
     Rezone(RoleSwitch),
     /// A primary that cannot write to its disk hands over to a replica that can.
     LeaveFullDisk(RoleSwitch),
+    /// Servers are restarted one after the other, for their configuration or their version.
+    Roll(Box<Roll>),
     /// What only a newer version knows. It is kept and left alone.
     #[serde(untagged)]
     Newer(Newer),
@@ -77,7 +84,15 @@ impl Operation {
     pub fn switch(&self) -> Option<&SwitchTarget> {
         match self {
             Self::Rezone(switch) | Self::LeaveFullDisk(switch) => Some(&switch.target),
-            Self::Newer(_) => None,
+            Self::Roll(_) | Self::Newer(_) => None,
+        }
+    }
+
+    /// The roll, if it is one.
+    pub fn roll(&self) -> Option<&Roll> {
+        match self {
+            Self::Roll(roll) => Some(roll),
+            Self::Rezone(_) | Self::LeaveFullDisk(_) | Self::Newer(_) => None,
         }
     }
 }

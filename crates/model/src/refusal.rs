@@ -3,10 +3,12 @@
 mod hint;
 mod impossible;
 mod replica_mode;
+mod roll;
 mod unfit;
 
 pub use impossible::Impossible;
 pub use replica_mode::ReplicaModeRefusal;
+pub use roll::RollRefusal;
 pub use unfit::Unfit;
 
 use crate::{InstanceName, InvalidDirective, NodeId, PasswordFault, ShardName, StoreError, Unseen, Waiting};
@@ -246,6 +248,10 @@ pub enum Refusal {
     #[error(transparent)]
     #[serde(untagged)]
     ReplicaMode(#[from] ReplicaModeRefusal),
+    /// What servers run with is not changed, or not yet.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Roll(#[from] RollRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]

@@ -61,6 +61,11 @@ pub enum StepKey {
         /// Whom.
         to: InstanceName,
     },
+    /// Restart an instance in its turn.
+    Restart {
+        /// Which.
+        instance: InstanceName,
+    },
 }
 
 impl fmt::Display for StepKey {
@@ -77,6 +82,7 @@ impl fmt::Display for StepKey {
             Self::SwitchForDisk { shard, from, to } => {
                 write!(f, "the switchover of {shard} from {from}, which cannot write its data, to {to}")
             }
+            Self::Restart { instance } => write!(f, "the restart of {instance}"),
             Self::BringHome { shard, to } => {
                 write!(f, "that {to} serves {shard} in the place of another shard's member")
             }

@@ -3,6 +3,7 @@
 mod about;
 mod kubernetes;
 mod replica_mode;
+mod roll;
 mod sentinel;
 mod unseen_word;
 mod words;
@@ -13,6 +14,7 @@ use crate::{
 };
 pub use kubernetes::KubernetesWaiting;
 pub use replica_mode::ReplicaModeWaiting;
+pub use roll::RollWaiting;
 pub use sentinel::SentinelWaiting;
 use serde::{Deserialize, Serialize};
 pub use unseen_word::UnseenWord;
@@ -462,7 +464,16 @@ pub enum Waiting {
     /// An object on Kubernetes is not as it should be.
     #[serde(untagged)]
     Kubernetes(KubernetesWaiting),
+    /// Not all servers run with what is wanted.
+    #[serde(untagged)]
+    Roll(RollWaiting),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
+}
+
+impl From<RollWaiting> for Waiting {
+    fn from(waiting: RollWaiting) -> Self {
+        Self::Roll(waiting)
+    }
 }

@@ -14,6 +14,7 @@ mod logs;
 mod plan;
 mod request;
 mod secret;
+mod servers;
 mod status;
 mod switch_region;
 mod up;
@@ -62,6 +63,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
             request::request(platform, Request::CancelHandOver, &mut ending).await
         }
         Command::Secret(command) => secret::secret(platform.local(LocalOnly::Secret)?, command),
+        Command::Servers(command) => servers::servers(platform.local(LocalOnly::Servers)?, command),
         Command::Events { follow, only, output } => {
             events::events(platform, *follow, only, output.format).await
         }

@@ -175,6 +175,7 @@ impl fmt::Display for Happened {
             Self::BecameHealthy => f.write_str("cluster healthy"),
             Self::BecameUnhealthy { .. } => f.write_str(&self.told(CalledAs::default())),
             Self::Stopped => f.write_str("supervisor stopped"),
+            Self::Roll(happened) => write!(f, "{happened}"),
             Self::Newer(newer) => write!(f, "{newer}"),
         }
     }

@@ -50,6 +50,7 @@ impl Refusal {
             Self::FollowsSource { .. } => {
                 format!("`{called} promote`, or `promote: true` in spec.replicaMode, makes it a cluster of its own")
             }
+            Self::Roll(refusal) => return refusal.hint(),
             Self::ReplicaMode(refusal) => refusal.hint(called),
             Self::BeingPromoted => "leave `promote: true` there".to_owned(),
             Self::NothingToPromote => "remove `promote: true`; write it once the cluster follows its source".to_owned(),

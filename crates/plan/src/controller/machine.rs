@@ -3,9 +3,11 @@
 use super::attempts::Attempts;
 use super::awaited::Awaited;
 use super::disturbing::Deeds;
+use super::disturbing::Progressed;
 use super::forgetting::Parts;
 use super::ordering::{Audience, SentOrders};
 use super::places::Places;
+use super::rolling::Rolling;
 use super::storing::AfterCommit;
 use super::telling::Told;
 use super::trial::UnderTrial;
@@ -19,7 +21,7 @@ use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, InstanceName, Layout, Millis, Observation, Observed,
-    ProvisionError, Refusal, Report, ServerConfig, ShardName, StoreError, ZoneName,
+    ProvisionError, Refusal, Report, ServerSetup, ShardName, StoreError, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -75,7 +77,9 @@ pub struct Controller {
     /// The highest generation that an agent obeys beyond the stored layout's: what stored it was lost.
     pub(super) outrun_by: Option<Generation>,
     /// The configuration that was last tried and taken, or that nobody could try.
-    pub(super) accepted: Option<ServerConfig>,
+    pub(super) accepted: Option<ServerSetup>,
+    /// What was seen of the roll under way.
+    pub(super) rolling: Rolling,
     last_token: u64,
     pub(super) out: Vec<Command>,
 }
@@ -162,6 +166,7 @@ impl Controller {
             parts: BTreeMap::new(),
             outrun_by: None,
             accepted: None,
+            rolling: Rolling::default(),
             last_token: 0,
             out: Vec::new(),
         }
@@ -265,7 +270,8 @@ impl Controller {
         self.looks += 1;
         self.ready = 0;
         // At rest the agents' own looks are fresh enough; while things move or a request is to be judged, everybody looks again.
-        let moving = self.report.as_ref().is_some_and(|report| !report.healthy);
+        let rolls = self.layout.as_ref().is_some_and(|layout| layout.roll().is_some());
+        let moving = rolls || self.report.as_ref().is_some_and(|report| !report.healthy);
         self.out.push(Command::Observe { fresh: moving || !self.queued.is_empty() });
     }
 
@@ -389,6 +395,7 @@ impl Controller {
         let lives = life::next(&cluster_view, &report).or_else(|| replica_mode::next(&cluster_view));
         let ended = self.ended(now, &cluster_view);
         let going_on = self.going_on(&cluster_view, &ended);
+        let rolled = self.roll(now, &cluster_view, &ended);
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
@@ -398,7 +405,11 @@ impl Controller {
             _ if self.queued.len() > self.ready => 0,
             _ if self.reprovision_asked => 0,
             (true, _) => NUDGED_MS,
-            (false, true) if report.waiting.is_empty() && layout.ledger.is_empty() => self.pace.at_rest_ms,
+            (false, true)
+                if report.waiting.is_empty() && layout.ledger.is_empty() && layout.operations.is_empty() =>
+            {
+                self.pace.at_rest_ms
+            }
             (false, true) => self.pace.uneasy_ms(now.since(self.changed_at)),
             (false, false) => self.pace.unsettled_ms(now.since(self.changed_at)),
         };
@@ -416,7 +427,7 @@ impl Controller {
             self.take(now, step);
         }
         let begun = self.take_due(now, &layout, due);
-        self.commit_progress(&layout, lives, ended, begun);
+        self.commit_progress(&layout, Progressed { lives, ended, begun, rolled });
     }
 
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {

@@ -16,6 +16,7 @@
 //! | `disturbing.rs` | a primary is disturbed only while the ledger counts it (law 6) |
 //! | `pace.rs` | how often it looks |
 //! | `places.rs` | who is where, and when all are told again |
+//! | `rolling.rs` | a roll goes on by what is seen, and how long it is seen |
 //! | `storing.rs` | a layout is stored, with which generation |
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `trial.rs` | a changed configuration is tried before it is stored |
@@ -37,6 +38,7 @@ pub mod orders;
 mod pace;
 mod places;
 mod requests;
+mod rolling;
 mod source_requests;
 mod storing;
 mod telling;

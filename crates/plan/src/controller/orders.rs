@@ -65,6 +65,7 @@ pub fn order(
         run: if instance.fenced { Run::Fenced } else { Run::Up },
         life: instance.life.clone(),
         config: layout.config.clone(),
+        version: layout.version_of(name).cloned(),
         members: Arc::clone(members),
         sentinels: sentinels.cloned(),
         source: source(layout),

@@ -16,6 +16,7 @@
 //! | `bring_home.rs` | slots that another shard's member serves go back to their shard |
 //! | `leave_full_disk.rs` | a primary that cannot write to its disk hands over |
 //! | `rezone.rs` | no zone holds a majority of the primaries (law 7) |
+//! | `roll/` | servers are restarted one after the other, for their configuration or their version |
 //! | `stored.rs` | what is due for an operation that stands in the layout |
 //! | `ledger.rs` | when a primary counts as disturbed no more |
 //! | `step.rs` | a step |
@@ -28,6 +29,7 @@ mod leave_full_disk;
 pub mod ledger;
 mod meet;
 mod rezone;
+pub mod roll;
 mod step;
 pub mod stored;
 mod take_over;

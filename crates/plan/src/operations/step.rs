@@ -87,13 +87,18 @@ pub enum Step {
         /// Which run of it.
         incarnation: Incarnation,
     },
+    /// Restart an instance whose turn in a roll has come.
+    Restart {
+        /// Which.
+        instance: InstanceName,
+    },
 }
 
 impl Step {
     /// How long the cause must have been seen before the step is taken, milliseconds: the engine mends most of it alone.
     pub fn patience_ms(&self) -> u64 {
         match self {
-            Self::TakeOver { .. } | Self::Meet { mutual: true, .. } => 0,
+            Self::TakeOver { .. } | Self::Meet { mutual: true, .. } | Self::Restart { .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
             Self::SwitchForDisk { .. } => DISK_MS,
@@ -110,6 +115,7 @@ impl Step {
             | Self::Meet { .. }
             | Self::SwitchForZones { .. }
             | Self::BringHome { .. }
+            | Self::Restart { .. }
             | Self::TakeSlots { .. } => 3_000,
         }
     }
@@ -122,6 +128,7 @@ impl Step {
             Self::SwitchForZones { shard, from, to, .. } => StepKey::SwitchForZones { shard, from, to },
             Self::SwitchForDisk { shard, from, to } => StepKey::SwitchForDisk { shard, from, to },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
+            Self::Restart { instance } => StepKey::Restart { instance },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
     }

@@ -2,10 +2,10 @@
 //! controller goes on with what another has begun.
 
 use super::disruption::{changing, disturbed, may_go_on};
-use super::{Step, may_take_role};
+use super::{Step, may_take_role, roll};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
-    DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch,
+    DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch, RollWaiting,
     SwitchCheckpoint, SwitchTarget, Waiting,
 };
 
@@ -40,17 +40,18 @@ pub fn begun_by(step: &Step) -> Option<(OperationName, Operation)> {
         | Step::Follow { .. }
         | Step::Meet { .. }
         | Step::TakeSlots { .. }
+        | Step::Restart { .. }
         | Step::BringHome { .. } => None,
     }
 }
 
-/// What is due for this operation; `None` for one that only a newer version knows.
+/// What is due for this switch; `None` for one that only a newer version knows, and for a roll (`roll::next`).
 pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Operation) -> Option<Next> {
     let SwitchTarget { shard, from, to } = operation.switch()?.clone();
     let step = match operation {
         Operation::Rezone(_) => Step::SwitchForZones { shard, from, to, patience_ms: 0 },
         Operation::LeaveFullDisk(_) => Step::SwitchForDisk { shard, from, to },
-        Operation::Newer(_) => return None,
+        Operation::Roll(_) | Operation::Newer(_) => return None,
     };
     Some(switch(cluster_view, name, operation.switch()?, step))
 }
@@ -85,6 +86,8 @@ fn switch(cluster_view: &ClusterView<'_>, name: &OperationName, target: &SwitchT
 pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
     let at_rest = cluster_view.shards.values().filter(|shard| changing(shard).is_none());
     waiting.extend(at_rest.filter_map(|shard| disturbed(cluster_view, shard)));
+    let given_up = cluster_view.layout.given_up.as_deref();
+    waiting.extend(given_up.map(|given_up| RollWaiting::RollReturned { why: given_up.why.clone() }.into()));
     for (name, operation) in &cluster_view.layout.operations {
         let operation_name = || name.clone();
         match (operation, next(cluster_view, name, operation)) {
@@ -107,6 +110,7 @@ pub fn progress(cluster_view: &ClusterView<'_>) -> Vec<Progress> {
         .filter_map(|operation| match operation {
             // One command each; while it is carried out, the ledger's entry tells of it.
             Operation::Rezone(_) | Operation::LeaveFullDisk(_) | Operation::Newer(_) => None,
+            Operation::Roll(rolled) => roll::progress(cluster_view, rolled),
         })
         .collect()
 }

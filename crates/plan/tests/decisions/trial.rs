@@ -280,7 +280,7 @@ fn a_spec_is_followed_when_its_configuration_has_been_tried() {
     };
     let told = |said: &[controller::Command]| {
         said.iter().find_map(|command| match command {
-            controller::Command::Tell { token, ask: Ask::Try { config }, .. } => {
+            controller::Command::Tell { token, ask: Ask::Try { config, .. }, .. } => {
                 Some((*token, config.directives["databases"].clone()))
             }
             _ => None,
