@@ -1,9 +1,9 @@
 //! What an agent is started with, and the way to a running one.
 
 use crate::os::ProcessId;
+use crate::programs::Programs;
 use crate::register::Register;
 use crate::server::ServerHome;
-use crate::trial::Trials;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::Child;
@@ -43,8 +43,8 @@ pub struct AgentSetup {
     pub name: InstanceName,
     /// Where its server's files are.
     pub home: ServerHome,
-    /// The server program, and what it takes.
-    pub trials: Arc<Trials>,
+    /// The server programs, and what they take.
+    pub programs: Arc<Programs>,
     /// The password of all servers of the cluster.
     pub passwords: Passwords,
     /// Other passwords: that of the source, in a cluster that follows one.

@@ -13,7 +13,7 @@
 //! | `os.rs`, `adoption.rs` | processes; a server that runs already |
 //! | `sentinel/` | a Sentinel's process and file; what Sentinels are asked and told |
 //! | `plain_http.rs`, `metrics_endpoint.rs` | what strangers may ask: probes, metrics |
-//! | `trial.rs`, `program.rs` | a configuration is tried with the server program |
+//! | `trial.rs`, `program.rs`, `programs.rs` | a configuration is tried with the server program; which programs there are |
 
 mod adoption;
 mod aof_head;
@@ -28,6 +28,7 @@ pub mod metrics_endpoint;
 mod os;
 pub mod plain_http;
 mod program;
+mod programs;
 mod rdb_header;
 mod record_file;
 mod register;
@@ -48,6 +49,7 @@ pub use data_dir::{DataDir, Marker, make_private_dir, replace};
 pub use handle::{AgentHandle, AgentSetup, Boxed, Neighbours, PASSWORD_OVERLAP, Passwords, Peers, Secrets};
 pub use os::{file_limit, is_running, raise_file_limit};
 pub use program::{Program, ProgramError};
+pub use programs::Programs;
 pub use register::{Register, fresh_register_life};
 pub use runtime::spawn;
 pub use sentinel::{SentinelHandle, SentinelSetup, keep as keep_sentinel};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use valkeeper_model::{EngineKind, ServerVersion};
 
 /// Oldest engine that is run: Redis 6.2.
 const OLDEST: (u32, u32) = (6, 2);
@@ -76,6 +77,12 @@ impl Program {
         }
         let (directives, shard_ids) = ask(path).map_err(unusable)?;
         Ok(Self { path: path.to_owned(), engine, version, directives, shard_ids })
+    }
+
+    /// Its engine and version.
+    pub fn version(&self) -> ServerVersion {
+        let engine = if self.engine == "valkey" { EngineKind::Valkey } else { EngineKind::Redis };
+        ServerVersion { engine, version: self.version.clone() }
     }
 
     /// Does it know this directive? `masterauth` and the like are known under other names in newer engines.

@@ -13,6 +13,7 @@ use crate::rotation::Rotation;
 use crate::sentinel::SentinelLook;
 use crate::serving::{Identity, Serving};
 use crate::source_look::SourceLook;
+use crate::trial::Trials;
 use std::collections::BTreeMap;
 use std::process::Child;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use valkeeper_client::AdminConnection;
 use valkeeper_model::{
     Activity, Answer, AskFailed, Followed, Happened, Incarnation, InstanceName, Millis, PasswordFault,
-    Process, RegisterFault, Role, StartFailure, Unseen,
+    Process, RegisterFault, Role, StartFailure, Trial, Unseen,
 };
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerError, StartPlan, Token};
 use valkeeper_plan::mode::standalone::register::RegisterAsk;
@@ -57,6 +58,8 @@ struct Runner {
     input: mpsc::UnboundedSender<Input>,
     running: Option<Run>,
     serving: Option<Serving>,
+    /// The program of the last start.
+    trials: Option<Arc<Trials>>,
     /// Of the last run.
     rotation: Option<Rotation>,
     source: SourceLook,
@@ -124,6 +127,7 @@ impl Runner {
             input,
             running,
             serving: None,
+            trials: None,
             rotation: None,
             look: Look::None,
             silent_at: None,
@@ -322,11 +326,14 @@ impl Runner {
                 }
             }
             Command::Record(happened) => (self.setup.record)(happened),
-            Command::Try { about, config } => {
+            Command::Try { about, config, version } => {
                 self.read_password();
-                let (input, trials) = (self.input.clone(), Arc::clone(&self.setup.trials));
+                let (input, trials) = (self.input.clone(), self.setup.programs.of(version.as_ref()));
                 tokio::spawn(async move {
-                    let trial = trials.start_with(&config).await;
+                    let trial = match trials {
+                        Ok(trials) => trials.start_with(&config).await,
+                        Err(failure) => Trial::Failed { why: failure.to_string() },
+                    };
                     let _ = input.send(Input::Event(Event::Tried { about, config, trial }));
                 });
             }
@@ -384,7 +391,12 @@ impl Runner {
     fn start(&mut self, plan: StartPlan) {
         let Some(marker) = self.marker() else { return };
         self.silent_at.get_or_insert_with(|| Instant::now() + STARTS_WITHIN);
-        let (home, trials) = (self.setup.home.clone(), Arc::clone(&self.setup.trials));
+        let (home, trials) = (self.setup.home.clone(), self.setup.programs.of(plan.version.as_ref()));
+        let trials = match trials {
+            Ok(trials) => trials,
+            Err(failure) => return self.send(Event::StartFailed(failure)),
+        };
+        self.trials = Some(Arc::clone(&trials));
         let (passwords, files) = (Arc::clone(&self.setup.passwords), self.files.clone());
         let input = self.input.clone();
         let (last, source) = (self.rotation.clone(), self.source.clone());
@@ -458,7 +470,10 @@ impl Runner {
                 self.source.clone(),
                 self.files.clone(),
             );
-            let trials = Arc::clone(&self.setup.trials);
+            let ordered = || self.agent.current_order().and_then(|order| order.version.clone());
+            // One that runs already was started with what is ordered, if its last start is not known.
+            let trials = self.trials.clone().or_else(|| self.setup.programs.of(ordered().as_ref()).ok());
+            let trials = trials.unwrap_or_else(|| Arc::clone(self.setup.programs.default_program()));
             let configured = Configured::new(trials, self.setup.home.clone(), own, self.setup.origin);
             rotation.logs_in(self.agent.login());
             self.rotation = Some(rotation.clone());

@@ -345,6 +345,7 @@ impl Serving {
         Ok(ServerView {
             node_id: myself.id,
             version: info.version.clone(),
+            engine: Some(info.engine),
             keys: info.keys,
             cluster_ok,
             current_epoch,

@@ -219,6 +219,9 @@ pub(crate) enum Command {
     /// Passwords by the names that manifests give them (this machine only)
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Server programs of this machine; a manifest's imageName names one of them by its tag (this machine only)
+    #[command(subcommand)]
+    Servers(ServersCommand),
     /// Remove nodes that are no members of the cluster from all its servers; `status` tells their ids
     #[command(
         after_help = "Example:\n  valkeeper forget 0123456789abcdef0123456789abcdef01234567\n\nIt is done on all servers at once: who still knew the node would tell the others of it again."
@@ -325,6 +328,22 @@ pub(crate) enum SecretCommand {
     Delete {
         /// Its name
         name: String,
+    },
+}
+
+/// What is done with server programs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServersCommand {
+    /// List them: those added, those in .servers here, in the cache, and in PATH
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add one
+    Add {
+        /// The program: a valkey-server or redis-server
+        #[arg(value_name = "PATH", value_hint = ValueHint::FilePath)]
+        path: PathBuf,
     },
 }
 

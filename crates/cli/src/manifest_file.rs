@@ -10,17 +10,13 @@ use valkeeper_engine::RandomIds;
 use valkeeper_local::{ClusterDir, StateDir};
 use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{
-    ClusterName, ClusterSpec, InvalidDirective, Refusal, ReplicaModeRefusal, Report, Trial, ZoneName,
+    ClusterName, ClusterSpec, InvalidDirective, Refusal, ReplicaModeRefusal, Report, RollRefusal, Trial,
+    ZoneName,
 };
 use valkeeper_plan::controller::change;
 use valkeeper_plan::placement::{self, Placing};
 
-/// Reads a manifest for this machine; says what in it has no effect here.
-pub(crate) fn read(file: &Path) -> anyhow::Result<ClusterSpec> {
-    Ok(read_for(Target::Local, file)?.spec)
-}
-
-/// The same for any place.
+/// Reads a manifest for a place; says what in it has no effect there.
 pub(crate) fn read_for(target: Target, file: &Path) -> anyhow::Result<Manifest> {
     let name = manifest_text::name(file);
     let text = manifest_text::read(file).map_err(|error| {
@@ -80,6 +76,7 @@ pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
         Refusal::CannotChange { field } | Refusal::CannotShrink { field, .. } => field.clone(),
         Refusal::Impossible(_) => "spec.zones".to_owned(),
         Refusal::PasswordSecretChanged { .. } => "spec.authSecret".to_owned(),
+        Refusal::Roll(RollRefusal::CannotRead { .. }) => "spec.imageName".to_owned(),
         Refusal::ReplicaMode(ReplicaModeRefusal::TokenRefused { .. }) => "spec.replicaMode.token".to_owned(),
         _ => return refusal.into(),
     };
@@ -88,6 +85,17 @@ pub(crate) fn refused(file: &Path, refusal: Refusal) -> Failure {
     let what =
         if failure.what.starts_with(&field) { failure.what } else { format!("{field}: {}", failure.what) };
     Failure { what: format!("{place}: {what}"), ..failure }
+}
+
+/// A failure that is about a field, with its place.
+pub(crate) fn about(file: &Path, field: &str, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => {
+            let what = format!("{}: {field}: {}", place(file, field), failure.what);
+            Failure { what, ..failure }.into()
+        }
+        Err(other) => other,
+    }
 }
 
 /// A directive that the server program refuses, with its place.

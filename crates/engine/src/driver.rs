@@ -97,7 +97,9 @@ impl Driver {
         match command {
             Command::Load => {
                 let loading = self.store.load();
-                tokio::spawn(async move { sender.send(Event::Loaded(loading.await)) });
+                tokio::spawn(async move {
+                    sender.send(Event::Loaded(loading.await.map(|stored| stored.map(Box::new))))
+                });
             }
             Command::Commit { layout, after } => {
                 let committing = self.store.commit(*layout, after);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use valkeeper_agent::metrics_endpoint::Told;
-use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Trials};
+use valkeeper_agent::{AgentHandle, AgentSetup, Neighbours, Peers, Programs};
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, ClusterName, Happened, InstanceName, Layout, ProvisionError,
@@ -24,7 +24,7 @@ type Agents = Arc<Mutex<BTreeMap<InstanceName, AgentHandle>>>;
 pub(crate) struct LocalPlatform {
     pub(crate) state: StateDir,
     pub(crate) dir: ClusterDir,
-    pub(crate) trials: Arc<Trials>,
+    pub(crate) programs: Arc<Programs>,
     /// Move all instances to ports from here on, once.
     pub(crate) move_to: Mutex<Option<u16>>,
     pub(crate) record: Arc<dyn Fn(Happened) + Send + Sync>,
@@ -80,7 +80,7 @@ impl LocalPlatform {
         valkeeper_agent::spawn(AgentSetup {
             name: name.clone(),
             home: self.dir.server(name),
-            trials: Arc::clone(&self.trials),
+            programs: Arc::clone(&self.programs),
             passwords: Arc::new(move || dir.wanted_password()),
             secrets: Arc::new(move |name| state.secret(name)),
             password_overlap: self.password_overlap,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <state-dir>/.secrets/<name>/password   passwords by the names that manifests give them
+//! <state-dir>/.servers.json              server programs that are known
 //! <state-dir>/<cluster>/
 //!   lock               held by the supervisor, as the folder itself is; its process id
 //!   layout.json        the layout in force

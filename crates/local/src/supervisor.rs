@@ -18,7 +18,7 @@ use tokio::io::BufReader;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use valkeeper_agent::{Program, Trials, metrics_endpoint};
+use valkeeper_agent::{Program, Programs, Trials, metrics_endpoint};
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_model::{ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ZoneName};
 use valkeeper_plan::controller::Controller;
@@ -36,14 +36,25 @@ pub struct SupervisorSetup {
     pub spec: ClusterSpec,
     /// The zones to spread it over.
     pub zones: Vec<ZoneName>,
-    /// The server program.
+    /// The server program, where no image decides.
     pub program: Program,
+    /// What decides about the program.
+    pub chosen_by: ProgramChoice,
     /// Move all instances to ports from here on.
     pub base_port: Option<u16>,
     /// How long servers accept the former password beside a changed one.
     pub password_overlap: Duration,
     /// Where to serve the instances' metrics, if anywhere.
     pub metrics: Option<MetricsAddress>,
+}
+
+/// What decides about the server program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramChoice {
+    /// The manifest's image, if it names one.
+    Manifest,
+    /// It was named beside the manifest, whose image says nothing then.
+    Named,
 }
 
 /// Why a supervisor ended, other than by being told to.
@@ -119,6 +130,7 @@ struct Desk {
     down: mpsc::UnboundedSender<oneshot::Sender<Vec<InstanceName>>>,
     report: watch::Receiver<Option<Report>>,
     metrics: Option<SocketAddr>,
+    chosen_by: ProgramChoice,
 }
 
 impl Supervisor {
@@ -167,18 +179,23 @@ impl Supervisor {
             })
         };
         let nudge = Arc::new(Notify::new());
-        let trials = Arc::new(Trials::new(Arc::new(setup.program)));
+        let known = setup.state.clone();
+        let programs = Programs::new(
+            Trials::new(Arc::new(setup.program)),
+            Box::new(move |version| known.find_server(version)),
+        );
+        let programs = Arc::new(programs);
         let platform = Arc::new(LocalPlatform {
             state: setup.state,
             dir: dir.clone(),
             sentinels: Arc::new(LocalSentinels {
                 dir: dir.clone(),
-                trials: Arc::clone(&trials),
+                trials: Arc::clone(programs.default_program()),
                 record: Arc::clone(&record),
                 password_overlap: setup.password_overlap,
                 kept: Mutex::default(),
             }),
-            trials,
+            programs,
             move_to: Mutex::new(setup.base_port),
             record: Arc::clone(&record),
             nudge: Arc::clone(&nudge),
@@ -190,7 +207,13 @@ impl Supervisor {
         let (wishes, requests) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
         let metrics_at = metrics.as_ref().map(|metrics| metrics.at);
-        let desk = Arc::new(Desk { wishes, down, report: report.subscribe(), metrics: metrics_at });
+        let desk = Arc::new(Desk {
+            wishes,
+            down,
+            report: report.subscribe(),
+            metrics: metrics_at,
+            chosen_by: setup.chosen_by,
+        });
         let measuring = metrics.map(|metrics| {
             let (platform, cluster) = (Arc::clone(&platform), dir.name().clone());
             let reports = report.subscribe();
@@ -316,7 +339,12 @@ async fn answer(stream: UnixStream, desk: &Desk) -> std::io::Result<()> {
             let (supervisor_pid, metrics) = (std::process::id(), desk.metrics);
             ControlAnswer::Status(Box::new(Seen { report, supervisor_pid, metrics }))
         }
-        ControlRequest::Do(request) => {
+        ControlRequest::Do(mut request) => {
+            if let (ProgramChoice::Named, Request::Apply { spec } | Request::Check { spec }) =
+                (desk.chosen_by, &mut request)
+            {
+                spec.version = None;
+            }
             let (reply, done) = oneshot::channel();
             // A client that has gone while nobody listened to it wants nothing any more; one that goes now withdraws its request.
             if control::has_gone(&mut stream, Duration::ZERO).await {
@@ -361,7 +389,7 @@ mod tests {
         let (wishes, mut requested) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
         let (_report, report) = watch::channel(None);
-        let desk = Desk { wishes, down, report, metrics: None };
+        let desk = Desk { wishes, down, report, metrics: None, chosen_by: ProgramChoice::Named };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for asked in [r#"{"do":{"request":"paint","colour":"red"}}"#, r#""paint""#] {
             let said = runtime.block_on(async {

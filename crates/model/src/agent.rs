@@ -37,6 +37,9 @@ pub struct AgentOrder {
     pub life: InstanceLife,
     /// How to configure the server.
     pub config: ServerConfig,
+    /// The server program that it is started with; `None` where the platform chooses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<crate::ServerVersion>,
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
     /// The Sentinels that are to know who is the primary.

@@ -1,10 +1,12 @@
 //! What has happened, for people and programs to read later.
 
 mod resizing;
+mod roll;
 mod slots;
 mod words;
 
 pub use resizing::ResizeHappened;
+pub use roll::RollHappened;
 
 use crate::{
     AsideCause, CalledAs, CopySource, CopyState, DisturbanceEnd, InstanceName, NodeId, Role, ShardName,
@@ -336,6 +338,9 @@ pub enum Happened {
     /// Slots move.
     #[serde(untagged)]
     Slots(SlotHappened),
+    /// Servers are restarted one after the other.
+    #[serde(untagged)]
+    Roll(RollHappened),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
@@ -368,7 +373,8 @@ impl Happened {
             | Self::AofLost { instance }
             | Self::ReplicaClusterPromoted { instance, .. }
             | Self::CopyHeldBack { instance, .. }
-            | Self::PasswordReplaced { instance } => vec![instance],
+            | Self::PasswordReplaced { instance }
+            | Self::Roll(RollHappened::Rolling { instance, .. }) => vec![instance],
             Self::FailedOver { from, to, .. }
             | Self::SwitchedOver { from, to, .. }
             | Self::BroughtHome { from, to, .. }
@@ -404,5 +410,11 @@ impl Happened {
             Self::BecameUnhealthy { waiting } => format!("cluster not healthy: {}", waiting.told(called)),
             other => other.to_string(),
         }
+    }
+}
+
+impl From<RollHappened> for Happened {
+    fn from(happened: RollHappened) -> Self {
+        Self::Roll(happened)
     }
 }

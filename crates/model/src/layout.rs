@@ -5,7 +5,8 @@ use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
     ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Ledger, NodeId, Operation, OperationName,
-    RetiredInstance, ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
+    RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId, ShardLife, ShardName, SlotSet, ZoneName,
+    ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,12 @@ pub struct Layout {
     pub zones: ZonePolicy,
     /// How servers are configured.
     pub config: ServerConfig,
+    /// Their program; `None` where the platform chooses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ServerVersion>,
+    /// What was wanted in place of that and given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<Box<crate::GivenUp>>,
     /// Replicas each shard is to have.
     pub replicas_per_shard: u32,
     /// The shards.
@@ -199,6 +206,21 @@ impl Layout {
     pub fn placed(&self) -> impl Iterator<Item = &InstanceName> {
         let sentinels = self.sentinels.iter().flat_map(|sentinels| sentinels.members.keys());
         self.instances.keys().chain(sentinels)
+    }
+
+    /// What servers are to run with.
+    pub fn setup(&self) -> ServerSetup {
+        ServerSetup { config: self.config.clone(), version: self.version.clone() }
+    }
+
+    /// The roll that is under way.
+    pub fn roll(&self) -> Option<&Roll> {
+        self.operations.get(&OperationName::roll()).and_then(Operation::roll)
+    }
+
+    /// The version with which that instance is to be started: in a roll it keeps the former one until its turn.
+    pub fn version_of(&self, instance: &InstanceName) -> Option<&ServerVersion> {
+        self.roll().and_then(|roll| roll.kept.get(instance)).or(self.version.as_ref())
     }
 
     /// The instances of a shard.

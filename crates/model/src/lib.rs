@@ -29,8 +29,10 @@ mod replica_mode;
 mod report;
 mod request;
 mod resizing;
+mod roll;
 mod sentinel;
 mod server;
+mod server_version;
 mod slots;
 pub mod spec;
 mod start_failure;
@@ -52,7 +54,7 @@ pub use demotion::{
     DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
 };
 pub use format::{Format, Unreadable};
-pub use happened::{Happened, ResizeHappened, SlotHappened};
+pub use happened::{Happened, ResizeHappened, RollHappened, SlotHappened};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -69,7 +71,7 @@ pub use operation::{
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
-pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, SlotRefusal, Unfit};
+pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, RollRefusal, SlotRefusal, Unfit};
 pub use register::{
     KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
 };
@@ -82,6 +84,7 @@ pub use replica_mode::{
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{RebalanceBy, Request, ResizeRequest, SlotRequest, WhichSlots};
 pub use resizing::{HostFate, InstanceMoves, MoveCause, ResizeOperation, RetiredInstance};
+pub use roll::{GivenUp, Roll, RollCheckpoint, RollFault, RollTarget, ServerSetup};
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
     SentinelSpec, SentinelView, Sentinels, SentinelsOrder,
@@ -90,11 +93,15 @@ pub use server::{
     AofStatus, AttachedReplica, ChangeCount, EngineKind, Followed, Link, MemoryFull, Part, Replication, Role,
     ServerView, SlowCommand, Topology, TopologyNode,
 };
+pub use server_version::{ImageVersion, ServerVersion};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
-pub use spec::{ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, ZonePolicy};
+pub use spec::{
+    ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, RestartPolicy, UpdateSpec, ZonePolicy,
+};
 pub use start_failure::StartFailure;
 pub use step::StepKey;
 pub use trial::{InvalidDirective, PasswordFault, Trial};
 pub use waiting::{
-    KubernetesWaiting, LeavingStage, ReplicaModeWaiting, ResizeWaiting, SentinelWaiting, UnseenWord, Waiting,
+    KubernetesWaiting, LeavingStage, ReplicaModeWaiting, ResizeWaiting, RollWaiting, SentinelWaiting,
+    UnseenWord, Waiting,
 };

@@ -20,6 +20,8 @@ pub struct Manifest {
     pub spec: ClusterSpec,
     /// What it says of pods and volumes.
     pub kubernetes: KubernetesSpec,
+    /// The image that it names, if it names one.
+    pub image: Option<String>,
     /// Fields that were understood and change nothing where the cluster is to run.
     pub without_effect: Vec<FieldNote>,
     /// Fields that may cost something the user does not expect.

@@ -5,7 +5,7 @@ mod slot_move;
 
 use crate::layout::LayoutVersion;
 use crate::newer::NewerFields;
-use crate::{Incarnation, InstanceMoves, InstanceName, Newer, ResizeOperation, ShardName, ZoneName};
+use crate::{Incarnation, InstanceMoves, InstanceName, Newer, ResizeOperation, Roll, ShardName, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +44,11 @@ impl OperationName {
     pub fn between(kind: &str, from: &ShardName, to: &ShardName) -> Self {
         Self(format!("{kind}-{from}-{to}"))
     }
+
+    /// The roll: there is one at a time.
+    pub fn roll() -> Self {
+        Self("roll".to_owned())
+    }
 }
 
 impl fmt::Display for OperationName {
@@ -60,11 +65,13 @@ pub enum Operation {
     Rezone(RoleSwitch),
     /// A primary that cannot write to its disk hands over to a replica that can.
     LeaveFullDisk(RoleSwitch),
+    /// Slots move from one shard to another.
+    MoveSlots(SlotMove),
+    /// Servers are restarted one after the other, for their configuration or their version.
+    Roll(Box<Roll>),
     /// Instances come and go.
     #[serde(untagged)]
     Resize(ResizeOperation),
-    /// Slots move from one shard to another.
-    MoveSlots(SlotMove),
     /// What only a newer version knows. It is kept and left alone.
     #[serde(untagged)]
     Newer(Newer),
@@ -110,7 +117,9 @@ impl Operation {
             Self::Rezone(switch)
             | Self::LeaveFullDisk(switch)
             | Self::Resize(ResizeOperation::HandOverToLeave(switch)) => Some(&switch.target),
-            Self::Resize(ResizeOperation::Move(_)) | Self::MoveSlots(_) | Self::Newer(_) => None,
+            Self::Resize(ResizeOperation::Move(_)) | Self::MoveSlots(_) | Self::Roll(_) | Self::Newer(_) => {
+                None
+            }
         }
     }
 
@@ -118,6 +127,14 @@ impl Operation {
     pub fn moves(&self) -> Option<&InstanceMoves> {
         match self {
             Self::Resize(ResizeOperation::Move(moves)) => Some(moves),
+            _ => None,
+        }
+    }
+
+    /// The roll, if it is one.
+    pub fn roll(&self) -> Option<&Roll> {
+        match self {
+            Self::Roll(roll) => Some(roll),
             _ => None,
         }
     }

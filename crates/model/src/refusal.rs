@@ -4,12 +4,14 @@ mod hint;
 mod impossible;
 mod replica_mode;
 mod resizing;
+mod roll;
 mod slots;
 mod unfit;
 
 pub use impossible::Impossible;
 pub use replica_mode::ReplicaModeRefusal;
 pub use resizing::ResizeRefusal;
+pub use roll::RollRefusal;
 pub use slots::SlotRefusal;
 pub use unfit::Unfit;
 
@@ -258,6 +260,10 @@ pub enum Refusal {
     #[error(transparent)]
     #[serde(untagged)]
     Slots(#[from] SlotRefusal),
+    /// What servers run with is not changed, or not yet.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Roll(#[from] RollRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]

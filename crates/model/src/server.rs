@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Which engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EngineKind {
     /// Valkey.
@@ -139,6 +139,9 @@ pub struct ServerView {
     pub node_id: NodeId,
     /// `9.1.2`.
     pub version: String,
+    /// Which engine; `None` by older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineKind>,
     /// Replication.
     pub replication: Replication,
     /// Number of keys.
@@ -276,6 +279,7 @@ impl ServerView {
         Self {
             node_id,
             version: version.to_owned(),
+            engine: None,
             replication,
             keys: 0,
             memory_bytes: 0,
@@ -303,6 +307,11 @@ impl ServerView {
             follows: None,
             changes: None,
         }
+    }
+
+    /// Is it a server of that version? One whose engine is not told counts by its number alone.
+    pub fn is_version(&self, wanted: &crate::ServerVersion) -> bool {
+        self.version == wanted.version && self.engine.is_none_or(|engine| engine == wanted.engine)
     }
 
     /// Its own line of its topology.

@@ -6,12 +6,14 @@ mod memory;
 pub mod rules;
 mod text;
 mod units;
+mod update;
 mod validate;
 
 pub use directives::{is_reserved, normal_name, reserved_directives};
 pub use memory::MemoryWish;
 pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_engine_bytes, parse_quantity_bytes};
+pub use update::{RestartPolicy, UpdateSpec};
 pub(crate) use validate::say;
 pub use validate::{FieldProblem, is_dns_subdomain, validate, warnings};
 
@@ -61,6 +63,13 @@ pub struct ClusterSpec {
     /// Does the cluster follow another one?
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<crate::ReplicaModeSpec>,
+    /// How changes that need a restart get to the servers.
+    #[serde(default)]
+    pub update: UpdateSpec,
+    /// The server program. `None` where the platform chooses it: on Kubernetes, and on a machine where the manifest names no image, or a program
+    /// was named beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<crate::ServerVersion>,
 }
 
 impl ClusterSpec {
@@ -90,6 +99,8 @@ impl ClusterSpec {
             auth_secret: None,
             sentinel: None,
             replica_mode: None,
+            update: UpdateSpec::default(),
+            version: None,
         }
     }
 

@@ -84,6 +84,11 @@ pub enum StepKey {
         /// Whom.
         to: InstanceName,
     },
+    /// Restart an instance in its turn.
+    Restart {
+        /// Which.
+        instance: InstanceName,
+    },
 }
 
 impl fmt::Display for StepKey {
@@ -104,6 +109,7 @@ impl fmt::Display for StepKey {
                 write!(f, "the switchover of {shard} from {from}, which is to leave, to {to}")
             }
             Self::ForgetRetired { instance, .. } => write!(f, "that {instance} forgets who was removed"),
+            Self::Restart { instance } => write!(f, "the restart of {instance}"),
             Self::BringHome { shard, to } => {
                 write!(f, "that {to} serves {shard} in the place of another shard's member")
             }

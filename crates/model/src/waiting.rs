@@ -4,6 +4,7 @@ mod about;
 mod kubernetes;
 mod replica_mode;
 mod resizing;
+mod roll;
 mod sentinel;
 mod unseen_word;
 mod words;
@@ -15,6 +16,7 @@ use crate::{
 pub use kubernetes::KubernetesWaiting;
 pub use replica_mode::ReplicaModeWaiting;
 pub use resizing::{LeavingStage, ResizeWaiting};
+pub use roll::RollWaiting;
 pub use sentinel::SentinelWaiting;
 use serde::{Deserialize, Serialize};
 pub use unseen_word::UnseenWord;
@@ -467,7 +469,16 @@ pub enum Waiting {
     /// An object on Kubernetes is not as it should be.
     #[serde(untagged)]
     Kubernetes(KubernetesWaiting),
+    /// Not all servers run with what is wanted.
+    #[serde(untagged)]
+    Roll(RollWaiting),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
+}
+
+impl From<RollWaiting> for Waiting {
+    fn from(waiting: RollWaiting) -> Self {
+        Self::Roll(waiting)
+    }
 }

@@ -5,6 +5,7 @@ use crate::failover::takeover::{may_take_over, votes};
 use crate::mode;
 use crate::operations::Step;
 use crate::operations::disruption::may_disturb;
+use crate::operations::roll::is_of_roll;
 use crate::view::cluster_view::ClusterView;
 use crate::view::health::is_linked;
 use std::collections::BTreeSet;
@@ -77,6 +78,10 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
             let allowed =
                 cluster_view.shards.get(shard).is_some_and(|shard| may_disturb(cluster_view, shard).is_ok());
             (!allowed).then(|| (6, format!("{shard} is disturbed although it or the majority is not well")))
+        }
+        Step::Restart { instance } => {
+            let counted = cluster_view.layout.ledger.get(instance).is_some_and(|entry| is_of_roll(&entry.by));
+            (!counted).then(|| (6, format!("{instance} is restarted and not counted")))
         }
         Step::BringHome { shard, from, to, .. } => {
             let of = |name| cluster_view.shard_of(name).and_then(|shard| shard.get(name));

@@ -12,7 +12,7 @@ use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, ClusterName, CopyRecord, CopySource, Happened, HeldBack,
     Incarnation, InstanceName, Millis, PasswordFault, Position, RegisterFault, SentinelSeen, ServerConfig,
-    Source, SourceFault, SourceView, StartFailure, Trial,
+    ServerVersion, Source, SourceFault, SourceView, StartFailure, Trial,
 };
 
 /// Matches a reply to what was asked for.
@@ -240,6 +240,8 @@ pub enum Command {
         about: About,
         /// What to try.
         config: Box<ServerConfig>,
+        /// With which program; `None`: the one that the platform chooses.
+        version: Option<ServerVersion>,
     },
     /// Keep the configuration that the server runs with, for a later one that it does not start with.
     KeepWorkingConfig(Box<ServerConfig>),
@@ -256,6 +258,8 @@ pub struct StartPlan {
     pub nodes_conf: Option<NodesConf>,
     /// Directives of the configuration file.
     pub config: Vec<Directive>,
+    /// The server program; `None`: the one that the platform chooses.
+    pub version: Option<ServerVersion>,
     /// As whom it follows.
     pub login: Login,
     /// Where it is to listen.

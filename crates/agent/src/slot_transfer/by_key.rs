@@ -29,7 +29,10 @@ impl Giving {
     pub(super) async fn give_by_key(&self) -> Result<(), ServerError> {
         let mut keys_at_once = KEYS_AT_FIRST;
         self.finish_open(&mut keys_at_once).await?;
-        while self.transfer.extent == TransferExtent::All {
+        if self.transfer.extent != TransferExtent::All {
+            return Ok(());
+        }
+        loop {
             let owned = self.myself(&self.source).await?.slots.common(&self.transfer.slots);
             if owned.is_empty() || self.time_is_over() {
                 break;

@@ -15,6 +15,7 @@ mod plan;
 mod request;
 mod resizing;
 mod secret;
+mod servers;
 mod slots;
 mod status;
 mod switch_region;
@@ -67,6 +68,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         Command::Slots(command) => slots::slots(platform, command, &mut ending).await,
         Command::Rebalance(args) => slots::rebalance(platform, args, &mut ending).await,
         Command::Secret(command) => secret::secret(platform.local(LocalOnly::Secret)?, command),
+        Command::Servers(command) => servers::servers(platform.local(LocalOnly::Servers)?, command),
         Command::Events { follow, only, output } => {
             events::events(platform, *follow, only, output.format).await
         }

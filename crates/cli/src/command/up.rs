@@ -20,13 +20,15 @@ use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use valkeeper_agent::metrics_endpoint;
 use valkeeper_local::{
-    ClusterDir, MetricsAddress, StateDir, StateError, Supervisor, SupervisorError, SupervisorSetup, Watching,
+    ClusterDir, MetricsAddress, ProgramChoice, StateDir, StateError, Supervisor, SupervisorError,
+    SupervisorSetup, Watching,
 };
+use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{Address, ClusterSpec, Persistence};
 
 fn setup(platform: &LocalPlatform, supervise: &Supervise) -> anyhow::Result<SupervisorSetup> {
     let file = supervise.manifest.path();
-    let mut spec = manifest_file::read(file)?;
+    let Manifest { mut spec, image, .. } = manifest_file::read_for(Target::Local, file)?;
     supervise.loss.add_to(&mut spec);
     let state = platform.state_dir()?;
     manifest_file::refuse_another(platform.common(), &spec.name)?;
@@ -34,13 +36,23 @@ fn setup(platform: &LocalPlatform, supervise: &Supervise) -> anyhow::Result<Supe
     manifest_file::check(file, &dir, &spec, &supervise.zones, None)?;
     refuse_too_few_files(&spec, supervise.metrics.as_ref())?;
     let base_port = base_port(supervise, &spec, &state, &dir)?;
-    let program = program::find(&state, supervise.server.as_deref())?;
+    let named = program::named(supervise.server.as_deref());
+    let program = match (&named, image) {
+        (None, Some(image)) => {
+            let program = program::of_image(&state, &image)
+                .map_err(|error| manifest_file::about(file, "spec.imageName", error))?;
+            spec.version = Some(program.version());
+            program
+        }
+        (_, _) => program::find(&state, supervise.server.as_deref())?,
+    };
     manifest_file::refuse_invalid_config(file, &spec, &state, &program)?;
     Ok(SupervisorSetup {
         state,
         spec,
         zones: supervise.zones.clone(),
         program,
+        chosen_by: if named.is_some() { ProgramChoice::Named } else { ProgramChoice::Manifest },
         base_port,
         password_overlap: supervise.password_overlap,
         metrics: supervise.metrics.clone(),
@@ -257,10 +269,11 @@ async fn detached(platform: &LocalPlatform, up: &Up) -> anyhow::Result<()> {
         .arg(if through_stdin { manifest_text::STDIN.into() } else { std::path::absolute(file)? })
         .arg("--zones")
         .arg(up.supervise.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
-        .arg("--server")
-        .arg(&setup.program.path)
         .arg("--password-overlap")
         .arg(format!("{}ms", setup.password_overlap.as_millis()));
+    if setup.chosen_by == ProgramChoice::Named {
+        supervisor.arg("--server").arg(&setup.program.path);
+    }
     if up.supervise.loss.is_given() {
         supervisor.arg("--accept-data-loss");
     }

@@ -59,6 +59,7 @@ pub(crate) enum LocalOnly {
     Down,
     Delete,
     Secret,
+    Servers,
     DrillCreate,
     DrillPromote,
     SwitchRegion,

@@ -113,6 +113,8 @@ pub(crate) fn rebuild(
         ordered: None,
         zones: spec.zones,
         config,
+        version: None,
+        given_up: None,
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),
         instances: Arc::new(instances),

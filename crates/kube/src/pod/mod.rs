@@ -112,7 +112,7 @@ pub async fn run(setup: PodSetup, told: impl Future<Output = ()>) -> Result<(), 
         register: LeaseRegister::of_this_pod(&setup.home).map(|register| Arc::new(register) as _),
         name: setup.instance.clone(),
         home,
-        trials: Arc::new(valkeeper_agent::Trials::new(program)),
+        programs: Arc::new(valkeeper_agent::Programs::only(valkeeper_agent::Trials::new(program))),
         passwords: Arc::new(move || Password::read(std::fs::read(&password_file))),
         secrets: {
             let kept = Arc::clone(&source_password);

@@ -61,6 +61,9 @@ pub enum Ask {
     Try {
         /// The configuration.
         config: Box<ServerConfig>,
+        /// The program to try it with; `None`: the one that the platform chooses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<crate::ServerVersion>,
     },
     /// Kill the server although it is a primary: the user's `failover`.
     Kill,

@@ -5,8 +5,9 @@ use super::schema::{Preset, SPEC};
 use super::tree::{Meaning, Node, Value};
 use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
 use crate::spec::{
-    self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence, ZonePolicy,
-    normal_name, parse_duration_ms, parse_quantity_bytes, printable, rules,
+    self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence,
+    RestartPolicy, UpdateSpec, ZonePolicy, normal_name, parse_duration_ms, parse_quantity_bytes, printable,
+    rules,
 };
 use crate::{ClusterName, SentinelSpec};
 use std::collections::BTreeMap;
@@ -68,7 +69,8 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     warnings.sort_by_key(|note| note.line);
     let mut without_effect = std::mem::take(&mut findings.without_effect);
     without_effect.sort_by_key(|note| note.line);
-    Some(Manifest { spec, kubernetes, without_effect, warnings })
+    let image = text_of(fields, "imageName").map(str::to_owned);
+    Some(Manifest { spec, kubernetes, image, without_effect, warnings })
 }
 
 /// What each mode counts in another way: not to be judged where the mode is not known.
@@ -257,9 +259,22 @@ fn cluster_spec(
         min_sync_replicas,
         max_sync_replicas,
         auth_secret: auth_secret(fields, findings),
+        update: update(fields),
         ..default
     };
     (spec, wish)
+}
+
+fn update(fields: &Node) -> UpdateSpec {
+    let default = UpdateSpec::default();
+    let Some(update) = fields.get("update") else { return default };
+    UpdateSpec {
+        canary_ms: milliseconds_of(update, "canary").unwrap_or(default.canary_ms),
+        restart: match text_of(update, "restart") {
+            Some("manual") => RestartPolicy::Manual,
+            _ => RestartPolicy::Rolling,
+        },
+    }
 }
 
 /// The Sentinels that mode `sentinel` has; `None` in another mode.

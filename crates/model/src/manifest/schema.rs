@@ -184,9 +184,9 @@ pub const SPEC: &[Field] = &[
     ),
     field("sentinel", Fields(SENTINEL), "The Sentinels of mode sentinel. Without: three."),
     field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster."),
-    field("imageName", Text, "The image of the servers: Valkey or Redis.")
-        .on_kubernetes("local processes run the server program of this machine")
+    field("imageName", Text, "The image of the servers: Valkey or Redis. On a machine its tag names the version of the server program.")
         .preset(Word(DEFAULT_IMAGE)),
+    field("update", Fields(UPDATE), "How changes that need a restart get to the servers."),
     field(
         "imagePullPolicy",
         OneOf(&["Always", "IfNotPresent", "Never"]),
@@ -276,6 +276,17 @@ const MEMORY: &[Field] = &[
     field("maxMemoryPercent", Integer, "A percentage of resources.limits.memory."),
     field("maxMemoryPolicy", OneOf(POLICIES), "What the server does when the limit is reached.")
         .preset(Word("noeviction")),
+];
+
+const UPDATE: &[Field] = &[
+    field(
+        "canary",
+        Duration,
+        "How long the first servers with a change must stay well before the others get it.",
+    )
+    .preset(Word("30s")),
+    field("restart", OneOf(&["rolling", "manual"]), "Whether servers are restarted in turn, or by a person.")
+        .preset(Word("rolling")),
 ];
 
 const SENTINEL: &[Field] = &[

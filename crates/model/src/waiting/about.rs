@@ -1,6 +1,6 @@
 //! What a reason is about, and what kind of reason it is.
 
-use super::Waiting;
+use super::{RollWaiting, Waiting};
 use crate::{InstanceName, RegisterFault, ShardName};
 
 impl Waiting {
@@ -36,6 +36,7 @@ impl Waiting {
             | Self::Disturbed { instance, .. }
             | Self::ClusterStateFail { instance } => Some(instance),
             Self::ReplicaMode(waiting) => waiting.instance(),
+            Self::Roll(waiting) => waiting.instance(),
             Self::Sentinel(waiting) => Some(waiting.sentinel()),
             Self::Resize(waiting) => Some(waiting.instance()),
             _ => None,
@@ -83,7 +84,13 @@ impl Waiting {
 
     /// Does this last until a user acts, however long one waits?
     pub fn lasts(&self) -> bool {
-        matches!(self, Self::ForeignNode { .. } | Self::SlotsTaken { .. } | Self::Fenced { .. })
+        matches!(
+            self,
+            Self::ForeignNode { .. }
+                | Self::SlotsTaken { .. }
+                | Self::Fenced { .. }
+                | Self::Roll(RollWaiting::RollReturned { .. })
+        )
     }
 
     /// Does an instance wait until the user accepts a loss (`valkeeper failover SHARD --accept-data-loss`)?

@@ -159,6 +159,7 @@ impl Waiting {
                     .try_for_each(|ReplicaCause { instance, fault }| write!(f, "; {instance} {fault}"))
             }
             Self::ReplicaMode(waiting) => waiting.write(f, called),
+            Self::Roll(waiting) => write!(f, "{waiting}"),
             Self::Sentinel(waiting) => write!(f, "{waiting}"),
             Self::Resize(waiting) => write!(f, "{waiting}"),
             Self::Kubernetes(waiting) => write!(f, "{waiting}"),

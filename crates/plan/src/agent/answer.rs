@@ -78,7 +78,7 @@ impl Agent {
                 Phase::Watching(_) => self.try_before_restart(token),
                 _ => self.refuse(token, BUSY),
             },
-            Ask::Try { config } => self.try_for(About::Question(token), *config),
+            Ask::Try { config, version } => self.try_for(About::Question(token), *config, version),
             Ask::Kill => match self.incarnation() {
                 Some(incarnation) => {
                     self.out.push(Command::Kill(incarnation));

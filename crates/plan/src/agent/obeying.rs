@@ -13,7 +13,18 @@ impl Agent {
             return;
         }
         let changed = self.order.as_ref().is_some_and(|last| last.config != order.config);
+        let other_program = self.order.as_ref().is_some_and(|last| last.version != order.version);
+        // What kept the server from starting may be what has changed.
+        let again = changed || other_program;
         self.order = Some(Arc::new(order));
+        if other_program {
+            self.forget_trials();
+        }
+        if let Phase::RetryAt { until } = &mut self.phase
+            && again
+        {
+            *until = now;
+        }
         if let Phase::Watching(watch) | Phase::HandingOver(watch, ..) = &mut self.phase
             && changed
         {

@@ -89,6 +89,7 @@ impl Agent {
             record: choice.record,
             nodes_conf,
             config,
+            version: order.version.clone(),
             login,
             address,
         })));

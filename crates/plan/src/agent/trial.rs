@@ -5,7 +5,8 @@ use super::About;
 use super::machine::{Agent, Phase};
 use super::{Command, Token};
 use valkeeper_model::{
-    AgentOrder, Answer, AskFailed, InvalidDirective, Millis, PasswordFault, ServerConfig, ServerView, Trial,
+    AgentOrder, Answer, AskFailed, InvalidDirective, Millis, PasswordFault, ServerConfig, ServerVersion,
+    ServerView, Trial,
 };
 
 /// What is known of configurations, and of the password.
@@ -17,6 +18,8 @@ pub(super) struct Trials {
     pending: Option<ServerConfig>,
     /// The server last ran with it, as it was ordered.
     working: Option<ServerConfig>,
+    /// The program of the last trial of what was ordered.
+    with: Option<ServerVersion>,
     /// Who waits for a restart until its configuration has been tried.
     restarts: Vec<Token>,
     /// Why the wanted password cannot be used.
@@ -37,25 +40,36 @@ impl Agent {
         self
     }
 
-    pub(super) fn try_for(&mut self, about: About, config: ServerConfig) {
-        self.out.push(Command::Try { about, config: Box::new(config) });
+    pub(super) fn try_for(&mut self, about: About, config: ServerConfig, version: Option<ServerVersion>) {
+        self.out.push(Command::Try { about, config: Box::new(config), version });
+    }
+
+    /// Tries what is ordered.
+    fn try_ordered(&mut self, about: About, order: &AgentOrder) {
+        self.trials.with.clone_from(&order.version);
+        self.try_for(about, order.config.clone(), order.version.clone());
+    }
+
+    /// Another program is ordered: what came of trials with the former one says nothing of it.
+    pub(super) fn forget_trials(&mut self) {
+        self.trials.verdict = None;
+        self.trials.pending = None;
     }
 
     /// A restart is asked for: not before it is known that the server would come back.
     pub(super) fn try_before_restart(&mut self, token: Token) {
-        let Some(order) = &self.order else { return };
-        let config = order.config.clone();
+        let Some(order) = self.order.clone() else { return };
         self.trials.restarts.push(token);
-        self.try_for(About::Restart, config);
+        self.try_ordered(About::Restart, &order);
     }
 
     /// Tries the configuration in force, once.
     fn try_order(&mut self) {
-        let Some(order) = &self.order else { return };
-        let config = order.config.clone();
-        if self.trials.verdict(&config).is_none() && self.trials.pending.as_ref() != Some(&config) {
-            self.trials.pending = Some(config.clone());
-            self.try_for(About::Order, config);
+        let Some(order) = self.order.clone() else { return };
+        if self.trials.verdict(&order.config).is_none() && self.trials.pending.as_ref() != Some(&order.config)
+        {
+            self.trials.pending = Some(order.config.clone());
+            self.try_ordered(About::Order, &order);
         }
     }
 
@@ -74,7 +88,11 @@ impl Agent {
         if self.trials.pending.as_ref() == Some(&config) {
             self.trials.pending = None;
         }
-        self.trials.verdict = Some((config, trial));
+        // One with a program that is not ordered any more says nothing.
+        let current = self.order.as_ref().is_some_and(|order| order.version == self.trials.with);
+        if current {
+            self.trials.verdict = Some((config, trial));
+        }
         if about == About::Restart {
             self.restart_tried(now);
         } else if let Some(watch) = self.phase.watch_mut() {
@@ -83,12 +101,11 @@ impl Agent {
     }
 
     fn restart_tried(&mut self, now: Millis) {
-        let Some(order) = &self.order else { return };
+        let Some(order) = self.order.clone() else { return };
         let current = self.trials.verdict(&order.config).is_some();
         if !current {
             // Ordered meanwhile.
-            let config = order.config.clone();
-            return self.try_for(About::Restart, config);
+            return self.try_ordered(About::Restart, &order);
         }
         let tokens = std::mem::take(&mut self.trials.restarts);
         let refusal = match (self.trials.verdict(&order.config).cloned(), self.trials.password.clone()) {

@@ -3,10 +3,10 @@
 use super::Command;
 use super::awaited::Awaited;
 use super::machine::{Controller, Pending};
-use super::requests::HAND_OVER_MS;
+use super::requests::{HAND_OVER_MS, RESTART_MS};
 use crate::agent::{MOVE_ENDS_MS, Token};
-use crate::operations::Step;
 use crate::operations::stored::{self, Next};
+use crate::operations::{Step, roll};
 use crate::view::cluster_view::ClusterView;
 use std::collections::BTreeMap;
 use valkeeper_model::{
@@ -54,11 +54,13 @@ impl Controller {
             Next::Step(step) => Some(step),
             Next::Wait(_) | Next::Done => None,
         });
+        let steps = steps.chain(roll::steps(cluster_view));
         let over = |step: &Step| match step {
             Step::SwitchForZones { from, .. }
             | Step::SwitchToLeave { from, .. }
             | Step::SwitchForDisk { from, .. } => self.has_told(from) || ended.contains_key(from),
             Step::MoveSlots { .. } => self.moves.holds(now, &step.key()),
+            Step::Restart { instance } => self.has_told(instance) || ended.contains_key(instance),
             _ => false,
         };
         steps.filter(|step| !over(step)).collect()
@@ -90,6 +92,7 @@ impl Controller {
             Step::SwitchForDisk { from, to, .. } | Step::SwitchToLeave { from, to, .. } => {
                 (from, Ask::HandOver { to: Some(to.clone()) }, HAND_OVER_MS)
             }
+            Step::Restart { instance } => (instance, Ask::Restart, RESTART_MS),
             Step::BringHome { to, incarnation, .. } => {
                 (to, Ask::Succeed { incarnation: *incarnation }, STEP_MS)
             }
@@ -170,6 +173,13 @@ impl Controller {
         match result {
             Ok(_) => self.attempts.done(&step),
             // Nobody has refused it: a server that is down or restarted is another one.
+            // The roll itself says what comes of it.
+            Err(error) if matches!(step, Step::Restart { .. }) => {
+                if let Step::Restart { instance } = step {
+                    self.rolling.restart_failed(instance, error);
+                }
+                return self.nudged(now);
+            }
             Err(AskFailed::Unseen(_) | AskFailed::NotRunning | AskFailed::Outdated) => return,
             Err(error) => {
                 let why = match error {
@@ -193,6 +203,7 @@ impl Controller {
             Step::Follow { .. }
             | Step::Meet { .. }
             | Step::MoveSlots { .. }
+            | Step::Restart { .. }
             | Step::SwitchForZones { .. }
             | Step::SwitchToLeave { .. }
             | Step::ForgetRetired { .. }

@@ -2,11 +2,13 @@
 
 use super::resizing;
 use crate::mode::sentinel;
+use crate::operations::roll;
 use crate::placement::{Placing, resize, server_config};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
     ClusterSpec, Layout, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels, ServerConfig,
+    ServerSetup, ServerVersion,
 };
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
@@ -36,7 +38,19 @@ pub fn follow(
         resize::with_replicas(layout, spec.replicas_per_shard, report, placing)?
     };
     next.zones = spec.zones;
-    next.config = ServerConfig { newer: next.config.newer, ..server_config(spec) };
+    let config = ServerConfig { newer: next.config.newer.clone(), ..server_config(spec) };
+    let wanted = ServerSetup { config, version: spec.version.clone() };
+    // What was given up is not tried again until the manifest says something else.
+    if !layout.given_up.as_deref().is_some_and(|given_up| given_up.setup == wanted) {
+        next.given_up = None;
+        ServerSetup { config: next.config, version: next.version } = wanted;
+        if next.setup() != layout.setup() {
+            if let Some(version) = &next.version {
+                roll::refuse_unreadable(layout, version, report)?;
+            }
+            roll::begin(layout, &mut next, &spec.update);
+        }
+    }
     next.sentinels = sentinel::follow(layout, spec).map(Box::new);
     let own = OwnData::of(layout, report);
     next.replica_mode =
@@ -72,6 +86,10 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
     compare("zones", Some(from.zones.to_string()), Some(to.zones.to_string()));
     let ms = |ms: u64| Some(format!("{ms} ms"));
     compare("mode", Some(from.config.mode.to_string()), Some(to.config.mode.to_string()));
+    let version = |layout: &Layout| layout.version.as_ref().map(ServerVersion::to_string);
+    compare("server", version(from), version(to));
+    let given_up = |layout: &Layout| layout.given_up.as_ref().map(|given_up| given_up.why.to_string());
+    compare("given up", given_up(from), given_up(to));
     let sentinels = |layout: &Layout| layout.sentinels.as_deref().map(Sentinels::to_string);
     compare("sentinels", sentinels(from), sentinels(to));
     compare("unresponsiveAfter", ms(from.config.unresponsive_after_ms), ms(to.config.unresponsive_after_ms));

@@ -2,11 +2,12 @@
 
 use super::machine::Controller;
 use super::requests::Decision;
+use super::rolling;
 use super::storing::AfterCommit;
 use crate::agent::Token;
 use crate::operations::ledger::{self, Deed};
 use crate::operations::move_slots::MoveSeen;
-use crate::operations::stored;
+use crate::operations::{roll, stored};
 use crate::view::cluster_view::ClusterView;
 use std::collections::BTreeMap;
 use valkeeper_model::{
@@ -82,6 +83,21 @@ pub(super) fn counted(
     })
 }
 
+/// What a look leads to that is to be stored.
+#[derive(Debug)]
+pub(super) struct Progressed {
+    /// Lives that go on.
+    pub(super) lives: Option<Layout>,
+    /// Who counts as disturbed no more.
+    pub(super) ended: BTreeMap<InstanceName, DisturbanceEnd>,
+    /// An operation that begins.
+    pub(super) begun: Option<(OperationName, Operation)>,
+    /// What the roll comes to.
+    pub(super) rolled: Option<roll::Next>,
+    /// What was seen of slots that move.
+    pub(super) moves: Vec<MoveSeen>,
+}
+
 impl Controller {
     /// Whom what was decided disturbs, if it is a primary, and how; a fence counts it by itself.
     fn disturbed_by(&self, decision: &Decision) -> Option<(InstanceName, DisturbingRequest)> {
@@ -153,7 +169,7 @@ impl Controller {
         self.deeds.forget_all_but(cluster_view.layout);
         for (name, entry) in &cluster_view.layout.ledger {
             let key = (name.clone(), entry.since.revision);
-            let at_rest_ms = self.deeds.at_rest_ms(now, &key, ledger::is_at_rest(cluster_view, name));
+            let at_rest_ms = self.deeds.at_rest_ms(now, &key, ledger::is_at_rest(cluster_view, name, entry));
             let deed = self.deeds.deed(&key, self.looks);
             if let Some(why) = ledger::end(cluster_view, name, entry, deed, at_rest_ms) {
                 ended.insert(name.clone(), why);
@@ -166,20 +182,23 @@ impl Controller {
     pub(super) fn commit_progress(
         &mut self,
         layout: &Layout,
-        lives: Option<Layout>,
-        ended: BTreeMap<InstanceName, DisturbanceEnd>,
-        begun: Option<(OperationName, Operation)>,
-        moves: &[MoveSeen],
+        Progressed { lives, ended, begun, rolled, moves }: Progressed,
     ) {
         let mut next = lives.unwrap_or_else(|| layout.clone());
         let mut happened = Vec::new();
         for (instance, why) in ended {
             let Some(entry) = next.ledger.remove(&instance) else { continue };
+            if roll::is_of_roll(&entry.by) {
+                if why == DisturbanceEnd::NotBegun {
+                    rolling::forget_turn(&mut next, &instance);
+                }
+                continue;
+            }
             if why != DisturbanceEnd::Done {
                 happened.push(Happened::DisturbanceEnded { shard: entry.shard, instance, why });
             }
         }
-        let mut next = self.moved(next, moves, &mut happened);
+        let mut next = self.moved(next, &moves, &mut happened);
         let over: Vec<_> =
             next.operations.keys().filter(|name| stored::is_over(&next, name)).cloned().collect();
         next.operations.retain(|name, _| !over.contains(name));
@@ -189,6 +208,9 @@ impl Controller {
         {
             next.ledger.insert(from, entry);
             next.operations.insert(name, operation);
+        }
+        if let (Some(rolled), Some(seen)) = (rolled, &self.observation) {
+            rolling::go_on(&mut next, layout.generation.next(), seen, rolled, &mut happened);
         }
         if next != *layout {
             self.commit(next, AfterCommit::Record(happened));

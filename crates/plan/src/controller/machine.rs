@@ -3,10 +3,12 @@
 use super::attempts::Attempts;
 use super::awaited::Awaited;
 use super::disturbing::Deeds;
+use super::disturbing::Progressed;
 use super::forgetting::Parts;
 use super::moving::Moves;
 use super::ordering::{Audience, SentOrders};
 use super::places::Places;
+use super::rolling::Rolling;
 use super::storing::AfterCommit;
 use super::telling::Told;
 use super::trial::UnderTrial;
@@ -20,7 +22,7 @@ use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
     Address, Ask, ClusterSpec, Generation, InstanceName, Layout, Millis, Observation, Observed,
-    ProvisionError, Refusal, Report, ServerConfig, ShardName, StoreError, ZoneName,
+    ProvisionError, Refusal, Report, ServerSetup, ShardName, StoreError, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -78,7 +80,9 @@ pub struct Controller {
     /// The highest generation that an agent obeys beyond the stored layout's: what stored it was lost.
     pub(super) outrun_by: Option<Generation>,
     /// The configuration that was last tried and taken, or that nobody could try.
-    pub(super) accepted: Option<ServerConfig>,
+    pub(super) accepted: Option<ServerSetup>,
+    /// What was seen of the roll under way.
+    pub(super) rolling: Rolling,
     last_token: u64,
     pub(super) out: Vec<Command>,
 }
@@ -166,6 +170,7 @@ impl Controller {
             parts: BTreeMap::new(),
             outrun_by: None,
             accepted: None,
+            rolling: Rolling::default(),
             last_token: 0,
             out: Vec::new(),
         }
@@ -264,7 +269,8 @@ impl Controller {
         self.looks += 1;
         self.ready = 0;
         // At rest the agents' own looks are fresh enough; while things move or a request is to be judged, everybody looks again.
-        let moving = self.report.as_ref().is_some_and(|report| !report.healthy);
+        let rolls = self.layout.as_ref().is_some_and(|layout| layout.roll().is_some());
+        let moving = rolls || self.report.as_ref().is_some_and(|report| !report.healthy);
         self.out.push(Command::Observe { fresh: moving || !self.queued.is_empty() });
     }
 
@@ -298,13 +304,13 @@ impl Controller {
         }
     }
 
-    fn loaded(&mut self, now: Millis, result: Result<Option<Layout>, StoreError>) {
+    fn loaded(&mut self, now: Millis, result: Result<Option<Box<Layout>>, StoreError>) {
         let stored = match result {
             Ok(stored) => stored,
             Err(error) => return self.store_fails(now, error),
         };
         self.store_failed = None;
-        let Some(stored) = stored else {
+        let Some(stored) = stored.map(|stored| *stored) else {
             // The store has lost it. A cluster is founded once only: what is in force is stored again.
             if let Some(layout) = self.layout.clone() {
                 let layout = self.beyond_what_agents_obey(layout);
@@ -398,6 +404,7 @@ impl Controller {
         let ended = self.ended(now, &cluster_view);
         let going_on = self.going_on(now, &cluster_view, &ended);
         let moves = operations::move_slots::seen(&cluster_view);
+        let rolled = self.roll(now, &cluster_view, &ended);
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
@@ -408,7 +415,7 @@ impl Controller {
             _ if self.reprovision_asked => 0,
             (true, _) => NUDGED_MS,
             (false, true)
-                if report.waiting.is_empty() && layout.ledger.is_empty() && report.progress.is_empty() =>
+                if report.waiting.is_empty() && layout.ledger.is_empty() && layout.operations.is_empty() =>
             {
                 self.pace.at_rest_ms
             }
@@ -429,7 +436,7 @@ impl Controller {
             self.take(now, step);
         }
         let begun = self.take_due(now, &layout, due);
-        self.commit_progress(&layout, lives, ended, begun, &moves);
+        self.commit_progress(&layout, Progressed { lives, ended, begun, rolled, moves });
     }
 
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {

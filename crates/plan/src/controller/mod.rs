@@ -17,6 +17,7 @@
 //! | `disturbing.rs` | a primary is disturbed only while the ledger counts it (law 6) |
 //! | `pace.rs` | how often it looks |
 //! | `places.rs` | who is where, and when all are told again |
+//! | `rolling.rs` | a roll goes on by what is seen, and how long it is seen |
 //! | `storing.rs` | a layout is stored, with which generation |
 //! | `telling.rs` | what people are told, and when it has changed |
 //! | `trial.rs` | a changed configuration is tried before it is stored |
@@ -42,6 +43,7 @@ mod pace;
 mod places;
 mod requests;
 mod resizing;
+mod rolling;
 mod slot_requests;
 mod source_requests;
 mod storing;
@@ -63,7 +65,7 @@ use valkeeper_model::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// What the store holds.
-    Loaded(Result<Option<Layout>, StoreError>),
+    Loaded(Result<Option<Box<Layout>>, StoreError>),
     /// A commit's end.
     Committed(Result<(), CommitError>),
     /// Every instance of the layout has a place and an address.

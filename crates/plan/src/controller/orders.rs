@@ -67,6 +67,7 @@ pub fn order(
         run: if instance.fenced || instance.life == InstanceLife::Retired { Run::Fenced } else { Run::Up },
         life: instance.life.clone(),
         config: layout.config.clone(),
+        version: layout.version_of(name).cloned(),
         members: Arc::clone(members),
         sentinels: sentinels.cloned(),
         source: source(layout),

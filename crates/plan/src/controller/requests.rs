@@ -14,13 +14,13 @@ use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
-    Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ServerConfig, ShardName,
-    Unfit, Unseen, Waiting,
+    Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, RollRefusal, ServerSetup,
+    ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
 pub(super) const HAND_OVER_MS: u64 = 30_000;
-const RESTART_MS: u64 = 120_000;
+pub(super) const RESTART_MS: u64 = 120_000;
 
 /// What a request comes to.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Decision {
     /// Tell those to forget these nodes; done when all have.
     Forget(Vec<NodeId>, Vec<InstanceName>),
     /// Let that agent try the configuration, and judge the request again.
-    Try(InstanceName, Box<ServerConfig>, Request),
+    Try(InstanceName, Box<ServerSetup>, Request),
     /// There is nothing to do.
     Done,
 }
@@ -74,7 +74,7 @@ impl Controller {
                 self.commit(*layout, AfterCommit::Request(pending));
             }
             Decision::Forget(nodes, members) => self.forget(token, nodes, members),
-            Decision::Try(by, config, request) => self.try_first(by, *config, token, request),
+            Decision::Try(by, setup, request) => self.try_first(by, *setup, token, request),
             Decision::Await(done) => self.await_done(token, done),
             Decision::Done => self.answer(token, Ok(())),
         }
@@ -102,8 +102,8 @@ impl Controller {
         match request {
             Request::Check { spec } => {
                 let (layout, next) = self.followed_by(&spec)?;
-                Ok(match self.must_try(&layout, &next.config) {
-                    Some(by) => Decision::Try(by, Box::new(next.config), Request::Check { spec }),
+                Ok(match self.must_try(&layout, &next.setup()) {
+                    Some(by) => Decision::Try(by, Box::new(next.setup()), Request::Check { spec }),
                     None => Decision::Done,
                 })
             }
@@ -123,10 +123,14 @@ impl Controller {
     fn apply(&mut self, spec: Box<ClusterSpec>) -> Result<Decision, Refusal> {
         let (layout, next) = self.followed_by(&spec)?;
         if next == layout {
-            return Ok(Decision::Done);
+            let given_up = layout.given_up.as_deref().map(|given_up| given_up.why.clone());
+            return match given_up {
+                Some(why) => Err(RollRefusal::GivenUp { why }.into()),
+                None => Ok(Decision::Done),
+            };
         }
-        if let Some(by) = self.must_try(&layout, &next.config) {
-            return Ok(Decision::Try(by, Box::new(next.config), Request::Apply { spec }));
+        if let Some(by) = self.must_try(&layout, &next.setup()) {
+            return Ok(Decision::Try(by, Box::new(next.setup()), Request::Apply { spec }));
         }
         let directives =
             change::differences(&layout, &next).into_iter().map(|difference| difference.what).collect();

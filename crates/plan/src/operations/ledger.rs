@@ -15,7 +15,9 @@
 //! | it is primary, and nobody knows of the deed: a controller that is gone has asked, or the answer was lost | over after 10 s of that |
 
 use super::disruption::changing;
-use crate::view::cluster_view::ClusterView;
+use super::roll;
+use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
+use crate::view::health::in_sync;
 use valkeeper_model::{
     Activity, AgentReport, Disturbance, DisturbanceEnd, DisturbedBy, DisturbingRequest, InstanceName,
 };
@@ -50,6 +52,9 @@ pub fn end(
         return Some(DisturbanceEnd::InstanceGone);
     };
     let activity = instance.report.map(|report| &report.activity);
+    if roll::is_of_roll(&entry.by) && cluster_view.layout.roll().is_some() {
+        return end_of_restart(shard, &instance, entry, deed, at_rest_ms);
+    }
     if changing(shard).is_some() {
         return None;
     }
@@ -82,9 +87,48 @@ pub fn end(
     over.then_some(reason)
 }
 
+/// The same for a restart in a roll, which counts replicas too: it is over when the instance is back with another run, and in sync.
+fn end_of_restart(
+    shard: &ShardView<'_>,
+    instance: &InstanceView<'_>,
+    entry: &Disturbance,
+    deed: Deed,
+    at_rest_ms: u64,
+) -> Option<DisturbanceEnd> {
+    let report = instance.report?;
+    if changing(shard).is_some() {
+        return None;
+    }
+    if report.activity == Activity::Resting {
+        return Some(DisturbanceEnd::Done);
+    }
+    if report.activity != Activity::Watching || instance.view().is_none() {
+        return None;
+    }
+    if report.incarnation() != entry.incarnation {
+        let primary = shard.primary()?;
+        let back = primary.name == instance.name || in_sync(&primary, instance);
+        return back.then_some(DisturbanceEnd::Done);
+    }
+    let over = match deed {
+        Deed::Pending => false,
+        Deed::Refused => true,
+        Deed::CarriedOut | Deed::Unknown => at_rest_ms >= UNKNOWN_MS,
+    };
+    over.then_some(DisturbanceEnd::NotBegun)
+}
+
 /// Is it seen as it was before the deed, so that a deed of which nobody knows has not begun?
-pub fn is_at_rest(cluster_view: &ClusterView<'_>, name: &InstanceName) -> bool {
+pub fn is_at_rest(cluster_view: &ClusterView<'_>, name: &InstanceName, entry: &Disturbance) -> bool {
+    let same_run =
+        cluster_view.observation.report(name).and_then(AgentReport::incarnation) == entry.incarnation;
+    if roll::is_of_roll(&entry.by) && !same_run {
+        return false;
+    }
     cluster_view.shard_of(name).is_some_and(|shard| {
+        if roll::is_of_roll(&entry.by) {
+            return changing(shard).is_none();
+        }
         changing(shard).is_none() && shard.primary().is_some_and(|primary| primary.name == name)
     })
 }

@@ -18,6 +18,7 @@
 //! | `leave.rs` | an instance leaves: its primary's role goes to another, it is stopped, and forgotten |
 //! | `rezone.rs` | no zone holds a majority of the primaries (law 7) |
 //! | `move_slots.rs` | slots move from one shard to another |
+//! | `roll/` | servers are restarted one after the other, for their configuration or their version |
 //! | `stored.rs` | what is due for an operation that stands in the layout |
 //! | `ledger.rs` | when a primary counts as disturbed no more |
 //! | `step.rs` | a step |
@@ -32,6 +33,7 @@ pub mod ledger;
 mod meet;
 pub mod move_slots;
 mod rezone;
+pub mod roll;
 mod step;
 pub mod stored;
 mod take_over;

@@ -118,6 +118,11 @@ pub enum Step {
         /// Which run of it.
         incarnation: Incarnation,
     },
+    /// Restart an instance whose turn in a roll has come.
+    Restart {
+        /// Which.
+        instance: InstanceName,
+    },
 }
 
 impl Step {
@@ -128,6 +133,7 @@ impl Step {
             | Self::SwitchToLeave { .. }
             | Self::ForgetRetired { .. }
             | Self::MoveSlots { .. }
+            | Self::Restart { .. }
             | Self::Meet { mutual: true, .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
@@ -147,6 +153,7 @@ impl Step {
             | Self::SwitchForZones { .. }
             | Self::SwitchToLeave { .. }
             | Self::BringHome { .. }
+            | Self::Restart { .. }
             | Self::TakeSlots { .. } => 3_000,
         }
     }
@@ -162,6 +169,7 @@ impl Step {
             Self::ForgetRetired { instance, nodes } => StepKey::ForgetRetired { instance, nodes },
             Self::TakeSlots { shard, instance, .. } => StepKey::TakeSlots { shard, instance },
             Self::MoveSlots { shard, to, .. } => StepKey::MoveSlots { shard, to },
+            Self::Restart { instance } => StepKey::Restart { instance },
             Self::BringHome { shard, to, .. } => StepKey::BringHome { shard, to },
         }
     }

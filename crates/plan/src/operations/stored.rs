@@ -2,11 +2,11 @@
 //! controller goes on with what another has begun.
 
 use super::disruption::{changing, disturbed, may_go_on};
-use super::{Step, may_take_role, move_slots};
+use super::{Step, may_take_role, move_slots, roll};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
     DisturbedBy, InstanceLife, InstanceMoves, InstanceName, Layout, NewerFields, Operation, OperationName,
-    Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, SlotRefusal, SwitchCheckpoint,
+    Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, RollWaiting, SlotRefusal, SwitchCheckpoint,
     SwitchTarget, Waiting,
 };
 
@@ -48,11 +48,12 @@ pub fn begun_by(step: &Step) -> Option<(OperationName, Operation)> {
         | Step::Meet { .. }
         | Step::TakeSlots { .. }
         | Step::MoveSlots { .. }
+        | Step::Restart { .. }
         | Step::BringHome { .. } => None,
     }
 }
 
-/// What is due for this operation; `None` for one that only a newer version knows.
+/// What is due for this switch; `None` for one that only a newer version knows, and for a roll (`roll::next`).
 pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Operation) -> Option<Next> {
     if let Operation::MoveSlots(slot_move) = operation {
         return Some(move_slots::next(cluster_view, name, slot_move));
@@ -65,6 +66,7 @@ pub fn next(cluster_view: &ClusterView<'_>, name: &OperationName, operation: &Op
         Operation::Resize(ResizeOperation::Move(_)) | Operation::MoveSlots(_) | Operation::Newer(_) => {
             return None;
         }
+        Operation::Roll(_) => return None,
     };
     Some(switch(cluster_view, name, operation.switch()?, step))
 }
@@ -99,6 +101,8 @@ fn switch(cluster_view: &ClusterView<'_>, name: &OperationName, target: &SwitchT
 pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
     let at_rest = cluster_view.shards.values().filter(|shard| changing(shard).is_none());
     waiting.extend(at_rest.filter_map(|shard| disturbed(cluster_view, shard)));
+    let given_up = cluster_view.layout.given_up.as_deref();
+    waiting.extend(given_up.map(|given_up| RollWaiting::RollReturned { why: given_up.why.clone() }.into()));
     for (name, operation) in &cluster_view.layout.operations {
         let operation_name = || name.clone();
         match (operation, next(cluster_view, name, operation)) {
@@ -136,6 +140,7 @@ pub fn progress(cluster_view: &ClusterView<'_>) -> Vec<Progress> {
             | Operation::LeaveFullDisk(_)
             | Operation::Resize(ResizeOperation::HandOverToLeave(_))
             | Operation::Newer(_) => None,
+            Operation::Roll(rolled) => roll::progress(cluster_view, rolled),
         })
         .collect()
 }

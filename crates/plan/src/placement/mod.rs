@@ -95,6 +95,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         ordered: None,
         zones: spec.zones,
         config: server_config(spec),
+        version: spec.version.clone(),
+        given_up: None,
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),
         instances: Arc::new(instances),

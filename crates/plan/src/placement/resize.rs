@@ -71,7 +71,9 @@ pub fn with_replicas(
     for name in layout.shards.iter().filter(|(_, shard)| live(shard)).map(|(name, _)| name) {
         let surplus = worst(&next, name, wanted, report);
         moved |= !surplus.is_empty();
-        surplus.iter().for_each(|instance| retire(&mut next, instance));
+        for instance in &surplus {
+            retire(&mut next, instance);
+        }
         while staying(&next, name).count() < wanted {
             moved = true;
             if let Some(back) = may_stay(&next, name, report) {

@@ -13,7 +13,7 @@ use crate::view::topology_views::{Examined, TopologyViews};
 use valkeeper_model::{
     Activity, AgentReport, DiskAccess, HeldData, InstanceLife, InstanceName, InstanceReport, Link,
     LookRefused, MemoryFull, Mode, NodeId, Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId,
-    Report, Role, ServerConfig, ServerView, ShardReport, SlotMove, SlotSet, Topology, Waiting,
+    Report, Role, RollWaiting, ServerConfig, ServerView, ShardReport, SlotMove, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -250,7 +250,15 @@ fn judge_view(
         // A restart would not bring what is refused beside it.
         waiting.push(Waiting::ConfigInvalid { instance: name(), directives: view.config_invalid.clone() });
     } else if !view.config_refused.is_empty() {
-        waiting.push(Waiting::RestartNeeded { instance: name(), directives: view.config_refused.clone() });
+        let (instance, directives) = (name(), view.config_refused.clone());
+        waiting.push(match cluster_view.layout.roll() {
+            Some(_) => RollWaiting::RestartDue { instance, directives }.into(),
+            None => Waiting::RestartNeeded { instance, directives },
+        });
+    }
+    if let Some(wanted) = cluster_view.layout.version.clone().filter(|wanted| !view.is_version(wanted)) {
+        let runs = view.version.clone();
+        waiting.push(RollWaiting::OtherVersion { instance: name(), runs, wanted }.into());
     }
     if !view.config_by_hand.is_empty() {
         waiting.push(Waiting::ConfigByHand { instance: name(), directives: view.config_by_hand.clone() });

@@ -155,7 +155,7 @@ fn controls() -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
     let seen = |instances| Observation { at: Millis(10), instances, names_elsewhere: BTreeSet::new() };
     let loads = controller.handle(Millis(10), Event::Observed(seen([(name(0), obeys(&newer))].into())));
     assert_eq!(loads, [Command::Load]);
-    controller.handle(Millis(11), Event::Loaded(Ok(Some(layout))));
+    controller.handle(Millis(11), Event::Loaded(Ok(Some(Box::new(layout)))));
     let told = orders(controller.handle(Millis(11), Event::Provisioned(Ok(places))));
     assert_eq!(told.len(), 7);
     (controller, told)

@@ -34,7 +34,7 @@ fn start(layout: Layout, given: &Orders) -> (Controller, Orders) {
     let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
     let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
     controller.handle(Millis(0), Event::Tick);
-    controller.handle(Millis(0), Event::Loaded(Ok(Some(layout))));
+    controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
     let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
     let told = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
     (controller, told)
@@ -427,7 +427,7 @@ fn counting_costs_no_orders() {
     let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
     let mut controller = Controller::new(spec(50), zones, Box::new(Counted(0)));
     controller.handle(Millis(0), Event::Tick);
-    controller.handle(Millis(0), Event::Loaded(Ok(Some(layout))));
+    controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
     let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
     let told = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
     let reports = at_rest(&told);

@@ -148,12 +148,12 @@ fn a_layout_that_agents_are_beyond_gets_the_next_generation() {
     let seen =
         || Observation { at: Millis(1), instances: instances.clone(), names_elsewhere: BTreeSet::new() };
     assert_eq!(controller.handle(Millis(1), Event::Observed(seen())), [Command::Load]);
-    let commands = controller.handle(Millis(2), Event::Loaded(Ok(Some(layout.clone()))));
+    let commands = controller.handle(Millis(2), Event::Loaded(Ok(Some(Box::new(layout.clone())))));
     assert_eq!(committed(&commands), [(obeyed.next(), Some(layout.version()))]);
     // Another one has just done the same: what it stored counts.
     assert_eq!(controller.handle(Millis(3), Event::Committed(Err(CommitError::Conflict))), [Command::Load]);
     let theirs = valkeeper_model::Layout { generation: obeyed.next(), ..layout };
-    let commands = controller.handle(Millis(4), Event::Loaded(Ok(Some(theirs))));
+    let commands = controller.handle(Millis(4), Event::Loaded(Ok(Some(Box::new(theirs)))));
     assert!(matches!(&commands[..], [Command::Provision(layout)] if layout.generation == obeyed.next()));
 }
 

@@ -269,7 +269,7 @@ fn a_spec_is_followed_when_its_configuration_has_been_tried() {
     let names_elsewhere = std::collections::BTreeSet::new();
     let seen = valkeeper_model::Observation { at: Millis(1), instances, names_elsewhere };
     controller.handle(Millis(0), controller::Event::Tick);
-    controller.handle(Millis(0), controller::Event::Loaded(Ok(Some(stored))));
+    controller.handle(Millis(0), controller::Event::Loaded(Ok(Some(Box::new(stored)))));
     controller.handle(Millis(0), controller::Event::Provisioned(Ok(BTreeMap::new())));
     controller.handle(Millis(1), controller::Event::Observed(seen.clone()));
     let asks = |controller: &mut Controller, spec: &ClusterSpec| {
@@ -280,7 +280,7 @@ fn a_spec_is_followed_when_its_configuration_has_been_tried() {
     };
     let told = |said: &[controller::Command]| {
         said.iter().find_map(|command| match command {
-            controller::Command::Tell { token, ask: Ask::Try { config }, .. } => {
+            controller::Command::Tell { token, ask: Ask::Try { config, .. }, .. } => {
                 Some((*token, config.directives["databases"].clone()))
             }
             _ => None,

@@ -245,7 +245,7 @@ impl Fleet {
                 self.ask_register(agent, life, token, *ask, within_ms);
             }
             Command::Answer { token: Token(id), result } => self.answer(id, result),
-            Command::Try { about, config } => {
+            Command::Try { about, config, .. } => {
                 let trial = valkeeper_model::Trial::Starts;
                 self.tell_agent(agent, life, Event::Tried { about, config, trial });
             }

@@ -140,7 +140,7 @@ impl Fleet {
                     layout.ledger.clear();
                     layout.operations.clear();
                 }
-                self.tell_controller(controller, life, Event::Loaded(Ok(stored)));
+                self.tell_controller(controller, life, Event::Loaded(Ok(stored.map(Box::new))));
             }
             Command::Commit { layout, after } => {
                 let delay = self.random.within(0..=2);

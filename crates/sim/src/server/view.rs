@@ -54,6 +54,7 @@ impl Server {
                 .map(|source| Followed { host: source.ip().to_string(), port: source.port() }),
             node_id: self.members.ids[self.me],
             version: self.version.to_string(),
+            engine: None,
             replication: self.replication(attached),
             keys: u64::from(history.size(&self.data.tips)),
             memory_bytes: 1_000_000,

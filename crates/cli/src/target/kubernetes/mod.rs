@@ -89,6 +89,9 @@ fn not_here(command: LocalOnly) -> Failure {
             "secret",
             "kubectl create secret generic NAME --from-file=password=FILE".to_owned(),
         ),
+        LocalOnly::Servers => {
+            ("servers", "imageName in the manifest names the image of the servers".to_owned())
+        }
         LocalOnly::DrillCreate => {
             ("drill create", format!("`{} apply -f FILE --wait` makes a cluster", called()))
         }
@@ -272,6 +275,7 @@ mod tests {
             (LocalOnly::Down, "down", "fence INSTANCE"),
             (LocalOnly::Delete, "delete", "kubectl delete rediscluster NAME"),
             (LocalOnly::Secret, "secret", "kubectl create secret"),
+            (LocalOnly::Servers, "servers", "imageName"),
             (LocalOnly::DrillCreate, "drill create", "apply -f FILE --wait"),
             (LocalOnly::DrillPromote, "drill promote", "promote"),
             (LocalOnly::SwitchRegion, "switch-region", "promote"),

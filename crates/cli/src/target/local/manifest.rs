@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_client::AdminConnection;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlRequest, StateDir};
+use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{ClusterSpec, Report, Request, ZoneName};
 use valkeeper_plan::placement;
 use valkeeper_plan::server::config::{self, AboveLimit};
@@ -37,10 +38,12 @@ pub(super) struct LocalWanted {
 
 impl LocalWanted {
     pub(super) fn read(platform: &LocalPlatform, file: PathBuf, loss: AcceptLoss) -> anyhow::Result<Self> {
-        let mut spec = manifest_file::read(&file)?;
+        let Manifest { mut spec, image, .. } = manifest_file::read_for(Target::Local, &file)?;
         loss.add_to(&mut spec);
         manifest_file::refuse_another(platform.common(), &spec.name)?;
         let state = platform.state_dir()?;
+        spec.version = program::version_of_image(&state, image.as_deref())
+            .map_err(|error| manifest_file::about(&file, "spec.imageName", error))?;
         let dir = state.cluster(&spec.name);
         Ok(Self { file, spec, state, dir })
     }

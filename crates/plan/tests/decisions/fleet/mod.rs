@@ -37,6 +37,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         founder: id(n % 3),
     };
     AgentOrder {
+        version: None,
         source: None,
         sentinels: None,
         format: valkeeper_model::Format,

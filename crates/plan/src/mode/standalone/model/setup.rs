@@ -39,6 +39,7 @@ pub(super) fn orders(agents: usize) -> Vec<AgentOrder> {
         run: Run::Up,
         life: valkeeper_model::InstanceLife::Member,
         config: config.clone(),
+        version: None,
         members: Arc::clone(&members),
         addresses_hash: None,
     };

@@ -1,0 +1,116 @@
+//! How a roll begins, and how it turns round.
+
+use crate::view::cluster_view::ClusterView;
+use std::collections::{BTreeMap, BTreeSet};
+use valkeeper_model::{
+    GivenUp, InstanceName, Layout, NewerFields, Operation, OperationName, Refusal, Report, RestartPolicy,
+    Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig, ServerVersion, UpdateSpec,
+};
+
+/// The layout `next`, which follows on `layout` with another setup, with the roll that brings it about. One that stands there already is
+/// turned to the new target, wherever it is.
+pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec) {
+    let name = OperationName::roll();
+    let Some(canary) = layout.shards.keys().next().filter(|_| !layout.is_founding()) else { return };
+    if update.restart == RestartPolicy::Manual {
+        next.operations.remove(&name);
+        return;
+    }
+    let target = RollTarget {
+        generation: layout.generation.next(),
+        version: next.version.clone(),
+        canary: canary.clone(),
+        canary_ms: update.canary_ms,
+    };
+    // What the cluster had before all of it; nothing better is known when that is what is wanted.
+    let settled = layout.roll().filter(|roll| roll.checkpoint != RollCheckpoint::Returning);
+    let from = match settled.map(|roll| &roll.from) {
+        Some(from) if *from != next.setup() => from.clone(),
+        _ => layout.setup(),
+    };
+    let kept = kept(layout, next.version.as_ref());
+    let roll = Roll {
+        target,
+        from,
+        checkpoint: RollCheckpoint::Canary,
+        turned: BTreeSet::new(),
+        kept,
+        newer: NewerFields::default(),
+    };
+    next.operations.insert(name, Operation::Roll(Box::new(roll)));
+}
+
+/// What instances are ordered now, as far as it is another version than the wanted one.
+fn kept(layout: &Layout, wanted: Option<&ServerVersion>) -> BTreeMap<InstanceName, ServerVersion> {
+    let other =
+        |name: &InstanceName| layout.version_of(name).filter(|version| Some(*version) != wanted).cloned();
+    layout.instances.keys().filter_map(|name| Some((name.clone(), other(name)?))).collect()
+}
+
+/// The layout that goes back to what the cluster had before this roll.
+pub fn returned(layout: &Layout, roll: &Roll, why: RollFault, down: &BTreeSet<InstanceName>) -> Layout {
+    let mut next = layout.clone();
+    next.generation = layout.generation.next();
+    next.given_up = Some(Box::new(GivenUp { setup: layout.setup(), why }));
+    next.config = ServerConfig { mode: layout.config.mode, ..roll.from.config.clone() };
+    next.version.clone_from(&roll.from.version);
+    // What does not run comes up with what it had; what runs keeps what it has until its turn.
+    let mut kept = kept(layout, next.version.as_ref());
+    kept.retain(|name, _| !down.contains(name));
+    let target = RollTarget {
+        generation: next.generation,
+        version: next.version.clone(),
+        canary: roll.target.canary.clone(),
+        canary_ms: 0,
+    };
+    let back = Roll {
+        target,
+        from: next.setup(),
+        checkpoint: RollCheckpoint::Returning,
+        turned: BTreeSet::new(),
+        kept,
+        newer: NewerFields::default(),
+    };
+    next.operations.insert(OperationName::roll(), Operation::Roll(Box::new(back)));
+    next
+}
+
+/// Can the cluster go back? Not when a primary writes by now what the former version does not read.
+pub(super) fn may_return(cluster_view: &ClusterView<'_>, roll: &Roll) -> bool {
+    let layout = cluster_view.layout;
+    if roll.from == layout.setup() {
+        return false;
+    }
+    let (Some(before), Some(now)) = (&roll.from.version, &layout.version) else { return true };
+    before.reads(now)
+        || cluster_view.shards.values().all(|shard| {
+            shard.primary().and_then(|primary| primary.view()).is_some_and(|view| !view.is_version(now))
+        })
+}
+
+/// Refuses a version that cannot read what primaries write. What runs is told by the report; without one, by the layout.
+pub fn refuse_unreadable(
+    layout: &Layout,
+    wanted: &ServerVersion,
+    report: Option<&Report>,
+) -> Result<(), Refusal> {
+    let primaries = report.into_iter().flat_map(|report| &report.instances);
+    let primaries: Vec<&InstanceName> =
+        primaries.filter(|one| one.role == Some(Role::Primary)).map(|one| &one.name).collect();
+    let ordered = |name: &InstanceName| layout.version_of(name).cloned();
+    // Of a server that has not been restarted since its turn came it is known what it runs.
+    let runs = |name: &InstanceName| {
+        let seen = report?.instances.iter().find(|one| one.name == *name)?.version.clone()?;
+        let known = [layout.version.as_ref(), layout.version_of(name), layout.roll()?.from.version.as_ref()];
+        known.into_iter().flatten().find(|known| known.version == seen).cloned()
+    };
+    let writers: Vec<ServerVersion> = if primaries.is_empty() {
+        layout.version.clone().into_iter().collect()
+    } else {
+        primaries.into_iter().filter_map(|name| runs(name).or_else(|| ordered(name))).collect()
+    };
+    match writers.into_iter().find(|writer| !wanted.reads(writer)) {
+        Some(from) => Err(RollRefusal::CannotRead { from, to: wanted.clone() }.into()),
+        None => Ok(()),
+    }
+}
