@@ -32,7 +32,7 @@ pub(super) fn decide(
             (next, asked)
         }
         ResizeRequest::CordonZone { zone } => {
-            let next = resize::cordon(layout, known_zone(layout, zone.clone(), placing.zones)?);
+            let next = resize::cordon(layout, known_zone(layout, &zone, placing.zones)?);
             (next, ResizeHappened::ZoneCordoned { zone })
         }
         ResizeRequest::UncordonZone { zone } => {
@@ -40,7 +40,7 @@ pub(super) fn decide(
         }
         ResizeRequest::DrainZone { zone } => {
             refuse_untimely(layout)?;
-            let zone = known_zone(layout, zone, placing.zones)?.clone();
+            let zone = known_zone(layout, &zone, placing.zones)?.clone();
             (resize::drain(layout, &zone, report, placing)?, ResizeHappened::ZoneDrains { zone })
         }
     };
@@ -55,7 +55,7 @@ pub(super) fn decide(
 
 fn known_zone<'z>(
     layout: &'z Layout,
-    zone: ZoneName,
+    zone: &ZoneName,
     zones: &'z [ZoneName],
 ) -> Result<&'z ZoneName, Refusal> {
     let used = layout.instances.values().map(|one| &one.zone);
@@ -64,7 +64,7 @@ fn known_zone<'z>(
         let zones = all.iter().map(|zone| (*zone).clone()).collect();
         ResizeRefusal::NoSuchZone { zone: zone.clone(), zones }.into()
     };
-    all.get(&zone).copied().ok_or_else(missing)
+    all.get(zone).copied().ok_or_else(missing)
 }
 
 /// Instances come and go only in a cluster that has been whole, and whose agents do not vote.

@@ -79,7 +79,7 @@ fn remove(next: &mut Layout, shard: &ShardView<'_>, one: &InstanceView<'_>) {
         node_id: one.instance.node_id,
         newer: NewerFields::default(),
     };
-    next.retired.insert(one.name.clone(), retired);
+    Arc::make_mut(&mut next.retired).insert(one.name.clone(), retired);
 }
 
 fn stage(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, one: &InstanceView<'_>) -> Stage {
