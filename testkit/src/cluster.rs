@@ -403,7 +403,12 @@ impl<'a> Cluster<'a> {
             serde_json::from_str(&text).unwrap_or_default();
         let port =
             |value: &serde_json::Value| value["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        kept.iter().filter_map(|(name, value)| Some((name.clone(), port(value)?))).collect()
+        let layout = std::fs::read_to_string(self.dir().join("layout.json")).unwrap_or_default();
+        let layout: serde_json::Value = serde_json::from_str(&layout).unwrap_or_default();
+        // Whose port is kept although it was removed.
+        let removed = |name: &str| layout["retired"].get(name).is_some();
+        let there = kept.iter().filter(|(name, _)| !removed(name));
+        there.filter_map(|(name, value)| Some((name.clone(), port(value)?))).collect()
     }
 
     /// The file that holds the password.

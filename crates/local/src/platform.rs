@@ -66,11 +66,11 @@ impl LocalPlatform {
     /// Ends the agents of instances that are none any more. Their servers are down: they were before the layout let go of them.
     fn end_retired(&self, layout: &Layout) {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> = agents
-            .extract_if(.., |name, _| !layout.instances.contains_key(name))
-            .map(|(_, agent)| agent)
-            .collect();
-        for agent in gone {
+        let all = std::mem::take(&mut *agents);
+        let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            all.into_iter().partition(|(name, _)| layout.instances.contains_key(name));
+        *agents = kept;
+        for agent in gone.into_values() {
             tokio::spawn(async move { agent.stop().await });
         }
     }

@@ -54,11 +54,11 @@ pub struct Layout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaMode>>,
     /// Instances that are none any more.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub retired: BTreeMap<InstanceName, RetiredInstance>,
+    #[serde(default, skip_serializing_if = "is_empty_map")]
+    pub retired: Arc<BTreeMap<InstanceName, RetiredInstance>>,
     /// Zones in which no instance is placed.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub cordoned: BTreeSet<ZoneName>,
+    #[serde(default, skip_serializing_if = "is_empty_set")]
+    pub cordoned: Arc<BTreeSet<ZoneName>>,
     /// Long work under way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<OperationName, Operation>,
@@ -167,6 +167,14 @@ pub struct ServerConfig {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+fn is_empty_map<K, V>(map: &Arc<BTreeMap<K, V>>) -> bool {
+    map.is_empty()
+}
+
+fn is_empty_set<T>(set: &Arc<BTreeSet<T>>) -> bool {
+    set.is_empty()
 }
 
 impl Layout {

@@ -16,6 +16,7 @@ mod metrics;
 mod neighbours;
 mod operating;
 mod repairs;
+mod resizing;
 mod reversing;
 mod sentinel;
 mod standalone;

@@ -5,7 +5,7 @@ use super::template::{Template, hash};
 use super::{Owner, label_instance};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
@@ -120,8 +120,8 @@ pub(crate) fn rebuild(
         instances: Arc::new(instances),
         sentinels: None,
         replica_mode: newest_of_all.replica_mode.clone(),
-        retired: newest.values().flat_map(|piece| piece.retired.clone()).collect(),
-        cordoned: BTreeSet::new(),
+        retired: Arc::new(newest.values().flat_map(|piece| piece.retired.clone()).collect()),
+        cordoned: Arc::default(),
         operations: BTreeMap::new(),
         ledger: Ledger::new(),
         newer: NewerFields::default(),

@@ -14,8 +14,8 @@ use crate::view::health::{hindrance, is_linked, look_refused, paused};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
-    Incarnation, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, RollRefusal, ServerSetup,
-    ShardName, Unfit, Unseen, Waiting,
+    Incarnation, InstanceLife, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request,
+    ResizeRefusal, RollRefusal, ServerSetup, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -362,6 +362,9 @@ fn restart(cluster_view: &ClusterView<'_>, instance: &InstanceName) -> Result<De
     }
     if known.instance.fenced {
         return Err(Refusal::Fenced { instance: instance.clone() });
+    }
+    if known.instance.life == InstanceLife::Retired {
+        return Err(ResizeRefusal::LeavesAlready { instance: instance.clone() }.into());
     }
     disturb(cluster_view, shard, &known)?;
     Ok(Decision::Tell(instance.clone(), Ask::Restart, RESTART_MS))

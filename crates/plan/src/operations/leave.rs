@@ -79,7 +79,7 @@ fn remove(next: &mut Layout, shard: &ShardView<'_>, one: &InstanceView<'_>) {
         node_id: one.instance.node_id,
         newer: NewerFields::default(),
     };
-    next.retired.insert(one.name.clone(), retired);
+    Arc::make_mut(&mut next.retired).insert(one.name.clone(), retired);
 }
 
 fn stage(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, one: &InstanceView<'_>) -> Stage {
@@ -88,7 +88,12 @@ fn stage(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, one: &InstanceVi
         && let Some(report) = one.report
     {
         let down = report.is_down() && report.activity == Activity::Resting && obeys(report.generation);
-        return if down { Stage::Gone } else { Stage::Waits(LeavingStage::Stops) };
+        // What its disk holds is asked for as long as it is of the layout.
+        return match needed(cluster_view, shard, one) {
+            Some(why @ LeavingStage::CopiesMissing { .. }) if down => Stage::Waits(why),
+            _ if down => Stage::Gone,
+            _ => Stage::Waits(LeavingStage::Stops),
+        };
     }
     if let Some(why) = needed(cluster_view, shard, one) {
         return Stage::Waits(why);

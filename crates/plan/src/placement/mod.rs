@@ -8,7 +8,7 @@ pub use resize::Placing;
 
 use crate::mode::{self, sentinel};
 use crate::placement::zones::zones_needed;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
@@ -115,8 +115,8 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 witnesses: Vec::new(),
             })
         }),
-        retired: BTreeMap::new(),
-        cordoned: BTreeSet::new(),
+        retired: Arc::default(),
+        cordoned: Arc::default(),
         operations: BTreeMap::new(),
         ledger: Ledger::new(),
         newer: NewerFields::default(),

@@ -128,14 +128,16 @@ fn replace_in(
 /// The layout in which nothing is placed in that zone.
 pub fn cordon(layout: &Layout, zone: &ZoneName) -> Layout {
     let mut next = layout.clone();
-    next.cordoned.insert(zone.clone());
+    Arc::make_mut(&mut next.cordoned).insert(zone.clone());
     next
 }
 
 /// The layout in which instances may be placed in that zone again. What moves away from there goes on moving.
 pub fn uncordon(layout: &Layout, zone: &ZoneName) -> Layout {
     let mut next = layout.clone();
-    next.cordoned.remove(zone);
+    if next.cordoned.contains(zone) {
+        Arc::make_mut(&mut next.cordoned).remove(zone);
+    }
     next
 }
 

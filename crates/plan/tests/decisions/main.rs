@@ -12,6 +12,7 @@ mod orders;
 mod placement;
 mod register;
 mod repairs;
+mod resizing;
 mod restart_decision;
 mod silence;
 mod stopping;

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
+use std::sync::Arc;
 use valkeeper_model::{Layout, manifest};
 use valkeeper_plan::placement;
 
@@ -377,6 +378,27 @@ fn a_budget_that_is_not_wanted_is_removed_if_it_is_ours() {
         budget["metadata"]["ownerReferences"][0]["uid"] = json!("u0");
     });
     assert_eq!(case.due(), [""; 0]);
+}
+
+#[test]
+fn of_one_that_was_removed_the_pod_goes_and_the_volume_stays() {
+    let mut case = Case::whole();
+    let last: valkeeper_model::InstanceName = "demo-2".parse().unwrap();
+    let pod = case.pod("demo-2");
+    let removed = Arc::make_mut(&mut case.layout.instances).remove(&last).unwrap();
+    let gone = valkeeper_model::RetiredInstance {
+        shard: removed.shard,
+        zone: removed.zone,
+        node_id: removed.node_id,
+        newer: valkeeper_model::NewerFields::default(),
+    };
+    Arc::make_mut(&mut case.layout.retired).insert(last, gone);
+    let due = case.due();
+    let of_it: Vec<&String> = due.iter().filter(|one| one.contains("demo-2")).collect();
+    assert_eq!(of_it, ["Pod demo-2: remove uid of demo-2"], "{due:?}");
+    // Its node does not answer: nobody is waited for.
+    case.saw(&pod, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+    assert!(case.due().contains(&"Pod demo-2: let go of uid of demo-2".to_owned()), "{:?}", case.due());
 }
 
 #[test]
