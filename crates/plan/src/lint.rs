@@ -112,8 +112,9 @@ pub fn step(cluster_view: &ClusterView<'_>, step: &Step) -> Vec<Violation> {
         }
         Step::MoveSlots { shard, transfer, .. } => {
             let owned = cluster_view.layout.outgoing(shard);
-            (!transfer.slots.minus(&owned).is_empty())
-                .then(|| (5, format!("slots {} of {shard} move, and no move of the layout says so", transfer.slots)))
+            (!transfer.slots.minus(&owned).is_empty()).then(|| {
+                (5, format!("slots {} of {shard} move, and no move of the layout says so", transfer.slots))
+            })
         }
         Step::Meet { .. } => None,
     };

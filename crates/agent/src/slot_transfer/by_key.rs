@@ -25,17 +25,21 @@ const KEYS_AT_FIRST: usize = 64;
 const KEYS_AT_MOST: usize = 512;
 /// Fewer keys after a time that was longer than this.
 const LONG: Duration = Duration::from_millis(20);
-/// The engine gives up a `MIGRATE` that does not get on for so long, milliseconds.
-const MIGRATE_MS: u64 = 5_000;
+/// The engine gives up a `MIGRATE` that does not get on for so long, milliseconds. The server does nothing else meanwhile, and its agent kills one that
+/// is silent for too long.
+const MIGRATE_MS: u64 = 1_000;
 
 impl Giving {
     pub(super) async fn give_by_key(&self) -> Result<(), ServerError> {
         let mut keys_at_once = KEYS_AT_FIRST;
         self.finish_open(&mut keys_at_once).await?;
-        while self.transfer.extent == TransferExtent::All {
+        if self.transfer.extent == TransferExtent::Begun {
+            return Ok(());
+        }
+        loop {
             let owned = self.myself(&self.source).await?.slots.common(&self.transfer.slots);
             if owned.is_empty() || self.time_is_over() {
-                break;
+                return Ok(());
             }
             let filled = self.filled(&owned, KEYS_OPEN).await?;
             let slots: Vec<Slot> = filled.iter().map(|one| one.slot).take(OPEN_AT_ONCE).collect();
@@ -44,7 +48,6 @@ impl Giving {
             self.empty_all(&slots, &mut keys_at_once).await?;
             self.close(&slots).await?;
         }
-        Ok(())
     }
 
     /// Brings to its end what was begun: slots that are open, and those that the taking server owns although the giving one does not know.
@@ -127,9 +130,9 @@ impl Giving {
                 let keys = self.keys_of(&left, (*at_once / left.len()).max(1)).await?;
                 left = keys.iter().map(|(slot, _)| *slot).collect();
                 let began = Instant::now();
-                let moves = keys.iter().map(|(_, keys)| self.migrate_keys(keys));
-                for moved in join_all(moves).await {
-                    moved?;
+                // One after the other: the first that fails ends it. Each would hold the server up for as long as it waits.
+                for (_, keys) in &keys {
+                    self.migrate_keys(keys).await?;
                 }
                 if !left.is_empty() {
                     *at_once = paced(*at_once, began.elapsed());

@@ -69,7 +69,9 @@ impl Giving {
         let known = server.raw(&["COMMAND", "INFO", "cluster|migrateslots"], COMMAND).await;
         let known = known.map_err(|said| error(said, "command|info"))?;
         Ok(match known {
-            Value::Array(parts) => parts.iter().any(|part| matches!(part, Value::Array(one) if !one.is_empty())),
+            Value::Array(parts) => {
+                parts.iter().any(|part| matches!(part, Value::Array(one) if !one.is_empty()))
+            }
             _ => false,
         })
     }

@@ -10,7 +10,9 @@ use crate::output::{self, columns};
 use crate::target::Platform;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use valkeeper_model::{Progress, ProgressUnit, Refusal, Request, ShardName, SlotMove, SlotRefusal, SlotRequest};
+use valkeeper_model::{
+    Progress, ProgressUnit, Refusal, Request, ShardName, SlotMove, SlotRefusal, SlotRequest,
+};
 use valkeeper_plan::placement::rebalance::{self, Holding, Stay};
 
 /// Between two looks at how far it is.

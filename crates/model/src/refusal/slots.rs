@@ -105,7 +105,9 @@ impl SlotRefusal {
             Self::NotItsSlots { .. } | Self::TooManySlots { .. } | Self::SameShard { .. } => {
                 format!("`{called} status` shows which slots each shard owns")
             }
-            Self::WouldBeEmpty { .. } => "leave it one slot at least; fewer shards are `shards` of the manifest".to_owned(),
+            Self::WouldBeEmpty { .. } => {
+                "leave it one slot at least; fewer shards are `shards` of the manifest".to_owned()
+            }
             Self::OnTheirWay { .. } | Self::OtherWay { .. } => {
                 format!("wait for that, or end it: `{called} slots cancel`")
             }

@@ -1,8 +1,8 @@
 //! Moves of slots that stand in the layout go on: one go of each at a time, what has come of it is seen and stored, and how fast it goes is told.
 
 use super::machine::Controller;
-use crate::operations::move_slots::{self, KnownTo, MoveSeen};
 use crate::operations::Step;
+use crate::operations::move_slots::{self, KnownTo, MoveSeen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
     Answer, AskFailed, Happened, Layout, Millis, Operation, OperationName, Progress, ProgressUnit,

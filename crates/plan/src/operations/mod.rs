@@ -62,7 +62,9 @@ pub fn due(cluster_view: &ClusterView<'_>, report: &Report, barred: &Barred) -> 
     if !report.healthy {
         let views = TopologyViews::of(cluster_view);
         steps.extend(meet::next(cluster_view, &views));
-        steps.extend(cluster_view.shards.values().filter_map(|shard| take_slots::next(cluster_view, shard, &views)));
+        steps.extend(
+            cluster_view.shards.values().filter_map(|shard| take_slots::next(cluster_view, shard, &views)),
+        );
         steps.extend(cluster_view.shards.values().filter_map(|shard| bring_home::next(cluster_view, shard)));
     }
     steps.extend(

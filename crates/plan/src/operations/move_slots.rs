@@ -52,7 +52,8 @@ fn transfer(
 ) -> Result<Step, Refusal> {
     let (from, source) = serving(cluster_view, &slot_move.target.from)?;
     let (to, target) = serving(cluster_view, &slot_move.target.to)?;
-    let missing = |shard: &ShardView<'_>| Refusal::NoPrimary { shard: shard.name.clone(), waiting: Vec::new() };
+    let missing =
+        |shard: &ShardView<'_>| Refusal::NoPrimary { shard: shard.name.clone(), waiting: Vec::new() };
     let incarnation =
         source.report.and_then(valkeeper_model::AgentReport::incarnation).ok_or_else(|| missing(from))?;
     let address = target.report.map(|report| report.address.clone()).ok_or_else(|| missing(to))?;
@@ -81,8 +82,7 @@ fn serving<'v, 'a>(
     cluster_view: &'v ClusterView<'a>,
     name: &ShardName,
 ) -> Result<(&'v ShardView<'a>, InstanceView<'a>), Refusal> {
-    let shard =
-        cluster_view.shards.get(name).ok_or_else(|| Refusal::NoSuchShard { shard: name.clone() })?;
+    let shard = cluster_view.shards.get(name).ok_or_else(|| Refusal::NoSuchShard { shard: name.clone() })?;
     if let Some(waiting) = changing(shard).or_else(|| disturbed(cluster_view, shard)) {
         return Err(Refusal::Disrupted { shard: name.clone(), waiting: Box::new(waiting) });
     }
@@ -143,18 +143,18 @@ pub(crate) fn has_room(
 
 /// What was seen of a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MoveSeen {
+pub struct MoveSeen {
     /// Which.
-    pub(crate) name: OperationName,
+    pub name: OperationName,
     /// The slots that have arrived and that the layout gives to their former owner still.
-    pub(crate) arrived: SlotSet,
+    pub arrived: SlotSet,
     /// Whether some server has not heard of what has arrived.
-    pub(crate) known: KnownTo,
+    pub known: KnownTo,
 }
 
 /// Who knows of what has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KnownTo {
+pub enum KnownTo {
     /// All servers that are seen.
     All,
     /// Not all of them.
@@ -162,7 +162,7 @@ pub(crate) enum KnownTo {
 }
 
 /// What was seen of each move.
-pub(crate) fn seen(cluster_view: &ClusterView<'_>) -> Vec<MoveSeen> {
+pub fn seen(cluster_view: &ClusterView<'_>) -> Vec<MoveSeen> {
     let moves = cluster_view.layout.slot_moves();
     let seen = moves.map(|(name, slot_move)| MoveSeen {
         name: name.clone(),
@@ -201,7 +201,8 @@ fn arrived_of(cluster_view: &ClusterView<'_>, slot_move: &SlotMove) -> SlotSet {
         (None, Some(shard)) if gave_all(shard) => taken,
         (None, _) => SlotSet::empty(),
     };
-    let views = || cluster_view.shards.values().flat_map(|shard| &shard.instances).filter_map(InstanceView::view);
+    let views =
+        || cluster_view.shards.values().flat_map(|shard| &shard.instances).filter_map(InstanceView::view);
     let id = target.node_id;
     let believed: Vec<&SlotSet> =
         views().filter_map(|view| view.topology.get(&id).map(|node| &node.slots)).collect();
@@ -210,7 +211,11 @@ fn arrived_of(cluster_view: &ClusterView<'_>, slot_move: &SlotMove) -> SlotSet {
         return gone;
     }
     // They do not agree yet: what all of them believe is less, and the rest is for the next look.
-    if believed.len() < majority { SlotSet::empty() } else { believed.iter().fold(gone, |all, own| all.common(own)) }
+    if believed.len() < majority {
+        SlotSet::empty()
+    } else {
+        believed.iter().fold(gone, |all, own| all.common(own))
+    }
 }
 
 /// All of its servers are seen, and none owns a slot.
@@ -219,7 +224,7 @@ fn gave_all(shard: &ShardView<'_>) -> bool {
 }
 
 /// The layout in which these slots of that move belong to their new shard.
-pub(crate) fn with_arrived(mut layout: Layout, name: &OperationName, slots: &SlotSet) -> Layout {
+pub fn with_arrived(mut layout: Layout, name: &OperationName, slots: &SlotSet) -> Layout {
     let Some(valkeeper_model::Operation::MoveSlots(slot_move)) = layout.operations.get_mut(name) else {
         return layout;
     };
@@ -238,7 +243,7 @@ pub(crate) fn with_arrived(mut layout: Layout, name: &OperationName, slots: &Slo
 }
 
 /// The layout after a go of that move has failed: the next is with fewer slots, and after too many there is none.
-pub(crate) fn with_failure(mut layout: Layout, name: &OperationName, said: String) -> Layout {
+pub fn with_failure(mut layout: Layout, name: &OperationName, said: String) -> Layout {
     let Some(valkeeper_model::Operation::MoveSlots(slot_move)) = layout.operations.get_mut(name) else {
         return layout;
     };
@@ -260,7 +265,11 @@ pub(crate) fn is_over(layout: &Layout, slot_move: &SlotMove) -> bool {
 }
 
 /// How far it is.
-pub(super) fn progress(cluster_view: &ClusterView<'_>, name: &OperationName, slot_move: &SlotMove) -> Progress {
+pub(super) fn progress(
+    cluster_view: &ClusterView<'_>,
+    name: &OperationName,
+    slot_move: &SlotMove,
+) -> Progress {
     let (total, left) = (slot_move.target.slots.len(), slot_move.left(cluster_view.layout).len());
     let waits_for = match next(cluster_view, name, slot_move) {
         Next::Wait(why) => Some(Box::new(why)),
@@ -269,7 +278,8 @@ pub(super) fn progress(cluster_view: &ClusterView<'_>, name: &OperationName, slo
             Box::new(SlotRefusal::Failing { failures, said }.into())
         }),
     };
-    let verb = if slot_move.checkpoint.stage == SlotMoveStage::Ending { "ending the move" } else { "moving slots" };
+    let verb =
+        if slot_move.checkpoint.stage == SlotMoveStage::Ending { "ending the move" } else { "moving slots" };
     Progress {
         operation: name.clone(),
         purpose: format!("{verb} from {} to {}", slot_move.target.from, slot_move.target.to),

@@ -1,6 +1,8 @@
 //! One command to one agent, and how patient the controller is with it.
 
-use valkeeper_model::{Address, Incarnation, InstanceName, NodeId, ShardName, SlotSet, SlotTransfer, StepKey};
+use valkeeper_model::{
+    Address, Incarnation, InstanceName, NodeId, ShardName, SlotSet, SlotTransfer, StepKey,
+};
 
 /// How long a primary that cannot write its data is borne: one write that failed may be followed by one that does not.
 const DISK_MS: u64 = 3_000;

@@ -5,8 +5,8 @@ use super::disruption::{changing, disturbed, may_go_on};
 use super::{Step, may_take_role, move_slots};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
-    DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch,
-    SlotRefusal, SwitchCheckpoint, SwitchTarget, Waiting,
+    DisturbedBy, Layout, NewerFields, Operation, OperationName, Progress, Refusal, RoleSwitch, SlotRefusal,
+    SwitchCheckpoint, SwitchTarget, Waiting,
 };
 
 /// What an operation comes to.
@@ -96,11 +96,14 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
                 let what = what.clone();
                 waiting.push(Waiting::OperationUnknown { operation: operation_name(), what });
             }
-            (_, Some(Next::Wait(
-                Refusal::Disrupted { .. }
-                | Refusal::Slots(SlotRefusal::InTurn { .. })
-                | Refusal::NoPrimary { .. }),
-            )) => {}
+            (
+                _,
+                Some(Next::Wait(
+                    Refusal::Disrupted { .. }
+                    | Refusal::Slots(SlotRefusal::InTurn { .. })
+                    | Refusal::NoPrimary { .. },
+                )),
+            ) => {}
             (_, Some(Next::Wait(why))) => {
                 waiting.push(Waiting::OperationWaits { operation: operation_name(), why: Box::new(why) });
             }

@@ -82,5 +82,3 @@ pub fn moves(held: &BTreeMap<ShardName, Holding>) -> Vec<SlotMove> {
 pub fn count(moves: &[SlotMove]) -> u16 {
     moves.iter().map(|one| one.target.slots.len()).sum()
 }
-
-

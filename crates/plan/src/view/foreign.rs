@@ -28,7 +28,8 @@ fn examine<'a>(cluster_view: &ClusterView<'a>, topology: &'a Topology) -> Findin
         finding.owned = finding.owned.union(&node.slots);
         let own = home.and_then(|home| cluster_view.layout.shards.get(&home.shard));
         let beyond = own.map_or_else(|| node.slots.clone(), |shard| node.slots.minus(&shard.slots));
-        let beyond = home.map_or(beyond.clone(), |home| beyond.minus(&cluster_view.layout.disputed(&home.shard)));
+        let beyond =
+            home.map_or(beyond.clone(), |home| beyond.minus(&cluster_view.layout.disputed(&home.shard)));
         if beyond.is_empty() {
             continue;
         }

@@ -223,9 +223,8 @@ fn judge_view(
         waiting.push(Waiting::MembersUnknown { instance: name(), members, count });
     }
     // Those of a move that stands in the layout are open on purpose.
-    let moves = |(_, one): (_, &SlotMove)| {
-        [&one.target.from, &one.target.to].contains(&&instance.instance.shard)
-    };
+    let moves =
+        |(_, one): (_, &SlotMove)| [&one.target.from, &one.target.to].contains(&&instance.instance.shard);
     if view.open_slots > 0 && !cluster_view.layout.slot_moves().any(moves) {
         waiting.push(Waiting::OpenSlots { instance: name() });
     }
@@ -421,9 +420,9 @@ fn unserved(cluster_view: &ClusterView<'_>, beliefs: &TopologyViews<'_>) -> Slot
     let served = cluster_view.shards.values().filter(|shard| {
         let Some(primary) = shard.primary() else { return false };
         let sees = |topology: &Topology| {
-            topology
-                .get(&primary.instance.node_id)
-                .is_some_and(|node| shard.shard.slots.minus(&node.slots).minus(&given(shard, topology)).is_empty())
+            topology.get(&primary.instance.node_id).is_some_and(|node| {
+                shard.shard.slots.minus(&node.slots).minus(&given(shard, topology)).is_empty()
+            })
         };
         let witnesses = held.all().filter(|(topology, _)| sees(topology));
         witnesses.map(|(_, count)| count).sum::<usize>() >= majority
