@@ -37,6 +37,9 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     /// Of a cluster that follows another.
     pub replica_mode: Option<serde_json::Value>,
+    /// Long work under way.
+    #[serde(default)]
+    pub progress: Vec<serde_json::Value>,
 }
 
 /// A condition in it.

@@ -13,6 +13,7 @@ mod following;
 mod freezes;
 mod looks;
 mod metrics;
+mod moving;
 mod neighbours;
 mod operating;
 mod repairs;

@@ -7,6 +7,7 @@ mod atomic;
 mod by_key;
 
 use crate::serving::error;
+use futures::future::join_all;
 use std::time::{Duration, Instant};
 use valkeeper_client::{AdminConnection, AskError, Password, Value};
 use valkeeper_model::nodes_conf::NodeLine;
@@ -91,7 +92,7 @@ impl Giving {
                 let number = slot.to_string();
                 self.source.raw(&["CLUSTER", "COUNTKEYSINSLOT", number.as_str()], COMMAND).await
             });
-            for (slot, count) in part.iter().zip(futures::future::join_all(asks).await) {
+            for (slot, count) in part.iter().zip(join_all(asks).await) {
                 let keys = match count.map_err(|said| error(said, "cluster|countkeysinslot"))? {
                     Value::Int(keys) => u64::try_from(keys).unwrap_or(0),
                     _ => return Err(ServerError::Garbled),
@@ -117,7 +118,7 @@ impl Giving {
             let (number, node) = (slot.to_string(), state.node().to_string());
             server.raw(&["CLUSTER", "SETSLOT", number.as_str(), state.word(), node.as_str()], COMMAND).await
         });
-        for told in futures::future::join_all(tell).await {
+        for told in join_all(tell).await {
             told.map_err(|said: AskError| error(said, "cluster|setslot"))?;
         }
         Ok(())

@@ -5,11 +5,14 @@ use crate::args::{MoveArgs, RebalanceArgs, SlotsCommand, Watching};
 use crate::called::called;
 use crate::document::status::Status;
 use crate::ending::Ending;
+use crate::failure::Failure;
 use crate::output::{self, columns};
 use crate::target::Platform;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use valkeeper_model::{ProgressUnit, Request, ShardName, SlotMove, SlotRequest};
+use valkeeper_model::{
+    Progress, ProgressUnit, Refusal, Request, ShardName, SlotMove, SlotRefusal, SlotRequest,
+};
 use valkeeper_plan::placement::rebalance::{self, Holding, Stay};
 
 /// Between two looks at how far it is.
@@ -82,6 +85,11 @@ async fn watch_or_leave(
     watch(platform, ending).await
 }
 
+fn given_up(progress: &Progress) -> Option<Refusal> {
+    let why = progress.waits_for.as_deref()?;
+    matches!(why, Refusal::Slots(SlotRefusal::GivenUp { .. })).then(|| why.clone())
+}
+
 /// Tells how far it is, until no slots are on their way, or until whoever looks has had enough.
 async fn watch(platform: &dyn Platform, ending: &mut Ending) -> anyhow::Result<()> {
     let cluster = platform.cluster().await?;
@@ -98,6 +106,9 @@ async fn watch(platform: &dyn Platform, ending: &mut Ending) -> anyhow::Result<(
                 eprintln!("{line}");
                 told.insert(one.operation.clone(), line);
             }
+        }
+        if let Some(why) = moves.iter().find_map(given_up) {
+            return Err(Failure::from(why).into());
         }
         any |= !moves.is_empty();
         if moves.is_empty() {

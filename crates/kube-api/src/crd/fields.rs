@@ -103,10 +103,27 @@ pub(super) fn request() -> Value {
                         "enum": [
                             "switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource",
                             "replace", "cordonZone", "drainZone", "uncordonZone",
+                            "moveSlots", "cancelSlotMoves", "rebalance",
                         ],
                     },
                     "shard": name("Of a switchover or failover: in which shard."),
-                    "to": name("Of a switchover: the instance that becomes primary; the best one if none is named."),
+                    "to": name("Of a switchover: the instance that becomes primary; the best one if none is named. Of moveSlots: the shard that takes them."),
+                    "from": name("Of moveSlots: the shard that gives them."),
+                    "which": {
+                        "description": "Of moveSlots: how many, the highest of the shard, or which.",
+                        "type": "object", "minProperties": 1, "maxProperties": 1,
+                        "properties": {
+                            "count": {"description": "So many.", "type": "integer", "minimum": 1, "maximum": 16384},
+                            "these": {
+                                "description": "These, as ranges with blanks between them: 0-99 300.",
+                                "type": "string", "minLength": 1, "maxLength": 65536,
+                            },
+                        },
+                    },
+                    "by": {
+                        "description": "Of rebalance: what is to be even.",
+                        "type": "string", "enum": ["slots"],
+                    },
                     "instance": name("Of fence, unfence, restart and replace: which instance."),
                     "host": {
                         "description": "Of replace: what is known of where the instance runs. With `goneForGood` its agent is not waited for.",
@@ -126,6 +143,10 @@ pub(super) fn request() -> Value {
                     needs("instance", &["fence", "unfence", "restart", "replace"]),
                     needs("zone", &["cordonZone", "drainZone", "uncordonZone"]),
                     needs("nodes", &["forget"]),
+                    needs("from", &["moveSlots"]),
+                    needs("to", &["moveSlots"]),
+                    needs("which", &["moveSlots"]),
+                    needs("by", &["rebalance"]),
                 ],
             },
         },

@@ -3,7 +3,7 @@
 use super::*;
 use std::path::{Path, PathBuf};
 use valkeeper_model::manifest::read_object;
-use valkeeper_model::{HostFate, Phase, Request, ResizeRequest};
+use valkeeper_model::{HostFate, Phase, RebalanceBy, Request, ResizeRequest, SlotRequest, WhichSlots};
 
 fn schema(definition: usize) -> Value {
     definitions()[definition].1["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
@@ -146,6 +146,13 @@ fn every_request_fits_its_definition() {
         Request::AcceptSource,
         Request::Resize(ResizeRequest::Replace { instance: instance(), host: HostFate::GoneForGood }),
         Request::Resize(ResizeRequest::DrainZone { zone: "eu-1a".parse().unwrap() }),
+        Request::Slots(SlotRequest::MoveSlots {
+            from: shard(),
+            to: "s2".parse().unwrap(),
+            which: WhichSlots::Count(7),
+        }),
+        Request::Slots(SlotRequest::CancelSlotMoves),
+        Request::Slots(SlotRequest::Rebalance { by: RebalanceBy::Slots }),
         Request::Forget { nodes: vec![valkeeper_model::NodeId::from_bytes([7; 20])] },
     ] {
         let mut object =

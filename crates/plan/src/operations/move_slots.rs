@@ -143,18 +143,18 @@ pub(crate) fn has_room(
 
 /// What was seen of a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MoveSeen {
+pub struct MoveSeen {
     /// Which.
-    pub(crate) name: OperationName,
+    pub name: OperationName,
     /// The slots that have arrived and that the layout gives to their former owner still.
-    pub(crate) arrived: SlotSet,
+    pub arrived: SlotSet,
     /// Whether some server has not heard of what has arrived.
-    pub(crate) known: KnownTo,
+    pub known: KnownTo,
 }
 
 /// Who knows of what has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KnownTo {
+pub enum KnownTo {
     /// All servers that are seen.
     All,
     /// Not all of them.
@@ -162,7 +162,7 @@ pub(crate) enum KnownTo {
 }
 
 /// What was seen of each move.
-pub(crate) fn seen(cluster_view: &ClusterView<'_>) -> Vec<MoveSeen> {
+pub fn seen(cluster_view: &ClusterView<'_>) -> Vec<MoveSeen> {
     let moves = cluster_view.layout.slot_moves();
     let seen = moves.map(|(name, slot_move)| MoveSeen {
         name: name.clone(),
@@ -224,7 +224,7 @@ fn gave_all(shard: &ShardView<'_>) -> bool {
 }
 
 /// The layout in which these slots of that move belong to their new shard.
-pub(crate) fn with_arrived(mut layout: Layout, name: &OperationName, slots: &SlotSet) -> Layout {
+pub fn with_arrived(mut layout: Layout, name: &OperationName, slots: &SlotSet) -> Layout {
     let Some(valkeeper_model::Operation::MoveSlots(slot_move)) = layout.operations.get_mut(name) else {
         return layout;
     };
@@ -243,7 +243,7 @@ pub(crate) fn with_arrived(mut layout: Layout, name: &OperationName, slots: &Slo
 }
 
 /// The layout after a go of that move has failed: the next is with fewer slots, and after too many there is none.
-pub(crate) fn with_failure(mut layout: Layout, name: &OperationName, said: String) -> Layout {
+pub fn with_failure(mut layout: Layout, name: &OperationName, said: String) -> Layout {
     let Some(valkeeper_model::Operation::MoveSlots(slot_move)) = layout.operations.get_mut(name) else {
         return layout;
     };
