@@ -363,13 +363,13 @@ impl Happened {
             | Self::AofLost { instance }
             | Self::ReplicaClusterPromoted { instance, .. }
             | Self::CopyHeldBack { instance, .. }
+            | Self::Roll(RollHappened::Rolling { instance, .. })
             | Self::PasswordReplaced { instance } => vec![instance],
             Self::FailedOver { from, to, .. }
             | Self::SwitchedOver { from, to, .. }
             | Self::BroughtHome { from, to, .. }
             | Self::BetterCopyPromoted { from, to, .. } => vec![from, to],
             Self::TakenOver { to, .. } => vec![to],
-            Self::Roll(RollHappened::Rolling { instance, .. }) => vec![instance],
             Self::BecameUnhealthy { waiting } => waiting.instance().into_iter().collect(),
             _ => Vec::new(),
         }

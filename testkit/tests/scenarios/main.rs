@@ -17,6 +17,7 @@ mod neighbours;
 mod operating;
 mod repairs;
 mod reversing;
+mod rolling;
 mod sentinel;
 mod standalone;
 mod state_files;

@@ -13,6 +13,7 @@ mod placement;
 mod register;
 mod repairs;
 mod restart_decision;
+mod rolling;
 mod silence;
 mod stopping;
 mod trial;
