@@ -258,7 +258,10 @@ impl<'a> Cluster<'a> {
     pub fn up_command(&self, more: &[&str]) -> Command {
         let (file, server) = (self.file(), self.server.clone());
         let mut command = self.command(&["up"]);
-        command.arg(file).args(["--detach", "--server"]).arg(server).args(more);
+        command.arg(file).arg("--detach").args(more);
+        if self.manifest.image.is_none() {
+            command.arg("--server").arg(server);
+        }
         // A cluster that exists keeps its ports.
         if !self.dir().join("addresses.json").exists() && !more.contains(&"--base-port") {
             command.args(["--base-port", &self.base_port.to_string()]);

@@ -19,6 +19,9 @@ pub struct Manifest {
     sync_replicas: Option<(u32, u32)>,
     source: Option<Source>,
     accepted_history: Option<String>,
+    /// `imageName`: then no program is named beside the manifest.
+    pub image: Option<String>,
+    update: Option<(&'static str, &'static str)>,
 }
 
 /// `replicaMode`.
@@ -49,6 +52,8 @@ impl Manifest {
             sync_replicas: None,
             source: None,
             accepted_history: None,
+            image: None,
+            update: None,
         }
     }
 
@@ -153,6 +158,20 @@ impl Manifest {
         self
     }
 
+    /// `imageName`.
+    #[must_use]
+    pub fn image(mut self, image: &str) -> Self {
+        self.image = Some(image.to_owned());
+        self
+    }
+
+    /// `update`: how long a canary is watched, and who restarts servers (`rolling`, `manual`).
+    #[must_use]
+    pub fn update(mut self, canary: &'static str, restart: &'static str) -> Self {
+        self.update = Some((canary, restart));
+        self
+    }
+
     /// A directive of the server.
     #[must_use]
     pub fn directive(mut self, name: &str, value: &str) -> Self {
@@ -191,6 +210,12 @@ impl Manifest {
         }
         if let Some(token) = self.source.as_ref().and_then(|source| source.token.as_ref()) {
             let _ = writeln!(text, "    token: {token}");
+        }
+        if let Some(image) = &self.image {
+            let _ = writeln!(text, "  imageName: {image}");
+        }
+        if let Some((canary, restart)) = self.update {
+            let _ = write!(text, "  update:\n    canary: {canary}\n    restart: {restart}\n");
         }
         if let Some((min, max)) = self.sync_replicas {
             let _ = write!(text, "  minSyncReplicas: {min}\n  maxSyncReplicas: {max}\n");

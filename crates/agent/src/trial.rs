@@ -4,10 +4,11 @@
 use crate::program::{NotUp, Probed, Program, make_probe_dir};
 use crate::server_file;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use valkeeper_client::{AskError, NotSet};
 use valkeeper_model::{InvalidDirective, ServerConfig, Trial};
 use valkeeper_plan::server::config::{self, Directive};
 
@@ -121,6 +122,31 @@ impl Program {
     pub fn start_with(&self, config: &ServerConfig) -> Trial {
         try_all(self, to_try(&config::directives(config))).trial()
     }
+
+    /// Which directives of the second configuration a server that was started with the first one cannot take while it runs, by its own word.
+    /// Nothing if it cannot be asked. Blocks for as long as a start takes.
+    pub fn taken_by_restart(&self, from: &ServerConfig, to: &ServerConfig) -> Vec<String> {
+        let before = to_try(&config::directives(from));
+        let changed = to_try(&config::directives(to)).into_iter().filter(|one| !before.contains(one));
+        let changed: Vec<Directive> = changed.filter(|(name, _)| self.knows(name)).collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let started =
+            start_trial(self, &before.into_iter().filter(|(name, _)| self.knows(name)).collect::<Vec<_>>());
+        let Ok((mut probed, _)) = started else { return Vec::new() };
+        let socket = probed.dir.join("s");
+        let Ok(mut connection) = probed.connect(&socket) else { return Vec::new() };
+        let mut set = |(name, value): &Directive| {
+            let set: Result<(), redis::RedisError> =
+                redis::cmd("CONFIG").arg("SET").arg(name).arg(value).query(&mut connection);
+            set.map_err(|error| AskError::from(&error))
+        };
+        let immutable = changed
+            .into_iter()
+            .filter(|directive| set(directive).is_err_and(|error| error.not_set() == NotSet::Immutable));
+        immutable.map(|(name, _)| name).collect()
+    }
 }
 
 /// What makes a server refuse writes for a while is no other configuration.
@@ -154,9 +180,9 @@ enum Refused {
     Failed(String),
 }
 
-fn try_once(program: &Program, directives: &[Directive]) -> Result<Shown, Refused> {
-    let failed = |error: &dyn std::fmt::Display| Refused::Failed(error.to_string());
-    let dir = make_probe_dir().map_err(|error| failed(&error))?;
+/// A server that was started with these on an empty folder, and the file with what it says.
+fn start_trial(program: &Program, directives: &[Directive]) -> std::io::Result<(Probed, PathBuf)> {
+    let dir = make_probe_dir()?;
     let file = dir.join("server.conf");
     let said = dir.join("said");
     let command = std::fs::write(&file, server_file::render_trial(directives.iter(), &dir))
@@ -167,9 +193,13 @@ fn try_once(program: &Program, directives: &[Directive]) -> Result<Shown, Refuse
             command.stderr(output.try_clone()?).stdout(output);
             Ok(command)
         });
-    let command = command.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)));
-    let started = command.and_then(|command| Probed::start(command, dir));
-    let mut probed = started.map_err(|error| failed(&error))?;
+    let command = command.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
+    Ok((Probed::start(command, dir)?, said))
+}
+
+fn try_once(program: &Program, directives: &[Directive]) -> Result<Shown, Refused> {
+    let failed = |error: &dyn std::fmt::Display| Refused::Failed(error.to_string());
+    let (mut probed, said) = start_trial(program, directives).map_err(|error| failed(&error))?;
     match probed.connect(&probed.dir.join("s")) {
         Ok(mut connection) => redis::cmd("CONFIG")
             .arg("GET")

@@ -21,6 +21,7 @@ pub struct Manifest {
     /// What it says of pods and volumes.
     pub kubernetes: KubernetesSpec,
     /// The image that it names, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Fields that were understood and change nothing where the cluster is to run.
     pub without_effect: Vec<FieldNote>,

@@ -64,7 +64,7 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<crate::ReplicaModeSpec>,
     /// How changes that need a restart get to the servers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "UpdateSpec::is_default")]
     pub update: UpdateSpec,
     /// The server program. `None` where the platform chooses it: on Kubernetes, and on a machine where the manifest names no image, or a program
     /// was named beside it.

@@ -19,6 +19,7 @@ mod operating;
 mod repairs;
 mod resizing;
 mod reversing;
+mod rolling;
 mod sentinel;
 mod standalone;
 mod state_files;

@@ -231,7 +231,9 @@ fn a_changed_manifest_is_applied_live_or_says_what_needs_a_restart() {
     let report = traffic.finish(0);
     cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
 
-    cluster.change(manifest().directive("maxclients", "6000").directive("tcp-backlog", "300"));
+    cluster.change(
+        manifest().update("1s", "manual").directive("maxclients", "6000").directive("tcp-backlog", "300"),
+    );
     let said = cluster.run(&["apply", "-f", file, "--wait", "--timeout", "4"]);
     cluster.check(said.code == Some(4) && said.err.contains("tcp-backlog"), &format!("{said:?}"));
     cluster.until_waits_for("RestartNeeded");

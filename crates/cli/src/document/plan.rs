@@ -5,7 +5,8 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use valkeeper_engine::RandomIds;
 use valkeeper_model::{
-    ClusterSpec, DemotionForecast, InstanceName, Layout, Refusal, Report, Role, ShardName, ZoneName,
+    ClusterSpec, DemotionForecast, InstanceName, Layout, Refusal, Report, RestartPolicy, Role, ShardName,
+    ZoneName,
 };
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement::{self, Placing};
@@ -21,6 +22,9 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removes: Vec<Removal>,
     changes: Vec<Difference>,
+    /// Which instances are restarted for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) restarts: Option<Restarts>,
     /// Of a cluster with data of its own that goes over to following another: what it would go through.
     #[serde(skip_serializing_if = "Option::is_none")]
     demotion: Option<DemotionForecast>,
@@ -30,6 +34,35 @@ pub(crate) struct Plan {
     /// On Kubernetes alone.
     #[serde(flatten)]
     pub(crate) pods: Option<PodPlan>,
+}
+
+/// Restarts that a change takes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Restarts {
+    /// Whom.
+    pub(crate) instances: Vec<InstanceName>,
+    /// For what: directives, or `server`.
+    pub(crate) because: Vec<String>,
+    /// Who restarts them.
+    pub(crate) restart: RestartPolicy,
+    /// For so long the first of them are watched, milliseconds.
+    pub(crate) canary_ms: u64,
+}
+
+impl Restarts {
+    fn page(&self) -> String {
+        let names: Vec<&str> = self.instances.iter().map(InstanceName::as_str).collect();
+        let (names, because) = (names.join(", "), self.because.join(", "));
+        match self.restart {
+            RestartPolicy::Rolling => format!(
+                "\nrestarted in turn for {because}: {names}\nreplicas first; a primary hands over before, so that roles change; the \
+                 first shard is watched for {} s before the others follow\n",
+                self.canary_ms / 1_000
+            ),
+            RestartPolicy::Manual => format!("\n{because} shows after `valkeeper restart` of: {names}\n"),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -116,7 +149,7 @@ impl Plan {
                 slots: String::new(),
             });
             let (creates, removes) = (creates.collect(), removals(layout, &next, report));
-            return Ok(Self { creates, removes, changes, demotion, above_limit: Vec::new(), pods: None });
+            return Ok(Self { creates, removes, changes, demotion, ..Self::default() });
         }
         let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {
@@ -172,6 +205,9 @@ impl Plan {
                 vec![change.what.clone(), cell(change.from.as_deref()), cell(change.to.as_deref())]
             }));
             page.push_str(&columns(&rows));
+        }
+        if let Some(restarts) = &self.restarts {
+            page.push_str(&restarts.page());
         }
         if let Some(demotion) = &self.demotion {
             let _ = writeln!(page, "\ndata is replaced by the source's: {demotion}");

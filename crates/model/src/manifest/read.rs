@@ -69,7 +69,7 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     warnings.sort_by_key(|note| note.line);
     let mut without_effect = std::mem::take(&mut findings.without_effect);
     without_effect.sort_by_key(|note| note.line);
-    let image = text_of(fields, "imageName").map(str::to_owned);
+    let image = text_of(fields, "imageName").filter(|image| !image.is_empty()).map(str::to_owned);
     Some(Manifest { spec, kubernetes, image, without_effect, warnings })
 }
 

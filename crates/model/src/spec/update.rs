@@ -15,6 +15,11 @@ pub struct UpdateSpec {
 impl UpdateSpec {
     /// `canary` when the manifest has none.
     pub const DEFAULT_CANARY_MS: u64 = 30_000;
+
+    /// Does the manifest say nothing of it?
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for UpdateSpec {

@@ -15,6 +15,7 @@ mod register;
 mod repairs;
 mod resizing;
 mod restart_decision;
+mod rolling;
 mod silence;
 mod stopping;
 mod trial;

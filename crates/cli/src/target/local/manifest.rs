@@ -6,7 +6,7 @@ use super::supervisor::{LOOK_WITHIN, answer};
 use crate::args::AcceptLoss;
 use crate::boxed::Boxed;
 use crate::called::called;
-use crate::document::plan::Plan;
+use crate::document::plan::{Plan, Restarts};
 use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
 use crate::target::{Applied, Feed as _, Wanted};
@@ -17,7 +17,8 @@ use std::time::Duration;
 use valkeeper_client::AdminConnection;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlRequest, StateDir};
 use valkeeper_model::manifest::{Manifest, Target};
-use valkeeper_model::{ClusterSpec, Report, Request, ZoneName};
+use valkeeper_model::{ClusterSpec, InstanceName, Report, Request, ZoneName};
+use valkeeper_plan::controller::change;
 use valkeeper_plan::placement;
 use valkeeper_plan::server::config::{self, AboveLimit};
 
@@ -67,6 +68,44 @@ impl LocalWanted {
         }
     }
 
+    /// Which instances are restarted for it: for their version, and for what the server program says it does not take while it runs.
+    fn restarts(&self, report: Option<&Report>) -> anyhow::Result<Option<Restarts>> {
+        let Some(layout) = self.dir.layout()? else { return Ok(None) };
+        let Ok(next) = change::follow(&layout, &self.spec, report) else { return Ok(None) };
+        let runs = |name: &InstanceName| {
+            let seen = report?.instances.iter().find(|one| one.name == *name)?;
+            seen.version.clone()
+        };
+        let other_version = |name: &InstanceName| match &next.version {
+            Some(wanted) => runs(name).is_some_and(|runs| runs != wanted.version),
+            None => layout.version.is_some(),
+        };
+        let mut instances: Vec<InstanceName> =
+            layout.instances.keys().filter(|name| other_version(name)).cloned().collect();
+        let mut because = Vec::new();
+        if !instances.is_empty() {
+            because.push("server".to_owned());
+        }
+        let running = report.and_then(|report| report.instances.iter().find_map(|one| one.version.clone()));
+        let known = |version: String| {
+            let mut known = self.state.known_servers().into_iter();
+            known.find(|one| one.program.version == version && one.is_current()).map(|one| one.program)
+        };
+        let program = match &layout.version {
+            Some(version) => self.state.find_server(version).ok(),
+            None => running.and_then(known).or_else(|| program::find(&self.state, None).ok()),
+        };
+        let directives = program.map(|program| program.taken_by_restart(&layout.config, &next.config));
+        let directives = directives.unwrap_or_default();
+        if !directives.is_empty() {
+            instances = layout.instances.keys().cloned().collect();
+            because.extend(directives);
+        }
+        let update = &self.spec.update;
+        let restarts = Restarts { instances, because, restart: update.restart, canary_ms: update.canary_ms };
+        Ok(Some(restarts).filter(|restarts| !restarts.instances.is_empty()))
+    }
+
     /// Which servers hold more than the memory limit that is wanted. What does not answer says nothing.
     async fn above_limit(&self) -> anyhow::Result<Vec<AboveLimit>> {
         let Ok(password) = self.dir.password() else { return Ok(Vec::new()) };
@@ -113,6 +152,7 @@ impl Wanted for LocalWanted {
             let mut plan = Plan::of(self.dir.layout()?.as_ref(), &self.spec, zones, report.as_ref())
                 .map_err(|refusal| manifest_file::refused(&self.file, refusal))?;
             self.try_config().await?;
+            plan.restarts = self.restarts(report.as_ref())?;
             plan.above_limit = self.above_limit().await?;
             Ok(plan)
         })

@@ -1,0 +1,330 @@
+//! Servers are restarted one after the other: whose turn it is, what the canary decides, and the way back.
+
+use crate::ordered::{Counted, name, ordered, own_address, runs, spec};
+use std::collections::{BTreeMap, BTreeSet};
+use valkeeper_model::{
+    AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, Incarnation, InstanceName, Layout, Millis,
+    Observation, Observed, Operation, OperationName, Process, Refusal, RestartPolicy, Roll, RollCheckpoint,
+    RollFault, RollRefusal, ServerVersion, StartFailure, Unseen, Waiting,
+};
+use valkeeper_plan::controller::{Command, Controller, Event, change};
+use valkeeper_plan::operations::roll::{self, Next, Unwell, Watched};
+use valkeeper_plan::view::cluster_view::ClusterView;
+
+/// A cluster that runs as it was founded, and what is done to it.
+struct World {
+    layout: Layout,
+    seen: Observation,
+}
+
+fn wanted(shards: u32) -> ClusterSpec {
+    let mut wanted = spec(shards);
+    wanted.directives.insert("databases".to_owned(), "4".to_owned());
+    wanted
+}
+
+fn valkey(version: &str) -> ServerVersion {
+    ServerVersion { engine: EngineKind::Valkey, version: version.to_owned() }
+}
+
+impl World {
+    fn founded(shards: u32) -> (Self, BTreeMap<InstanceName, AgentOrder>) {
+        let (founder, given) = ordered(shards, |_| ());
+        let layout = founder.layout().expect("a layout").clone().founded();
+        let instances = given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
+        let seen = Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() };
+        (Self { layout, seen }, given)
+    }
+
+    /// Its manifest says something else, which all agents obey; each server needs a restart for it.
+    fn changed(shards: u32, wanted: &ClusterSpec) -> Self {
+        let (mut world, _) = Self::founded(shards);
+        world.layout = change::follow(&world.layout, wanted, None).expect("it is followed");
+        world.all_obey();
+        world.each(|report| view(report).config_refused = vec!["databases".to_owned()]);
+        world
+    }
+
+    fn all_obey(&mut self) {
+        let generation = self.layout.generation;
+        self.each(|report| report.generation = generation);
+    }
+
+    fn each(&mut self, change: impl Fn(&mut AgentReport)) {
+        for report in self.seen.instances.values_mut() {
+            if let Observed::Known(report) = report {
+                change(report);
+            }
+        }
+    }
+
+    fn report(&mut self, of: &InstanceName) -> &mut AgentReport {
+        let Some(Observed::Known(report)) = self.seen.instances.get_mut(of) else { panic!("a report") };
+        report
+    }
+
+    fn roll(&mut self) -> &mut Roll {
+        let Some(Operation::Roll(roll)) = self.layout.operations.get_mut(&OperationName::roll()) else {
+            panic!("a roll")
+        };
+        roll
+    }
+
+    fn next(&self, watched: &Watched) -> Next {
+        let cluster_view = ClusterView::new(&self.layout, &self.seen);
+        roll::next(&cluster_view, self.layout.roll().expect("a roll"), watched)
+    }
+
+    /// Their turn has come, and they are restarted.
+    fn restart(&mut self, instances: &[InstanceName]) {
+        for instance in instances {
+            self.roll().turned.insert(instance.clone());
+            self.roll().kept.remove(instance);
+            let report = self.report(instance);
+            view(report).config_refused.clear();
+            report.process = Process::Running { incarnation: Incarnation(2), pid: Some(2) };
+        }
+    }
+
+    /// Goes on until nothing more is due; whose turns came.
+    fn turns(&mut self, watched: &Watched) -> (Vec<Vec<InstanceName>>, Next) {
+        let mut turns = Vec::new();
+        loop {
+            match self.next(watched) {
+                Next::Turn(instances) => {
+                    self.restart(&instances);
+                    turns.push(instances);
+                }
+                Next::GoOn(checkpoint) => self.roll().checkpoint = checkpoint,
+                other => return (turns, other),
+            }
+        }
+    }
+}
+
+fn view(report: &mut AgentReport) -> &mut valkeeper_model::ServerView {
+    let Observed::Known(view) = &mut report.server else { panic!("a view") };
+    view
+}
+
+fn watched_for(canary_well_ms: u64) -> Watched {
+    Watched { canary_well_ms, ..Watched::default() }
+}
+
+fn not_started() -> StartFailure {
+    StartFailure::Exited { detail: "no".to_owned() }
+}
+
+/// That instance cannot be started, for so long.
+fn fails(world: &mut World, instance: &InstanceName, for_ms: u64) -> Watched {
+    let failed = Waiting::StartFailed { instance: instance.clone(), failure: not_started() };
+    let report = world.report(instance);
+    report.process = Process::Down;
+    report.server = Observed::Unknown(Unseen::NotRunning);
+    report.waiting = Some(failed);
+    let unwell = BTreeMap::from([(instance.clone(), Unwell { for_ms, runs: 1 })]);
+    Watched { unwell, ..Watched::default() }
+}
+
+#[test]
+fn the_canary_shard_goes_first_its_replicas_before_its_primary_and_is_watched() {
+    let mut world = World::changed(3, &wanted(3));
+    let (turns, then) = world.turns(&watched_for(29_999));
+    assert_eq!(turns, [vec![name(3)], vec![name(0)]]);
+    assert!(matches!(then, Next::Wait(Some(Refusal::Roll(RollRefusal::CanaryWatched { .. })))), "{then:?}");
+    // Each of the others is one disruption, and two primaries of three are left alone (law 6).
+    let (turns, then) = world.turns(&watched_for(30_000));
+    assert_eq!(turns, [vec![name(4)], vec![name(1)], vec![name(5)], vec![name(2)]]);
+    assert_eq!(then, Next::Done);
+}
+
+#[test]
+fn many_shards_go_at_a_time_as_far_as_a_majority_is_left_alone() {
+    let mut world = World::changed(9, &wanted(9));
+    let (turns, then) = world.turns(&watched_for(30_000));
+    assert_eq!(then, Next::Done);
+    assert_eq!(turns.iter().flatten().collect::<BTreeSet<_>>().len(), 18, "each once: {turns:?}");
+    assert_eq!(turns.iter().map(Vec::len).max(), Some(4), "{turns:?}");
+    assert!(turns[..2].iter().all(|turn| turn.len() == 1), "{turns:?}");
+    // What the ledger counts already is left alone too.
+    let mut world = World::changed(9, &wanted(9));
+    world.roll().checkpoint = RollCheckpoint::Rest;
+    let Next::Turn(first) = world.next(&Watched::default()) else { panic!("their turn") };
+    let shard = world.layout.instances[&first[0]].shard.clone();
+    let entry = valkeeper_model::Disturbance {
+        shard,
+        by: valkeeper_model::DisturbedBy::Operation(OperationName::roll()),
+        incarnation: Some(Incarnation(1)),
+        since: world.layout.version(),
+        newer: valkeeper_model::NewerFields::default(),
+    };
+    world.layout.ledger.insert(first[0].clone(), entry);
+    let Next::Turn(second) = world.next(&Watched::default()) else { panic!("their turn") };
+    assert!(second.len() == 3 && !second.contains(&first[0]), "{first:?} {second:?}");
+}
+
+#[test]
+fn what_servers_take_while_they_run_restarts_nobody() {
+    let mut world = World::changed(3, &wanted(3));
+    world.each(|report| view(report).config_refused.clear());
+    assert_eq!(world.next(&Watched::default()), Next::Done);
+    // Not before all have compared it, nor while something is being set.
+    view(world.report(&name(4))).config_drift = vec!["databases".to_owned()];
+    assert!(matches!(world.next(&Watched::default()), Next::Wait(Some(_))));
+    view(world.report(&name(4))).config_drift.clear();
+    world.report(&name(5)).generation.0 -= 1;
+    assert!(matches!(world.next(&Watched::default()), Next::Wait(Some(_))));
+}
+
+#[test]
+fn nobody_is_disturbed_beside_one_that_is_not_seen() {
+    let mut world = World::changed(3, &wanted(3));
+    world.seen.instances.insert(name(5), Observed::Unknown(Unseen::Timeout));
+    let next = world.next(&Watched::default());
+    assert!(matches!(next, Next::Wait(Some(Refusal::Roll(RollRefusal::NotSeen { .. })))), "{next:?}");
+}
+
+#[test]
+fn a_canary_that_does_not_start_goes_back_and_is_not_tried_again() {
+    let wanted = wanted(3);
+    let mut world = World::changed(3, &wanted);
+    let before = world.roll().from.clone();
+    world.restart(&[name(3)]);
+    let short = fails(&mut world, &name(3), 1_000);
+    assert!(!matches!(world.next(&short), Next::Return(_) | Next::Turn(_)), "it is given time");
+    let long = fails(&mut world, &name(3), 10_000);
+    let Next::Return(why) = world.next(&long) else { panic!("{:?}", world.next(&long)) };
+    assert_eq!(why, RollFault::StartFailed { instance: name(3), failure: not_started() });
+    let rolled = world.roll().clone();
+    world.layout = roll::returned(&world.layout, &rolled, why, &BTreeSet::from([name(3)]));
+    assert_eq!(world.layout.setup(), before);
+    assert_eq!(world.roll().checkpoint, RollCheckpoint::Returning);
+    // The same manifest leaves it as it is, by whomever it is read; another one is tried.
+    assert_eq!(change::follow(&world.layout, &wanted, None).expect("followed"), world.layout);
+    let mut other = wanted;
+    other.directives.insert("databases".to_owned(), "5".to_owned());
+    let next = change::follow(&world.layout, &other, None).expect("followed");
+    assert!(next.given_up.is_none() && next.roll().is_some_and(|roll| roll.from == before));
+    // None was restarted but the one that comes up by itself.
+    world.all_obey();
+    let (_, given) = World::founded(3);
+    world.seen.instances.insert(name(3), runs(&given[&name(3)], |_| true));
+    world.each(|report| view(report).config_refused.clear());
+    world.all_obey();
+    assert_eq!(world.next(&Watched::default()), Next::Done);
+}
+
+#[test]
+fn other_ways_not_to_get_well() {
+    let unwell = |for_ms, runs| Watched {
+        unwell: BTreeMap::from([(name(3), Unwell { for_ms, runs })]),
+        ..Watched::default()
+    };
+    let lost = |world: &mut World| {
+        world.restart(&[name(3)]);
+        let part = valkeeper_model::Part::Replica { link: valkeeper_model::Link::Lost };
+        view(world.report(&name(3))).replication.part = part;
+    };
+    let mut world = World::changed(3, &wanted(3));
+    lost(&mut world);
+    assert!(!matches!(world.next(&unwell(30_000, 1)), Next::Return(_)));
+    assert_eq!(world.next(&unwell(60_000, 1)), Next::Return(RollFault::NotWell { instance: name(3) }));
+    assert_eq!(world.next(&unwell(5_000, 5)), Next::Return(RollFault::CrashLoop { instance: name(3) }));
+    // A copy takes as long as it takes.
+    let part = valkeeper_model::Part::Replica { link: valkeeper_model::Link::Syncing };
+    view(world.report(&name(3))).replication.part = part;
+    assert!(!matches!(world.next(&unwell(600_000, 1)), Next::Return(_)));
+    // It was restarted, and still needs it.
+    let mut world = World::changed(3, &wanted(3));
+    world.roll().turned.insert(name(3));
+    assert_eq!(world.next(&unwell(10_000, 1)), Next::Return(RollFault::NotTaken { instance: name(3) }));
+}
+
+#[test]
+fn a_version_is_kept_until_the_turn_comes_and_the_way_back_turns_those_alone() {
+    let mut running = spec(3);
+    running.version = Some(valkey("9.0.0"));
+    let mut wanted = running.clone();
+    wanted.version = Some(valkey("9.1.2"));
+    let (mut world, _) = World::founded(3);
+    world.layout.version.clone_from(&running.version);
+    world.each(|report| view(report).version = "9.0.0".to_owned());
+    world.layout = change::follow(&world.layout, &wanted, None).expect("followed");
+    world.all_obey();
+    assert!((0..6).all(|n| world.layout.version_of(&name(n)) == running.version.as_ref()));
+    world.restart(&[name(3)]);
+    view(world.report(&name(3))).version = "9.1.2".to_owned();
+    assert_eq!(world.layout.version_of(&name(3)), wanted.version.as_ref());
+    // The old manifest, in the middle.
+    world.layout = change::follow(&world.layout, &running, None).expect("followed");
+    world.all_obey();
+    let kept: Vec<_> = world.roll().kept.keys().cloned().collect();
+    assert_eq!(kept, [name(3)]);
+    assert_eq!(world.next(&Watched::default()), Next::Turn(vec![name(3)]));
+    // By hand: nothing is kept, and nobody's turn comes.
+    wanted.update.restart = RestartPolicy::Manual;
+    let manual = change::follow(&world.layout, &wanted, None).expect("followed");
+    assert!(manual.roll().is_none() && manual.version_of(&name(0)) == wanted.version.as_ref());
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_and_not_gone_back_to() {
+    let mut wanted = spec(3);
+    let (mut world, _) = World::founded(3);
+    world.layout.version = Some(valkey("9.1.2"));
+    wanted.version = Some(valkey("8.1.0"));
+    let refused = change::follow(&world.layout, &wanted, None);
+    assert!(matches!(refused, Err(Refusal::Roll(RollRefusal::CannotRead { .. }))), "{refused:?}");
+    // The other way is followed. Once a primary writes what the former does not read there is no way back.
+    world.layout.version = Some(valkey("8.1.0"));
+    wanted.version = Some(valkey("9.1.2"));
+    world.each(|report| view(report).version = "8.1.0".to_owned());
+    world.layout = change::follow(&world.layout, &wanted, None).expect("followed");
+    world.all_obey();
+    world.restart(&[name(3)]);
+    let failed = fails(&mut world, &name(3), 10_000);
+    assert!(matches!(world.next(&failed), Next::Return(_)));
+    view(world.report(&name(0))).version = "9.1.2".to_owned();
+    assert!(matches!(world.next(&failed), Next::Wait(Some(Refusal::Roll(RollRefusal::NotWell { .. })))));
+}
+
+#[test]
+fn a_restart_is_told_after_the_ledger_counts_it_and_by_the_next_controller_too() {
+    let world = World::changed(3, &wanted(3));
+    let (_, given) = World::founded(3);
+    let start = |layout: &Layout| {
+        let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
+        let mut controller = Controller::new(wanted(3), zones, Box::new(Counted(0)));
+        controller.handle(Millis(0), Event::Tick);
+        controller.handle(Millis(0), Event::Loaded(Ok(Some(layout.clone()))));
+        let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
+        controller.handle(Millis(0), Event::Provisioned(Ok(places)));
+        controller
+    };
+    let told = |commands: &[Command]| -> Vec<InstanceName> {
+        let restarts = commands.iter().filter_map(|command| match command {
+            Command::Tell { to, ask: Ask::Restart, .. } => Some(to.clone()),
+            _ => None,
+        });
+        restarts.collect()
+    };
+    let mut controller = start(&world.layout);
+    let said = controller.handle(Millis(1), Event::Observed(world.seen.clone()));
+    assert_eq!(told(&said), [], "told before it is counted");
+    let committed = said.iter().find_map(|command| match command {
+        Command::Commit { layout, .. } => Some(Layout::clone(layout)),
+        _ => None,
+    });
+    let committed = committed.expect("its turn is stored");
+    assert!(
+        committed.ledger.contains_key(&name(3))
+            && committed.roll().is_some_and(|roll| roll.turned.len() == 1)
+    );
+    controller.handle(Millis(2), Event::Committed(Ok(())));
+    let said = controller.handle(Millis(3), Event::Observed(world.seen.clone()));
+    assert_eq!(told(&said), [name(3)]);
+    controller.handle(Millis(4), Event::Tick);
+    let mut after = start(&committed);
+    let said = after.handle(Millis(3), Event::Observed(world.seen.clone()));
+    assert_eq!(told(&said), [name(3)]);
+}
