@@ -270,7 +270,7 @@ fn the_order_of_one_that_is_retired_is_to_stay_down() {
     controller.handle(Millis(10), Event::Observed(seen));
     let places =
         given.iter().map(|(name, order)| (name.clone(), crate::ordered::own_address(order))).collect();
-    controller.handle(Millis(11), Event::Loaded(Ok(Some(told))));
+    controller.handle(Millis(11), Event::Loaded(Ok(Some(Box::new(told)))));
     let told = orders(controller.handle(Millis(11), Event::Provisioned(Ok(places))));
     let run = |n: u32| told.get(&name(n)).map(|order| order.run);
     assert_eq!((run(3), run(0)), (Some(Run::Fenced), Some(Run::Up)));

@@ -9,6 +9,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::controller::{Command, Controller, Event, change};
 use valkeeper_plan::operations::roll::{self, Next, Unwell, Watched};
+use valkeeper_plan::placement::Placing;
 use valkeeper_plan::view::cluster_view::ClusterView;
 
 /// A cluster that runs as it was founded, and what is done to it.
@@ -21,6 +22,10 @@ fn wanted(shards: u32) -> ClusterSpec {
     let mut wanted = spec(shards);
     wanted.directives.insert("databases".to_owned(), "4".to_owned());
     wanted
+}
+
+fn follow(layout: &Layout, spec: &ClusterSpec) -> Result<Layout, Refusal> {
+    change::follow(layout, spec, None, &mut Placing { zones: &[], ids: &mut Counted(1_000) })
 }
 
 fn valkey(version: &str) -> ServerVersion {
@@ -39,7 +44,7 @@ impl World {
     /// Its manifest says something else, which all agents obey; each server needs a restart for it.
     fn changed(shards: u32, wanted: &ClusterSpec) -> Self {
         let (mut world, _) = Self::founded(shards);
-        world.layout = change::follow(&world.layout, wanted, None).expect("it is followed");
+        world.layout = follow(&world.layout, wanted).expect("it is followed");
         world.all_obey();
         world.each(|report| view(report).config_refused = vec!["databases".to_owned()]);
         world
@@ -200,10 +205,10 @@ fn a_canary_that_does_not_start_goes_back_and_is_not_tried_again() {
     assert_eq!(world.layout.setup(), before);
     assert_eq!(world.roll().checkpoint, RollCheckpoint::Returning);
     // The same manifest leaves it as it is, by whomever it is read; another one is tried.
-    assert_eq!(change::follow(&world.layout, &wanted, None).expect("followed"), world.layout);
+    assert_eq!(follow(&world.layout, &wanted).expect("followed"), world.layout);
     let mut other = wanted;
     other.directives.insert("databases".to_owned(), "5".to_owned());
-    let next = change::follow(&world.layout, &other, None).expect("followed");
+    let next = follow(&world.layout, &other).expect("followed");
     assert!(next.given_up.is_none() && next.roll().is_some_and(|roll| roll.from == before));
     // None was restarted but the one that comes up by itself.
     world.all_obey();
@@ -249,21 +254,21 @@ fn a_version_is_kept_until_the_turn_comes_and_the_way_back_turns_those_alone() {
     let (mut world, _) = World::founded(3);
     world.layout.version.clone_from(&running.version);
     world.each(|report| view(report).version = "9.0.0".to_owned());
-    world.layout = change::follow(&world.layout, &wanted, None).expect("followed");
+    world.layout = follow(&world.layout, &wanted).expect("followed");
     world.all_obey();
     assert!((0..6).all(|n| world.layout.version_of(&name(n)) == running.version.as_ref()));
     world.restart(&[name(3)]);
     view(world.report(&name(3))).version = "9.1.2".to_owned();
     assert_eq!(world.layout.version_of(&name(3)), wanted.version.as_ref());
     // The old manifest, in the middle.
-    world.layout = change::follow(&world.layout, &running, None).expect("followed");
+    world.layout = follow(&world.layout, &running).expect("followed");
     world.all_obey();
     let kept: Vec<_> = world.roll().kept.keys().cloned().collect();
     assert_eq!(kept, [name(3)]);
     assert_eq!(world.next(&Watched::default()), Next::Turn(vec![name(3)]));
     // By hand: nothing is kept, and nobody's turn comes.
     wanted.update.restart = RestartPolicy::Manual;
-    let manual = change::follow(&world.layout, &wanted, None).expect("followed");
+    let manual = follow(&world.layout, &wanted).expect("followed");
     assert!(manual.roll().is_none() && manual.version_of(&name(0)) == wanted.version.as_ref());
 }
 
@@ -273,13 +278,13 @@ fn what_cannot_be_read_is_refused_and_not_gone_back_to() {
     let (mut world, _) = World::founded(3);
     world.layout.version = Some(valkey("9.1.2"));
     wanted.version = Some(valkey("8.1.0"));
-    let refused = change::follow(&world.layout, &wanted, None);
+    let refused = follow(&world.layout, &wanted);
     assert!(matches!(refused, Err(Refusal::Roll(RollRefusal::CannotRead { .. }))), "{refused:?}");
     // The other way is followed. Once a primary writes what the former does not read there is no way back.
     world.layout.version = Some(valkey("8.1.0"));
     wanted.version = Some(valkey("9.1.2"));
     world.each(|report| view(report).version = "8.1.0".to_owned());
-    world.layout = change::follow(&world.layout, &wanted, None).expect("followed");
+    world.layout = follow(&world.layout, &wanted).expect("followed");
     world.all_obey();
     world.restart(&[name(3)]);
     let failed = fails(&mut world, &name(3), 10_000);
@@ -296,7 +301,7 @@ fn a_restart_is_told_after_the_ledger_counts_it_and_by_the_next_controller_too()
         let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
         let mut controller = Controller::new(wanted(3), zones, Box::new(Counted(0)));
         controller.handle(Millis(0), Event::Tick);
-        controller.handle(Millis(0), Event::Loaded(Ok(Some(layout.clone()))));
+        controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout.clone())))));
         let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
         controller.handle(Millis(0), Event::Provisioned(Ok(places)));
         controller

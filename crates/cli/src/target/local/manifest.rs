@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use valkeeper_client::AdminConnection;
+use valkeeper_engine::RandomIds;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlRequest, StateDir};
 use valkeeper_model::manifest::{Manifest, Target};
 use valkeeper_model::{ClusterSpec, InstanceName, Report, Request, ZoneName};
 use valkeeper_plan::controller::change;
-use valkeeper_plan::placement;
+use valkeeper_plan::placement::{self, Placing};
 use valkeeper_plan::server::config::{self, AboveLimit};
 
 /// A supervisor may take this long to try a configuration.
@@ -71,7 +72,9 @@ impl LocalWanted {
     /// Which instances are restarted for it: for their version, and for what the server program says it does not take while it runs.
     fn restarts(&self, report: Option<&Report>) -> anyhow::Result<Option<Restarts>> {
         let Some(layout) = self.dir.layout()? else { return Ok(None) };
-        let Ok(next) = change::follow(&layout, &self.spec, report) else { return Ok(None) };
+        let zones = placement::resize::zones_of(&layout, &[]);
+        let mut placing = Placing { zones: &zones, ids: &mut RandomIds };
+        let Ok(next) = change::follow(&layout, &self.spec, report, &mut placing) else { return Ok(None) };
         let runs = |name: &InstanceName| {
             let seen = report?.instances.iter().find(|one| one.name == *name)?;
             seen.version.clone()
