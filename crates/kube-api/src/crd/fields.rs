@@ -100,26 +100,10 @@ pub(super) fn request() -> Value {
                     "request": {
                         "description": "What is to be done.",
                         "type": "string",
-                        "enum": ["switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource", "moveSlots", "cancelSlotMoves", "rebalance"],
+                        "enum": ["switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource"],
                     },
                     "shard": name("Of a switchover or failover: in which shard."),
-                    "to": name("Of a switchover: the instance that becomes primary; the best one if none is named. Of moveSlots: the shard that takes them."),
-                    "from": name("Of moveSlots: the shard that gives them."),
-                    "which": {
-                        "description": "Of moveSlots: how many, the highest of the shard, or which.",
-                        "type": "object", "minProperties": 1, "maxProperties": 1,
-                        "properties": {
-                            "count": {"description": "So many.", "type": "integer", "minimum": 1, "maximum": 16384},
-                            "these": {
-                                "description": "These, as ranges with blanks between them: 0-99 300.",
-                                "type": "string", "minLength": 1, "maxLength": 65536,
-                            },
-                        },
-                    },
-                    "by": {
-                        "description": "Of rebalance: what is to be even.",
-                        "type": "string", "enum": ["slots"],
-                    },
+                    "to": name("Of a switchover: the instance that becomes primary; the best one if none is named."),
                     "instance": name("Of fence, unfence and restart: which instance."),
                     "nodes": {
                         "description": "Of forget: the ids of the nodes, which are no members of the cluster.",
@@ -133,10 +117,6 @@ pub(super) fn request() -> Value {
                     needs("shard", &["failover"]),
                     needs("instance", &["fence", "unfence", "restart"]),
                     needs("nodes", &["forget"]),
-                    needs("from", &["moveSlots"]),
-                    needs("to", &["moveSlots"]),
-                    needs("which", &["moveSlots"]),
-                    needs("by", &["rebalance"]),
                 ],
             },
         },

@@ -3,7 +3,7 @@
 use super::*;
 use std::path::{Path, PathBuf};
 use valkeeper_model::manifest::read_object;
-use valkeeper_model::{Phase, RebalanceBy, Request, SlotRequest, WhichSlots};
+use valkeeper_model::{Phase, Request};
 
 fn schema(definition: usize) -> Value {
     definitions()[definition].1["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
@@ -144,13 +144,6 @@ fn every_request_fits_its_definition() {
         Request::Unfence { instance: instance() },
         Request::Restart { instance: instance() },
         Request::AcceptSource,
-        Request::Slots(SlotRequest::MoveSlots {
-            from: shard(),
-            to: "s2".parse().unwrap(),
-            which: WhichSlots::Count(7),
-        }),
-        Request::Slots(SlotRequest::CancelSlotMoves),
-        Request::Slots(SlotRequest::Rebalance { by: RebalanceBy::Slots }),
         Request::Forget { nodes: vec![valkeeper_model::NodeId::from_bytes([7; 20])] },
     ] {
         let mut object =

@@ -7,7 +7,6 @@ mod hosts;
 mod isolation;
 mod joining;
 mod ledger;
-mod moves;
 mod ordered;
 mod orders;
 mod placement;
