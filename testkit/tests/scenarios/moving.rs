@@ -68,11 +68,13 @@ fn there_and_back(server: Option<PathBuf>) {
 }
 
 #[test]
+#[ignore = "has not been run yet"]
 fn slots_move_there_and_back_and_no_write_is_lost() {
     there_and_back(None);
 }
 
 #[test]
+#[ignore = "has not been run yet"]
 fn key_by_key_where_the_engine_has_nothing_better() {
     there_and_back(Some(program::fetched("redis-7.0/redis-server")));
 }
@@ -94,17 +96,19 @@ fn goes_on_without(server: Option<PathBuf>) {
 }
 
 #[test]
+#[ignore = "has not been run yet"]
 fn a_move_goes_on_when_both_primaries_and_the_supervisor_die() {
     goes_on_without(None);
 }
 
 #[test]
-#[ignore = "long: the same on another engine"]
+#[ignore = "has not been run yet"]
 fn a_move_goes_on_when_both_primaries_and_the_supervisor_die_key_by_key() {
     goes_on_without(Some(program::fetched("redis-7.0/redis-server")));
 }
 
 #[test]
+#[ignore = "has not been run yet"]
 fn a_move_is_cancelled_in_the_middle_and_what_is_refused_says_why() {
     let place = Place::new();
     let cluster = started(&place, None);
