@@ -390,15 +390,14 @@ impl Runner {
 
     fn start(&mut self, plan: StartPlan) {
         let Some(marker) = self.marker() else { return };
-        self.silent_at.get_or_insert_with(|| Instant::now() + STARTS_WITHIN);
-        let (home, trials) = (self.setup.home.clone(), self.setup.programs.of(plan.version.as_ref()));
-        let trials = match trials {
+        let trials = match self.setup.programs.of(plan.version.as_ref()) {
             Ok(trials) => trials,
             Err(failure) => return self.send(Event::StartFailed(failure)),
         };
         self.trials = Some(Arc::clone(&trials));
+        self.silent_at.get_or_insert_with(|| Instant::now() + STARTS_WITHIN);
         let (passwords, files) = (Arc::clone(&self.setup.passwords), self.files.clone());
-        let input = self.input.clone();
+        let (home, input) = (self.setup.home.clone(), self.input.clone());
         let (last, source) = (self.rotation.clone(), self.source.clone());
         tokio::spawn(async move {
             let program = Arc::clone(trials.program());
@@ -471,7 +470,6 @@ impl Runner {
                 self.files.clone(),
             );
             let ordered = || self.agent.current_order().and_then(|order| order.version.clone());
-            // One that runs already was started with what is ordered, if its last start is not known.
             let trials = self.trials.clone().or_else(|| self.setup.programs.of(ordered().as_ref()).ok());
             let trials = trials.unwrap_or_else(|| Arc::clone(self.setup.programs.default_program()));
             let configured = Configured::new(trials, self.setup.home.clone(), own, self.setup.origin);

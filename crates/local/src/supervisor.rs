@@ -20,7 +20,9 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use valkeeper_agent::{Program, Programs, Trials, metrics_endpoint};
 use valkeeper_engine::{Clock, Driver, RandomIds};
-use valkeeper_model::{ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ZoneName};
+use valkeeper_model::{
+    ClusterSpec, Happened, InstanceName, Refusal, Report, Request, ServerVersion, ZoneName,
+};
 use valkeeper_plan::controller::Controller;
 use valkeeper_plan::placement::resize::zones_of;
 
@@ -179,12 +181,7 @@ impl Supervisor {
             })
         };
         let nudge = Arc::new(Notify::new());
-        let known = setup.state.clone();
-        let programs = Programs::new(
-            Trials::new(Arc::new(setup.program)),
-            Box::new(move |version| known.find_server(version)),
-        );
-        let programs = Arc::new(programs);
+        let programs = programs(&setup.state, setup.program);
         let platform = Arc::new(LocalPlatform {
             state: setup.state,
             dir: dir.clone(),
@@ -272,6 +269,13 @@ impl Supervisor {
             Err(Err(error)) => Err(Refusal::Failed { why: format!("the controller failed: {error}") }.into()),
         }
     }
+}
+
+/// The server programs: the given one where no version is ordered, and those that are known.
+fn programs(state: &StateDir, given: Program) -> Arc<Programs> {
+    let known = state.clone();
+    let find = Box::new(move |version: &ServerVersion| known.find_server(version));
+    Arc::new(Programs::new(Trials::new(Arc::new(given)), find))
 }
 
 /// The ports that lead to the primary, to a replica and to any, in a mode that has one primary.

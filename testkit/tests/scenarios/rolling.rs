@@ -5,7 +5,7 @@ use valkeeper_testkit::cluster::{Said, Status};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, program};
 
 /// With the servers that images name; up.
-fn started_with<'a>(place: &'a Place, manifest: Manifest) -> Cluster<'a> {
+fn started_with(place: &Place, manifest: Manifest) -> Cluster<'_> {
     let cluster = Cluster::new(place, manifest);
     for server in ["valkey-9.1.2/valkey-server", "valkey-9.0.0/valkey-server", "redis-7.0/redis-server"] {
         cluster.must(&["servers", "add", program::fetched(server).to_str().unwrap()]);

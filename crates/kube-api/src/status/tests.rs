@@ -209,6 +209,7 @@ fn what_only_the_servers_say_is_told_too() {
         address: None,
     };
     let view = ServerView {
+        engine: None,
         follows: None,
         node_id: node,
         version: "9.1.2".to_owned(),
