@@ -190,11 +190,10 @@ fn a_primary_that_leaves_hands_over_to_one_that_stays_and_its_shard_has_another_
     });
     assert_eq!((case.next(), case.stage()), (None, Some(LeavingStage::HandsOver)));
     let switches = |case: &Case| {
-        let to = case.steps().into_iter().find_map(|step| match step {
+        case.steps().into_iter().find_map(|step| match step {
             Step::SwitchToLeave { from, to, .. } => Some((from, to)),
             _ => None,
-        });
-        to
+        })
     };
     assert_eq!(switches(&case), Some((name(0), name(3))));
     // Not to one that leaves too, and not to one that nobody can vote for.
@@ -244,9 +243,9 @@ fn nobody_who_does_not_answer_is_removed_unless_a_user_says_that_its_host_is_gon
     case.seen.insert(name(3), Observed::Unknown(Unseen::Unreachable));
     assert_eq!((case.next(), case.stage()), (None, Some(LeavingStage::Unheard)));
     let said = |host| {
-        let cause = MoveCause::Replace { instance: name(3), host };
+        let why = MoveCause::Replace { instance: name(3), host };
         let layout = Case::new(|layout| layout.replicas_per_shard = 1).layout;
-        placed(&["a", "b", "c"], |placing| resize::replace(&layout, &name(3), cause, None, placing))
+        placed(&["a", "b", "c"], |placing| resize::replace(&layout, &name(3), why, None, placing))
     };
     for (host, goes) in [(HostFate::Answers, false), (HostFate::GoneForGood, true)] {
         let replaced = said(host).expect("it has room");
