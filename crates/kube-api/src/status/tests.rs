@@ -213,7 +213,6 @@ fn what_only_the_servers_say_is_told_too() {
         follows: None,
         node_id: node,
         version: "9.1.2".to_owned(),
-        engine: None,
         replication: Replication {
             part: Part::Primary { replicas: vec![] },
             replid: "0".repeat(40).parse().unwrap(),
