@@ -62,7 +62,6 @@ use valkeeper_model::{
 };
 
 /// What happens to a controller.
-#[expect(clippy::large_enum_variant, reason = "a layout is loaded seldom, and an event is taken at once")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// What the store holds.
