@@ -220,12 +220,7 @@ impl Supervisor {
         let lock = Arc::new(lock);
         let (anew, listeners) = mpsc::channel(1);
         let tending = tokio::spawn(control::tend(dir.clone(), Arc::clone(&lock), anew));
-        // Who starts it again may not name the zones that it was made with.
-        let zones = match dir.layout() {
-            Ok(Some(layout)) => zones_of(&layout, &setup.zones),
-            // That it cannot be read is told by who stores it.
-            Ok(None) | Err(_) => setup.zones,
-        };
+        let zones = zones_known(&dir, setup.zones);
         let driver = Driver {
             controller: Controller::new(setup.spec, zones, Box::new(RandomIds)),
             platform: Arc::clone(&platform) as _,
@@ -268,6 +263,15 @@ impl Supervisor {
             Err(Ok(refusal)) => Err(refusal.into()),
             Err(Err(error)) => Err(Refusal::Failed { why: format!("the controller failed: {error}") }.into()),
         }
+    }
+}
+
+/// The zones of the cluster, and the given ones: who starts it again may not name those that it was made with.
+fn zones_known(dir: &ClusterDir, given: Vec<ZoneName>) -> Vec<ZoneName> {
+    match dir.layout() {
+        Ok(Some(layout)) => zones_of(&layout, &given),
+        // That it cannot be read is told by who stores it.
+        Ok(None) | Err(_) => given,
     }
 }
 
