@@ -203,12 +203,11 @@ impl Supervisor {
         });
         let (wishes, requests) = mpsc::unbounded_channel();
         let (down, mut downs) = mpsc::unbounded_channel();
-        let metrics_at = metrics.as_ref().map(|metrics| metrics.at);
         let desk = Arc::new(Desk {
             wishes,
             down,
             report: report.subscribe(),
-            metrics: metrics_at,
+            metrics: metrics.as_ref().map(|metrics| metrics.at),
             chosen_by: setup.chosen_by,
         });
         let measuring = metrics.map(|metrics| {
