@@ -7,6 +7,7 @@ mod hosts;
 mod isolation;
 mod joining;
 mod ledger;
+mod moves;
 mod ordered;
 mod orders;
 mod placement;
