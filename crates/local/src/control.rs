@@ -211,5 +211,15 @@ pub(crate) async fn read_line<T: for<'a> Deserialize<'a>>(
     if text.last() != Some(&b'\n') {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    serde_json::from_slice(&text).map_err(io::Error::other)
+    serde_json::from_slice(&text).map_err(|error| match name_of(&text) {
+        Some(name) => io::Error::other(format!("`{name}`: {error}")),
+        None => io::Error::other(error),
+    })
+}
+
+/// What is asked for by a request that is not understood: that no known one fits does not say which one did not.
+fn name_of(text: &[u8]) -> Option<String> {
+    let asked: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let name = asked.as_str().or_else(|| asked.get("do")?.get("request")?.as_str());
+    name.map(|name| name.chars().filter(|letter| letter.is_ascii_alphanumeric()).take(40).collect())
 }
