@@ -270,7 +270,8 @@ impl Controller {
         self.ready = 0;
         // At rest the agents' own looks are fresh enough; while things move or a request is to be judged, everybody looks again.
         let rolls = self.layout.as_ref().is_some_and(|layout| layout.roll().is_some());
-        let moving = rolls || self.report.as_ref().is_some_and(|report| !report.healthy);
+        let settles = |report: &Report| !report.healthy || !report.progress.is_empty();
+        let moving = rolls || self.report.as_ref().is_some_and(settles);
         self.out.push(Command::Observe { fresh: moving || !self.queued.is_empty() });
     }
 

@@ -6,7 +6,7 @@ use crate::operations::move_slots::{self, KnownTo, MoveSeen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use valkeeper_model::{
     Answer, AskFailed, Happened, Layout, Millis, Operation, OperationName, Progress, ProgressUnit,
-    SlotHappened, SlotMove, SlotMoveStage, StepKey,
+    SlotHappened, SlotMove, SlotMoveStage, StepKey, TransferExtent,
 };
 
 /// After a go that has failed, before the next; doubles with each that fails.
@@ -25,8 +25,9 @@ pub(super) struct Moves {
     not_before: BTreeMap<StepKey, Millis>,
     /// What the engine said to goes that failed, until it is stored.
     failed: BTreeMap<OperationName, String>,
-    /// Moves that end, and of which nothing is open any more by their agents' word.
-    closed: BTreeSet<OperationName>,
+    /// Moves that end, and of which nothing is open any more by their agents' word; with the last look that had begun when they said so: what has
+    /// arrived by then is seen by the next.
+    closed: BTreeMap<OperationName, u64>,
     /// How far each was, and when.
     seen: BTreeMap<OperationName, VecDeque<(Millis, u64)>>,
 }
@@ -66,7 +67,7 @@ impl Moves {
 impl Controller {
     /// A go has been answered.
     pub(super) fn move_told(&mut self, now: Millis, step: &Step, result: Result<Answer, AskFailed>) {
-        let Step::MoveSlots { shard, to, .. } = step else { return };
+        let Step::MoveSlots { shard, to, transfer, .. } = step else { return };
         let key = step.key();
         let name = OperationName::between("move-slots", shard, to);
         self.moves.pending.remove(&key);
@@ -76,8 +77,9 @@ impl Controller {
         match result {
             Ok(_) => {
                 self.moves.not_before.remove(&key);
-                if slot_move.is_some_and(ends) {
-                    self.moves.closed.insert(name);
+                // A go that began before the end was asked for may have left something to be seen to.
+                if transfer.extent == TransferExtent::Begun && slot_move.is_some_and(ends) {
+                    self.moves.closed.insert(name, self.looks);
                 }
             }
             // Nobody has refused it: what has become of the server is seen.
@@ -122,7 +124,8 @@ impl Controller {
             let Some(one) = move_named(&next, &name) else { continue };
             let left = one.left(&next);
             let target = one.target.clone();
-            let ended = one.checkpoint.stage == SlotMoveStage::Ending && self.moves.closed.contains(&name);
+            let is_closed = self.moves.closed.get(&name).is_some_and(|look| self.looks > *look);
+            let ended = one.checkpoint.stage == SlotMoveStage::Ending && is_closed;
             // Until all know of what has arrived, the move accounts for what some believe.
             let known = seen.iter().any(|seen| seen.name == name && seen.known == KnownTo::All);
             let arrives = seen.iter().any(|seen| seen.name == name && !seen.arrived.is_empty());

@@ -31,7 +31,7 @@ pub fn held(layout: &Layout) -> BTreeMap<ShardName, Holding> {
 }
 
 /// The moves, one for each pair of shards. A slot moves at most once, and only from a shard that has more than its share to one that has less: the
-/// shards with the most slots are those that keep one more where the shares differ by one.
+/// shards with one more, then those with the most slots, are those that keep one more where the shares differ by one.
 pub fn moves(held: &BTreeMap<ShardName, Holding>) -> Vec<SlotMove> {
     let staying = held.values().filter(|holding| holding.stay == Stay::Share).count();
     let Ok(staying) = u16::try_from(staying) else { return Vec::new() };
@@ -41,7 +41,11 @@ pub fn moves(held: &BTreeMap<ShardName, Holding>) -> Vec<SlotMove> {
     let all: u16 = held.values().map(|holding| holding.slots.len()).sum();
     let (share, one_more) = (all / staying, usize::from(all % staying));
     let mut by_size: Vec<(&ShardName, &Holding)> = held.iter().collect();
-    by_size.sort_by_key(|(name, holding)| (std::cmp::Reverse(holding.slots.len()), (*name).clone()));
+    // A shard that has just one more keeps it: otherwise two would give where one is enough.
+    by_size.sort_by_key(|(name, holding)| {
+        let own = holding.slots.len();
+        (own != share + 1, std::cmp::Reverse(own), (*name).clone())
+    });
     let mut shares = 0;
     let mut givers: Vec<(&ShardName, SlotSet)> = Vec::new();
     let mut takers: Vec<(&ShardName, u16)> = Vec::new();
