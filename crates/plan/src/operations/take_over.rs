@@ -11,7 +11,8 @@ pub(super) fn next(cluster_view: &ClusterView<'_>) -> Option<Step> {
     cluster_view.shards.values().filter(|shard| shard.primary().is_none()).find_map(|shard| {
         let (to, incarnation, replaces) =
             shard.instances.iter().find_map(|instance| match &instance.report?.activity {
-                Activity::WithoutVotes { successor, incarnation } => {
+                // A replica that misses its primary's host asks for votes too; the node that is replaced is the dead one's.
+                Activity::WithoutVotes { successor, incarnation } if instance.report?.is_down() => {
                     Some((successor, *incarnation, instance.instance.node_id))
                 }
                 _ => None,

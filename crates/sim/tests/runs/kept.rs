@@ -451,3 +451,20 @@ fn who_was_never_in_sync_waits_for_a_disk_that_another_has_replaced() {
         ],
     );
 }
+
+/// A replica that missed its primary's host asked for votes in vain, and so did the primary's agent when the host was back: the takeover named the
+/// replica's own node as the one that it replaces, and was refused for ever.
+#[test]
+fn a_takeover_replaces_the_dead_primary_whoever_else_asks_for_votes() {
+    holds_for(
+        930_000_003_468..=930_000_003_477,
+        &Setup { own_hosts: true, ..shape(1, Persistence::None, 5_000) },
+        &[
+            (6_645, Fault::MajorityLoss),
+            (7_009, Fault::Wipe(Target::ReplicaOf(1))),
+            (8_280, Fault::LoseHost(Target::Instance(3), 2_409)),
+            (9_939, Fault::CutHost(Target::PrimaryOf(2))),
+            (10_152, Fault::LoseHost(Target::Instance(2), 758)),
+        ],
+    );
+}
