@@ -221,5 +221,5 @@ pub(crate) async fn read_line<T: for<'a> Deserialize<'a>>(
 fn name_of(text: &[u8]) -> Option<String> {
     let asked: serde_json::Value = serde_json::from_slice(text).ok()?;
     let name = asked.as_str().or_else(|| asked.get("do")?.get("request")?.as_str());
-    name.map(|name| name.chars().filter(|letter| letter.is_ascii_alphanumeric()).take(40).collect())
+    name.map(|name| name.chars().filter(char::is_ascii_alphanumeric).take(40).collect())
 }
