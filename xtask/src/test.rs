@@ -174,6 +174,8 @@ fn tests(root: &Path, all: bool) -> Result<Tally> {
     };
     let (alone, beside): (BTreeSet<_>, BTreeSet<_>) =
         programs.scenarios.iter().cloned().partition(|name| name == ALONE);
+    // Without a name cargo would run all.
+    ensure!(!alone.is_empty(), "there is no test program `{ALONE}`");
     let mut nice = Command::new("nice");
     nice.args(["-n", "10", "cargo"]);
     let others: Vec<&str> = programs::named(&programs.others).collect();
