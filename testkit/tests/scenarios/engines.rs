@@ -56,3 +56,27 @@ fn valkey_9_0() {
 fn redis_7_0() {
     lives_on(program::fetched("redis-7.0/redis-server"), "7.0");
 }
+
+/// A replica that has won an election is asked again before the engine would begin another one: Redis 7.0 makes it primary by the old votes, and
+/// loses what it acknowledges until it hears of the newer claim.
+#[test]
+fn redis_7_0_does_not_win_by_the_votes_of_before() {
+    let place = Place::new();
+    let mut cluster = Cluster::new(&place, Manifest::new("votes").roles_stay().node_timeout("10s"));
+    cluster.server = program::fetched("redis-7.0/redis-server");
+    cluster.up();
+    cluster.until_whole();
+    let traffic = Traffic::start(&cluster);
+    traffic.more(50);
+    for _ in 0..2 {
+        cluster.must(&["switchover", "s0"]);
+        cluster.until_whole();
+    }
+    let primary = cluster.primary("s0");
+    let said = cluster.run(&["switchover", "s0"]);
+    cluster.check(said.code == Some(1) && said.err.contains("won an election lately"), &format!("{said:?}"));
+    cluster.check(cluster.primary("s0") == primary, "it has taken over all the same");
+    traffic.more(50);
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}

@@ -6,10 +6,16 @@ use super::{Command, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
 use crate::hostwatch::FORCED_WITHIN_MS;
 use crate::mode::standalone::Request;
-use valkeeper_model::{Answer, Ask, AskFailed, Death, Incarnation, Millis, Replication, Role, Run, Unseen};
+use valkeeper_model::{
+    Answer, Ask, AskFailed, Death, EngineKind, Incarnation, Millis, Replication, Role, Run, Unseen,
+};
 
 /// A server that was told to become primary may be one although the last look, a second ago, showed a replica.
 const PROMOTION_RECENT_MS: u64 = 5_000;
+/// The first major version of Valkey that begins an election anew for each `CLUSTER FAILOVER`.
+const FIRST_WITHOUT_OLD_VOTES: u32 = 9;
+/// An election is begun again so long after the last one at the earliest, milliseconds; engines do not go below it.
+const ELECTION_RETRY_MS: u64 = 4_000;
 /// Our server may take this long for one command of somebody else's.
 pub(crate) const SERVE_MS: u64 = 500;
 /// What has been begun when the time for moving slots is over may take so much longer.
@@ -132,10 +138,31 @@ impl Agent {
             Ask::Succeed { .. } if matches!(self.phase, Phase::Draining(..)) => {
                 return self.refuse(token, "it is about to be stopped itself");
             }
+            Ask::Succeed { .. } if self.counts_votes_again(now) => {
+                return self.refuse(
+                    token,
+                    "its server won an election lately, and would take those votes for new ones: try again in a while, or name another replica",
+                );
+            }
             Ask::Succeed { incarnation } => (incarnation, ServerCommand::FailoverPlanned),
             _ => return,
         };
         self.forward_to_server(now, token, Some(incarnation), command);
+    }
+
+    /// Would the engine take the votes of an election that its server has won before for those of the next one? Redis 7.0 begins a new election only
+    /// 4 × `cluster-node-timeout` after the last one; sooner, `CLUSTER FAILOVER` makes the server primary at once, by the old votes and the old
+    /// epoch, and what it acknowledges until it hears of the newer claim is lost (docs/engine-facts.md). Valkey 9 does not.
+    fn counts_votes_again(&self, now: Millis) -> bool {
+        let Some(order) = self.order.as_ref().filter(|order| order.config.mode.has_slots()) else {
+            return false;
+        };
+        let begins_anew = self.server.known().is_some_and(|view| {
+            let major = view.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+            view.engine != Some(EngineKind::Redis) && major >= Some(FIRST_WITHOUT_OLD_VOTES)
+        });
+        let retry_ms = (4 * order.config.node_timeout_ms).max(ELECTION_RETRY_MS);
+        !begins_anew && self.promotion_requested_at.is_some_and(|at| now.since(at) < retry_ms)
     }
 
     /// Restarts the server; a primary hands over first if there is anybody to hand over to (law 2).
