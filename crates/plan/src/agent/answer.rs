@@ -162,7 +162,9 @@ impl Agent {
             view.engine != Some(EngineKind::Redis) && major >= Some(FIRST_WITHOUT_OLD_VOTES)
         });
         let retry_ms = (4 * order.config.node_timeout_ms).max(ELECTION_RETRY_MS);
-        !begins_anew && self.promotion_requested_at.is_some_and(|at| now.since(at) < retry_ms)
+        let run = self.incarnation();
+        let lately = self.election_asked.is_some_and(|(of, at)| Some(of) == run && now.since(at) < retry_ms);
+        lately && !begins_anew
     }
 
     /// Restarts the server; a primary hands over first if there is anybody to hand over to (law 2).
@@ -246,6 +248,7 @@ impl Agent {
         }
         if command.promotes() {
             self.promotion_requested_at = Some(now);
+            self.election_asked = self.incarnation().map(|run| (run, now));
         }
         let sent = self.out.serve(command, within_ms);
         self.forwarded.insert(sent, Forwarded::Plain(token));

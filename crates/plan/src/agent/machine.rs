@@ -72,6 +72,8 @@ pub struct Agent {
     pub(super) crash_loop: CrashLoop,
     /// When somebody last wanted our server to become primary.
     pub(super) promotion_requested_at: Option<Millis>,
+    /// When this run of our server was last told to have itself elected.
+    pub(super) election_asked: Option<(Incarnation, Millis)>,
     pub(super) failures: Failures,
     pub(super) out: Outbox,
     /// Questions of others that wait for our server's reply.
@@ -207,6 +209,7 @@ impl Agent {
             silence: Silence::default(),
             crash_loop: CrashLoop::default(),
             promotion_requested_at: None,
+            election_asked: None,
             stranger: None,
             failures: Failures::default(),
             out: Outbox::default(),
