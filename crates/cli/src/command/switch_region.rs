@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use valkeeper_client::AdminConnection;
 use valkeeper_local::{ClusterDir, Control, ControlAnswer, ControlRequest, StateDir};
 use valkeeper_model::{
-    ClusterName, ClusterSpec, DemotionHold, Offset, ReplicaModeStage, ReplicaModeWaiting, Report, Request,
-    Source, SourcePlace, Waiting,
+    ClusterName, ClusterSpec, DemotionHold, Offset, Refusal, ReplicaModeStage, ReplicaModeWaiting, Report,
+    Request, Source, SourcePlace, Waiting,
 };
 
 const ASKED_WITHIN: Duration = Duration::from_secs(2);
@@ -23,6 +23,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// Writes are held for 30 s at most ([`valkeeper_plan`]): a promotion begins within the first half of that, or not at all.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
 const EQUAL_WITHIN: Duration = Duration::from_secs(5);
+const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
 const PROMOTED_WITHIN: Duration = Duration::from_secs(60);
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -50,10 +51,28 @@ impl Side {
     }
 
     async fn request(&self, request: Request) -> anyhow::Result<()> {
+        self.ask(request).await?.map_err(|refusal| Failure::from(refusal).into())
+    }
+
+    async fn ask(&self, request: Request) -> anyhow::Result<Result<(), Refusal>> {
         let answer = self.control.ask(&ControlRequest::Do(request), REQUEST_WITHIN).await;
-        match answer.with_context(|| format!("cluster {}", self.name))? {
-            ControlAnswer::Refused(refusal) => Err(Failure::from(refusal).into()),
+        Ok(match answer.with_context(|| format!("cluster {}", self.name))? {
+            ControlAnswer::Refused(refusal) => Err(refusal),
             ControlAnswer::Done | ControlAnswer::DownUnsaved(_) | ControlAnswer::Status(_) => Ok(()),
+        })
+    }
+
+    /// Ends a handover. In its first moments no look has shown yet that writes are held: a refusal for that is waited out.
+    async fn cancel_handover(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + CANCELLED_WITHIN;
+        loop {
+            match self.ask(Request::CancelHandOver).await? {
+                Err(Refusal::HandoverNotSeen) if Instant::now() < until => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                Err(refusal) => return Err(Failure::from(refusal).into()),
+                Ok(()) => return Ok(()),
+            }
         }
     }
 
@@ -82,7 +101,7 @@ pub(super) async fn switch_region(
     let began = Instant::now();
     match begin(&old.report().await?, &new.report().await?, &old, &new)? {
         Begin::AtFirst => {}
-        Begin::Anew => old.request(Request::CancelHandOver).await?,
+        Begin::Anew => old.cancel_handover().await?,
         Begin::PromotedAlready => {
             eprintln!("{to} is promoted; {from} follows it");
             return until_over(&old, &new, began).await;
@@ -96,7 +115,7 @@ pub(super) async fn switch_region(
         () = ended.as_mut() => Err(anyhow::anyhow!("interrupted")),
     };
     if let Err(why) = equal {
-        old.request(Request::CancelHandOver).await.context("writes are taken again within 30 s")?;
+        old.cancel_handover().await.context("writes are taken again within 30 s")?;
         let what = format!("{to} was not promoted, and {from} takes writes again: {why:#}");
         return Err(Failure { kind: Kind::Failed, what, hint: None }.into());
     }

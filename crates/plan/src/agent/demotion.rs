@@ -7,7 +7,7 @@ use super::machine::{Agent, Phase};
 use super::{Reply, ServerCommand, ServerError, Token};
 use crate::mode::standalone::Terms;
 use crate::replica_mode;
-use valkeeper_model::{Demotion, DemotionHold, Millis, Role};
+use valkeeper_model::{Demotion, DemotionHold, Millis, Offset, Role};
 
 /// Writes are held for so long. It ends by itself, whatever becomes of this agent.
 const HOLD_MS: u64 = 2_000;
@@ -22,11 +22,25 @@ const HANDOVER_MS: u64 = 30_000;
 
 /// Writes are held for a demotion.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum WritesHeld {
+pub(super) struct WritesHeld {
+    pause: Pause,
+    stream_end: Option<StreamEnd>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Pause {
     /// It was asked for.
     Asked { at: Millis, by: Token },
     /// Since then; looks with a higher token were begun later.
     Since { at: Millis, before: Token },
+}
+
+/// Where a look has shown that the stream ends. It is true while the pause of that look lasts, also while a further pause is asked for: a
+/// report of that moment would otherwise say that nothing is held, and `switch-region --cancel` would be refused.
+#[derive(Debug, Clone, Copy)]
+struct StreamEnd {
+    at: Offset,
+    until: Millis,
 }
 
 impl Agent {
@@ -65,8 +79,8 @@ impl Agent {
             self.hold_up_demotion(now, hold);
             return;
         }
-        match self.writes_held {
-            Some(WritesHeld::Since { at, before })
+        match self.writes_held.map(|held| held.pause) {
+            Some(Pause::Since { at, before })
                 if now.since(at) < DECIDE_WITHIN_MS && self.newest_look.is_some_and(|look| look > before) =>
             {
                 let source = ordered.node_id;
@@ -74,20 +88,18 @@ impl Agent {
                     terms.give_to_source(source, situation, out);
                 });
             }
-            Some(WritesHeld::Since { at, .. } | WritesHeld::Asked { at, .. })
-                if now.since(at) < DECIDE_WITHIN_MS => {}
+            Some(Pause::Since { at, .. } | Pause::Asked { at, .. }) if now.since(at) < DECIDE_WITHIN_MS => {}
             _ => self.hold_writes(now),
         }
     }
 
     /// What keeps the own server a primary. While its copy is about to be promoted, writes are held all the same.
     fn hold_up_demotion(&mut self, now: Millis, hold: DemotionHold) {
-        let awaits = matches!(hold, DemotionHold::AwaitsPromotion { .. });
-        if !awaits {
+        let DemotionHold::AwaitsPromotion { at: stream_end } = hold else {
             self.source.demotion_hold = Some(hold);
             self.writes_held = None;
             return;
-        }
+        };
         let since = *self.handover_since.get_or_insert(now);
         if now.since(since) >= HANDOVER_MS {
             self.source.demotion_hold = Some(DemotionHold::NotPromotedInTime);
@@ -96,24 +108,29 @@ impl Agent {
             }
             return;
         }
-        match self.writes_held {
-            Some(WritesHeld::Since { at, before }) => {
+        let known_end = self.writes_held.and_then(|held| held.stream_end).filter(|end| now < end.until);
+        self.source.demotion_hold = known_end.map(|end| DemotionHold::AwaitsPromotion { at: end.at });
+        match &mut self.writes_held {
+            Some(WritesHeld { pause: Pause::Since { at, before }, stream_end: end }) => {
                 // Told only once a look that was begun with the writes held has shown where the stream has come to.
-                if self.newest_look.is_some_and(|look| look > before) {
+                if self.newest_look.is_some_and(|look| look > *before) {
+                    let until = Millis((at.0 + HOLD_MS).saturating_sub(PAUSE_WITHIN_MS));
+                    *end = Some(StreamEnd { at: stream_end, until });
                     self.source.demotion_hold = Some(hold);
                 }
-                if now.since(at) >= DECIDE_WITHIN_MS {
+                if now.since(*at) >= DECIDE_WITHIN_MS {
                     self.hold_writes(now);
                 }
             }
-            Some(WritesHeld::Asked { at, .. }) if now.since(at) < DECIDE_WITHIN_MS => {}
+            Some(WritesHeld { pause: Pause::Asked { at, .. }, .. }) if now.since(*at) < DECIDE_WITHIN_MS => {}
             _ => self.hold_writes(now),
         }
     }
 
     fn hold_writes(&mut self, now: Millis) {
         let by = self.out.serve(ServerCommand::PauseWrites(HOLD_MS), PAUSE_WITHIN_MS);
-        self.writes_held = Some(WritesHeld::Asked { at: now, by });
+        let stream_end = self.writes_held.and_then(|held| held.stream_end);
+        self.writes_held = Some(WritesHeld { pause: Pause::Asked { at: now, by }, stream_end });
     }
 
     /// The server has answered: if writes are held by now, it is looked at once more.
@@ -123,11 +140,14 @@ impl Agent {
         token: Token,
         result: &Result<Reply, ServerError>,
     ) {
-        let Some(WritesHeld::Asked { by, .. }) = self.writes_held else { return };
+        let Some(WritesHeld { pause: Pause::Asked { by, .. }, stream_end }) = self.writes_held else {
+            return;
+        };
         if by != token {
             return;
         }
-        self.writes_held = result.is_ok().then(|| WritesHeld::Since { at: now, before: self.out.token() });
+        let pause = Pause::Since { at: now, before: self.out.token() };
+        self.writes_held = result.is_ok().then_some(WritesHeld { pause, stream_end });
         if let Phase::Watching(watch) = &mut self.phase {
             watch.look_now(now);
         }
