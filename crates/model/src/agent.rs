@@ -40,6 +40,9 @@ pub struct AgentOrder {
     /// The server program that it is started with; `None` where the platform chooses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<crate::ServerVersion>,
+    /// May its server be started with all of `config`?
+    #[serde(default, skip_serializing_if = "RestartTurn::has_come")]
+    pub turn: RestartTurn,
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
     /// The Sentinels that are to know who is the primary.
@@ -58,6 +61,24 @@ pub struct AgentOrder {
 /// tells old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressesHash(pub u64);
+
+/// The turn of a server in a roll. Older controllers say nothing of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RestartTurn {
+    /// A start brings all that is ordered.
+    #[default]
+    Come,
+    /// What the server could not set while it ran, a start does not bring either.
+    Awaited,
+}
+
+impl RestartTurn {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn has_come(&self) -> bool {
+        *self == Self::Come
+    }
+}
 
 /// Should the server run?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,9 +4,9 @@ use crate::format::{Format, Unreadable};
 use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
-    ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Ledger, NodeId, Operation, OperationName,
-    RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId, ShardLife, ShardName, SlotSet, ZoneName,
-    ZonePolicy,
+    ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Kept, Ledger, NodeId, Operation,
+    OperationName, RestartTurn, RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId, ShardLife,
+    ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,7 +228,16 @@ impl Layout {
 
     /// The version with which that instance is to be started: in a roll it keeps the former one until its turn.
     pub fn version_of(&self, instance: &InstanceName) -> Option<&ServerVersion> {
-        self.roll().and_then(|roll| roll.kept.get(instance)).or(self.version.as_ref())
+        self.kept(instance).and_then(|kept| kept.version.as_ref()).or(self.version.as_ref())
+    }
+
+    /// Does a start of this instance's server bring all that is ordered?
+    pub fn turn_of(&self, instance: &InstanceName) -> RestartTurn {
+        self.kept(instance).map_or(RestartTurn::Come, |_| RestartTurn::Awaited)
+    }
+
+    fn kept(&self, instance: &InstanceName) -> Option<&Kept> {
+        self.roll()?.kept.get(instance)
     }
 
     /// The instances of a shard.

@@ -42,7 +42,7 @@ mod waiting;
 
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
-    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, Run, VoteRefusal,
+    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, VoteRefusal,
 };
 pub use aside_cause::AsideCause;
 pub use automatic_promotion::{AutomaticPromotion, SourceWitness};
@@ -84,7 +84,7 @@ pub use replica_mode::{
 pub use report::{InstanceReport, Observation, Phase, Report, ShardReport};
 pub use request::{RebalanceBy, Request, ResizeRequest, SlotRequest, WhichSlots};
 pub use resizing::{HostFate, InstanceMoves, MoveCause, ResizeOperation, RetiredInstance};
-pub use roll::{GivenUp, Roll, RollCheckpoint, RollFault, RollTarget, ServerSetup};
+pub use roll::{GivenUp, Kept, Roll, RollCheckpoint, RollFault, RollTarget, ServerSetup};
 pub use sentinel::{
     KnownReplica, Sentinel, SentinelFault, SentinelMember, SentinelOrder, SentinelReport, SentinelSeen,
     SentinelSpec, SentinelView, Sentinels, SentinelsOrder,

@@ -33,12 +33,21 @@ pub struct Roll {
     /// Instances whose turn has come.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub turned: BTreeSet<InstanceName>,
-    /// Versions that instances keep until their turn.
+    /// Instances whose servers come back as they were if they restart before their turn.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub kept: BTreeMap<InstanceName, ServerVersion>,
+    pub kept: BTreeMap<InstanceName, Kept>,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
+}
+
+/// What a server keeps until its turn. Which directives those are that it cannot set while it runs, its agent knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Its version, where that is another than the wanted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ServerVersion>,
 }
 
 /// To what servers are brought, and how carefully.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 use valkeeper_testkit::cluster::{Said, Status};
+use valkeeper_testkit::process::{self, Signal};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, program};
 
 /// With the servers that images name; up.
@@ -156,4 +157,49 @@ fn a_canary_that_cannot_start_returns_by_itself() {
     let mut connection = database_5(&cluster, &cluster.primary("s0"));
     let kept: String = redis::cmd("GET").arg("kept").query(&mut connection).unwrap();
     cluster.check(kept == "here", "a write was lost");
+}
+
+/// With fewer databases an engine moves the keys of the others into the first one.
+#[test]
+fn a_server_that_dies_before_its_turn_comes_back_as_it_was() {
+    let place = Place::new();
+    let manifest = |databases: &str| {
+        Manifest::new("turn").update("1h", "rolling").directive("cluster-databases", databases)
+    };
+    let cluster = Cluster::started(&place, manifest("16"));
+    let (primary, replica) = (cluster.primary("s2"), cluster.replica("s2"));
+    let mut connection = database_5(&cluster, &primary);
+    // Keys of other shards are refused.
+    let of_shard =
+        |n: &u32| redis::cmd("SET").arg(format!("kept-{n}")).arg("here").query::<()>(&mut connection).is_ok();
+    let key = format!("kept-{}", (0..1000).find(of_shard).expect("a key of this shard"));
+    let traffic = Traffic::start(&cluster);
+    let said = apply(&cluster, &manifest("2").directive("maxmemory", "200mb"), &[]);
+    cluster.check(said.code == Some(0), &format!("{said:?}"));
+    cluster.until_event(0, "Rolling");
+    let has = |instance: &str, directive: &str| -> Option<String> {
+        let shown: Vec<String> = cluster.ask(instance, &["CONFIG", "GET", directive]).ok()?;
+        shown.get(1).cloned()
+    };
+    for dies in [&replica, &primary] {
+        let before = cluster.pid(dies);
+        process::signal(before, Signal::KILL);
+        cluster.until("the killed server is back", || {
+            let is_back =
+                cluster.status().instances.iter().any(|one| one.name == *dies && one.pid != Some(before));
+            (is_back && has(dies, "maxmemory").as_deref() == Some("209715200")).then_some(())
+        });
+        cluster.check(
+            has(dies, "cluster-databases").as_deref() == Some("16"),
+            "a server did not wait for its turn",
+        );
+    }
+    let said = apply(&cluster, &manifest("16"), &["--wait"]);
+    cluster.check(said.code == Some(0), &format!("{said:?}"));
+    cluster.until_whole();
+    all_have(&cluster, "cluster-databases", "16");
+    let mut connection = database_5(&cluster, &cluster.primary("s2"));
+    let kept: String = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
+    cluster.check(kept == "here", "a key is in another database");
+    traffic.finish(0);
 }

@@ -54,6 +54,7 @@ impl Agent {
         }
         if let Some(watch) = self.phase.watch_mut() {
             if watch.looked(now, token, looked) {
+                self.note_unset();
                 return self.keep_working_config();
             }
             if alive {

@@ -4,9 +4,10 @@
 use super::About;
 use super::machine::{Agent, Phase};
 use super::{Command, Token};
+use std::collections::BTreeSet;
 use valkeeper_model::{
-    AgentOrder, Answer, AskFailed, InvalidDirective, Millis, PasswordFault, ServerConfig, ServerVersion,
-    ServerView, Trial,
+    AgentOrder, Answer, AskFailed, InvalidDirective, Millis, PasswordFault, RestartTurn, ServerConfig,
+    ServerVersion, ServerView, Trial,
 };
 
 /// What is known of configurations, and of the password.
@@ -18,6 +19,8 @@ pub(super) struct Trials {
     pending: Option<ServerConfig>,
     /// The server last ran with it, as it was ordered.
     working: Option<ServerConfig>,
+    /// Directives that a server did not take while it ran with this ordered.
+    unset: Option<(ServerConfig, BTreeSet<String>)>,
     /// The program of the last trial of what was ordered.
     with: Option<ServerVersion>,
     /// Who waits for a restart until its configuration has been tried.
@@ -131,7 +134,8 @@ impl Agent {
         }
     }
 
-    /// What our server is to be started with: what is ordered, but for values of the user's that its program refuses.
+    /// What the server is to be started with: what is ordered, but for values of the user's that its program refuses, and for those that wait
+    /// for its turn in a roll.
     pub(super) fn config_to_start_with(&self, order: &AgentOrder) -> ServerConfig {
         match (self.trials.verdict(&order.config), &self.trials.working) {
             (Some(Trial::Refuses { .. }), Some(working)) => ServerConfig {
@@ -140,8 +144,40 @@ impl Agent {
                 max_memory_policy: working.max_memory_policy,
                 ..order.config.clone()
             },
+            (_, Some(working)) if order.turn == RestartTurn::Awaited => {
+                self.config_before_turn(&order.config, working)
+            }
             _ => order.config.clone(),
         }
+    }
+
+    /// What was set while the server ran stays as it was set: a lower `maxmemory` of before would evict keys. What it was not seen to take
+    /// comes with its turn.
+    fn config_before_turn(&self, ordered: &ServerConfig, working: &ServerConfig) -> ServerConfig {
+        let known = self.trials.unset.as_ref().filter(|(with, _)| with == ordered).map(|(_, unset)| unset);
+        let of = |name: &str| {
+            let was_set = known.is_some_and(|unset| !unset.contains(name));
+            if was_set { ordered } else { working }
+        };
+        let names = ordered.directives.keys().chain(working.directives.keys());
+        let directives = names.filter_map(|name| of(name).directives.get_key_value(name));
+        ServerConfig {
+            directives: directives.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            max_memory: of("maxmemory").max_memory,
+            max_memory_policy: of("maxmemory-policy").max_memory_policy,
+            ..ordered.clone()
+        }
+    }
+
+    /// Notes what the server has not taken of what is ordered now.
+    pub(super) fn note_unset(&mut self) {
+        let (Some(order), Some(view)) = (&self.order, self.server.known()) else { return };
+        if !matches!(&self.phase, Phase::Watching(watch) if watch.is_current()) {
+            return;
+        }
+        let invalid = view.config_invalid.iter().filter_map(|one| one.name.as_ref());
+        let unset = view.config_drift.iter().chain(&view.config_refused).chain(invalid).cloned().collect();
+        self.trials.unset = Some((order.config.clone(), unset));
     }
 
     /// Our server runs as it was ordered to.

@@ -68,6 +68,7 @@ pub fn order(
         life: instance.life.clone(),
         config: layout.config.clone(),
         version: layout.version_of(name).cloned(),
+        turn: layout.turn_of(name),
         members: Arc::clone(members),
         sentinels: sentinels.cloned(),
         source: source(layout),

@@ -171,7 +171,8 @@ fn ordered_since(former: Option<&Layout>, next: &Layout) -> OrderedSince {
     instances.retain(|name, _| next.instances.contains_key(name));
     for (name, instance) in next.instances.iter() {
         let told = |instance: &Instance| (instance.fenced, instance.life.clone());
-        let another = former.version_of(name) != next.version_of(name);
+        let another =
+            former.version_of(name) != next.version_of(name) || former.turn_of(name) != next.turn_of(name);
         if another || former.instances.get(name).is_none_or(|before| told(before) != told(instance)) {
             instances.insert(name.clone(), of);
         }

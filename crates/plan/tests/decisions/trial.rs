@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     Answer, Ask, AskFailed, ClusterSpec, Incarnation, InvalidDirective, Layout, Link, Millis, Offset, Part,
-    PasswordFault, Replication, ReplicationId, ServerView, TopologyNode, Trial, ZoneName,
+    PasswordFault, Replication, ReplicationId, ServerView, TopologyNode, Trial, UpdateSpec, ZoneName,
 };
 use valkeeper_plan::agent::{About, Agent, Command, Event, ExitCause, Reply, ServerCommand, Token};
 use valkeeper_plan::controller::{self, Controller, orders};
 use valkeeper_plan::failover::copy::DataFiles;
 use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
 use valkeeper_plan::mode::cluster::nodes_conf;
+use valkeeper_plan::operations::roll;
 use valkeeper_plan::placement::{Ids, found};
 use valkeeper_plan::view::health;
 
@@ -112,6 +113,11 @@ impl Host {
 
     /// Starts it, and tells with how many databases.
     fn starts(&mut self, owner: Owner) -> String {
+        self.starts_with(owner, "databases")
+    }
+
+    /// Starts it, and tells with what value of this directive.
+    fn starts_with(&mut self, owner: Owner, directive: &str) -> String {
         let conf = nodes_conf::founding(&self.order_now());
         let nodes_conf = match owner {
             Owner::Ours => NodesFile::Intact(conf),
@@ -133,7 +139,7 @@ impl Host {
         self.run += 1;
         self.handle(Event::Started { incarnation: Incarnation(self.run), pid: None });
         let config = plan.expect("a start").config;
-        config.into_iter().find(|(name, _)| name == "databases").expect("it is set").1
+        config.into_iter().find(|(name, _)| name == directive).expect("it is set").1
     }
 
     fn ends(&mut self) {
@@ -220,6 +226,42 @@ fn a_restart_that_would_end_it_for_good_is_refused() {
     ask(&mut host);
     host.tried(About::Restart, Trial::Starts);
     assert!(host.stops() && host.answer().is_none(), "{:?}", host.said);
+}
+
+#[test]
+fn a_server_that_dies_before_its_turn_comes_back_as_it_was() {
+    let wanted = || {
+        let mut wanted = layout("4");
+        wanted.config.max_memory = Some(64 << 20);
+        wanted.generation = wanted.generation.next();
+        wanted
+    };
+    // In a roll in which its turn has not come; what it takes while it runs, it has taken.
+    let awaiting = |unset: &[&str]| {
+        let mut host = Host::ordered(&layout("16"));
+        host.starts(Owner::Nobody);
+        host.looks(|_| ());
+        let mut rolling = wanted();
+        roll::begin(&layout("16"), &mut rolling, &UpdateSpec::default());
+        // Of a founded cluster only.
+        assert!(rolling.roll().is_none());
+        roll::begin(&layout("16").founded(), &mut rolling, &UpdateSpec::default());
+        host.order(&rolling);
+        host.looks(|view| view.config_refused = unset.iter().map(|&name| name.to_owned()).collect());
+        host
+    };
+    let mut host = awaiting(&["databases"]);
+    host.ends();
+    assert_eq!(host.starts(Owner::Ours), "16");
+    // A lower limit of before would evict what was written since.
+    let mut host = awaiting(&["databases"]);
+    host.ends();
+    assert_eq!(host.starts_with(Owner::Ours, "maxmemory"), (64 << 20).to_string());
+    // Its turn has come.
+    let mut host = awaiting(&["databases"]);
+    host.order(&Layout { generation: wanted().generation.next(), ..wanted() });
+    host.ends();
+    assert_eq!(host.starts(Owner::Ours), "4");
 }
 
 #[test]

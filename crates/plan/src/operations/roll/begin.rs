@@ -3,8 +3,9 @@
 use crate::view::cluster_view::ClusterView;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    GivenUp, InstanceName, Layout, NewerFields, Operation, OperationName, Refusal, Report, RestartPolicy,
-    Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig, ServerVersion, UpdateSpec,
+    GivenUp, InstanceName, Kept, Layout, NewerFields, Operation, OperationName, Refusal, Report,
+    RestartPolicy, Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig,
+    ServerVersion, UpdateSpec,
 };
 
 /// The layout `next`, which follows on `layout` with another setup, with the roll that brings it about. One that stands there already is
@@ -40,11 +41,11 @@ pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec) {
     next.operations.insert(name, Operation::Roll(Box::new(roll)));
 }
 
-/// What instances are ordered now, as far as it is another version than the wanted one.
-fn kept(layout: &Layout, wanted: Option<&ServerVersion>) -> BTreeMap<InstanceName, ServerVersion> {
+/// What instances keep until their turn: the version that they are ordered now, as far as it is another than the wanted one.
+fn kept(layout: &Layout, wanted: Option<&ServerVersion>) -> BTreeMap<InstanceName, Kept> {
     let other =
         |name: &InstanceName| layout.version_of(name).filter(|version| Some(*version) != wanted).cloned();
-    layout.instances.keys().filter_map(|name| Some((name.clone(), other(name)?))).collect()
+    layout.instances.keys().map(|name| (name.clone(), Kept { version: other(name) })).collect()
 }
 
 /// The layout that goes back to what the cluster had before this roll.

@@ -42,6 +42,7 @@ pub fn condition(
 ) -> Condition {
     let layout = cluster_view.layout;
     let turned = roll.turned.contains(one.name);
+    let keeps_version = layout.version_of(one.name) != layout.version.as_ref();
     // It comes back with what is wanted whenever it does.
     if one.instance.fenced {
         return Condition::Well;
@@ -55,7 +56,7 @@ pub fn condition(
         return match &report.waiting {
             Some(Waiting::StartFailed { failure, .. }) if turned => Condition::NotStarted(failure.clone()),
             // Down by itself before its turn: it may come up with what is wanted, if only another version lets it.
-            Some(Waiting::StartFailed { .. }) if roll.kept.contains_key(one.name) => Condition::Pending,
+            Some(Waiting::StartFailed { .. }) if keeps_version => Condition::Pending,
             _ if turned => {
                 let loads = report.server == Observed::Unknown(Unseen::Loading);
                 let stops = report.activity == Activity::Stopping;
@@ -68,7 +69,7 @@ pub fn condition(
         return Condition::ConfigRefused(view.config_invalid.clone());
     }
     let other_version = layout.version.as_ref().is_some_and(|wanted| !view.is_version(wanted));
-    if roll.kept.contains_key(one.name) || !view.config_refused.is_empty() || other_version {
+    if keeps_version || !view.config_refused.is_empty() || other_version {
         // Until the ledger's entry ends, it may be the run of before.
         let counted = layout.ledger.get(one.name).is_some_and(|entry| is_of_roll(&entry.by));
         return match (turned, counted) {

@@ -38,6 +38,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
     };
     AgentOrder {
         version: None,
+        turn: valkeeper_model::RestartTurn::Come,
         source: None,
         sentinels: None,
         format: valkeeper_model::Format,

@@ -40,6 +40,7 @@ pub(super) fn orders(agents: usize) -> Vec<AgentOrder> {
         life: valkeeper_model::InstanceLife::Member,
         config: config.clone(),
         version: None,
+        turn: valkeeper_model::RestartTurn::Come,
         members: Arc::clone(&members),
         addresses_hash: None,
     };
