@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, program};
 
 /// Keeps an instance from starting: somebody else listens on its port.
@@ -155,6 +155,11 @@ fn a_member_that_was_forgotten_by_hand_is_told_and_comes_back() {
     let _: String = cluster.told(&one, &["CLUSTER", "FORGET", &node_id(&cluster, &other)]);
     let status = cluster.until_waits_for("MembersUnknown");
     cluster.check(status.reasons().contains(&other) && status.reasons().contains(&one), &status.reasons());
+    // Whoever is met again is forgotten again by those who still ban it.
+    let forgotten = Instant::now();
+    let ban = Duration::from_secs(60);
+    cluster
+        .until("the ban is over", || (forgotten.elapsed() > ban || cluster.status().healthy).then_some(()));
     cluster.until_whole();
     traffic.finish(0);
 }

@@ -9,6 +9,9 @@ use valkeeper_model::{Millis, StepKey, Waiting};
 /// A step that is refused again and again is tried at least so often.
 const REFUSED_MAX_MS: u64 = 60_000;
 
+/// A node that is not known is met at least so often.
+const MEET_MAX_MS: u64 = 20_000;
+
 /// By step. Those that are not wanted any more are forgotten when nothing depends on them.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(BTreeMap<StepKey, Attempt>);
@@ -22,6 +25,8 @@ struct Attempt {
     /// Not taken again before then.
     until: Millis,
     refusals: u32,
+    /// How often it was taken before that.
+    times: u32,
     why: Option<String>,
 }
 
@@ -74,7 +79,8 @@ impl Attempts {
     pub(super) fn taken(&mut self, now: Millis, step: &Step) {
         let attempt = self.0.entry(step.key()).or_default();
         attempt.taken = Some(now);
-        attempt.until = now.plus(step.settle_ms());
+        attempt.until = now.plus(pause_ms(step, attempt.times));
+        attempt.times = attempt.times.saturating_add(1);
     }
 
     /// It was refused: it is tried again after a while that doubles each time.
@@ -107,6 +113,15 @@ impl Attempts {
             Some(Waiting::StepRefused { refused: key.clone(), why: attempt.why.clone()? })
         })
         .collect()
+    }
+}
+
+/// How long a step is not taken again that was taken so often before. A node that was forgotten is banned for 60 s, and whoever meets it again
+/// is soon told to forget it by those who still ban it, with a ban that lasts up to a second longer: meeting it all the time makes it last.
+fn pause_ms(step: &Step, times: u32) -> u64 {
+    match step {
+        Step::Meet { .. } => step.settle_ms().saturating_mul(1 << times.min(10)).min(MEET_MAX_MS),
+        _ => step.settle_ms(),
     }
 }
 
@@ -192,6 +207,29 @@ mod tests {
         assert!(!attempts.is_due(Millis(30_000), &back));
         assert!(attempts.is_due(Millis(30_000), &other));
         assert!(attempts.is_due(Millis(63_000), &back));
+    }
+
+    #[test]
+    fn a_node_that_is_forgotten_again_and_again_is_met_more_and_more_seldom() {
+        let address = valkeeper_model::Address { ip: [10, 0, 0, 1].into(), port: 6379, bus_port: 16_379 };
+        let step = Step::Meet {
+            instance: "c-0".parse().unwrap(),
+            whom: "c-5".parse().unwrap(),
+            address,
+            mutual: false,
+        };
+        let mut attempts = Attempts::default();
+        let mut at = Vec::new();
+        for now in (0..=70_000).step_by(500).map(Millis) {
+            // It is known for a moment after each time.
+            let known = at.last().is_some_and(|last: &u64| now.0 - last < 1_000);
+            attempts.wanted(now, if known { &[] } else { std::slice::from_ref(&step) });
+            if !known && attempts.is_due(now, &step) {
+                at.push(now.0);
+                attempts.taken(now, &step);
+            }
+        }
+        assert_eq!(at, [2_000, 5_000, 11_000, 23_000, 43_000, 63_000]);
     }
 
     #[test]
