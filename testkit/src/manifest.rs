@@ -10,6 +10,7 @@ pub struct Manifest {
     /// Servers in modes `standalone` and `sentinel`; `None` in mode `cluster`.
     pub instances: Option<u32>,
     has_sentinels: bool,
+    shards: u32,
     replicas: u32,
     zones: &'static str,
     persistence: &'static str,
@@ -43,6 +44,7 @@ impl Manifest {
             name: name.to_owned(),
             instances: None,
             has_sentinels: false,
+            shards: 3,
             replicas: 1,
             zones: "required",
             persistence: "aof",
@@ -122,6 +124,13 @@ impl Manifest {
         self
     }
 
+    /// `shards`.
+    #[must_use]
+    pub fn shards(mut self, shards: u32) -> Self {
+        self.shards = shards;
+        self
+    }
+
     /// `replicasPerShard`.
     #[must_use]
     pub fn replicas(mut self, replicas: u32) -> Self {
@@ -191,7 +200,10 @@ impl Manifest {
             match self.instances {
                 Some(instances) if self.has_sentinels => format!("mode: sentinel\n  instances: {instances}"),
                 Some(instances) => format!("mode: standalone\n  instances: {instances}"),
-                None => format!("mode: cluster\n  shards: 3\n  replicasPerShard: {}", self.replicas),
+                None => {
+                    let Self { shards, replicas, .. } = self;
+                    format!("mode: cluster\n  shards: {shards}\n  replicasPerShard: {replicas}")
+                }
             },
             self.zones,
             self.persistence,

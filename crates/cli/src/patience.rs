@@ -17,9 +17,25 @@ pub(crate) fn tell_waiting(begun: Instant, what: &str) {
 /// Looks until the cluster is healthy, and says what it waits for.
 pub(crate) async fn until_healthy(
     within: Within,
+    look: impl AsyncFnMut() -> anyhow::Result<Status>,
+) -> anyhow::Result<Status> {
+    until(Goal::Healthy, within, look).await
+}
+
+/// The same, until no work is under way either: a cluster is healthy while its slots move.
+pub(crate) async fn until_at_rest(
+    within: Within,
+    look: impl AsyncFnMut() -> anyhow::Result<Status>,
+) -> anyhow::Result<Status> {
+    until(Goal::AtRest, within, look).await
+}
+
+async fn until(
+    goal: Goal,
+    within: Within,
     mut look: impl AsyncFnMut() -> anyhow::Result<Status>,
 ) -> anyhow::Result<Status> {
-    let mut patience = Patience::new(within);
+    let mut patience = Patience::new(goal, within);
     loop {
         let status = look().await?;
         if patience.is_over(&status)? {
@@ -28,36 +44,55 @@ pub(crate) async fn until_healthy(
     }
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Healthy,
+    AtRest,
+}
+
+impl Goal {
+    fn is_reached(self, status: &Status) -> bool {
+        status.healthy && (self == Self::Healthy || status.progress.is_empty())
+    }
+}
+
 /// Somebody waits.
 struct Patience {
+    goal: Goal,
     within: Duration,
     begun: Instant,
     said: (Instant, String),
 }
 
 impl Patience {
-    fn new(within: Within) -> Self {
+    fn new(goal: Goal, within: Within) -> Self {
         let now = Instant::now();
-        Self { within: within.timeout, begun: now, said: (now, String::new()) }
+        Self { goal, within: within.timeout, begun: now, said: (now, String::new()) }
     }
 
-    /// Is it healthy? Says what it waits for when that is another thing; an error when the time is over.
+    /// Is it as it is to be? Says what it waits for when that is another thing; an error when the time is over.
     fn is_over(&mut self, status: &Status) -> Result<bool, Failure> {
-        if status.healthy {
+        if self.goal.is_reached(status) {
             return Ok(true);
         }
         let causes = status.causes();
-        let first = causes.first().map(|cause| cause.message.clone()).unwrap_or_default();
+        let work = || status.progress.first().map(ToString::to_string);
+        let first = causes.first().map(|cause| cause.message.clone()).or_else(work).unwrap_or_default();
         if self.said.0.elapsed() >= WORTH_TELLING && first != self.said.1 && !first.is_empty() {
             let more = match causes.len() {
                 0 | 1 => String::new(),
                 all => format!(" (and {} more)", all - 1),
             };
             tell_waiting(self.begun, &format!("{first}{more}"));
-            self.said = (Instant::now(), first);
+            self.said = (Instant::now(), first.clone());
         }
         if self.begun.elapsed() >= self.within {
-            let what = format!("not healthy after {:?}: {}", self.within, status.causes_in_a_line());
+            let what = if status.healthy {
+                format!("not done after {:?}: {first}", self.within)
+            } else {
+                format!("not healthy after {:?}: {}", self.within, status.causes_in_a_line())
+            };
             let hint = format!("it goes on in the background: `{} status --watch`", called());
             return Err(Failure::new(Kind::TimedOut, what, hint));
         }

@@ -9,8 +9,8 @@ pub use standing::ReplicaStanding;
 use crate::{
     Address, ClusterId, Epoch, Followed, Format, Generation, HeldCopy, Incarnation, InstanceLife,
     InstanceName, Link, NodeId, Observed, PasswordFault, RegisterFault, Role, SeenPosition, SentinelSeen,
-    SentinelsOrder, ServerConfig, ServerView, ShardId, ShardName, SlotSet, SourceOrder, SourceReport,
-    Waiting,
+    SentinelsOrder, ServerConfig, ServerView, ShardId, ShardLife, ShardName, SlotSet, SourceOrder,
+    SourceReport, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +43,9 @@ pub struct AgentOrder {
     /// May its server be started with all of `config`?
     #[serde(default, skip_serializing_if = "RestartTurn::has_come")]
     pub turn: RestartTurn,
+    /// Of its shard: what an instance that joins begins as.
+    #[serde(default = "serving", skip_serializing_if = "serves")]
+    pub shard_life: ShardLife,
     /// All members, this one too.
     pub members: Arc<BTreeMap<InstanceName, Member>>,
     /// The Sentinels that are to know who is the primary.
@@ -54,6 +57,15 @@ pub struct AgentOrder {
     /// Which addresses these are; `None` by older controllers.
     #[serde(rename = "whereabouts", default, skip_serializing_if = "Option::is_none")]
     pub addresses_hash: Option<AddressesHash>,
+}
+
+/// Older controllers add instances to shards that serve only.
+fn serving() -> ShardLife {
+    ShardLife::Member
+}
+
+fn serves(life: &ShardLife) -> bool {
+    *life == ShardLife::Member
 }
 
 /// Stands for the addresses of an order: orders with the same ones have the same number, by the controller's own reckoning. Agents only
@@ -106,6 +118,27 @@ pub struct Member {
     pub founding_slots: SlotSet,
     /// The founding primary of its shard.
     pub founder: NodeId,
+    /// Does its shard's primary vote?
+    #[serde(default, skip_serializing_if = "ShardVote::counts")]
+    pub shard_vote: ShardVote,
+}
+
+/// Whether the primary of a shard has a vote: one that owns slots has. Older controllers know no others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ShardVote {
+    /// It has.
+    #[default]
+    Counts,
+    /// The shard owns no slots: it is being built, or has given all of them away.
+    NotCounted,
+}
+
+impl ShardVote {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn counts(&self) -> bool {
+        *self == Self::Counts
+    }
 }
 
 impl AgentOrder {

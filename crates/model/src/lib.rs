@@ -42,7 +42,8 @@ mod waiting;
 
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
-    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, VoteRefusal,
+    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, ShardVote,
+    VoteRefusal,
 };
 pub use aside_cause::AsideCause;
 pub use automatic_promotion::{AutomaticPromotion, SourceWitness};

@@ -58,6 +58,11 @@ pub enum MoveCause {
         /// This one.
         wanted: u32,
     },
+    /// The cluster is to have another number of shards.
+    Shards {
+        /// This one.
+        wanted: u32,
+    },
     /// A user wants a new instance in the place of one.
     Replace {
         /// Which is replaced.
@@ -87,7 +92,7 @@ impl MoveCause {
     pub fn gone_for_good(&self) -> Option<&InstanceName> {
         match self {
             Self::Replace { instance, host: HostFate::GoneForGood } => Some(instance),
-            Self::Replace { .. } | Self::Replicas { .. } | Self::Drain { .. } => None,
+            Self::Replace { .. } | Self::Replicas { .. } | Self::Shards { .. } | Self::Drain { .. } => None,
         }
     }
 }
@@ -96,6 +101,7 @@ impl fmt::Display for MoveCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replicas { wanted } => write!(f, "{wanted} replicas for each shard"),
+            Self::Shards { wanted } => write!(f, "{wanted} shards"),
             Self::Replace { instance, .. } => write!(f, "replacing {instance}"),
             Self::Drain { zone } => write!(f, "draining zone {zone}"),
         }

@@ -17,6 +17,7 @@ mod moving;
 mod neighbours;
 mod operating;
 mod repairs;
+mod resharding;
 mod resizing;
 mod reversing;
 mod rolling;

@@ -5,7 +5,7 @@ use crate::called::called;
 use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
 use crate::output;
-use crate::patience::until_healthy;
+use crate::patience::until_at_rest;
 use crate::target::Platform;
 use std::path::Path;
 use valkeeper_model::{RollWaiting, Waiting};
@@ -32,7 +32,7 @@ pub(super) async fn apply(
             Ok(())
         }
         WaitFor::Health => {
-            let status = until_healthy(within, async || not_given_up(applied.next().await?)).await?;
+            let status = until_at_rest(within, async || not_given_up(applied.next().await?)).await?;
             output::text(&applied.settled(status).await?.page())
         }
     }

@@ -4,7 +4,7 @@ use super::done;
 use crate::args::ResizeCommand;
 use crate::ending::Ending;
 use crate::output;
-use crate::patience::until_healthy;
+use crate::patience::until_at_rest;
 use crate::target::{Interrupts, Platform};
 use std::time::Duration;
 
@@ -26,6 +26,6 @@ pub(super) async fn resizing(
         return Ok(());
     };
     let mut looks = cluster.watch_status();
-    let status = until_healthy(within, async || looks.next().await).await?;
+    let status = until_at_rest(within, async || looks.next().await).await?;
     output::text(&status.page())
 }

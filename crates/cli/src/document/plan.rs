@@ -5,11 +5,11 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use valkeeper_engine::RandomIds;
 use valkeeper_model::{
-    ClusterSpec, DemotionForecast, InstanceName, Layout, Refusal, Report, RestartPolicy, Role, ShardName,
-    ZoneName,
+    ClusterSpec, DemotionForecast, Instance, InstanceName, Layout, Refusal, Report, RestartPolicy, Role,
+    ShardLife, ShardName, SlotMove, ZoneName,
 };
 use valkeeper_plan::controller::change::{self, Difference};
-use valkeeper_plan::placement::{self, Placing};
+use valkeeper_plan::placement::{self, Placing, rebalance};
 use valkeeper_plan::replica_mode::{self, OwnData};
 use valkeeper_plan::server::config::AboveLimit;
 
@@ -22,6 +22,9 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removes: Vec<Removal>,
     changes: Vec<Difference>,
+    /// Slots that go from one shard to another.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moves: Vec<SlotsMoved>,
     /// Which instances are restarted for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) restarts: Option<Restarts>,
@@ -34,6 +37,56 @@ pub(crate) struct Plan {
     /// On Kubernetes alone.
     #[serde(flatten)]
     pub(crate) pods: Option<PodPlan>,
+}
+
+/// Slots that go from one shard to another while both serve.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SlotsMoved {
+    from: ShardName,
+    to: ShardName,
+    slots: u16,
+    /// About how many keys and bytes of memory: their part of what the shard's primary holds; `None` if that was not seen.
+    keys: Option<u64>,
+    bytes: Option<u64>,
+}
+
+impl SlotsMoved {
+    fn of(one: &SlotMove, layout: &Layout, report: Option<&Report>) -> Self {
+        let (from, to) = (one.target.from.clone(), one.target.to.clone());
+        let held = || {
+            let report = report?;
+            let primary = report.shards.iter().find(|shard| shard.name == from)?.primary.as_ref()?;
+            report.instances.iter().find(|one| one.name == *primary)?.data.as_deref()
+        };
+        let owned = layout.shards.get(&from).map_or(0, |shard| u64::from(shard.slots.len()));
+        let slots = one.target.slots.len();
+        let part = |all: u64| (all * u64::from(slots)).checked_div(owned);
+        let held = held();
+        Self {
+            slots,
+            keys: held.and_then(|data| part(data.keys)),
+            bytes: held.filter(|data| data.keys > 0).and_then(|data| part(data.memory_bytes)),
+            from,
+            to,
+        }
+    }
+
+    fn page(moves: &[Self]) -> String {
+        let mut rows = vec![["MOVE FROM", "TO", "SLOTS", "KEYS", "MEMORY"].map(str::to_owned).to_vec()];
+        let number = |number: Option<u64>| cell(number.map(|number| number.to_string()).as_deref());
+        rows.extend(moves.iter().map(|one| {
+            let memory = one.bytes.map(|bytes| format!("{} MB", bytes.div_ceil(1_000_000)));
+            vec![
+                one.from.to_string(),
+                one.to.to_string(),
+                one.slots.to_string(),
+                number(one.keys),
+                cell(memory.as_deref()),
+            ]
+        }));
+        columns(&rows)
+    }
 }
 
 /// Restarts that a change takes.
@@ -87,10 +140,14 @@ struct Removal {
 
 /// Who leaves by a change.
 fn removals(layout: &Layout, next: &Layout, report: Option<&Report>) -> Vec<Removal> {
-    let leaves = |name: &InstanceName| next.instances.get(name).is_none_or(|one| one.life.leaves());
+    let is_leaving = |layout: &Layout, one: &Instance| {
+        let shard = layout.shards.get(&one.shard);
+        one.life.leaves() || shard.is_some_and(|shard| shard.life == ShardLife::Leaving)
+    };
+    let leaves = |name: &InstanceName| next.instances.get(name).is_none_or(|one| is_leaving(next, one));
     let role =
         |name: &InstanceName| report?.instances.iter().find(|one| one.name == *name).and_then(|one| one.role);
-    let going = layout.instances.iter().filter(|(name, one)| one.life.stays() && leaves(name));
+    let going = layout.instances.iter().filter(|(name, one)| !is_leaving(layout, one) && leaves(name));
     going
         .map(|(name, one)| Removal {
             instance: name.clone(),
@@ -141,15 +198,21 @@ impl Plan {
                 spec.replica_mode.as_ref(),
             );
             let new = next.instances.iter().filter(|(name, _)| !layout.instances.contains_key(*name));
-            let creates = new.map(|(name, instance)| Creation {
-                instance: name.clone(),
-                shard: instance.shard.clone(),
-                zone: instance.zone.clone(),
-                role: Role::Replica,
-                slots: String::new(),
+            let creates = new.map(|(name, instance)| {
+                let begins = next.shards.get(&instance.shard).is_some_and(|shard| shard.founder == *name);
+                Creation {
+                    instance: name.clone(),
+                    shard: instance.shard.clone(),
+                    zone: instance.zone.clone(),
+                    role: if begins { Role::Primary } else { Role::Replica },
+                    slots: String::new(),
+                }
             });
             let (creates, removes) = (creates.collect(), removals(layout, &next, report));
-            return Ok(Self { creates, removes, changes, demotion, ..Self::default() });
+            let resharded = changes.iter().any(|change| change.what == "shards");
+            let moves = if resharded { rebalance::moves(&rebalance::held(&next)) } else { Vec::new() };
+            let moves = moves.iter().map(|one| SlotsMoved::of(one, layout, report)).collect();
+            return Ok(Self { creates, removes, changes, demotion, moves, ..Self::default() });
         }
         let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {
@@ -198,6 +261,9 @@ impl Plan {
                 ]
             }));
             page.push_str(&columns(&rows));
+        }
+        if !self.moves.is_empty() {
+            page.push_str(&SlotsMoved::page(&self.moves));
         }
         if !self.changes.is_empty() {
             let mut rows = vec![["CHANGE", "FROM", "TO"].map(str::to_owned).to_vec()];

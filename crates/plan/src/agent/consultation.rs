@@ -59,6 +59,12 @@ impl Consultation {
         self.answers.values().flatten().filter_map(AgentReport::view).any(|view| view.keys > 0)
     }
 
+    /// Has the server of a sibling who answers keys?
+    pub(super) fn anybody_of_shard_holds_keys(&self, order: &AgentOrder) -> bool {
+        let siblings = order.siblings().filter_map(|(name, _)| self.answers.get(name)?.as_ref().ok()?.view());
+        siblings.into_iter().any(|view| view.keys > 0)
+    }
+
     /// The highest sequence that anybody who answers has seen of this instance's record.
     pub(super) fn sequence_seen(&self, of: &InstanceName) -> Option<u64> {
         let copies = self.answers.values().filter_map(|answer| answer.as_ref().ok()?.copy.as_deref());

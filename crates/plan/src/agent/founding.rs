@@ -3,9 +3,9 @@
 use super::consultation::Consultation;
 use super::copy_choice::Beside;
 use super::machine::Agent;
-use crate::mode::cluster::nodes_conf;
+use crate::mode::cluster::nodes_conf::{self, Part};
 use crate::replica_mode::roles;
-use valkeeper_model::{AgentOrder, InstanceLife, Millis, NodeId, Waiting};
+use valkeeper_model::{AgentOrder, Epoch, InstanceLife, Millis, NodeId, ShardLife, Topology, Waiting};
 
 impl Agent {
     /// Is the data directory an empty one that may never have been used? Once the cluster is founded, or our server has served, it is a
@@ -42,11 +42,25 @@ impl Agent {
         self.start(now, Some(roles::founding(nodes_conf::founding(order), order)), Beside::Nobody);
     }
 
+    /// The server begins in a shard that is being built: as its primary without slots, or as a replica of that one. It learns of all others by
+    /// their gossip, and knows of no slots: what a file says of those beside an epoch, an engine tells others.
+    fn begin_shard(&mut self, now: Millis, order: &AgentOrder, consultation: &Consultation) {
+        if consultation.knows_newer(order.generation) {
+            return self.wait_and_retry(now, Waiting::OldOrder { instance: self.name.clone() });
+        }
+        let conf = nodes_conf::rebuilt(order, &Topology::new(), Epoch(0), None, Part::AsKnown);
+        self.start(now, Some(conf), Beside::Nobody);
+    }
+
     /// Our server begins as a replica of the one that serves our shard, or waits for one. False if the cluster has known our node id: then our
     /// server was there before, perhaps as a primary, and its directory is a lost one like any other.
     pub(super) fn join(&mut self, now: Millis, order: &AgentOrder, consultation: &Consultation) -> bool {
         if !self.may_join() {
             return false;
+        }
+        if order.shard_life == ShardLife::Founding && !consultation.anybody_of_shard_holds_keys(order) {
+            self.begin_shard(now, order, consultation);
+            return true;
         }
         if let Some(primary) = self.serving_sibling(consultation) {
             let theirs = consultation.histories_of(order, primary.node_id);

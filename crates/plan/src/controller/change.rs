@@ -3,12 +3,12 @@
 use super::resizing;
 use crate::mode::sentinel;
 use crate::operations::roll;
-use crate::placement::{Placing, resize, server_config};
+use crate::placement::{Placing, resize, server_config, shards};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
     ClusterSpec, Layout, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels, ServerConfig,
-    ServerSetup, ServerVersion,
+    ServerSetup, ServerVersion, ShardLife,
 };
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
@@ -28,15 +28,16 @@ pub fn follow(
     if spec.mode.has_slots() != layout.config.mode.has_slots() {
         return refuse("spec.mode");
     }
-    if usize::try_from(spec.shards) != Ok(layout.shards.len()) {
-        return refuse("spec.shards");
-    }
     let mut next = if spec.replicas_per_shard == layout.replicas_per_shard {
         layout.clone()
     } else {
         resizing::refuse_untimely(layout)?;
         resize::with_replicas(layout, spec.replicas_per_shard, report, placing)?
     };
+    if layout.config.mode.has_slots() && spec.shards != shards_of(layout) {
+        resizing::refuse_untimely(layout)?;
+        next = shards::with_shards(&next, spec.shards, report, placing)?;
+    }
     next.zones = spec.zones;
     let config = ServerConfig { newer: next.config.newer.clone(), ..server_config(spec) };
     let wanted = ServerSetup { config, version: spec.version.clone() };
@@ -61,6 +62,12 @@ pub fn follow(
     Ok(next)
 }
 
+/// How many shards the cluster is to have.
+fn shards_of(layout: &Layout) -> u32 {
+    let staying = layout.shards.values().filter(|shard| shard.life != ShardLife::Leaving);
+    u32::try_from(staying.count()).unwrap_or(u32::MAX)
+}
+
 /// A change, for people: what it is now and what it becomes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +88,8 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
             found.push(Difference { what: what.to_owned(), from, to });
         }
     };
+    let shards = |layout: &Layout| Some(shards_of(layout).to_string());
+    compare("shards", shards(from), shards(to));
     let replicas = |layout: &Layout| Some(layout.replicas_per_shard.to_string());
     compare("replicasPerShard", replicas(from), replicas(to));
     compare("zones", Some(from.zones.to_string()), Some(to.zones.to_string()));

@@ -401,6 +401,7 @@ impl Controller {
         let due = operations::due(&cluster_view, &report, &barred);
         let lives = life::next(&cluster_view, &report)
             .or_else(|| operations::leave::next(&cluster_view))
+            .or_else(|| operations::spread::next(&cluster_view))
             .or_else(|| replica_mode::next(&cluster_view));
         let ended = self.ended(now, &cluster_view);
         let going_on = self.going_on(now, &cluster_view, &ended);

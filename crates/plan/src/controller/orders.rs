@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
     Address, AddressesHash, AgentOrder, InstanceLife, InstanceName, Layout, Member, ReplicaModeStage, Run,
-    SentinelsOrder, SlotSet, SourceOrder,
+    SentinelsOrder, ShardVote, SlotSet, SourceOrder,
 };
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
@@ -35,6 +35,7 @@ pub fn members(
             address: addresses.get(name).cloned(),
             founding_slots,
             founder: layout.instances.get(&shard.founder)?.node_id,
+            shard_vote: if shard.slots.is_empty() { ShardVote::NotCounted } else { ShardVote::Counts },
         };
         members.insert(name.clone(), member);
     }
@@ -69,6 +70,7 @@ pub fn order(
         config: layout.config.clone(),
         version: layout.version_of(name).cloned(),
         turn: layout.turn_of(name),
+        shard_life: layout.shards.get(&instance.shard)?.life.clone(),
         members: Arc::clone(members),
         sentinels: sentinels.cloned(),
         source: source(layout),

@@ -171,8 +171,10 @@ fn ordered_since(former: Option<&Layout>, next: &Layout) -> OrderedSince {
     instances.retain(|name, _| next.instances.contains_key(name));
     for (name, instance) in next.instances.iter() {
         let told = |instance: &Instance| (instance.fenced, instance.life.clone());
-        let another =
-            former.version_of(name) != next.version_of(name) || former.turn_of(name) != next.turn_of(name);
+        let shard_life = |layout: &Layout| Some(layout.shards.get(&instance.shard)?.life.clone());
+        let another = shard_life(former) != shard_life(next)
+            || former.version_of(name) != next.version_of(name)
+            || former.turn_of(name) != next.turn_of(name);
         if another || former.instances.get(name).is_none_or(|before| told(before) != told(instance)) {
             instances.insert(name.clone(), of);
         }

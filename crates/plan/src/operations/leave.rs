@@ -141,7 +141,7 @@ fn needed(
 }
 
 /// Do all primaries that are seen know that node? Who is not known to them gets no votes.
-fn is_known(cluster_view: &ClusterView<'_>, node: NodeId) -> bool {
+pub(super) fn is_known(cluster_view: &ClusterView<'_>, node: NodeId) -> bool {
     let voters = cluster_view.voters().filter_map(ShardView::primary);
     voters.filter_map(|primary| primary.view()).all(|view| view.topology.contains_key(&node))
 }

@@ -3,6 +3,7 @@
 use super::Step;
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::topology_views::TopologyViews;
+use valkeeper_model::InstanceLife;
 
 /// A server meets so many at once, at most: with these it knows all others soon, as servers tell each other whom they know.
 const MEETS_AT_ONCE: usize = 16;
@@ -33,7 +34,9 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, views: &TopologyViews<'_>) ->
         for (other, address) in in_turn.filter(|(other, _)| *other != at).take(MEETS_AT_ONCE) {
             let Some(other) = running.get(*other) else { continue };
             let (instance, whom) = (one.name.clone(), other.name.clone());
-            let mutual = !knows_place(one, other) && !knows_place(other, one);
+            // Nobody but who meets a new one can tell the others of it.
+            let is_new = other.instance.life == InstanceLife::Joining;
+            let mutual = !knows_place(one, other) && (is_new || !knows_place(other, one));
             steps.push(Step::Meet { instance, whom, address: (*address).clone(), mutual });
         }
     }

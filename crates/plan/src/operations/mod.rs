@@ -18,6 +18,7 @@
 //! | `leave.rs` | an instance leaves: its primary's role goes to another, it is stopped, and forgotten |
 //! | `rezone.rs` | no zone holds a majority of the primaries (law 7) |
 //! | `move_slots.rs` | slots move from one shard to another |
+//! | `spread.rs` | slots spread over another number of shards |
 //! | `roll/` | servers are restarted one after the other, for their configuration or their version |
 //! | `stored.rs` | what is due for an operation that stands in the layout |
 //! | `ledger.rs` | when a primary counts as disturbed no more |
@@ -34,6 +35,7 @@ mod meet;
 pub mod move_slots;
 mod rezone;
 pub mod roll;
+pub mod spread;
 mod step;
 pub mod stored;
 mod take_over;

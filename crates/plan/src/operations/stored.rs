@@ -2,12 +2,12 @@
 //! controller goes on with what another has begun.
 
 use super::disruption::{changing, disturbed, may_go_on};
-use super::{Step, may_take_role, move_slots, roll};
+use super::{Step, may_take_role, move_slots, roll, spread};
 use crate::view::cluster_view::ClusterView;
 use valkeeper_model::{
-    DisturbedBy, InstanceLife, InstanceMoves, InstanceName, Layout, NewerFields, Operation, OperationName,
-    Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, RollWaiting, SlotRefusal, SwitchCheckpoint,
-    SwitchTarget, Waiting,
+    DisturbedBy, InstanceLife, InstanceMoves, InstanceName, Layout, MoveCause, NewerFields, Operation,
+    OperationName, Progress, ProgressUnit, Refusal, ResizeOperation, RoleSwitch, RollWaiting, SlotRefusal,
+    SwitchCheckpoint, SwitchTarget, Waiting,
 };
 
 /// What an operation comes to.
@@ -164,7 +164,9 @@ fn progress_of_moves(layout: &Layout, name: &OperationName, moves: &InstanceMove
 fn left_to_move(layout: &Layout, moves: &InstanceMoves) -> usize {
     let life = |name: &InstanceName| layout.instances.get(name).map(|one| &one.life);
     let joins = moves.joining.iter().filter(|name| life(name) == Some(&InstanceLife::Joining));
-    let leaves = moves.leaving.iter().filter(|name| life(name).is_some_and(InstanceLife::leaves));
+    // Those of a shard that leaves are members until it has no slots.
+    let of_shard = matches!(moves.cause, MoveCause::Shards { .. });
+    let leaves = moves.leaving.iter().filter(|name| life(name).is_some_and(|life| of_shard || life.leaves()));
     joins.count() + leaves.count()
 }
 
@@ -175,7 +177,8 @@ fn is_by(by: &DisturbedBy, name: &OperationName) -> bool {
 /// Is this operation of a kind that is known here, and counted by the ledger no more?
 pub fn is_over(layout: &Layout, name: &OperationName) -> bool {
     if let Some(moves) = layout.operations.get(name).and_then(Operation::moves) {
-        return left_to_move(layout, moves) == 0;
+        let spread = !matches!(moves.cause, MoveCause::Shards { .. }) || spread::is_done(layout);
+        return spread && left_to_move(layout, moves) == 0;
     }
     let switch = layout.operations.get(name).and_then(Operation::switch);
     switch.is_some_and(|target| !layout.ledger.get(&target.from).is_some_and(|entry| is_by(&entry.by, name)))

@@ -14,7 +14,7 @@ pub(super) fn next(
     shard: &ShardView<'_>,
     views: &TopologyViews<'_>,
 ) -> Option<Step> {
-    if shard.shard.life != ShardLife::Member || changing(shard).is_some() {
+    if !matches!(shard.shard.life, ShardLife::Member | ShardLife::Leaving) || changing(shard).is_some() {
         return None;
     }
     let is_primary = |view: &ServerView| view.replication.role() == Role::Primary;

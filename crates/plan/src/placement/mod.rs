@@ -2,6 +2,7 @@
 
 pub mod rebalance;
 pub mod resize;
+pub mod shards;
 pub mod zones;
 
 pub use resize::Placing;

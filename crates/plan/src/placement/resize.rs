@@ -164,7 +164,7 @@ pub fn drain(
 }
 
 /// With the zones that are left, could the primaries be placed so that each zone may be lost?
-fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Result<(), Impossible> {
+pub(super) fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Result<(), Impossible> {
     if layout.zones != ZonePolicy::Required {
         return Ok(());
     }
@@ -173,7 +173,7 @@ fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Result<(), Impos
     if left.len() < needed {
         return Err(Impossible::TooFewZones { given: left.len(), needed });
     }
-    let voters = layout.shards.values().filter(|shard| !shard.slots.is_empty()).count();
+    let voters = layout.shards.values().filter(|shard| shard.life != ShardLife::Leaving).count();
     let fullest = voters.div_ceil(left.len().max(1));
     let mut spread = (0..voters).map(|n| left.get(n % left.len().max(1)).copied());
     let rules = crate::mode::rules(layout.config.mode);
@@ -185,7 +185,7 @@ fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Result<(), Impos
     Ok(())
 }
 
-fn usable<'z>(layout: &Layout, zones: &'z [ZoneName]) -> Vec<&'z ZoneName> {
+pub(super) fn usable<'z>(layout: &Layout, zones: &'z [ZoneName]) -> Vec<&'z ZoneName> {
     zones.iter().filter(|zone| !layout.cordoned.contains(*zone)).collect()
 }
 
@@ -243,7 +243,7 @@ fn home_of(layout: &Layout, shard: &ShardName, report: Option<&Report>) -> Optio
 }
 
 /// One more than any number that was given.
-fn next_number(layout: &Layout) -> u32 {
+pub(super) fn next_number(layout: &Layout) -> u32 {
     let given = layout.instances.keys().chain(layout.retired.keys());
     let numbers = given.filter_map(|name| number(&layout.cluster, name));
     numbers.max().map_or(0, |last| last.saturating_add(1))
@@ -292,7 +292,7 @@ fn may_stay(layout: &Layout, shard: &ShardName, report: Option<&Report>) -> Opti
         .filter_map(Operation::moves)
         .filter_map(|moves| match &moves.cause {
             MoveCause::Replace { instance, .. } => Some(instance),
-            MoveCause::Replicas { .. } | MoveCause::Drain { .. } => None,
+            MoveCause::Replicas { .. } | MoveCause::Drain { .. } | MoveCause::Shards { .. } => None,
         })
         .collect();
     let mut leaving = layout.instances_of(shard).filter(|(name, one)| {

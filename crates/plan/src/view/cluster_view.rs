@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName, ZoneName,
+    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, Role, ServerView, Shard, ShardName,
+    ZoneName,
 };
 
 /// All shards.
@@ -81,9 +82,16 @@ impl<'a> ClusterView<'a> {
         }
         for shard in shards.values_mut() {
             let slots = &shard.shard.slots;
-            let claim = |cluster_view: &InstanceView<'_>| {
-                let view = cluster_view.view().filter(|view| view.serves(slots))?;
-                view.myself().map(|node| node.config_epoch)
+            // The primary of a shard without slots claims none: it is the one that the shard began with, unless another has got slots since.
+            let waits = |one: &InstanceView<'_>, view: &ServerView| {
+                slots.is_empty()
+                    && *one.name == shard.shard.founder
+                    && view.replication.role() == Role::Primary
+                    && view.slots().is_none()
+            };
+            let claim = |one: &InstanceView<'_>| {
+                let view = one.view().filter(|view| view.serves(slots) || waits(one, view))?;
+                view.myself().map(|node| (view.slots().is_some(), node.config_epoch))
             };
             let claims = shard
                 .instances

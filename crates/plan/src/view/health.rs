@@ -11,7 +11,7 @@ use crate::view::{foreign, reported};
 use valkeeper_model::{
     Activity, AgentReport, DiskAccess, InstanceLife, InstanceName, Link, LookRefused, MemoryFull, NodeId,
     Observed, Phase, ReplicaCause, ReplicaFault, ReplicationId, Report, Role, RollWaiting, ServerView,
-    SlotMove, SlotSet, Topology, Waiting,
+    ShardLife, SlotMove, SlotSet, Topology, Waiting,
 };
 
 /// So many members that a server does not know are told by name.
@@ -108,9 +108,9 @@ struct Flaws {
 fn flaws(cluster_view: &ClusterView<'_>, topology: &Topology) -> Flaws {
     let role_known = |shard: &ShardView<'_>| {
         let Some(primary) = shard.primary() else { return true };
-        topology
-            .get(&primary.instance.node_id)
-            .is_none_or(|node| node.role == Role::Primary && !node.slots.is_empty())
+        topology.get(&primary.instance.node_id).is_none_or(|node| {
+            node.role == Role::Primary && (!node.slots.is_empty() || shard.shard.slots.is_empty())
+        })
     };
     let missing = || cluster_view.members.iter().filter(|(id, _)| !topology.contains_key(id));
     Flaws {
@@ -282,6 +282,10 @@ fn judge_shard(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, waiting: &
     }
     let register = shard.instances.iter().find_map(|instance| instance.report?.register.clone());
     waiting.extend(register.map(|why| Waiting::RegisterUnusable { shard: shard.name.clone(), why }));
+    // What leaves and has no slots left serves nobody.
+    if shard.shard.life == ShardLife::Leaving && shard.shard.slots.is_empty() {
+        return;
+    }
     let Some(primary) = shard.primary() else {
         waiting.push(Waiting::NoPrimary { shard: shard.name.clone() });
         return;

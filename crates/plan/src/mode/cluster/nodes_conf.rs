@@ -61,7 +61,9 @@ pub fn rebuilt(
     let own_slots = order.myself().and_then(|me| topology.get(&me.node_id)).map(|node| node.slots.clone());
     let nodes = order.members.iter().map(|(name, member)| {
         let known = topology.get(&member.node_id);
-        let mut line = blank_line(member, known.map_or(Role::Replica, |node| node.role));
+        // Nobody knows a shard that is being built: it has the primary that it began with.
+        let unknown = if member.founder == member.node_id { Role::Primary } else { Role::Replica };
+        let mut line = blank_line(member, known.map_or(unknown, |node| node.role));
         if let Some(node) = known {
             line.primary = node.primary;
             line.slots = node.slots.clone();

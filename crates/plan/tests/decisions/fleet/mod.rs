@@ -35,10 +35,12 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         address: Some(address(n)),
         founding_slots: if n < 3 { slots(n) } else { SlotSet::empty() },
         founder: id(n % 3),
+        shard_vote: valkeeper_model::ShardVote::Counts,
     };
     AgentOrder {
         version: None,
         turn: valkeeper_model::RestartTurn::Come,
+        shard_life: valkeeper_model::ShardLife::Member,
         source: None,
         sentinels: None,
         format: valkeeper_model::Format,
