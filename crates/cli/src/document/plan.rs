@@ -212,7 +212,7 @@ impl Plan {
             let resharded = changes.iter().any(|change| change.what == "shards");
             let moves = if resharded { rebalance::moves(&rebalance::held(&next)) } else { Vec::new() };
             let moves = moves.iter().map(|one| SlotsMoved::of(one, layout, report)).collect();
-            return Ok(Self { creates, removes, changes, demotion, moves, ..Self::default() });
+            return Ok(Self { creates, removes, changes, moves, demotion, ..Self::default() });
         }
         let layout = placement::found(spec, zones, &mut RandomIds)?;
         let creates = layout.instances.iter().map(|(name, instance)| {

@@ -93,6 +93,9 @@ pub enum SlotRefusal {
         /// Which shard.
         shard: ShardName,
     },
+    /// Slots move by themselves.
+    #[error("the number of shards changes, and slots move for that")]
+    ShardsChange,
     /// The cluster is being founded.
     #[error("the cluster has not served all of its slots yet")]
     Founding,
@@ -114,6 +117,11 @@ impl SlotRefusal {
             Self::NoRoom { .. } => "raise spec.memory.maxMemory, or move fewer slots".to_owned(),
             Self::GivenUp { .. } => {
                 format!("`{called} slots cancel` ends it; the same `{called} slots move` again tries anew")
+            }
+            Self::ShardsChange => {
+                format!(
+                    "`{called} status` shows how far it is; the manifest with the former number of shards turns it round"
+                )
             }
             Self::NoSlotsInMode
             | Self::NothingMoves

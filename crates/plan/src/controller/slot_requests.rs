@@ -3,7 +3,7 @@
 use super::requests::Decision;
 use super::storing::DoneWhen;
 use crate::operations::move_slots;
-use crate::placement::rebalance;
+use crate::placement::{rebalance, shards};
 use crate::view::cluster_view::{ClusterView, ShardView};
 use valkeeper_model::{
     Happened, Layout, Operation, Refusal, ShardName, SlotHappened, SlotMove, SlotMoveCheckpoint,
@@ -17,6 +17,10 @@ pub(super) fn decide(cluster_view: &ClusterView<'_>, request: &SlotRequest) -> R
     }
     if layout.is_founding() {
         return Err(SlotRefusal::Founding.into());
+    }
+    let moves = !matches!(request, SlotRequest::CancelSlotMoves);
+    if moves && layout.operations.contains_key(&shards::operation_name()) {
+        return Err(SlotRefusal::ShardsChange.into());
     }
     match request {
         SlotRequest::MoveSlots { from, to, which } => {

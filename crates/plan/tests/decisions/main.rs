@@ -13,6 +13,7 @@ mod orders;
 mod placement;
 mod register;
 mod repairs;
+mod resharding;
 mod resizing;
 mod restart_decision;
 mod rolling;
