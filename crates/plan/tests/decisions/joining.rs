@@ -201,6 +201,27 @@ fn it_is_a_member_when_it_is_seen_in_sync_and_only_it_is_told() {
     assert_eq!(told[&name(JOINER)].life, InstanceLife::Member);
 }
 
+/// Who is not known to a primary gets no vote from it, and could not succeed its own.
+#[test]
+fn it_has_not_joined_before_all_primaries_know_it() {
+    let (mut controller, told) = controls();
+    let mut seen = all_run(&told, 0);
+    let Some(Observed::Known(report)) = seen.instances.get_mut(&name(1)) else { panic!("a report") };
+    let Observed::Known(view) = &mut report.server else { panic!("a view") };
+    Arc::make_mut(&mut view.topology).remove(&joiner_id());
+    assert_eq!(committed(&controller.handle(Millis(12), Event::Observed(seen))), None);
+    controller.handle(Millis(2_000), Event::Tick);
+    // Nor before it is known that they do.
+    let mut seen = all_run(&told, 0);
+    for unseen in [1, 2] {
+        seen.instances.insert(name(unseen), Observed::Unknown(Unseen::Timeout));
+    }
+    assert_eq!(committed(&controller.handle(Millis(2_000), Event::Observed(seen))), None);
+    controller.handle(Millis(4_000), Event::Tick);
+    let commands = controller.handle(Millis(4_000), Event::Observed(all_run(&told, 0)));
+    assert!(committed(&commands).is_some());
+}
+
 /// Elections count who owns slots: a shard that has given its slots away has no vote any more, and one that has still some has.
 #[test]
 fn a_shard_that_leaves_votes_as_long_as_it_has_slots() {
