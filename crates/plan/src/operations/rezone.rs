@@ -15,7 +15,12 @@ const RETURN_MS: u64 = 10_000;
 /// gets fuller than it may be in between.
 /// Whatever else is wrong: a handover needs a replica in sync, and a majority of the primaries that is left alone (law 6).
 pub(super) fn next(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<Step> {
-    if cluster_view.layout.is_founding() || cluster_view.layout.zones != ZonePolicy::Required {
+    let layout = cluster_view.layout;
+    if layout.is_founding() || layout.zones != ZonePolicy::Required {
+        return None;
+    }
+    // A roll hands over each shard: what is put right in between would be handed to and fro.
+    if layout.roll().is_some() {
         return None;
     }
     let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();

@@ -191,6 +191,20 @@ fn no_role_goes_to_one_that_a_primary_does_not_know() {
     assert!(!steps.iter().any(|step| matches!(step, Step::SwitchForDisk { .. })), "{steps:?}");
 }
 
+/// A roll hands over each shard itself: roles that a rezone puts right in between would be handed to and fro.
+#[test]
+fn zones_are_put_right_after_the_roll() {
+    let (layout, seen) = crowded();
+    assert_eq!(switches(&due(&layout, &seen, &Barred::default())).len(), 1);
+    let mut rolled = layout.clone();
+    let mut next = layout.clone();
+    next.config.directives.insert("databases".to_owned(), "4".to_owned());
+    valkeeper_plan::operations::roll::begin(&layout, &mut next, &valkeeper_model::UpdateSpec::default());
+    rolled.operations = next.operations;
+    assert!(rolled.roll().is_some());
+    assert_eq!(switches(&due(&rolled, &seen, &Barred::default())), []);
+}
+
 /// A primary that cannot write its data hands over to a replica that can: not to one that cannot either, nor against a user's word.
 #[test]
 fn a_primary_whose_disk_is_full_hands_over_to_one_whose_disk_is_not() {
