@@ -96,7 +96,8 @@ pub fn with_replicas(
     Ok(next)
 }
 
-/// A new instance in the place of that one, in the same zone unless no instance may be placed there.
+/// A new instance in the place of that one, in the same zone unless no instance may be placed there. For one that leaves already nobody else comes:
+/// only the cause is noted.
 pub fn replace(
     layout: &Layout,
     instance: &InstanceName,
@@ -325,6 +326,12 @@ fn note_moves(next: &mut Layout, before: &Layout, name: OperationName, cause: Mo
         leaving.extend(earlier.leaving.iter().cloned());
         joining.retain(|name| next.instances.get(name).is_some_and(|one| one.life == InstanceLife::Joining));
         leaving.retain(|name| next.instances.get(name).is_some_and(|one| one.life.leaves()));
+    }
+    // It may have left before, for another reason: what is known of its host now is noted for it all the same.
+    if let Some(gone) = cause.gone_for_good()
+        && next.instances.get(gone).is_some_and(|one| one.life.leaves())
+    {
+        leaving.insert(gone.clone());
     }
     let moves = InstanceMoves { cause, joining, leaving, newer: NewerFields::default() };
     next.operations.insert(name, Operation::Resize(ResizeOperation::Move(moves)));

@@ -275,3 +275,64 @@ fn the_order_of_one_that_is_retired_is_to_stay_down() {
     assert_eq!((run(3), run(0)), (Some(Run::Fenced), Some(Run::Up)));
     assert!(told[&name(0)].members.contains_key(&name(3)));
 }
+
+/// What was asked before its host was lost would wait for that host for ever.
+#[test]
+fn one_that_is_being_removed_may_be_said_to_be_gone_for_good() {
+    use crate::ordered::own_address;
+    use valkeeper_model::{Operation, Request, ResizeRefusal, ResizeRequest};
+    use valkeeper_plan::agent::Token;
+    use valkeeper_plan::controller::{Command, Controller, Event};
+    let (_, given) = ordered(3, |_| ());
+    let replaced = |layout: &mut Layout| {
+        let cause = MoveCause::Replace { instance: name(3), host: HostFate::Answers };
+        *layout = placed(&["a", "b", "c"], |placing| resize::replace(layout, &name(3), cause, None, placing))
+            .expect("it has room");
+    };
+    let asked = |case: &Case, host: HostFate| {
+        let zones = zones(&["a", "b", "c"]);
+        let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
+        controller.handle(Millis(0), Event::Tick);
+        controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(case.layout.clone())))));
+        let mut places: BTreeMap<_, _> =
+            given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
+        places.insert(name(6), crate::ordered::address(66));
+        controller.handle(Millis(0), Event::Provisioned(Ok(places)));
+        let request = Request::Resize(ResizeRequest::Replace { instance: name(3), host });
+        controller.handle(Millis(1), Event::Asked { token: Token(1), request });
+        let mut said = Vec::new();
+        for at in [2, 3] {
+            let instances = case.seen.clone();
+            let seen = Observation { at: Millis(at), instances, names_elsewhere: BTreeSet::new() };
+            said.extend(controller.handle(Millis(at), Event::Tick));
+            said.extend(controller.handle(Millis(at), Event::Observed(seen)));
+        }
+        said.into_iter().find_map(|command| match command {
+            Command::Commit { layout, .. } => Some(Ok(*layout)),
+            Command::Answer { result: Err(refusal), .. } => Some(Err(refusal)),
+            _ => None,
+        })
+    };
+    let lost = Observed::Unknown(Unseen::Unreachable);
+    // By a replacement, and as one of a zone or of replicas that are too many.
+    for leaves in [replaced, |layout: &mut Layout| resize::retire(layout, &name(3))] {
+        let mut case = Case::new(leaves);
+        let refused = asked(&case, HostFate::GoneForGood);
+        let answers = ResizeRefusal::HostAnswers { instance: name(3) };
+        assert_eq!(refused, Some(Err(Refusal::Resize(answers))));
+        case.seen.insert(name(3), lost.clone());
+        let told = asked(&case, HostFate::GoneForGood).expect("an answer").expect("it is noted");
+        assert_eq!(told.instances, case.layout.instances, "nobody else comes for it");
+        let gone: Vec<_> = told.operations.values().filter_map(Operation::moves).collect();
+        let is_noted = |moves: &&valkeeper_model::InstanceMoves| {
+            moves.cause.gone_for_good() == Some(&name(3)) && moves.leaving.contains(&name(3))
+        };
+        assert!(gone.iter().any(is_noted), "{gone:?}");
+        let case = Case { layout: Layout { replicas_per_shard: 0, ..told }, seen: case.seen };
+        assert!(case.next().expect("it is gone").retired.contains_key(&name(3)));
+    }
+    let mut case = Case::new(replaced);
+    case.seen.insert(name(3), lost);
+    let already = ResizeRefusal::LeavesAlready { instance: name(3) };
+    assert_eq!(asked(&case, HostFate::Answers), Some(Err(Refusal::Resize(already))));
+}
