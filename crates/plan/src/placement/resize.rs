@@ -149,6 +149,16 @@ pub fn drain(
     report: Option<&Report>,
     placing: &mut Placing<'_>,
 ) -> Result<Layout, Impossible> {
+    // To let instances be placed there again is no way to drain it.
+    drained(layout, zone, report, placing).map_err(|impossible| impossible.but_for(zone))
+}
+
+fn drained(
+    layout: &Layout,
+    zone: &ZoneName,
+    report: Option<&Report>,
+    placing: &mut Placing<'_>,
+) -> Result<Layout, Impossible> {
     let mut next = cordon(layout, zone);
     refuse_too_few_zones(&next, placing.zones)?;
     let inside = layout.instances.iter().filter(|(_, one)| one.zone == *zone && one.life.stays());
@@ -171,8 +181,9 @@ fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Result<(), Impos
     }
     let left = usable(layout, zones);
     let needed = zones_needed(layout.replicas_per_shard);
+    let cordoned = || (*layout.cordoned).clone();
     if left.len() < needed {
-        return Err(Impossible::TooFewZones { given: left.len(), needed });
+        return Err(Impossible::TooFewZones { given: left.len(), needed, cordoned: cordoned() });
     }
     let voters = layout.shards.values().filter(|shard| !shard.slots.is_empty()).count();
     let fullest = voters.div_ceil(left.len().max(1));
@@ -181,7 +192,7 @@ fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Result<(), Impos
     if rules.zone_with_majority(&mut spread).is_some() {
         let shards = u32::try_from(voters).unwrap_or(u32::MAX);
         let worst = u32::try_from(fullest).unwrap_or(u32::MAX);
-        return Err(Impossible::MajorityInOneZone { zones: left.len(), shards, worst });
+        return Err(Impossible::MajorityInOneZone { zones: left.len(), shards, worst, cordoned: cordoned() });
     }
     Ok(())
 }
@@ -223,7 +234,11 @@ fn zone_for(
         return Ok(near.clone());
     }
     let needed = zones_needed(layout.replicas_per_shard);
-    let too_few = || Impossible::TooFewZones { given: usable.len(), needed: needed.max(1) };
+    let too_few = || Impossible::TooFewZones {
+        given: usable.len(),
+        needed: needed.max(1),
+        cordoned: (*layout.cordoned).clone(),
+    };
     if elsewhere.is_empty() && layout.zones == ZonePolicy::Required && home.is_some() {
         return Err(too_few());
     }

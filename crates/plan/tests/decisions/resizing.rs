@@ -74,7 +74,15 @@ fn a_zone_is_not_drained_if_the_others_cannot_hold_a_majority_each() {
         placed(names, |placing| resize::drain(layout, &"a".parse().expect("a zone"), None, placing))
     };
     let two = drained(&["a", "b", "c"], &layout);
-    assert_eq!(two, Err(Impossible::MajorityInOneZone { zones: 2, shards: 3, worst: 2 }));
+    let refused = Impossible::MajorityInOneZone { zones: 2, shards: 3, worst: 2, cordoned: BTreeSet::new() };
+    assert_eq!(two, Err(refused));
+    // Another zone that is cordoned is named: it may be the way out. It is told in the status.
+    let cordoned = resize::cordon(&layout, &"d".parse().expect("a zone"));
+    let refused = drained(&["a", "b", "c", "d"], &cordoned).expect_err("it has too few zones left");
+    assert!(refused.to_string().contains("zone d is cordoned"), "{refused}");
+    let seen = Observation { at: Millis(1), instances: BTreeMap::new(), names_elsewhere: BTreeSet::new() };
+    let report = health::judge(&ClusterView::new(&cordoned, &seen));
+    assert_eq!(report.cordoned_zones.iter().map(ZoneName::as_str).collect::<Vec<_>>(), ["d"]);
     let four = drained(&["a", "b", "c", "d"], &layout).expect("there is another zone");
     assert!(four.instances.values().all(|one| one.life.leaves() == (one.zone.as_str() == "a")));
     assert_eq!(lives(&four, &InstanceLife::Joining).len(), lives(&four, &InstanceLife::Leaving).len());
