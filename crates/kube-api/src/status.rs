@@ -10,7 +10,7 @@ pub use valkeeper_model::ConditionType;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::manifest::Refused;
 use valkeeper_model::{
     AgentReport, CalledAs, InstanceName, InstanceReport, Link, Mode, NodeId, Observation, Part, Phase,
@@ -65,6 +65,9 @@ pub struct RedisClusterStatus {
     /// Long work under way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<Progress>,
+    /// Zones in which no instance is placed, by the user's wish.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub cordoned_zones: BTreeSet<ZoneName>,
     /// Everything that is not as it should be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<WaitingStatus>,
@@ -245,6 +248,7 @@ impl RedisClusterStatus {
             secrets_resource_version: facts.secrets.clone(),
             replica_mode: report.replica_mode.as_deref().map(|mode| ReplicaModeStatus::of(mode, facts.now)),
             progress: report.progress.clone(),
+            cordoned_zones: report.cordoned_zones.clone(),
             waiting: report.waiting.iter().map(WaitingStatus::from).collect(),
             conditions: Vec::new(),
         };
@@ -276,6 +280,7 @@ impl RedisClusterStatus {
             sentinels: Vec::new(),
             replica_mode,
             progress: self.progress.clone(),
+            cordoned_zones: self.cordoned_zones.clone(),
         })
     }
 

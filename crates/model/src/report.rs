@@ -113,6 +113,9 @@ pub struct Report {
     /// Long work under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<crate::Progress>,
+    /// Zones in which no instance is placed, by the user's wish.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cordoned_zones: BTreeSet<ZoneName>,
 }
 
 impl Report {

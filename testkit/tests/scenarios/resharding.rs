@@ -86,7 +86,7 @@ fn six_shards_and_three_again_key_by_key() {
 #[test]
 fn the_way_back_begins_in_the_middle_whoever_dies() {
     let place = Place::new();
-    let mut cluster = Cluster::started(&place, shards(3));
+    let cluster = Cluster::started(&place, shards(3));
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     let until_some_have_moved = |cluster: &Cluster<'_>, among: u32| {

@@ -80,7 +80,11 @@ fn a_replica_a_primary_and_all_of_a_zone_are_replaced() {
     cluster.must(&["zone", "drain", "a", "--wait"]);
     let status = cluster.status();
     cluster.check(status.instances.iter().all(|one| one.zone != "a"), &format!("{:?}", status.instances));
+    let told = cluster.must(&["status"]);
+    cluster.check(told.contains("cordoned zones: a"), &told);
     cluster.must(&["zone", "uncordon", "a"]);
+    let told = cluster.must(&["status", "-o", "json"]);
+    cluster.check(!told.contains("cordonedZones"), &told);
     all_know_each_other_and_nobody_else(&cluster);
     let report = traffic.finish(0);
     cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));

@@ -107,7 +107,7 @@ impl Giving {
             let text = |value: &Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default();
             let fields: BTreeMap<String, String> =
                 fields.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
-            let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+            let field = |name: &str| fields.get(name).map_or_else(String::new, |text| text.trim().to_owned());
             let exports = field("operation") == "EXPORT";
             Ok(Job { name: field("name"), state: field("state"), message: field("message"), exports })
         };

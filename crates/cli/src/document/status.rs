@@ -4,11 +4,12 @@ use crate::called::called;
 use crate::failure::ToldAlready;
 use crate::output::{columns_within, width};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use valkeeper_model::{
     ClusterName, Condition, InstanceName, InstanceReport, Mode, Phase, Progress, ReplicaModeReport,
-    ReplicaModeStage, Report, Role, SentinelReport, ShardReport, Waiting,
+    ReplicaModeStage, Report, Role, SentinelReport, ShardReport, Waiting, ZoneName,
 };
 use valkeeper_plan::view::causes::{self, Cause};
 
@@ -40,6 +41,9 @@ pub(crate) struct Status {
     /// Long work under way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) progress: Vec<Progress>,
+    /// Zones in which no instance is placed, by the user's wish.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) cordoned_zones: BTreeSet<ZoneName>,
     /// On Kubernetes: who looks after it instead of a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) operator: Option<OperatorSeen>,
@@ -153,6 +157,7 @@ impl Status {
             conditions,
             replica_mode: report.replica_mode,
             progress: report.progress,
+            cordoned_zones: report.cordoned_zones,
             operator: None,
             refused: None,
         }
@@ -226,6 +231,11 @@ impl Status {
             for progress in &self.progress {
                 let _ = writeln!(page, "  - {progress}");
             }
+        }
+        if !self.cordoned_zones.is_empty() {
+            let zones: Vec<&str> = self.cordoned_zones.iter().map(ZoneName::as_str).collect();
+            let _ =
+                writeln!(page, "\ncordoned zones: {} (`{} zone uncordon ZONE`)", zones.join(", "), called());
         }
         if let Some(why) = &self.refused {
             let _ = writeln!(page, "\nits new spec is not followed: {why}");

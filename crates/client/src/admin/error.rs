@@ -86,8 +86,9 @@ impl AskError {
         Self::Garbled { what: what.into() }
     }
 
-    /// From the two parts of an error reply.
+    /// From the two parts of an error reply. Engines end some of their texts with a blank or a new line, which nobody wants in an event.
     pub(crate) fn from_reply(code: &str, text: &str) -> Self {
+        let text = text.trim();
         match code {
             "NOAUTH" | "WRONGPASS" => Self::AuthRefused,
             "NOPERM" => Self::NoPermission(text.to_owned()),
@@ -180,6 +181,18 @@ impl From<&AskError> for Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_the_engine_do_not_end_with_a_new_line() {
+        let said = AskError::from_reply(
+            "ERR",
+            "Target instance replied with error: BUSYKEY Target key name already exists.\r\n",
+        );
+        assert_eq!(
+            said.to_string(),
+            "ERR Target instance replied with error: BUSYKEY Target key name already exists."
+        );
+    }
 
     #[test]
     fn an_immutable_directive_is_told_from_a_value_that_is_not_valid() {

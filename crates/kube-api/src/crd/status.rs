@@ -219,6 +219,7 @@ pub(super) fn of_cluster() -> Value {
             "secretsResourceVersion": about(secrets, "The versions of the Secrets in use."),
             "replicaMode": about(replica_mode(), "Of a cluster that follows another, or did."),
             "progress": about(operations, "Long work under way."),
+            "cordonedZones": about(names(), "Zones in which no instance is placed, by the user's wish."),
             "waiting": about(reasons, "Everything that is not as it should be, the cause first."),
             "conditions": conditions(),
         },

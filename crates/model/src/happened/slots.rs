@@ -62,7 +62,11 @@ impl fmt::Display for SlotHappened {
                 left.len()
             ),
             Self::SlotMoveFailed { from, to, said, failures } => {
-                write!(f, "slots of {from} could not be moved to {to}, {failures} in a row: {said}")
+                write!(f, "slots of {from} could not be moved to {to}")?;
+                if *failures > 1 {
+                    write!(f, ", {failures} times in a row")?;
+                }
+                write!(f, ": {said}")
             }
             Self::SlotMovesCancelled => f.write_str("no further slots are moved"),
         }

@@ -58,7 +58,7 @@ impl Refusal {
             Self::NothingToPromote => "remove `promote: true`; write it once the cluster follows its source".to_owned(),
             Self::ConfigInvalid { .. } => "correct the values in the manifest; nothing was changed".to_owned(),
             Self::PasswordUnusable { .. } => "put a usable password back; nothing was stopped".to_owned(),
-            Self::Impossible(impossible) => return impossible.hint(),
+            Self::Impossible(impossible) => return impossible.hint(called),
             Self::TimedOut { .. } => {
                 format!("what was begun goes on: see `{called} status` and `{called} events`")
             }

@@ -72,7 +72,7 @@ pub enum SlotRefusal {
     #[error("no slots are on their way")]
     NothingMoves,
     /// It has failed too often.
-    #[error("given up after {failures} tries in a row: {said}")]
+    #[error("given up after {}: {said}", tries(*.failures))]
     GivenUp {
         /// How many.
         failures: u32,
@@ -80,7 +80,7 @@ pub enum SlotRefusal {
         said: String,
     },
     /// It has failed, and is tried again.
-    #[error("{failures} tries in a row have failed, the next one is with fewer slots: {said}")]
+    #[error("{} failed, the next one is with fewer slots: {said}", tries(*.failures))]
     Failing {
         /// How many.
         failures: u32,
@@ -99,6 +99,13 @@ pub enum SlotRefusal {
     /// The cluster is being founded.
     #[error("the cluster has not served all of its slots yet")]
     Founding,
+}
+
+fn tries(failures: u32) -> String {
+    match failures {
+        1 => "1 try".to_owned(),
+        many => format!("{many} tries in a row"),
+    }
 }
 
 impl SlotRefusal {
@@ -129,5 +136,17 @@ impl SlotRefusal {
             | Self::InTurn { .. }
             | Self::Founding => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_try_is_told_as_one() {
+        let failing = |failures| SlotRefusal::Failing { failures, said: "no".to_owned() }.to_string();
+        assert_eq!(failing(1), "1 try failed, the next one is with fewer slots: no");
+        assert_eq!(failing(3), "3 tries in a row failed, the next one is with fewer slots: no");
     }
 }

@@ -23,6 +23,8 @@ pub enum Unfit {
     Leaving,
     /// Its append-only file does not hold everything yet.
     NotPersisted,
+    /// Not all primaries know it, so that it would not be elected.
+    NotKnown,
 }
 
 impl Unfit {
@@ -31,7 +33,7 @@ impl Unfit {
     pub fn may_pass_soon(self) -> bool {
         match self {
             Self::NotSeen | Self::NotItsReplica | Self::NotInSync | Self::OtherHistory => true,
-            Self::OtherShard | Self::Fenced | Self::Leaving | Self::NotPersisted => false,
+            Self::OtherShard | Self::Fenced | Self::Leaving | Self::NotPersisted | Self::NotKnown => false,
         }
     }
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Unfit {
             Self::Fenced => "it is fenced",
             Self::Leaving => "it is starting, stopping or changing its role",
             Self::NotPersisted => "its append-only file does not hold all of its data yet",
+            Self::NotKnown => "not all primaries know it yet, so that it would not be elected",
         })
     }
 }

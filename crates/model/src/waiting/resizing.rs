@@ -71,7 +71,8 @@ impl fmt::Display for ResizeWaiting {
         match self {
             Self::InstanceLeaves { instance, stage } => write!(f, "{instance} is to be removed: {stage}"),
             Self::RetiredRemembered { instance, node, known_by } => {
-                write!(f, "{instance} was removed, and {known_by} servers know it still (node {node})")
+                let servers = if *known_by == 1 { "server knows" } else { "servers know" };
+                write!(f, "{instance} was removed, and {known_by} {servers} it still (node {node})")
             }
         }
     }

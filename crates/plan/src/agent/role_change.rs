@@ -157,7 +157,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn abandoned(&mut self, now: Millis, why: String) {
+    pub(super) fn abandoned(&mut self, now: Millis, mut why: String) {
+        // What clients have felt of it.
+        if let Phase::HandingOver(_, handover, _) = &self.phase
+            && handover.held_ms(now) > 0
+        {
+            why = format!("{why}; writes were held for up to {} ms", handover.held_ms(now));
+        }
         if let Some(shard) = self.shard() {
             self.out.record(Happened::SwitchoverAbandoned { shard, why: why.clone() });
         }

@@ -120,6 +120,7 @@ mod tests {
             sentinels: Vec::new(),
             replica_mode: None,
             progress: Vec::new(),
+            cordoned_zones: std::collections::BTreeSet::new(),
             mode: valkeeper_model::Mode::Cluster,
             phase: Phase::Degraded,
             healthy: false,

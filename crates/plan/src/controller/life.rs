@@ -1,6 +1,7 @@
-//! Lives go on by what is seen: a cluster that has served all its slots is founded, and an instance that has caught up has joined.
+//! Lives go on by what is seen: a cluster that has served all its slots is founded, and an instance that has caught up and would be elected has joined.
 
 use super::resizing;
+use crate::operations::votes::is_known_to_voters;
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::health::in_sync;
 use std::collections::BTreeSet;
@@ -25,15 +26,17 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, report: &Report) -> Option<La
     Some(Layout { generation, ..layout.clone() }.with_lives(|instance| is_member(&instance.node_id)))
 }
 
-/// Instances that join and hold their shard's data by now: those in sync, and one that was promoted since.
+/// Instances that join, hold their shard's data by now (those in sync, and one that was promoted since), and that all primaries know: before that their
+/// shard has no successor more.
 fn joined<'v>(cluster_view: &'v ClusterView<'_>) -> impl Iterator<Item = &'v InstanceView<'v>> {
-    cluster_view.shards.values().flat_map(|shard| {
+    cluster_view.shards.values().flat_map(move |shard| {
         let primary = shard.primary();
         let holds = move |one: &InstanceView<'_>| {
             primary.is_some_and(|primary| primary.name == one.name || in_sync(&primary, one))
         };
         let joins = |one: &&InstanceView<'_>| one.instance.life == InstanceLife::Joining;
-        shard.instances.iter().filter(joins).filter(move |one| holds(one))
+        let has_joined = move |one: &&InstanceView<'_>| holds(one) && is_known_to_voters(cluster_view, one);
+        shard.instances.iter().filter(joins).filter(has_joined)
     })
 }
 

@@ -394,7 +394,7 @@ impl Controller {
         self.order_late(now, &observation);
         let cluster_view = ClusterView::new(&layout, &observation);
         let mut report = health::judge(&cluster_view);
-        self.moves.rate(now, &mut report.progress);
+        self.moves.rate(now, &layout, &mut report.progress);
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };

@@ -42,10 +42,18 @@ impl Moves {
         self.pending.contains(key) || self.not_before.get(key).is_some_and(|until| *until > now)
     }
 
-    /// Adds how fast they go.
-    pub(super) fn rate(&mut self, now: Millis, progress: &mut [Progress]) {
-        self.seen.retain(|name, _| progress.iter().any(|one| one.operation == *name));
-        for one in progress.iter_mut().filter(|one| one.unit == ProgressUnit::Slots) {
+    /// Adds how fast they go, to those that go on by the layout and wait for nothing.
+    pub(super) fn rate(&mut self, now: Millis, layout: &Layout, progress: &mut [Progress]) {
+        self.rate_of(now, progress, |name| is_moving(layout, name));
+    }
+
+    fn rate_of(&mut self, now: Millis, progress: &mut [Progress], moves: impl Fn(&OperationName) -> bool) {
+        let goes_on = |one: &Progress| {
+            one.unit == ProgressUnit::Slots && one.waits_for.is_none() && moves(&one.operation)
+        };
+        // What was moved before it waited says nothing of how fast it goes after that.
+        self.seen.retain(|name, _| progress.iter().any(|one| one.operation == *name && goes_on(one)));
+        for one in progress.iter_mut().filter(|one| goes_on(one)) {
             let seen = self.seen.entry(one.operation.clone()).or_default();
             if seen.back().is_none_or(|(_, done)| *done != one.done) {
                 seen.push_back((now, one.done));
@@ -53,9 +61,10 @@ impl Moves {
             while seen.len() > 2 && seen.front().is_some_and(|(at, _)| now.since(*at) > RATE_OVER_MS) {
                 seen.pop_front();
             }
-            let (Some((since, before)), Some((_, last))) = (seen.front(), seen.back()) else { continue };
-            let (took, moved) = (now.since(*since), last.saturating_sub(*before));
-            if took == 0 || moved == 0 {
+            let (Some((since, before)), Some((until, last))) = (seen.front(), seen.back()) else { continue };
+            let (took, moved) = (until.since(*since), last.saturating_sub(*before));
+            // Nothing has arrived for long: nobody knows how fast it goes.
+            if took == 0 || moved == 0 || now.since(*until) > RATE_OVER_MS {
                 continue;
             }
             one.per_minute = Some(moved * 60_000 / took);
@@ -147,9 +156,68 @@ impl Controller {
     }
 }
 
+/// Are slots of it to move still? Of one that ends no more are begun, so that it never comes to its total.
+fn is_moving(layout: &Layout, name: &OperationName) -> bool {
+    move_named(layout, name).is_some_and(|one| one.checkpoint.stage == SlotMoveStage::Moving)
+}
+
 fn move_named<'a>(layout: &'a Layout, name: &OperationName) -> Option<&'a SlotMove> {
     match layout.operations.get(name) {
         Some(Operation::MoveSlots(slot_move)) => Some(slot_move),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use valkeeper_model::SlotRefusal;
+
+    fn progress(done: u64, waits: bool) -> Progress {
+        Progress {
+            operation: OperationName::only("move-slots"),
+            purpose: "moving slots".to_owned(),
+            done,
+            total: 1_000,
+            unit: ProgressUnit::Slots,
+            per_minute: None,
+            left_s: None,
+            waits_for: waits.then(|| Box::new(SlotRefusal::NothingMoves.into())),
+        }
+    }
+
+    fn told(moves: &mut Moves, at_s: u64, done: u64, waits: bool) -> (Option<u64>, Option<u64>) {
+        let mut all = [progress(done, waits)];
+        moves.rate_of(Millis(at_s * 1_000), &mut all, |_| true);
+        (all[0].per_minute, all[0].left_s)
+    }
+
+    #[test]
+    fn a_move_that_waits_has_no_rate_and_no_time_left() {
+        let mut moves = Moves::default();
+        assert_eq!(told(&mut moves, 0, 0, false), (None, None));
+        assert_eq!(told(&mut moves, 10, 100, false), (Some(600), Some(90)));
+        assert_eq!(told(&mut moves, 11, 100, true), (None, None));
+        // What was moved before it waited says nothing of how fast it goes after that.
+        assert_eq!(told(&mut moves, 600, 100, false), (None, None));
+        assert_eq!(told(&mut moves, 610, 200, false), (Some(600), Some(80)));
+    }
+
+    #[test]
+    fn a_move_of_which_nothing_arrives_has_no_rate_after_a_while() {
+        let mut moves = Moves::default();
+        told(&mut moves, 0, 0, false);
+        assert_eq!(told(&mut moves, 10, 100, false), (Some(600), Some(90)));
+        assert_eq!(told(&mut moves, 29, 100, false), (Some(600), Some(90)));
+        assert_eq!(told(&mut moves, 31, 100, false), (None, None));
+    }
+
+    #[test]
+    fn a_move_that_ends_has_no_rate() {
+        let mut moves = Moves::default();
+        told(&mut moves, 0, 0, false);
+        let mut ends = [progress(100, false)];
+        moves.rate_of(Millis(10_000), &mut ends, |_| false);
+        assert_eq!((ends[0].per_minute, ends[0].left_s), (None, None));
     }
 }

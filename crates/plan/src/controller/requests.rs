@@ -7,6 +7,7 @@ use super::storing::{AfterCommit, DoneWhen, PendingRequest};
 use super::{change, forgetting, resizing, slot_requests, source_requests};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
+use crate::operations::votes::is_known_to_voters;
 use crate::placement::Placing;
 use crate::replica_mode::choose_designated;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
@@ -236,11 +237,33 @@ fn not_paused(shard: &ShardView<'_>, primary: &InstanceView<'_>) -> Result<(), R
     }
 }
 
-fn successor_exists(shard: &ShardView<'_>, primary: &InstanceView<'_>) -> Result<(), Refusal> {
-    if shard.instances.iter().any(|replica| may_succeed(primary, replica)) {
+fn successor_exists(
+    cluster_view: &ClusterView<'_>,
+    shard: &ShardView<'_>,
+    primary: &InstanceView<'_>,
+) -> Result<(), Refusal> {
+    let may = |replica: &InstanceView<'_>| {
+        may_succeed(primary, replica) && is_known_to_voters(cluster_view, replica)
+    };
+    if shard.instances.iter().any(may) {
         return Ok(());
     }
     Err(Refusal::NoSuccessor { shard: shard.name.clone(), primary: primary.name.clone() })
+}
+
+/// The primary's agent chooses among its replicas by itself, and does not see whom the other primaries know. Where it could choose one that would not
+/// be elected: whom it is to take.
+fn instead_of_unknown(
+    cluster_view: &ClusterView<'_>,
+    shard: &ShardView<'_>,
+    primary: &InstanceView<'_>,
+) -> Option<InstanceName> {
+    let linked = shard.instances.iter().filter(|replica| may_succeed(primary, replica));
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        linked.partition(|replica| is_known_to_voters(cluster_view, replica));
+    let offset = |replica: &&InstanceView<'_>| replica.view().map(|view| view.replication.offset);
+    let best = known.into_iter().max_by_key(offset).map(|best| best.name.clone());
+    best.filter(|_| !unknown.is_empty())
 }
 
 fn switchover(
@@ -279,10 +302,14 @@ fn switchover(
         if !may_succeed(&primary, &wanted) {
             return unfit(Unfit::Leaving);
         }
+        if !is_known_to_voters(cluster_view, &wanted) {
+            return unfit(Unfit::NotKnown);
+        }
     }
-    successor_exists(shard, &primary)?;
+    successor_exists(cluster_view, shard, &primary)?;
     not_paused(shard, &primary)?;
     may_disturb(cluster_view, shard)?;
+    let to = to.or_else(|| instead_of_unknown(cluster_view, shard, &primary));
     Ok(Decision::Tell(primary.name.clone(), Ask::HandOver { to }, HAND_OVER_MS))
 }
 
@@ -324,7 +351,7 @@ fn failover(
         return Ok(Decision::UntilPrimaryChanges(shard.name.clone(), None, asks));
     }
     let primary = primary_of(cluster_view, shard)?;
-    successor_exists(shard, &primary)?;
+    successor_exists(cluster_view, shard, &primary)?;
     if !force {
         return Err(Refusal::PrimaryIsWell { primary: primary.name.clone() });
     }
@@ -379,7 +406,7 @@ fn disturb(
     if let Some(primary) = shard.primary().filter(|primary| primary.name == instance.name) {
         // Without replicas there is nobody to hand over to, and the user knows.
         if cluster_view.layout.replicas_per_shard > 0 {
-            successor_exists(shard, &primary)?;
+            successor_exists(cluster_view, shard, &primary)?;
         }
         may_disturb(cluster_view, shard)?;
     }

@@ -95,7 +95,10 @@ fn may_be_replaced(
     };
     let refuse = |refusal: ResizeRefusal| Err(refusal.into());
     match (host, known.report) {
-        _ if known.instance.life.leaves() => refuse(ResizeRefusal::LeavesAlready { instance: named() }),
+        // One that leaves may be waited for in vain by now: that its host is gone can be said at any time.
+        (HostFate::Answers, _) if known.instance.life.leaves() => {
+            refuse(ResizeRefusal::LeavesAlready { instance: named() })
+        }
         (HostFate::GoneForGood, Some(_)) => refuse(ResizeRefusal::HostAnswers { instance: named() }),
         (HostFate::Answers, None) => refuse(ResizeRefusal::HostUnheard { instance: named() }),
         (HostFate::GoneForGood, None) if shard.primary().is_none() => {

@@ -49,6 +49,8 @@ pub struct Handover {
     began: Millis,
     pauses: u32,
     paused_at: Option<Millis>,
+    /// How long writes were held by pauses that are over, milliseconds.
+    held_ms: u64,
     /// Since when the chosen one has no link to us over the bus.
     unlinked_since: Option<Millis>,
     /// Where the others listen, if our server has to become a replica before its successor becomes the primary; see [`Handover::demoting`].
@@ -138,6 +140,7 @@ impl Handover {
             began: now,
             pauses: 0,
             paused_at: None,
+            held_ms: 0,
             unlinked_since: None,
             addresses: None,
             demoted: Demoted::No,
@@ -156,6 +159,15 @@ impl Handover {
     /// Was our server told to be a replica?
     pub fn has_demoted(&self) -> bool {
         self.demoted == Demoted::Yes
+    }
+
+    /// For how long it has held writes by now, milliseconds, at most: a pause ends by itself where nobody ends it.
+    pub fn held_ms(&self, now: Millis) -> u64 {
+        self.held_ms + self.paused_at.map_or(0, |at| now.since(at))
+    }
+
+    fn pause_ends(&mut self, now: Millis) {
+        (self.held_ms, self.paused_at) = (self.held_ms(now), None);
     }
 
     fn look(siblings: &[InstanceName], out: &mut Outbox) -> Stage {
@@ -274,6 +286,7 @@ impl Handover {
                 Err(AskFailed::Refused(said)) if said.contains(NO_BUS_LINK) => {
                     let since = *self.unlinked_since.get_or_insert(now);
                     if now.since(since) < BUS_LINK_MS {
+                        self.pause_ends(now);
                         out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
                         self.began = now;
                         self.stage = Stage::Rest { until: now.plus(BUS_AGAIN_MS) };
@@ -292,8 +305,8 @@ impl Handover {
                 let seen = candidate(to.instance.clone(), result);
                 if seen.is_ok_and(|seen| is_primary(&seen.replication)) {
                     out.tell(&to.instance, Ask::Flush, LOOK_MS);
-                    let paused_ms = self.paused_at.map_or(0, |at| now.since(at));
-                    let done = Progress::Done { to: to.instance.clone(), paused_ms };
+                    let to = to.instance.clone();
+                    let done = Progress::Done { to, paused_ms: self.held_ms(now) };
                     return self.release(done, out);
                 }
                 if now.since(*since) >= SWITCH_MS {
@@ -378,6 +391,7 @@ impl Handover {
             return self.release(Progress::Abandoned { why }, out);
         }
         out.serve(ServerCommand::UnpauseWrites, LOOK_MS);
+        self.pause_ends(now);
         self.began = now;
         self.stage = Stage::Rest { until: now.plus(BREATH_MS) };
         Progress::Going
@@ -415,7 +429,7 @@ mod tests {
         let name: InstanceName = "c-3".parse().expect("a name");
         let mut out = Outbox::default();
         let mut handover = Handover::begin(vec![name], None, Millis(0), &mut out);
-        let (mut now, mut risen, mut held, mut pauses) = (0, false, false, 0);
+        let (mut now, mut risen, mut held, mut pauses, mut held_ms) = (0, false, false, 0, 0);
         loop {
             let commands = out.take();
             let waits = commands.is_empty();
@@ -450,11 +464,13 @@ mod tests {
                 };
                 if !matches!(progress, Progress::Going) {
                     assert!(!held, "writes are held for good");
+                    assert_eq!(handover.held_ms(Millis(now)), held_ms);
                     return (progress, now, pauses);
                 }
             }
             if let Some(at) = handover.wake_at().filter(|_| waits) {
                 assert!(!held || at.0 - now < PAUSE_MS, "writes are held while nothing is done");
+                held_ms += if held { at.0 - now } else { 0 };
                 now = at.0.max(now);
                 handover.tick(Millis(now), &mut out);
             }

@@ -11,6 +11,7 @@
 //! | gone | a server still knows its node | that one is told to forget it, whenever it is seen |
 
 use super::disruption::{changing, may_disturb};
+use super::votes::is_known_to_voters;
 use super::{Barred, Step, may_take_role};
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::in_sync;
@@ -122,7 +123,7 @@ fn needed(
     let holds = |other: &&InstanceView<'_>| {
         let serves = primary.is_some_and(|primary| primary.name == other.name);
         other.instance.life.stays()
-            && is_known(cluster_view, other.instance.node_id)
+            && is_known_to_voters(cluster_view, other)
             && (serves || primary.is_some_and(|primary| in_sync(&primary, other)))
     };
     let there = u32::try_from(others().filter(holds).count()).unwrap_or(u32::MAX);
@@ -138,12 +139,6 @@ fn needed(
     };
     let busy = changing(shard).is_some() || others().any(moves);
     busy.then(|| LeavingStage::ShardBusy { shard: name() })
-}
-
-/// Do all primaries that are seen know that node? Who is not known to them gets no votes.
-pub(super) fn is_known(cluster_view: &ClusterView<'_>, node: NodeId) -> bool {
-    let voters = cluster_view.voters().filter_map(ShardView::primary);
-    voters.filter_map(|primary| primary.view()).all(|view| view.topology.contains_key(&node))
 }
 
 /// Has the user said so?
@@ -170,7 +165,7 @@ pub(super) fn hand_over(
     let may = |to: &&InstanceView<'_>| {
         to.instance.life.stays()
             && in_sync(&primary, to)
-            && may_take_role(&primary, to)
+            && may_take_role(cluster_view, &primary, to)
             && !barred.refused.contains(&step(to).key())
     };
     // Where the primary is no replica is: that zone is free when it is gone.

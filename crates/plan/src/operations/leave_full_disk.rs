@@ -17,8 +17,9 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, barred
         from: primary.name.clone(),
         to: to.name.clone(),
     };
-    let may =
-        |to: &&InstanceView<'_>| may_take_role(&primary, to) && !barred.refused.contains(&switch(to).key());
+    let may = |to: &&InstanceView<'_>| {
+        may_take_role(cluster_view, &primary, to) && !barred.refused.contains(&switch(to).key())
+    };
     let to = shard.instances.iter().find(may)?;
     may_disturb(cluster_view, shard).ok()?;
     Some(switch(to))

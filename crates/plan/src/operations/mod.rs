@@ -23,6 +23,7 @@
 //! | `stored.rs` | what is due for an operation that stands in the layout |
 //! | `ledger.rs` | when a primary counts as disturbed no more |
 //! | `step.rs` | a step |
+//! | `votes.rs` | who would be elected |
 //! | `disruption.rs` | how much of the cluster may be disturbed at a time (law 6) |
 
 mod bring_home;
@@ -40,10 +41,12 @@ mod step;
 pub mod stored;
 mod take_over;
 mod take_slots;
+pub mod votes;
 
 pub use step::Step;
 
 use crate::operations::disruption::may_succeed;
+use crate::operations::votes::is_known_to_voters;
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::topology_views::TopologyViews;
 use std::collections::BTreeSet;
@@ -86,8 +89,13 @@ pub fn due(cluster_view: &ClusterView<'_>, report: &Report, barred: &Barred) -> 
 
 /// Clients that are sent on by name must find it: one that has just got another address is where it was for who asks for its name. One
 /// that cannot write to its disk would refuse writes as a primary.
-fn may_take_role(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
+fn may_take_role(
+    cluster_view: &ClusterView<'_>,
+    primary: &InstanceView<'_>,
+    replica: &InstanceView<'_>,
+) -> bool {
     may_succeed(primary, replica)
+        && is_known_to_voters(cluster_view, replica)
         && !replica.name_leads_elsewhere
         && replica.view().is_some_and(|view| !view.persistence_failing)
 }

@@ -15,7 +15,12 @@ const RETURN_MS: u64 = 10_000;
 /// gets fuller than it may be in between.
 /// Whatever else is wrong: a handover needs a replica in sync, and a majority of the primaries that is left alone (law 6).
 pub(super) fn next(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<Step> {
-    if cluster_view.layout.is_founding() || cluster_view.layout.zones != ZonePolicy::Required {
+    let layout = cluster_view.layout;
+    if layout.is_founding() || layout.zones != ZonePolicy::Required {
+        return None;
+    }
+    // A roll hands over each shard: what is put right in between would be handed to and fro.
+    if layout.roll().is_some() {
         return None;
     }
     let mut held: BTreeMap<&ZoneName, usize> = BTreeMap::new();
@@ -35,7 +40,8 @@ pub(super) fn next(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<St
             let Some(primary) = shard.primary().filter(|primary| primary.instance.zone == *zone) else {
                 continue;
             };
-            for to in shard.instances.iter().filter(|replica| may_take_role(&primary, replica)) {
+            let fit = |replica: &&InstanceView<'_>| may_take_role(cluster_view, &primary, replica);
+            for to in shard.instances.iter().filter(fit) {
                 let step = switch(cluster_view, shard, &primary, to);
                 if barred.refused.contains(&step.key()) || may_disturb(cluster_view, shard).is_err() {
                     continue;
@@ -107,7 +113,7 @@ fn leave_shared_zone(cluster_view: &ClusterView<'_>, barred: &Barred) -> Option<
             });
             let refused = barred.refused.contains(&switch(cluster_view, shard, &primary, replica).key());
             let survives = rules.zone_with_majority(&mut after).is_none();
-            alone(replica) && !refused && may_take_role(&primary, replica) && survives
+            alone(replica) && !refused && may_take_role(cluster_view, &primary, replica) && survives
         })?;
         may_disturb(cluster_view, shard).ok()?;
         Some(switch(cluster_view, shard, &primary, to))

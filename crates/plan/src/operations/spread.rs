@@ -6,7 +6,7 @@
 //! | a shard leaves | it has no slots | its instances leave |
 //! | the number of shards changes | no shard is being built, and no slots move | as few slots as can be move (`placement::rebalance`) |
 
-use super::leave::is_known;
+use super::votes::is_known_to_voters;
 use crate::placement::{rebalance, shards};
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use std::collections::BTreeSet;
@@ -66,7 +66,7 @@ fn is_under_way(layout: &Layout) -> bool {
 fn is_whole(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>) -> bool {
     let is_there = |one: &InstanceView<'_>| {
         one.instance.life == InstanceLife::Member
-            && is_known(cluster_view, one.instance.node_id)
+            && is_known_to_voters(cluster_view, one)
             && one.report.is_some_and(|report| report.waiting.is_none())
             && one.view().is_some_and(|view| view.cluster_ok)
     };

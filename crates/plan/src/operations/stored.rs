@@ -88,7 +88,7 @@ fn switch(cluster_view: &ClusterView<'_>, name: &OperationName, target: &SwitchT
     if *primary.name != target.from || run != counted.incarnation {
         return Next::Done;
     }
-    if !shard.get(&target.to).is_some_and(|to| may_take_role(&primary, &to)) {
+    if !shard.get(&target.to).is_some_and(|to| may_take_role(cluster_view, &primary, &to)) {
         return Next::Done;
     }
     match may_go_on(cluster_view, shard) {

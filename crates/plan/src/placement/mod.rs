@@ -9,7 +9,7 @@ pub use resize::Placing;
 
 use crate::mode::{self, sentinel};
 use crate::placement::zones::zones_needed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
@@ -57,6 +57,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 return Err(Impossible::TooFewZones {
                     given: 0,
                     needed: zones_needed(spec.replicas_per_shard),
+                    cordoned: BTreeSet::new(),
                 });
             };
             let name = InstanceName::nth(&spec.name, n + replica * spec.shards);
@@ -137,13 +138,18 @@ fn zones_on(replica: u32, zones: usize) -> u32 {
 fn refuse_unsafe_zones(spec: &ClusterSpec, zones: &[ZoneName], layout: &Layout) -> Result<(), Impossible> {
     let needed = zones_needed(spec.replicas_per_shard);
     if zones.len() < needed {
-        return Err(Impossible::TooFewZones { given: zones.len(), needed });
+        return Err(Impossible::TooFewZones { given: zones.len(), needed, cordoned: BTreeSet::new() });
     }
     let founders = layout.shards.values().filter_map(|shard| layout.instances.get(&shard.founder));
     let mut zones_of_primaries = founders.map(|instance| Some(&instance.zone));
     if let Some((_, worst)) = mode::rules(spec.mode).zone_with_majority(&mut zones_of_primaries) {
         let worst = u32::try_from(worst).unwrap_or(u32::MAX);
-        return Err(Impossible::MajorityInOneZone { zones: zones.len(), shards: spec.shards, worst });
+        return Err(Impossible::MajorityInOneZone {
+            zones: zones.len(),
+            shards: spec.shards,
+            worst,
+            cordoned: BTreeSet::new(),
+        });
     }
     Ok(())
 }

@@ -96,7 +96,8 @@ pub fn with_replicas(
     Ok(next)
 }
 
-/// A new instance in the place of that one, in the same zone unless no instance may be placed there.
+/// A new instance in the place of that one, in the same zone unless no instance may be placed there. For one that leaves already nobody else comes:
+/// only the cause is noted.
 pub fn replace(
     layout: &Layout,
     instance: &InstanceName,
@@ -148,6 +149,16 @@ pub fn drain(
     report: Option<&Report>,
     placing: &mut Placing<'_>,
 ) -> Result<Layout, Impossible> {
+    // To let instances be placed there again is no way to drain it.
+    drained(layout, zone, report, placing).map_err(|impossible| impossible.but_for(zone))
+}
+
+fn drained(
+    layout: &Layout,
+    zone: &ZoneName,
+    report: Option<&Report>,
+    placing: &mut Placing<'_>,
+) -> Result<Layout, Impossible> {
     let mut next = cordon(layout, zone);
     refuse_too_few_zones(&next, placing.zones)?;
     let inside = layout.instances.iter().filter(|(_, one)| one.zone == *zone && one.life.stays());
@@ -170,8 +181,9 @@ pub(super) fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Resul
     }
     let left = usable(layout, zones);
     let needed = zones_needed(layout.replicas_per_shard);
+    let cordoned = || (*layout.cordoned).clone();
     if left.len() < needed {
-        return Err(Impossible::TooFewZones { given: left.len(), needed });
+        return Err(Impossible::TooFewZones { given: left.len(), needed, cordoned: cordoned() });
     }
     let voters = layout.shards.values().filter(|shard| shard.life != ShardLife::Leaving).count();
     let fullest = voters.div_ceil(left.len().max(1));
@@ -180,7 +192,7 @@ pub(super) fn refuse_too_few_zones(layout: &Layout, zones: &[ZoneName]) -> Resul
     if rules.zone_with_majority(&mut spread).is_some() {
         let shards = u32::try_from(voters).unwrap_or(u32::MAX);
         let worst = u32::try_from(fullest).unwrap_or(u32::MAX);
-        return Err(Impossible::MajorityInOneZone { zones: left.len(), shards, worst });
+        return Err(Impossible::MajorityInOneZone { zones: left.len(), shards, worst, cordoned: cordoned() });
     }
     Ok(())
 }
@@ -222,7 +234,11 @@ fn zone_for(
         return Ok(near.clone());
     }
     let needed = zones_needed(layout.replicas_per_shard);
-    let too_few = || Impossible::TooFewZones { given: usable.len(), needed: needed.max(1) };
+    let too_few = || Impossible::TooFewZones {
+        given: usable.len(),
+        needed: needed.max(1),
+        cordoned: (*layout.cordoned).clone(),
+    };
     if elsewhere.is_empty() && layout.zones == ZonePolicy::Required && home.is_some() {
         return Err(too_few());
     }
@@ -325,6 +341,12 @@ fn note_moves(next: &mut Layout, before: &Layout, name: OperationName, cause: Mo
         leaving.extend(earlier.leaving.iter().cloned());
         joining.retain(|name| next.instances.get(name).is_some_and(|one| one.life == InstanceLife::Joining));
         leaving.retain(|name| next.instances.get(name).is_some_and(|one| one.life.leaves()));
+    }
+    // It may have left before, for another reason: what is known of its host now is noted for it all the same.
+    if let Some(gone) = cause.gone_for_good()
+        && next.instances.get(gone).is_some_and(|one| one.life.leaves())
+    {
+        leaving.insert(gone.clone());
     }
     let moves = InstanceMoves { cause, joining, leaving, newer: NewerFields::default() };
     next.operations.insert(name, Operation::Resize(ResizeOperation::Move(moves)));

@@ -127,7 +127,7 @@ fn zone_of_primary(
     let usable = usable(layout, zones);
     let rank = |zone: &&&ZoneName| (primaries.get(**zone).copied().unwrap_or_default(), inside(zone));
     let best = usable.iter().min_by_key(rank).map(|zone| (*zone).clone());
-    best.ok_or(Impossible::TooFewZones { given: 0, needed: 1 })
+    best.ok_or(Impossible::TooFewZones { given: 0, needed: 1, cordoned: (*layout.cordoned).clone() })
 }
 
 fn number(name: &ShardName) -> Option<u32> {

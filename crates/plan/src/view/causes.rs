@@ -176,6 +176,7 @@ mod tests {
             sentinels: Vec::new(),
             replica_mode: None,
             progress: Vec::new(),
+            cordoned_zones: std::collections::BTreeSet::new(),
         }
     }
 

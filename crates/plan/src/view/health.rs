@@ -84,6 +84,7 @@ pub fn judge(cluster_view: &ClusterView<'_>) -> Report {
         sentinels: sentinel::report(cluster_view.layout, primary_report(cluster_view)),
         replica_mode: replica_mode::report(cluster_view).map(Box::new),
         progress: stored::progress(cluster_view),
+        cordoned_zones: (*cluster_view.layout.cordoned).clone(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
     AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Instance, InstanceLife, InstanceName, Layout,
-    Member, Millis, NodeId, Observation, Observed, Role, ServerView, SlotSet, Topology, TopologyNode, Unseen,
-    Waiting,
+    Member, Millis, NodeId, Observation, Observed, Role, ServerView, ShardLife, SlotSet, Topology,
+    TopologyNode, Unseen, Waiting,
 };
 use valkeeper_plan::agent::{Agent, Command as Act, Event as Happening, StartPlan};
 use valkeeper_plan::controller::{Command, Controller, Event};
@@ -28,6 +28,7 @@ fn joins(life: InstanceLife) -> (AgentOrder, BTreeMap<InstanceName, AgentOrder>)
         Member { node_id: joiner_id(), address: Some(address(66)), founding_slots: SlotSet::empty(), ..of };
     for order in given.values_mut() {
         order.life = InstanceLife::Member;
+        order.shard_life = ShardLife::Member;
         Arc::make_mut(&mut order.members).insert(name(JOINER), joiner.clone());
     }
     let order = AgentOrder { instance: name(JOINER), life, ..given[&name(3)].clone() };
@@ -199,6 +200,27 @@ fn it_is_a_member_when_it_is_seen_in_sync_and_only_it_is_told() {
     let told = orders(controller.handle(Millis(2_001), Event::Provisioned(Ok(BTreeMap::new()))));
     assert_eq!(told.keys().collect::<Vec<_>>(), [&name(JOINER)]);
     assert_eq!(told[&name(JOINER)].life, InstanceLife::Member);
+}
+
+/// Who is not known to a primary gets no vote from it, and could not succeed its own.
+#[test]
+fn it_has_not_joined_before_all_primaries_know_it() {
+    let (mut controller, told) = controls();
+    let mut seen = all_run(&told, 0);
+    let Some(Observed::Known(report)) = seen.instances.get_mut(&name(1)) else { panic!("a report") };
+    let Observed::Known(view) = &mut report.server else { panic!("a view") };
+    Arc::make_mut(&mut view.topology).remove(&joiner_id());
+    assert_eq!(committed(&controller.handle(Millis(12), Event::Observed(seen))), None);
+    controller.handle(Millis(2_000), Event::Tick);
+    // Nor before it is known that they do.
+    let mut seen = all_run(&told, 0);
+    for unseen in [1, 2] {
+        seen.instances.insert(name(unseen), Observed::Unknown(Unseen::Timeout));
+    }
+    assert_eq!(committed(&controller.handle(Millis(2_000), Event::Observed(seen))), None);
+    controller.handle(Millis(4_000), Event::Tick);
+    let commands = controller.handle(Millis(4_000), Event::Observed(all_run(&told, 0)));
+    assert!(committed(&commands).is_some());
 }
 
 /// Elections count who owns slots: a shard that has given its slots away has no vote any more, and one that has still some has.

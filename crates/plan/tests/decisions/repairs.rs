@@ -165,6 +165,46 @@ fn a_primary_that_is_not_seen_makes_no_zone_a_danger() {
     );
 }
 
+/// A primary gives its vote to nobody whom it does not know: a handover to such a one would hold the writes, and fail.
+#[test]
+fn no_role_goes_to_one_that_a_primary_does_not_know() {
+    let (layout, mut seen) = crowded();
+    let [StepKey::SwitchForZones { to, .. }] = &switches(&due(&layout, &seen, &Barred::default()))[..] else {
+        panic!("one switch")
+    };
+    let (to, id) = (to.clone(), layout.instances[to].node_id);
+    let voters: Vec<InstanceName> = with(&layout, &seen, |cluster_view| {
+        let primaries = cluster_view.shards.values().filter_map(ShardView::primary);
+        primaries.map(|primary| primary.name.clone()).collect()
+    });
+    let own = shard_of(&layout, &to);
+    let voter = voters.into_iter().find(|voter| shard_of(&layout, voter) != own).expect("another");
+    Arc::make_mut(&mut view(&mut seen, &voter).topology).remove(&id);
+    let others = switches(&due(&layout, &seen, &Barred::default()));
+    let goes_to = |key: &StepKey| matches!(key, StepKey::SwitchForZones { to: chosen, .. } if *chosen == to);
+    assert!(!others.iter().any(goes_to), "{others:?}");
+    // A full disk is no reason either.
+    let (layout, mut seen) = whole();
+    view(&mut seen, &name(0)).persistence_failing = true;
+    Arc::make_mut(&mut view(&mut seen, &name(1)).topology).remove(&layout.instances[&name(3)].node_id);
+    let steps = due(&layout, &seen, &Barred::default());
+    assert!(!steps.iter().any(|step| matches!(step, Step::SwitchForDisk { .. })), "{steps:?}");
+}
+
+/// A roll hands over each shard itself: roles that a rezone puts right in between would be handed to and fro.
+#[test]
+fn zones_are_put_right_after_the_roll() {
+    let (layout, seen) = crowded();
+    assert_eq!(switches(&due(&layout, &seen, &Barred::default())).len(), 1);
+    let mut rolled = layout.clone();
+    let mut next = layout.clone();
+    next.config.directives.insert("databases".to_owned(), "4".to_owned());
+    valkeeper_plan::operations::roll::begin(&layout, &mut next, &valkeeper_model::UpdateSpec::default());
+    rolled.operations = next.operations;
+    assert!(rolled.roll().is_some());
+    assert_eq!(switches(&due(&rolled, &seen, &Barred::default())), []);
+}
+
 /// A primary that cannot write its data hands over to a replica that can: not to one that cannot either, nor against a user's word.
 #[test]
 fn a_primary_whose_disk_is_full_hands_over_to_one_whose_disk_is_not() {

@@ -74,7 +74,15 @@ fn a_zone_is_not_drained_if_the_others_cannot_hold_a_majority_each() {
         placed(names, |placing| resize::drain(layout, &"a".parse().expect("a zone"), None, placing))
     };
     let two = drained(&["a", "b", "c"], &layout);
-    assert_eq!(two, Err(Impossible::MajorityInOneZone { zones: 2, shards: 3, worst: 2 }));
+    let refused = Impossible::MajorityInOneZone { zones: 2, shards: 3, worst: 2, cordoned: BTreeSet::new() };
+    assert_eq!(two, Err(refused));
+    // Another zone that is cordoned is named: it may be the way out. It is told in the status.
+    let cordoned = resize::cordon(&layout, &"d".parse().expect("a zone"));
+    let refused = drained(&["a", "b", "c", "d"], &cordoned).expect_err("it has too few zones left");
+    assert!(refused.to_string().contains("zone d is cordoned"), "{refused}");
+    let seen = Observation { at: Millis(1), instances: BTreeMap::new(), names_elsewhere: BTreeSet::new() };
+    let report = health::judge(&ClusterView::new(&cordoned, &seen));
+    assert_eq!(report.cordoned_zones.iter().map(ZoneName::as_str).collect::<Vec<_>>(), ["d"]);
     let four = drained(&["a", "b", "c", "d"], &layout).expect("there is another zone");
     assert!(four.instances.values().all(|one| one.life.leaves() == (one.zone.as_str() == "a")));
     assert_eq!(lives(&four, &InstanceLife::Joining).len(), lives(&four, &InstanceLife::Leaving).len());
@@ -274,4 +282,65 @@ fn the_order_of_one_that_is_retired_is_to_stay_down() {
     let run = |n: u32| told.get(&name(n)).map(|order| order.run);
     assert_eq!((run(3), run(0)), (Some(Run::Fenced), Some(Run::Up)));
     assert!(told[&name(0)].members.contains_key(&name(3)));
+}
+
+/// What was asked before its host was lost would wait for that host for ever.
+#[test]
+fn one_that_is_being_removed_may_be_said_to_be_gone_for_good() {
+    use crate::ordered::own_address;
+    use valkeeper_model::{Operation, Request, ResizeRefusal, ResizeRequest};
+    use valkeeper_plan::agent::Token;
+    use valkeeper_plan::controller::{Command, Controller, Event};
+    let (_, given) = ordered(3, |_| ());
+    let replaced = |layout: &mut Layout| {
+        let cause = MoveCause::Replace { instance: name(3), host: HostFate::Answers };
+        *layout = placed(&["a", "b", "c"], |placing| resize::replace(layout, &name(3), cause, None, placing))
+            .expect("it has room");
+    };
+    let asked = |case: &Case, host: HostFate| {
+        let zones = zones(&["a", "b", "c"]);
+        let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
+        controller.handle(Millis(0), Event::Tick);
+        controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(case.layout.clone())))));
+        let mut places: BTreeMap<_, _> =
+            given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
+        places.insert(name(6), crate::ordered::address(66));
+        controller.handle(Millis(0), Event::Provisioned(Ok(places)));
+        let request = Request::Resize(ResizeRequest::Replace { instance: name(3), host });
+        controller.handle(Millis(1), Event::Asked { token: Token(1), request });
+        let mut said = Vec::new();
+        for at in [2, 3] {
+            let instances = case.seen.clone();
+            let seen = Observation { at: Millis(at), instances, names_elsewhere: BTreeSet::new() };
+            said.extend(controller.handle(Millis(at), Event::Tick));
+            said.extend(controller.handle(Millis(at), Event::Observed(seen)));
+        }
+        said.into_iter().find_map(|command| match command {
+            Command::Commit { layout, .. } => Some(Ok(*layout)),
+            Command::Answer { result: Err(refusal), .. } => Some(Err(refusal)),
+            _ => None,
+        })
+    };
+    let lost = Observed::Unknown(Unseen::Unreachable);
+    // By a replacement, and as one of a zone or of replicas that are too many.
+    for leaves in [replaced, |layout: &mut Layout| resize::retire(layout, &name(3))] {
+        let mut case = Case::new(leaves);
+        let refused = asked(&case, HostFate::GoneForGood);
+        let answers = ResizeRefusal::HostAnswers { instance: name(3) };
+        assert_eq!(refused, Some(Err(Refusal::Resize(answers))));
+        case.seen.insert(name(3), lost.clone());
+        let told = asked(&case, HostFate::GoneForGood).expect("an answer").expect("it is noted");
+        assert_eq!(told.instances, case.layout.instances, "nobody else comes for it");
+        let gone: Vec<_> = told.operations.values().filter_map(Operation::moves).collect();
+        let is_noted = |moves: &&valkeeper_model::InstanceMoves| {
+            moves.cause.gone_for_good() == Some(&name(3)) && moves.leaving.contains(&name(3))
+        };
+        assert!(gone.iter().any(is_noted), "{gone:?}");
+        let case = Case { layout: Layout { replicas_per_shard: 0, ..told }, seen: case.seen };
+        assert!(case.next().expect("it is gone").retired.contains_key(&name(3)));
+    }
+    let mut case = Case::new(replaced);
+    case.seen.insert(name(3), lost);
+    let already = ResizeRefusal::LeavesAlready { instance: name(3) };
+    assert_eq!(asked(&case, HostFate::Answers), Some(Err(Refusal::Resize(already))));
 }

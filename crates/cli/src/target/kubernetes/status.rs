@@ -127,6 +127,7 @@ fn nothing() -> Report {
         sentinels: Vec::new(),
         replica_mode: None,
         progress: Vec::new(),
+        cordoned_zones: std::collections::BTreeSet::new(),
         mode: valkeeper_model::Mode::Cluster,
         phase: Phase::Creating,
         healthy: false,

@@ -74,6 +74,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
         sentinels: layout.as_ref().map(|layout| sentinel::report(layout, None)).unwrap_or_default(),
         replica_mode: None,
         progress: Vec::new(),
+        cordoned_zones: layout.as_ref().map(|layout| (*layout.cordoned).clone()).unwrap_or_default(),
     };
     if let Some(layout) = layout {
         for (name, instance) in layout.instances.iter() {

@@ -33,6 +33,7 @@ impl Task {
             sentinels: Vec::new(),
             replica_mode: None,
             progress: Vec::new(),
+            cordoned_zones: std::collections::BTreeSet::new(),
         };
         self.tell_report(None, &report, judged);
     }

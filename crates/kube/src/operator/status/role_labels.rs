@@ -169,6 +169,7 @@ mod tests {
             sentinels: Vec::new(),
             replica_mode: None,
             progress: Vec::new(),
+            cordoned_zones: std::collections::BTreeSet::new(),
             mode: Mode::Standalone,
             phase: Phase::Degraded,
             healthy: false,

@@ -18,6 +18,7 @@ pub use condition::{Condition, Pace, condition};
 
 use super::Step;
 use super::disruption::{busy, disturbed, may_go_on, may_succeed};
+use super::votes::is_known_to_voters;
 use crate::mode;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::isolated;
@@ -210,7 +211,8 @@ fn turn_in(cluster_view: &ClusterView<'_>, roll: &Roll, shard: &ShardView<'_>) -
     let alone = shard.instances.len() == 1;
     let successor = || {
         let mut replicas = shard.instances.iter().filter(|one| one.name != primary.name);
-        replicas.clone().all(|one| condition(one) == Condition::Well)
+        // Its agent chooses among them by itself, so that all must be such as would be elected.
+        replicas.clone().all(|one| condition(one) == Condition::Well && is_known_to_voters(cluster_view, one))
             && replicas.any(|one| may_succeed(&primary, one))
     };
     (condition(&primary) == Condition::Pending && (alone || successor())).then(|| primary.name.clone())
