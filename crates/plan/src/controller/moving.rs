@@ -47,9 +47,9 @@ impl Moves {
         self.rate_of(now, progress, |name| is_moving(layout, name));
     }
 
-    fn rate_of(&mut self, now: Millis, progress: &mut [Progress], moves: impl Fn(&OperationName) -> bool) {
+    fn rate_of(&mut self, now: Millis, progress: &mut [Progress], goes: impl Fn(&OperationName) -> bool) {
         let goes_on = |one: &Progress| {
-            one.unit == ProgressUnit::Slots && one.waits_for.is_none() && moves(&one.operation)
+            one.unit == ProgressUnit::Slots && one.waits_for.is_none() && goes(&one.operation)
         };
         // What was moved before it waited says nothing of how fast it goes after that.
         self.seen.retain(|name, _| progress.iter().any(|one| one.operation == *name && goes_on(one)));
