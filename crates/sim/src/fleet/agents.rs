@@ -5,7 +5,7 @@ use super::{Fleet, Happening};
 use crate::sabotage::Sabotage;
 use crate::server::NodesFileState;
 use crate::transcript;
-use valkeeper_model::{AgentOrder, CopyRecord, Generation, Incarnation, Millis};
+use valkeeper_model::{AgentOrder, CopyRecord, Generation, Incarnation, Millis, ServerConfig};
 use valkeeper_plan::agent::{Agent, Command, Event, Token};
 use valkeeper_plan::failover::restart_decision;
 
@@ -18,6 +18,8 @@ pub(crate) struct AgentHost {
     tick_at: Option<u64>,
     /// The newest order delivered in this life, by its own generation.
     pub(crate) newest: Option<AgentOrder>,
+    /// What lies beside the data: the configuration that the server last ran with as it was ordered.
+    pub(crate) working: Option<ServerConfig>,
     /// Dies when it has carried out so many commands more.
     pub(crate) dies_after: Option<u32>,
     /// So many starts of its server fail.
@@ -175,7 +177,7 @@ impl Fleet {
         let name = self.name(agent).clone();
         let host = &mut self.agents[agent];
         host.life += 1;
-        let machine = Agent::new(name, running, Millis(now));
+        let machine = Agent::new(name, running, Millis(now)).with_working_config(host.working.clone());
         let (life, left, lease_left) = (host.life, host.left.take(), host.lease_left.take());
         host.agent = Some(if self.setup.own_hosts {
             machine.watching_hosts(lease_left, Millis(now)).with_register()
@@ -214,7 +216,7 @@ impl Fleet {
                 self.tell_agent(agent, life, Event::RolesKept { number, result: Ok(()) });
             }
             Command::Start(plan) => {
-                self.law_of_orders(agent, &plan.config);
+                self.law_of_starting_orders(agent, &plan.config);
                 // Judged when it is decided: an order that comes while the process is being started has it stopped again.
                 self.law_of_starts(agent);
                 self.clock.after(soon + 1, Happening::Start { agent, life, plan });
@@ -249,10 +251,9 @@ impl Fleet {
                 let trial = valkeeper_model::Trial::Starts;
                 self.tell_agent(agent, life, Event::Tried { about, config, trial });
             }
-            // Every configuration is taken here, so that none is fallen back on.
+            Command::KeepWorkingConfig(config) => self.agents[agent].working = Some(*config),
             // No cluster of this world follows another, and none has Sentinels.
-            Command::KeepWorkingConfig(_)
-            | Command::LookAtSource { .. }
+            Command::LookAtSource { .. }
             | Command::LookAtSentinels { .. }
             | Command::TellSentinels { .. } => {}
             Command::Record(happened) => {

@@ -5,7 +5,7 @@ use crate::fleet::Happening;
 use crate::network::Way;
 use crate::sabotage::Sabotage;
 use crate::server::Process;
-use valkeeper_model::{Activity, Ask, Happened, Run};
+use valkeeper_model::{Activity, Ask, Happened, RestartTurn, Run, ServerConfig};
 use valkeeper_plan::agent::ServerCommand;
 use valkeeper_plan::mode::standalone::REPLICA_OF;
 use valkeeper_plan::server::config::{self, APPENDONLY, Directive, MIN_REPLICAS, NO_FAILOVER};
@@ -83,16 +83,20 @@ impl Fleet {
     /// Agents obey the newest order: whatever they do with directives shows which one they have.
     pub(crate) fn law_of_orders(&mut self, agent: usize, directives: &[Directive]) {
         let Some(order) = &self.agents[agent].newest else { return };
-        let newest = config::directives(&order.config);
-        // Whom a server without cluster mode follows is no matter of the order.
-        let directives: Vec<&Directive> = directives.iter().filter(|one| one.0 != REPLICA_OF).collect();
-        let free = [APPENDONLY, NO_FAILOVER, MIN_REPLICAS];
-        let mut pairs = newest.iter().zip(directives.iter().copied());
-        let same = newest.len() == directives.len()
-            && pairs.all(|(a, b)| a == b || a.0 == b.0 && free.contains(&a.0.as_str()));
-        if !same {
-            let what = format!("the agent of {} acts on an older order", self.name(agent));
-            self.break_law(1, what);
+        if !are_of(&order.config, directives) {
+            self.break_law(1, format!("the agent of {} acts on an older order", self.name(agent)));
+        }
+    }
+
+    /// The same of a start. Until the server's turn in a roll has come, each directive is the ordered one or the one of before.
+    pub(crate) fn law_of_starting_orders(&mut self, agent: usize, directives: &[Directive]) {
+        let Some(order) = &self.agents[agent].newest else { return };
+        let working = self.agents[agent].working.as_ref().filter(|_| order.turn == RestartTurn::Awaited);
+        let Some(working) = working else { return self.law_of_orders(agent, directives) };
+        let known = [&order.config, working].map(config::directives).concat();
+        let is_known = |one: &Directive| FREE.contains(&one.0.as_str()) || known.contains(one);
+        if !directives.iter().filter(|one| one.0 != REPLICA_OF).all(is_known) {
+            self.break_law(1, format!("{} is started with what nobody has ordered", self.name(agent)));
         }
     }
 
@@ -139,4 +143,17 @@ impl Fleet {
         let has_order = self.agents[agent].newest.is_some();
         self.break_law(0, format!("the agent of {} finds no rest (order: {has_order})", self.name(agent)));
     }
+}
+
+/// Directives that are not the order's alone.
+const FREE: [&str; 3] = [APPENDONLY, NO_FAILOVER, MIN_REPLICAS];
+
+/// Are these the directives of that configuration?
+fn are_of(ordered: &ServerConfig, directives: &[Directive]) -> bool {
+    let newest = config::directives(ordered);
+    // Whom a server without cluster mode follows is no matter of the order.
+    let directives: Vec<&Directive> = directives.iter().filter(|one| one.0 != REPLICA_OF).collect();
+    let mut pairs = newest.iter().zip(directives.iter().copied());
+    newest.len() == directives.len()
+        && pairs.all(|(a, b)| a == b || a.0 == b.0 && FREE.contains(&a.0.as_str()))
 }
