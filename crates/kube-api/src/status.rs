@@ -355,6 +355,8 @@ impl InstanceStatus {
             version: self.version.clone(),
             lag_bytes: self.replica_lag_bytes,
             fenced: self.fenced,
+            keys: None,
+            memory_bytes: None,
             data: None,
         }
     }

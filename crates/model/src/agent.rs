@@ -118,26 +118,26 @@ pub struct Member {
     pub founding_slots: SlotSet,
     /// The founding primary of its shard.
     pub founder: NodeId,
-    /// Does its shard's primary vote?
-    #[serde(default, skip_serializing_if = "ShardVote::counts")]
-    pub shard_vote: ShardVote,
+    /// Of its shard.
+    #[serde(default, skip_serializing_if = "Seat::is_held")]
+    pub seat: Seat,
 }
 
-/// Whether the primary of a shard has a vote: one that owns slots has. Older controllers know no others.
+/// A voice in a majority, which the primary of a shard that owns slots has. Older controllers know no other shards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum ShardVote {
-    /// It has.
+pub enum Seat {
+    /// The shard owns slots.
     #[default]
-    Counts,
-    /// The shard owns no slots: it is being built, or has given all of them away.
-    NotCounted,
+    Held,
+    /// It owns none: it is being built, or has given all of them away.
+    NotHeld,
 }
 
-impl ShardVote {
+impl Seat {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn counts(&self) -> bool {
-        *self == Self::Counts
+    fn is_held(&self) -> bool {
+        *self == Self::Held
     }
 }
 

@@ -42,7 +42,7 @@ mod waiting;
 
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
-    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, ShardVote,
+    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, Seat,
     VoteRefusal,
 };
 pub use aside_cause::AsideCause;

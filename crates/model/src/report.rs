@@ -82,6 +82,12 @@ pub struct InstanceReport {
     pub lag_bytes: Option<u64>,
     /// Down by the user's wish.
     pub fenced: bool,
+    /// Keys that it holds, if it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
+    /// Memory that its data takes (`used_memory`), bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// In a mode with one primary: what it holds, if it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<crate::HeldData>>,

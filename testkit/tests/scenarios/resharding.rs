@@ -46,6 +46,11 @@ fn there_and_back(server: Option<PathBuf>) {
     }
     cluster.up();
     let before = cluster.until_whole().processes();
+    // Functions are each server's own: a client has loaded them wherever there were slots.
+    let code = "#!lua name=one\nredis.register_function('two', function() return 3 end)";
+    for shard in ["s0", "s1", "s2"] {
+        let _: String = cluster.told(&cluster.primary(shard), &["FUNCTION", "LOAD", code]);
+    }
     let traffic = Traffic::start(&cluster);
     traffic.more(100);
     let file = cluster.file();
@@ -62,6 +67,10 @@ fn there_and_back(server: Option<PathBuf>) {
     apply(&cluster, 6, &["--wait"]);
     let grown = until_there_are(&cluster, 6);
     cluster.check(grown.instances.len() == 12, "each shard has a replica");
+    for shard in &grown.shards {
+        let called: i64 = cluster.told(&cluster.primary(&shard.name), &["FCALL", "two", "0"]);
+        cluster.check(called == 3, &format!("{} answers {called}", shard.name));
+    }
     traffic.more(100);
     apply(&cluster, 3, &["--wait"]);
     let after = until_there_are(&cluster, 3);

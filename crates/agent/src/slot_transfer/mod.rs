@@ -5,13 +5,14 @@
 
 mod atomic;
 mod by_key;
+mod functions;
 
 use crate::serving::error;
 use futures::future::join_all;
 use std::time::{Duration, Instant};
 use valkeeper_client::{AdminConnection, AskError, Password, Value};
 use valkeeper_model::nodes_conf::NodeLine;
-use valkeeper_model::{NodeId, Slot, SlotSet, SlotTransfer};
+use valkeeper_model::{NodeId, Slot, SlotSet, SlotTransfer, TransferExtent};
 use valkeeper_plan::agent::ServerError;
 
 /// One command to one of the two servers.
@@ -48,6 +49,9 @@ impl Giving {
     /// Gives them, as many as the time allows.
     pub(crate) async fn give(&self, within: Duration) -> Result<(), ServerError> {
         let giving = async {
+            if self.transfer.extent == TransferExtent::All {
+                self.bring_functions().await?;
+            }
             if self.has_atomic(&self.source).await? && self.has_atomic(&self.target).await? {
                 self.give_atomically().await
             } else {

@@ -57,19 +57,16 @@ impl SlotsMoved {
         let held = || {
             let report = report?;
             let primary = report.shards.iter().find(|shard| shard.name == from)?.primary.as_ref()?;
-            report.instances.iter().find(|one| one.name == *primary)?.data.as_deref()
+            report.instances.iter().find(|one| one.name == *primary)
         };
         let owned = layout.shards.get(&from).map_or(0, |shard| u64::from(shard.slots.len()));
         let slots = one.target.slots.len();
         let part = |all: u64| (all * u64::from(slots)).checked_div(owned);
         let held = held();
-        Self {
-            slots,
-            keys: held.and_then(|data| part(data.keys)),
-            bytes: held.filter(|data| data.keys > 0).and_then(|data| part(data.memory_bytes)),
-            from,
-            to,
-        }
+        let keys = held.and_then(|one| one.keys);
+        // What a server takes without any key is no part of what its slots take.
+        let memory = if keys == Some(0) { Some(0) } else { held.and_then(|one| one.memory_bytes) };
+        Self { slots, keys: keys.and_then(part), bytes: memory.and_then(part), from, to }
     }
 
     fn page(moves: &[Self]) -> String {

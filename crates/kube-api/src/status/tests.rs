@@ -24,6 +24,8 @@ pub(crate) fn report(waiting: Vec<Waiting>) -> Report {
         version: (n != 5).then(|| "9.1.2".to_owned()),
         lag_bytes: (n == 3).then_some(42),
         fenced: n == 5,
+        keys: None,
+        memory_bytes: None,
         data: None,
     };
     let shard = |n: u32| ShardReport {
@@ -314,6 +316,8 @@ prop_compose! {
                 version: (role > 0).then(|| "9.1.2".to_owned()),
                 lag_bytes,
                 fenced,
+                keys: None,
+                memory_bytes: None,
                 data: None,
             };
             (name(n), one)

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     AgentOrder, Answer, AskFailed, Epoch, InstanceName, LeaseSeats, Member, Millis, NodeId, PrimaryTerm,
-    Role, SeenPosition, ServerView, ShardName, ShardVote, Waiting,
+    Role, Seat, SeenPosition, ServerView, ShardName, Waiting,
 };
 
 /// Between looks at the own server while a primary is not heard.
@@ -348,7 +348,7 @@ impl HostWatch {
         let own = order.myself().map(|member| &member.shard);
         // A server may hear that a primary was deposed before it hears of the successor: the slots have no owner for a moment. The seat
         // is there all the same, or of three seats two would be left, and no primary would need a lease.
-        let voting = order.members.values().filter(|member| member.shard_vote == ShardVote::Counts);
+        let voting = order.members.values().filter(|member| member.seat == Seat::Held);
         let shards: BTreeSet<&ShardName> = voting.map(|member| &member.shard).collect();
         if situation.vote.is_none() {
             self.seats = owners.len().max(shards.len());

@@ -169,6 +169,8 @@ mod tests {
                     version: None,
                     lag_bytes: None,
                     fenced: false,
+                    keys: None,
+                    memory_bytes: None,
                     data: None,
                 })
                 .into(),

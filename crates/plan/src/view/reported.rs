@@ -47,6 +47,8 @@ pub(super) fn instance(mode: Mode, shard: &ShardView<'_>, instance: &InstanceVie
         version: view.map(|view| view.version.clone()),
         lag_bytes,
         fenced: instance.instance.fenced,
+        keys: view.map(|view| view.keys),
+        memory_bytes: view.map(|view| view.memory_bytes),
         data: view.filter(|_| !mode.has_slots()).map(|view| Box::new(held_data(instance, view))),
     }
 }

@@ -88,6 +88,8 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
                 version: None,
                 lag_bytes: None,
                 fenced: instance.fenced,
+                keys: None,
+                memory_bytes: None,
                 data: None,
             });
         }

@@ -155,6 +155,8 @@ mod tests {
             version: None,
             lag_bytes: None,
             fenced: false,
+            keys: None,
+            memory_bytes: None,
             data: None,
         };
         let primary = (0..).zip(seen).find(|(_, role)| *role == Some(Role::Primary)).map(|(n, _)| name(n));

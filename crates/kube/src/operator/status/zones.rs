@@ -51,6 +51,8 @@ mod tests {
             version: None,
             lag_bytes: None,
             fenced: false,
+            keys: None,
+            memory_bytes: None,
             data: None,
         };
         let shard = |n: u32| ShardReport {

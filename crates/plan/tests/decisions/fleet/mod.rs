@@ -35,7 +35,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         address: Some(address(n)),
         founding_slots: if n < 3 { slots(n) } else { SlotSet::empty() },
         founder: id(n % 3),
-        shard_vote: valkeeper_model::ShardVote::Counts,
+        seat: valkeeper_model::Seat::Held,
     };
     AgentOrder {
         version: None,
