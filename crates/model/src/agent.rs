@@ -119,14 +119,14 @@ pub struct Member {
     /// The founding primary of its shard.
     pub founder: NodeId,
     /// Of its shard.
-    #[serde(default, skip_serializing_if = "Seat::is_held")]
-    pub seat: Seat,
+    #[serde(default, skip_serializing_if = "ShardSeat::is_held")]
+    pub seat: ShardSeat,
 }
 
 /// A voice in a majority, which the primary of a shard that owns slots has. Older controllers know no other shards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Seat {
+pub enum ShardSeat {
     /// The shard owns slots.
     #[default]
     Held,
@@ -134,7 +134,7 @@ pub enum Seat {
     NotHeld,
 }
 
-impl Seat {
+impl ShardSeat {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_held(&self) -> bool {
         *self == Self::Held

@@ -42,7 +42,7 @@ mod waiting;
 
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
-    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, Seat,
+    LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, ShardSeat,
     VoteRefusal,
 };
 pub use aside_cause::AsideCause;

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
     Address, AddressesHash, AgentOrder, InstanceLife, InstanceName, Layout, Member, ReplicaModeStage, Run,
-    Seat, SentinelsOrder, SlotSet, SourceOrder,
+    SentinelsOrder, ShardSeat, SlotSet, SourceOrder,
 };
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
@@ -35,7 +35,7 @@ pub fn members(
             address: addresses.get(name).cloned(),
             founding_slots,
             founder: layout.instances.get(&shard.founder)?.node_id,
-            seat: if shard.slots.is_empty() { Seat::NotHeld } else { Seat::Held },
+            seat: if shard.slots.is_empty() { ShardSeat::NotHeld } else { ShardSeat::Held },
         };
         members.insert(name.clone(), member);
     }

@@ -348,7 +348,7 @@ impl HostWatch {
         let own = order.myself().map(|member| &member.shard);
         // A server may hear that a primary was deposed before it hears of the successor: the slots have no owner for a moment. The seat
         // is there all the same, or of three seats two would be left, and no primary would need a lease.
-        let voting = order.members.values().filter(|member| member.seat == Seat::Held);
+        let voting = order.members.values().filter(|member| member.seat == ShardSeat::Held);
         let shards: BTreeSet<&ShardName> = voting.map(|member| &member.shard).collect();
         if situation.vote.is_none() {
             self.seats = owners.len().max(shards.len());

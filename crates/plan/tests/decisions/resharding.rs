@@ -4,7 +4,7 @@ use crate::ordered::{Counted, address, name, runs, spec};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, Answer, Ask, AskFailed, ClusterSpec, InstanceLife, InstanceName, Layout, Millis, Observation,
-    Observed, Refusal, Role, Seat, ShardLife, ShardName, SlotMoveStage, SlotSet, Unseen, ZoneName,
+    Observed, Refusal, Role, ShardLife, ShardName, ShardSeat, SlotMoveStage, SlotSet, Unseen, ZoneName,
 };
 use valkeeper_plan::agent::{Agent, Command as Act, Event as Happening, StartPlan};
 use valkeeper_plan::controller::{change, orders};
@@ -83,7 +83,7 @@ fn new_shards_are_whole_and_have_no_slots_and_their_primaries_are_in_different_z
     assert_eq!(with_shards(&grown, 6), grown);
     let given = given(&grown);
     let vote = |of: &InstanceName| given[&name(0)].members[of].seat;
-    assert_eq!((vote(&name(0)), vote(&name(6))), (Seat::Held, Seat::NotHeld));
+    assert_eq!((vote(&name(0)), vote(&name(6))), (ShardSeat::Held, ShardSeat::NotHeld));
     assert_eq!(given[&name(6)].shard_life, ShardLife::Founding);
     // Four primaries in three zones: one zone would hold half of them.
     assert!(matches!(followed(&founded(), &spec(4)), Err(Refusal::Impossible(_))));

@@ -23,7 +23,7 @@ fn order(to: u8) -> AgentOrder {
         address: Some(Address { ip: [127, 0, 0, 1].into(), port: 7_000 + u16::from(n), bus_port: 17_000 }),
         founding_slots: if n == 0 { SlotSet::all() } else { SlotSet::empty() },
         founder: id(0),
-        seat: valkeeper_model::Seat::Held,
+        seat: valkeeper_model::ShardSeat::Held,
     };
     let of_three = fleet::order(to);
     AgentOrder {

@@ -35,7 +35,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         address: Some(address(n)),
         founding_slots: if n < 3 { slots(n) } else { SlotSet::empty() },
         founder: id(n % 3),
-        seat: valkeeper_model::Seat::Held,
+        seat: valkeeper_model::ShardSeat::Held,
     };
     AgentOrder {
         version: None,

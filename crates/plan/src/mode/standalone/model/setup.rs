@@ -25,7 +25,7 @@ pub(super) fn orders(agents: usize) -> Vec<AgentOrder> {
         address: None,
         founding_slots: if seat == 0 { SlotSet::all() } else { SlotSet::empty() },
         founder: node(0),
-        seat: valkeeper_model::Seat::Held,
+        seat: valkeeper_model::ShardSeat::Held,
     };
     let members: Arc<BTreeMap<_, _>> = Arc::new((0..agents).map(|seat| (name(seat), member(seat))).collect());
     let spec = ClusterSpec { mode: Mode::Standalone, ..ClusterSpec::new("c".parse().unwrap()) };
