@@ -23,6 +23,7 @@ pub struct Manifest {
     /// `imageName`: then no program is named beside the manifest.
     pub image: Option<String>,
     update: Option<(&'static str, &'static str)>,
+    is_supervised: bool,
 }
 
 /// `replicaMode`.
@@ -56,6 +57,7 @@ impl Manifest {
             accepted_history: None,
             image: None,
             update: None,
+            is_supervised: false,
         }
     }
 
@@ -181,6 +183,13 @@ impl Manifest {
         self
     }
 
+    /// `primaryUpdateStrategy: supervised`.
+    #[must_use]
+    pub fn supervised(mut self) -> Self {
+        self.is_supervised = true;
+        self
+    }
+
     /// A directive of the server.
     #[must_use]
     pub fn directive(mut self, name: &str, value: &str) -> Self {
@@ -228,6 +237,9 @@ impl Manifest {
         }
         if let Some((canary, restart)) = self.update {
             let _ = write!(text, "  update:\n    canary: {canary}\n    restart: {restart}\n");
+        }
+        if self.is_supervised {
+            text.push_str("  primaryUpdateStrategy: supervised\n");
         }
         if let Some((min, max)) = self.sync_replicas {
             let _ = write!(text, "  minSyncReplicas: {min}\n  maxSyncReplicas: {max}\n");

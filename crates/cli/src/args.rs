@@ -231,6 +231,11 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         nodes: Vec<NodeId>,
     },
+    /// Let the update under way restart primaries; for `primaryUpdateStrategy: supervised`
+    #[command(
+        after_help = "Replicas are restarted without it. Primaries hand over before they are restarted."
+    )]
+    Approve,
     /// Move slots between shards while they serve
     #[command(subcommand)]
     Slots(SlotsCommand),
@@ -369,6 +374,7 @@ impl Command {
             Self::Unfence { instance } => Request::Unfence { instance: instance.clone() },
             Self::Promote => Request::Promote,
             Self::AcceptSource => Request::AcceptSource,
+            Self::Approve => Request::ApprovePrimaries,
             Self::Restart { instance } => Request::Restart { instance: instance.clone() },
             Self::Forget { nodes } => Request::Forget { nodes: nodes.clone() },
             _ => return None,

@@ -97,7 +97,8 @@ pub use server::{
 pub use server_version::{ImageVersion, ServerVersion};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{
-    ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, RestartPolicy, UpdateSpec, ZonePolicy,
+    ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, PrimaryUpdate, RestartPolicy, UpdateSpec,
+    ZonePolicy,
 };
 pub use start_failure::StartFailure;
 pub use step::StepKey;

@@ -54,6 +54,8 @@ pub enum Request {
     },
     /// Follow the source no more: the designated member becomes the primary.
     Promote,
+    /// Let the update under way restart primaries.
+    ApprovePrimaries,
     /// Give up the copy that is held back, and take what the source has.
     AcceptSource,
     /// Hold writes until that copy of the cluster is promoted, and follow it then.

@@ -3,7 +3,8 @@
 
 use crate::newer::NewerFields;
 use crate::{
-    Generation, InstanceName, InvalidDirective, ServerConfig, ServerVersion, ShardName, StartFailure,
+    Generation, InstanceName, InvalidDirective, PrimaryUpdate, ServerConfig, ServerVersion, ShardName,
+    StartFailure,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,9 @@ pub struct RollTarget {
     pub canary: ShardName,
     /// For so long the canary must be well before the others follow, milliseconds.
     pub canary_ms: u64,
+    /// Whether primaries wait for a person's approval, which none has given yet.
+    #[serde(default, skip_serializing_if = "PrimaryUpdate::is_unsupervised")]
+    pub primaries: PrimaryUpdate,
 }
 
 /// How far a roll is. Which servers have been restarted is seen.

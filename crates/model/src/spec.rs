@@ -13,7 +13,7 @@ pub use directives::{is_reserved, normal_name, reserved_directives};
 pub use memory::MemoryWish;
 pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_engine_bytes, parse_quantity_bytes};
-pub use update::{RestartPolicy, UpdateSpec};
+pub use update::{PrimaryUpdate, RestartPolicy, UpdateSpec};
 pub(crate) use validate::say;
 pub use validate::{FieldProblem, is_dns_subdomain, validate, warnings};
 

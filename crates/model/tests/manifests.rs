@@ -216,11 +216,8 @@ fn on_kubernetes_the_same_manifest_means_more() {
         manifest.without_effect.iter().map(|note| format!("{}: {}", note.field, note.reason)).collect()
     };
     assert!(notes(&local).iter().any(|note| note.starts_with("spec.storage:")));
-    let not_yet = [
-        "spec.backupCredentialsSecret: not supported yet",
-        "spec.primaryIsolation: not supported yet",
-        "spec.primaryUpdateStrategy: not supported yet",
-    ];
+    let not_yet =
+        ["spec.backupCredentialsSecret: not supported yet", "spec.primaryIsolation: not supported yet"];
     assert_eq!(notes(&pods), not_yet.map(str::to_owned).into());
 }
 

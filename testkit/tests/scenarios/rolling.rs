@@ -203,3 +203,42 @@ fn a_server_that_dies_before_its_turn_comes_back_as_it_was() {
     cluster.check(kept == "here", "a key is in another database");
     traffic.finish(0);
 }
+
+#[test]
+fn primaries_wait_for_an_approval() {
+    let place = Place::new();
+    let manifest = || Manifest::new("asked").update("0s", "rolling").supervised();
+    let cluster = Cluster::started(&place, manifest());
+    let refused = cluster.run(&["approve"]);
+    cluster
+        .check(refused.code == Some(3) && refused.err.contains("no update waits"), &format!("{refused:?}"));
+    let traffic = Traffic::start(&cluster);
+    let primaries = ["s0", "s1", "s2"].map(|shard| cluster.primary(shard));
+    let pids = |cluster: &Cluster<'_>| primaries.clone().map(|primary| cluster.pid(&primary));
+    let before = pids(&cluster);
+    let changed = manifest().directive("tcp-backlog", "300");
+    std::fs::write(cluster.file(), changed.text()).unwrap();
+    let plan = cluster.must(&["plan", "-f", cluster.file().to_str().unwrap()]);
+    cluster.check(plan.contains("primaries wait for `valkeeper approve`"), &plan);
+    let said = apply(&cluster, &changed, &[]);
+    cluster.check(said.code == Some(0), &format!("{said:?}"));
+    let has = |instance: &str| -> Option<String> {
+        let shown: Vec<String> = cluster.ask(instance, &["CONFIG", "GET", "tcp-backlog"]).ok()?;
+        shown.get(1).cloned()
+    };
+    cluster.until("all that is left waits for an approval", || {
+        let status = cluster.must(&["status"]);
+        status.contains("nobody has approved of that").then_some(())
+    });
+    let replicas = ["s0", "s1", "s2"].map(|shard| cluster.replica(shard));
+    cluster.check(replicas.iter().all(|one| has(one).as_deref() == Some("300")), "a replica was left out");
+    cluster.check(pids(&cluster) == before, "a primary was restarted, and nobody has approved of it");
+    // Also by a supervisor that begins with it.
+    cluster.kill_supervisor();
+    cluster.up();
+    cluster.must(&["approve"]);
+    until_rolled(&cluster);
+    all_have(&cluster, "tcp-backlog", "300");
+    let report = traffic.finish(0);
+    cluster.check(report.totals().failed == 0, &format!("clients saw errors: {:?}", report.totals()));
+}

@@ -47,6 +47,7 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
         Request::AcceptSource => {
             "no copy is held back any more: all servers take what the source has".to_owned()
         }
+        Request::ApprovePrimaries => "primaries are restarted in their turn".to_owned(),
         Request::Apply { .. } => "applied".to_owned(),
         Request::Forget { nodes } => {
             let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();

@@ -52,6 +52,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
         | Command::Restart { .. }
         | Command::Promote
         | Command::AcceptSource
+        | Command::Approve
         | Command::Forget { .. } => match args.command.request() {
             Some(request) => request::request(platform, request, &mut ending).await,
             None => Ok(()),

@@ -5,8 +5,8 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use valkeeper_engine::RandomIds;
 use valkeeper_model::{
-    ClusterSpec, DemotionForecast, Instance, InstanceName, Layout, Refusal, Report, RestartPolicy, Role,
-    ShardLife, ShardName, SlotMove, ZoneName,
+    ClusterSpec, DemotionForecast, Instance, InstanceName, Layout, PrimaryUpdate, Refusal, Report,
+    RestartPolicy, Role, ShardLife, ShardName, SlotMove, ZoneName,
 };
 use valkeeper_plan::controller::change::{self, Difference};
 use valkeeper_plan::placement::{self, Placing, rebalance};
@@ -98,6 +98,8 @@ pub(crate) struct Restarts {
     pub(crate) restart: RestartPolicy,
     /// For so long the first of them are watched, milliseconds.
     pub(crate) canary_ms: u64,
+    /// Whether primaries wait for `valkeeper approve`.
+    pub(crate) primaries: PrimaryUpdate,
 }
 
 impl Restarts {
@@ -107,8 +109,12 @@ impl Restarts {
         match self.restart {
             RestartPolicy::Rolling => format!(
                 "\nrestarted in turn for {because}: {names}\nreplicas first; a primary hands over before, so that roles change; the \
-                 first shard is watched for {} s before the others follow\n",
-                self.canary_ms / 1_000
+                 first shard is watched for {} s before the others follow\n{}",
+                self.canary_ms / 1_000,
+                match self.primaries {
+                    PrimaryUpdate::Unsupervised => "",
+                    PrimaryUpdate::Supervised => "primaries wait for `valkeeper approve`\n",
+                }
             ),
             RestartPolicy::Manual => format!("\n{because} shows after `valkeeper restart` of: {names}\n"),
         }

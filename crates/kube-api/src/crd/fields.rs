@@ -101,7 +101,7 @@ pub(super) fn request() -> Value {
                         "description": "What is to be done.",
                         "type": "string",
                         "enum": [
-                            "switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource",
+                            "switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource", "approvePrimaries",
                             "replace", "cordonZone", "drainZone", "uncordonZone",
                             "moveSlots", "cancelSlotMoves", "rebalance",
                         ],

@@ -26,6 +26,8 @@ pub enum RollHappened {
         /// So many were restarted.
         restarted: usize,
     },
+    /// A person approves that primaries are restarted.
+    PrimariesApproved,
     /// The canary did not get well: the cluster goes back to what it had.
     RollReturned {
         /// Why.
@@ -42,6 +44,7 @@ impl fmt::Display for RollHappened {
             Self::Rolling { instance, version: None } => write!(f, "{instance}: restarted in its turn"),
             Self::CanaryWell { shard } => write!(f, "{shard}: well with the change; the others follow"),
             Self::Rolled { restarted } => write!(f, "rolled: {restarted} servers were restarted"),
+            Self::PrimariesApproved => f.write_str("approved: primaries are restarted in their turn, too"),
             Self::RollReturned { why } => {
                 write!(f, "the change is given up, and what was restarted goes back: {why}")
             }

@@ -6,8 +6,8 @@ use super::tree::{Meaning, Node, Value};
 use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
 use crate::spec::{
     self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence,
-    RestartPolicy, UpdateSpec, ZonePolicy, normal_name, parse_duration_ms, parse_quantity_bytes, printable,
-    rules,
+    PrimaryUpdate, RestartPolicy, UpdateSpec, ZonePolicy, normal_name, parse_duration_ms,
+    parse_quantity_bytes, printable, rules,
 };
 use crate::{ClusterName, SentinelSpec};
 use std::collections::BTreeMap;
@@ -266,7 +266,11 @@ fn cluster_spec(
 }
 
 fn update(fields: &Node) -> UpdateSpec {
-    let default = UpdateSpec::default();
+    let primaries = match text_of(fields, "primaryUpdateStrategy") {
+        Some("supervised") => PrimaryUpdate::Supervised,
+        _ => PrimaryUpdate::Unsupervised,
+    };
+    let default = UpdateSpec { primaries, ..UpdateSpec::default() };
     let Some(update) = fields.get("update") else { return default };
     UpdateSpec {
         canary_ms: milliseconds_of(update, "canary").unwrap_or(default.canary_ms),
@@ -274,6 +278,7 @@ fn update(fields: &Node) -> UpdateSpec {
             Some("manual") => RestartPolicy::Manual,
             _ => RestartPolicy::Rolling,
         },
+        primaries,
     }
 }
 

@@ -205,9 +205,9 @@ pub const SPEC: &[Field] = &[
     field(
         "primaryUpdateStrategy",
         OneOf(&["unsupervised", "supervised"]),
-        "Whether updates wait for an approval before they touch a primary. Not supported yet: they hand over first.",
+        "Whether an update waits for `valkeeper approve` before it touches a primary. A primary hands over first in any case.",
     )
-    .unused("decides about updates of pods; local updates are asked for on the command line"),
+    .preset(Word("unsupervised")),
     field("enablePodDisruptionBudget", Bool, "Whether drains of nodes take one pod at a time.")
         .on_kubernetes("there are no pods to disrupt")
         .preset(Yes),

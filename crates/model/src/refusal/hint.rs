@@ -50,7 +50,7 @@ impl Refusal {
             Self::FollowsSource { .. } => {
                 format!("`{called} promote`, or `promote: true` in spec.replicaMode, makes it a cluster of its own")
             }
-            Self::Roll(refusal) => return refusal.hint(),
+            Self::Roll(refusal) => return refusal.hint(called),
             Self::ReplicaMode(refusal) => refusal.hint(called),
             Self::Resize(refusal) => return refusal.hint(called),
             Self::Slots(refusal) => return refusal.hint(called),

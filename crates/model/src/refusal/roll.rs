@@ -1,6 +1,6 @@
 //! Why a change of what servers run with is refused, or waits.
 
-use crate::{InstanceName, RollFault, ServerVersion, ShardName};
+use crate::{CalledAs, InstanceName, RollFault, ServerVersion, ShardName};
 use serde::{Deserialize, Serialize};
 
 /// Why servers are not brought to what is wanted.
@@ -27,6 +27,12 @@ pub enum RollRefusal {
         /// The shard that went first.
         shard: ShardName,
     },
+    /// A person is asked before a primary is touched.
+    #[error("all that is left to be restarted are primaries, and nobody has approved of that")]
+    AwaitsApproval,
+    /// Nothing waits for an approval.
+    #[error("no update waits for an approval")]
+    NothingToApprove,
     /// One that was restarted is not well, and there is no way back.
     #[error("{why}")]
     NotWell {
@@ -43,7 +49,7 @@ pub enum RollRefusal {
 
 impl RollRefusal {
     /// What to do about it.
-    pub(super) fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self, called: CalledAs) -> Option<String> {
         match self {
             Self::CannotRead { to, .. } => Some(format!(
                 "make a new cluster with {to} and bring the data there with a tool that reads keys; or stay with a version that reads it"
@@ -52,6 +58,10 @@ impl RollRefusal {
                 "change the manifest; to try the very same again, apply the old one first and then this one"
                     .to_owned(),
             ),
+            Self::AwaitsApproval => {
+                Some(format!("`{called} approve`, once you are content with the replicas"))
+            }
+            Self::NothingToApprove => Some(format!("`{called} status` shows what is under way")),
             Self::CanaryWatched { .. } | Self::NotWell { .. } | Self::NotSeen { .. } => None,
         }
     }

@@ -10,6 +10,9 @@ pub struct UpdateSpec {
     pub canary_ms: u64,
     /// Who restarts servers.
     pub restart: RestartPolicy,
+    /// Whether a person is asked before a primary is touched.
+    #[serde(default)]
+    pub primaries: PrimaryUpdate,
 }
 
 impl UpdateSpec {
@@ -24,7 +27,11 @@ impl UpdateSpec {
 
 impl Default for UpdateSpec {
     fn default() -> Self {
-        Self { canary_ms: Self::DEFAULT_CANARY_MS, restart: RestartPolicy::default() }
+        Self {
+            canary_ms: Self::DEFAULT_CANARY_MS,
+            restart: RestartPolicy::default(),
+            primaries: PrimaryUpdate::default(),
+        }
     }
 }
 
@@ -37,4 +44,22 @@ pub enum RestartPolicy {
     Rolling,
     /// A person.
     Manual,
+}
+
+/// Whether an update touches primaries by itself.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrimaryUpdate {
+    /// It does, when the replicas are done.
+    #[default]
+    Unsupervised,
+    /// A person approves of it first.
+    Supervised,
+}
+
+impl PrimaryUpdate {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(crate) fn is_unsupervised(&self) -> bool {
+        *self == Self::Unsupervised
+    }
 }

@@ -7,8 +7,8 @@ use crate::placement::{Placing, resize, server_config, shards};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
-    ClusterSpec, Layout, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels, ServerConfig,
-    ServerSetup, ServerVersion, ShardLife,
+    ClusterSpec, Layout, PrimaryUpdate, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels,
+    ServerConfig, ServerSetup, ServerVersion, ShardLife,
 };
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
@@ -51,6 +51,10 @@ pub fn follow(
             }
             roll::begin(layout, &mut next, &spec.update);
         }
+    }
+    // A manifest that asks nobody any more approves of what is under way.
+    if spec.update.primaries == PrimaryUpdate::Unsupervised {
+        roll::approve(&mut next);
     }
     next.sentinels = sentinel::follow(layout, spec).map(Box::new);
     let own = OwnData::of(layout, report);

@@ -7,6 +7,7 @@ use super::storing::{AfterCommit, DoneWhen, PendingRequest};
 use super::{change, forgetting, resizing, slot_requests, source_requests};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
+use crate::operations::roll;
 use crate::operations::votes::is_known_to_voters;
 use crate::placement::Placing;
 use crate::replica_mode::choose_designated;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
     Incarnation, InstanceLife, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request,
-    ResizeRefusal, RollRefusal, ServerSetup, ShardName, Unfit, Unseen, Waiting,
+    ResizeRefusal, RollHappened, RollRefusal, ServerSetup, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -167,6 +168,14 @@ impl Controller {
             Request::AcceptSource => source_requests::accept(&cluster_view),
             Request::HandOverTo { copy } => source_requests::hand_over_to(&cluster_view, *copy),
             Request::CancelHandOver => source_requests::cancel_hand_over(&cluster_view),
+            Request::ApprovePrimaries => {
+                let mut next = layout.clone();
+                if !roll::approve(&mut next) {
+                    return Err(RollRefusal::NothingToApprove.into());
+                }
+                let happened = RollHappened::PrimariesApproved.into();
+                Ok(Decision::Commit(Box::new(next), happened, None, DoneWhen::Observed))
+            }
             Request::Promote => source_requests::promote(&cluster_view),
             // These are decided by what there is besides, see `decide`.
             Request::Check { .. } | Request::Apply { .. } | Request::Resize(_) => Ok(Decision::Done),

@@ -4,8 +4,8 @@ use crate::ordered::{Counted, name, ordered, own_address, runs, spec};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, Incarnation, InstanceName, Layout, Millis,
-    Observation, Observed, Operation, OperationName, Process, Refusal, RestartPolicy, Roll, RollCheckpoint,
-    RollFault, RollRefusal, ServerVersion, StartFailure, Unseen, Waiting,
+    Observation, Observed, Operation, OperationName, PrimaryUpdate, Process, Refusal, RestartPolicy, Roll,
+    RollCheckpoint, RollFault, RollRefusal, ServerVersion, StartFailure, Unseen, Waiting,
 };
 use valkeeper_plan::controller::{Command, Controller, Event, change};
 use valkeeper_plan::operations::roll::{self, Next, Unwell, Watched};
@@ -338,4 +338,25 @@ fn a_restart_is_told_after_the_ledger_counts_it_and_by_the_next_controller_too()
     let mut after = start(&committed);
     let said = after.handle(Millis(3), Event::Observed(world.seen.clone()));
     assert_eq!(told(&said), [name(3)]);
+}
+
+#[test]
+fn primaries_wait_for_an_approval_and_all_replicas_come_first() {
+    let mut wanted = wanted(3);
+    wanted.update.primaries = PrimaryUpdate::Supervised;
+    let mut world = World::changed(3, &wanted);
+    let (turns, end) = world.turns(&watched_for(60_000));
+    let mut turned: Vec<_> = turns.concat();
+    turned.sort();
+    assert_eq!(turned, [name(3), name(4), name(5)]);
+    assert_eq!(end, Next::Wait(Some(RollRefusal::AwaitsApproval.into())));
+    // The same manifest again approves of nothing; one that asks nobody does, and so does the command.
+    let same = follow(&world.layout, &wanted).expect("followed");
+    assert_eq!(same.roll().map(|roll| roll.target.primaries), Some(PrimaryUpdate::Supervised));
+    wanted.update.primaries = PrimaryUpdate::Unsupervised;
+    let free = follow(&world.layout, &wanted).expect("followed");
+    assert_eq!(free.roll().map(|roll| roll.target.primaries), Some(PrimaryUpdate::Unsupervised));
+    assert!(roll::approve(&mut world.layout) && !roll::approve(&mut world.layout));
+    let (turns, end) = world.turns(&watched_for(60_000));
+    assert_eq!((turns.concat().len(), end), (3, Next::Done));
 }

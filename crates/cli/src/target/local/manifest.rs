@@ -105,7 +105,13 @@ impl LocalWanted {
             because.extend(directives);
         }
         let update = &self.spec.update;
-        let restarts = Restarts { instances, because, restart: update.restart, canary_ms: update.canary_ms };
+        let restarts = Restarts {
+            instances,
+            because,
+            restart: update.restart,
+            canary_ms: update.canary_ms,
+            primaries: update.primaries,
+        };
         Ok(Some(restarts).filter(|restarts| !restarts.instances.is_empty()))
     }
 

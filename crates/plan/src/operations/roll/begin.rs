@@ -3,8 +3,8 @@
 use crate::view::cluster_view::ClusterView;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    GivenUp, InstanceName, Kept, Layout, NewerFields, Operation, OperationName, Refusal, Report,
-    RestartPolicy, Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig,
+    GivenUp, InstanceName, Kept, Layout, NewerFields, Operation, OperationName, PrimaryUpdate, Refusal,
+    Report, RestartPolicy, Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig,
     ServerVersion, UpdateSpec,
 };
 
@@ -22,6 +22,7 @@ pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec) {
         version: next.version.clone(),
         canary: canary.clone(),
         canary_ms: update.canary_ms,
+        primaries: update.primaries,
     };
     // What the cluster had before all of it; nothing better is known when that is what is wanted.
     let settled = layout.roll().filter(|roll| roll.checkpoint != RollCheckpoint::Returning);
@@ -39,6 +40,17 @@ pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec) {
         newer: NewerFields::default(),
     };
     next.operations.insert(name, Operation::Roll(Box::new(roll)));
+}
+
+/// Lets the roll under way restart primaries. False if none waits for that.
+pub fn approve(layout: &mut Layout) -> bool {
+    match layout.operations.get_mut(&OperationName::roll()) {
+        Some(Operation::Roll(roll)) if roll.target.primaries == PrimaryUpdate::Supervised => {
+            roll.target.primaries = PrimaryUpdate::Unsupervised;
+            true
+        }
+        _ => false,
+    }
 }
 
 /// What instances keep until their turn: the version that they are ordered now, as far as it is another than the wanted one.
@@ -63,6 +75,8 @@ pub fn returned(layout: &Layout, roll: &Roll, why: RollFault, down: &BTreeSet<In
         version: next.version.clone(),
         canary: roll.target.canary.clone(),
         canary_ms: 0,
+        // None was touched that nobody approved of.
+        primaries: PrimaryUpdate::Unsupervised,
     };
     let back = Roll {
         target,

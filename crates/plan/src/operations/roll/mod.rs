@@ -13,7 +13,7 @@
 mod begin;
 mod condition;
 
-pub use begin::{begin, refuse_unreadable, returned};
+pub use begin::{approve, begin, refuse_unreadable, returned};
 pub use condition::{Condition, Pace, condition};
 
 use super::Step;
@@ -24,8 +24,8 @@ use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::isolated;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, DisturbedBy, InstanceName, OperationName, Progress, ProgressUnit, Refusal, Roll,
-    RollCheckpoint, RollFault, RollRefusal,
+    AgentReport, DisturbedBy, InstanceName, OperationName, PrimaryUpdate, Progress, ProgressUnit, Refusal,
+    Roll, RollCheckpoint, RollFault, RollRefusal,
 };
 
 /// A server that was restarted and is neither in sync nor on its way there is given up after this.
@@ -123,7 +123,9 @@ fn watch_canary(
 ) -> Option<Next> {
     let one_shard = cluster_view.shards.len() == 1 && canary.instances.len() > 1;
     let pending = |one: &InstanceView<'_>| condition(cluster_view, roll, canary, one) == Condition::Pending;
-    let all_turned = if one_shard { !roll.turned.is_empty() } else { !canary.instances.iter().any(pending) };
+    let due = |one: &&InstanceView<'_>| pending(one) && !awaits_approval(roll, canary, one);
+    let all_turned =
+        if one_shard { !roll.turned.is_empty() } else { !canary.instances.iter().any(|one| due(&one)) };
     if !all_turned {
         return None;
     }
@@ -192,7 +194,33 @@ fn turn(cluster_view: &ClusterView<'_>, roll: &Roll, shards: &[&ShardView<'_>]) 
             chosen.push(one);
         }
     }
-    if chosen.is_empty() { Next::Wait(why) } else { Next::Turn(chosen) }
+    if !chosen.is_empty() {
+        return Next::Turn(chosen);
+    }
+    let awaits = |shard: &&ShardView<'_>| {
+        shard.instances.iter().any(|one| {
+            awaits_approval(roll, shard, one)
+                && condition(cluster_view, roll, shard, one) == Condition::Pending
+        })
+    };
+    let is_quiet = why.is_none() && shards.iter().all(|shard| !comes(cluster_view, roll, shard));
+    if is_quiet && shards.iter().any(|shard| awaits(shard)) {
+        why = Some(RollRefusal::AwaitsApproval.into());
+    }
+    Next::Wait(why)
+}
+
+/// Is a person to be asked before this one is restarted?
+fn awaits_approval(roll: &Roll, shard: &ShardView<'_>, one: &InstanceView<'_>) -> bool {
+    let is_primary = shard.primary().is_some_and(|primary| primary.name == one.name);
+    is_primary && roll.target.primaries == PrimaryUpdate::Supervised
+}
+
+/// Is one of this shard on its way, or a replica's turn still to come?
+fn comes(cluster_view: &ClusterView<'_>, roll: &Roll, shard: &ShardView<'_>) -> bool {
+    shard.instances.iter().any(|one| {
+        condition(cluster_view, roll, shard, one) != Condition::Well && !awaits_approval(roll, shard, one)
+    })
 }
 
 /// Whose turn it is in this shard: replicas first; the primary when all of them are well.
@@ -215,7 +243,8 @@ fn turn_in(cluster_view: &ClusterView<'_>, roll: &Roll, shard: &ShardView<'_>) -
         replicas.clone().all(|one| condition(one) == Condition::Well && is_known_to_voters(cluster_view, one))
             && replicas.any(|one| may_succeed(&primary, one))
     };
-    (condition(&primary) == Condition::Pending && (alone || successor())).then(|| primary.name.clone())
+    let is_due = condition(&primary) == Condition::Pending && !awaits_approval(roll, shard, &primary);
+    (is_due && (alone || successor())).then(|| primary.name.clone())
 }
 
 /// The restarts that the ledger counts and that are to be carried out.
