@@ -82,16 +82,15 @@ impl<'a> ClusterView<'a> {
         }
         for shard in shards.values_mut() {
             let slots = &shard.shard.slots;
-            // The primary of a shard without slots claims none: it is the one that the shard began with, unless another has got slots since.
-            let waits = |one: &InstanceView<'_>, view: &ServerView| {
-                slots.is_empty()
-                    && *one.name == shard.shard.founder
-                    && view.replication.role() == Role::Primary
-                    && view.slots().is_none()
+            // The primary of a shard without slots claims none. It is the one that the shard began with, unless that one has handed over, or
+            // another has got slots since.
+            let waits = |view: &ServerView| {
+                slots.is_empty() && view.replication.role() == Role::Primary && view.slots().is_none()
             };
             let claim = |one: &InstanceView<'_>| {
-                let view = one.view().filter(|view| view.serves(slots) || waits(one, view))?;
-                view.myself().map(|node| (view.slots().is_some(), node.config_epoch))
+                let view = one.view().filter(|view| view.serves(slots) || waits(view))?;
+                let founder = *one.name == shard.shard.founder;
+                view.myself().map(|node| (view.slots().is_some(), founder, node.config_epoch))
             };
             let claims = shard
                 .instances
