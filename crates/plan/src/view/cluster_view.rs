@@ -89,8 +89,10 @@ impl<'a> ClusterView<'a> {
             };
             let claim = |one: &InstanceView<'_>| {
                 let view = one.view().filter(|view| view.serves(slots) || waits(view))?;
-                let founder = *one.name == shard.shard.founder;
-                view.myself().map(|node| (view.slots().is_some(), founder, node.config_epoch))
+                let owns = view.slots().is_some();
+                // Of two that own slots the newer claim counts, whoever the founder is.
+                let first = !owns && *one.name == shard.shard.founder;
+                view.myself().map(|node| (owns, first, node.config_epoch))
             };
             let claims = shard
                 .instances
