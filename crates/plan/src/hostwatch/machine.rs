@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::nodes_conf::NodesConf;
 use valkeeper_model::{
     AgentOrder, Answer, AskFailed, Epoch, InstanceName, LeaseSeats, Member, Millis, NodeId, PrimaryTerm,
-    Role, Seat, SeenPosition, ServerView, ShardName, Waiting,
+    Role, SeenPosition, ServerView, ShardName, ShardSeat, Waiting,
 };
 
 /// Between looks at the own server while a primary is not heard.

@@ -204,7 +204,7 @@ fn turn(cluster_view: &ClusterView<'_>, roll: &Roll, shards: &[&ShardView<'_>]) 
         })
     };
     let is_quiet = why.is_none() && shards.iter().all(|shard| !comes(cluster_view, roll, shard));
-    if is_quiet && shards.iter().any(|shard| awaits(shard)) {
+    if is_quiet && shards.iter().any(awaits) {
         why = Some(RollRefusal::AwaitsApproval.into());
     }
     Next::Wait(why)
