@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use valkeeper_testkit::cluster::Status;
+use valkeeper_testkit::process::{self, Signal};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, program};
 
 fn shards(number: u32) -> Manifest {
@@ -125,4 +126,41 @@ fn the_way_back_begins_in_the_middle_whoever_dies() {
     apply(&cluster, 6, &[]);
     until_there_are(&cluster, 6);
     traffic.finish(2);
+}
+
+/// What owns nothing has nothing to lose: a lost directory is as good as a new one.
+#[test]
+fn a_new_shard_whose_primary_loses_its_disk_begins_again_and_leaves_without_its_replica() {
+    let place = Place::new();
+    let cluster = Cluster::started(&place, shards(3));
+    let traffic = Traffic::start(&cluster);
+    traffic.more(100);
+    apply(&cluster, 6, &[]);
+    let lost = cluster.until("its shard has a primary", || {
+        let status = cluster.try_status()?;
+        status.shards.iter().find(|one| one.name == "s3")?.primary.clone()
+    });
+    let (supervisor, pid) = (cluster.supervisor(), cluster.pid(&lost));
+    process::signal(supervisor, Signal::STOP);
+    process::signal(pid, Signal::KILL);
+    wipe(&cluster.data_dir(&lost));
+    process::signal(supervisor, Signal::CONT);
+    until_there_are(&cluster, 6);
+    // A replica of a shard that leaves may be away for long.
+    let replica = cluster.replica("s4");
+    cluster.must(&["fence", &replica]);
+    apply(&cluster, 3, &[]);
+    until_there_are(&cluster, 3);
+    traffic.finish(1);
+}
+
+fn wipe(dir: &std::path::Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap()
+        } else {
+            std::fs::remove_file(path).unwrap()
+        }
+    }
 }

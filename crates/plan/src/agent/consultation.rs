@@ -59,6 +59,15 @@ impl Consultation {
         self.answers.values().flatten().filter_map(AgentReport::view).any(|view| view.keys > 0)
     }
 
+    /// The sibling that is a primary and owns no slots.
+    pub(super) fn primary_without_slots(&self, order: &AgentOrder) -> Option<ServerView> {
+        let views = order.siblings().filter_map(|(name, _)| self.answers.get(name)?.as_ref().ok()?.view());
+        let mut primaries = views.filter(|view| {
+            view.replication.role() == valkeeper_model::Role::Primary && view.slots().is_none()
+        });
+        primaries.next().cloned()
+    }
+
     /// Has the server of a sibling who answers keys?
     pub(super) fn anybody_of_shard_holds_keys(&self, order: &AgentOrder) -> bool {
         let siblings = order.siblings().filter_map(|(name, _)| self.answers.get(name)?.as_ref().ok()?.view());

@@ -5,7 +5,9 @@ use super::copy_choice::Beside;
 use super::machine::Agent;
 use crate::mode::cluster::nodes_conf::{self, Part};
 use crate::replica_mode::roles;
-use valkeeper_model::{AgentOrder, Epoch, InstanceLife, Millis, NodeId, ShardLife, Topology, Waiting};
+use valkeeper_model::{
+    AgentOrder, DiskRole, Epoch, InstanceLife, Millis, NodeId, ShardLife, ShardSeat, Topology, Waiting,
+};
 
 impl Agent {
     /// Is the data directory an empty one that may never have been used? Once the cluster is founded, or our server has served, it is a
@@ -40,6 +42,41 @@ impl Agent {
         }
         self.with_host_watch(now, |watch, _, _| watch.founds(now));
         self.start(now, Some(roles::founding(nodes_conf::founding(order), order)), Beside::Nobody);
+    }
+
+    /// The shard of a lost directory owns no slots, by the order and by all who answer: nothing of it can be lost, and the server begins again. It
+    /// follows whoever is the primary by now.
+    pub(super) fn begin_again(
+        &mut self,
+        now: Millis,
+        order: &AgentOrder,
+        consultation: &Consultation,
+    ) -> bool {
+        let is_lost = self.disk.as_ref().is_some_and(|disk| disk.role() == DiskRole::Lost);
+        let slotless = order.myself().is_some_and(|me| me.seat == ShardSeat::NotHeld);
+        let Some(newest) = consultation.newest_view(order).filter(|_| is_lost && slotless) else {
+            return false;
+        };
+        let members: Vec<NodeId> =
+            order.siblings().map(|(_, one)| one).chain(order.myself()).map(|one| one.node_id).collect();
+        let claims = |id: &NodeId| newest.topology.get(id).is_some_and(|node| !node.slots.is_empty());
+        if consultation.knows_newer(order.generation)
+            || consultation.anybody_of_shard_holds_keys(order)
+            || members.iter().any(claims)
+        {
+            return false;
+        }
+        if !self.wanted_up() {
+            return true;
+        }
+        if let Some(primary) = consultation.primary_without_slots(order) {
+            self.start_as_replica_of(now, &primary, &[]);
+        } else {
+            let conf =
+                nodes_conf::rebuilt(order, &newest.topology, newest.current_epoch, None, Part::AsKnown);
+            self.start(now, Some(conf), Beside::Nobody);
+        }
+        true
     }
 
     /// The server begins in a shard that is being built: as its primary without slots, or as a replica of that one. It learns of all others by

@@ -208,7 +208,7 @@ impl Agent {
         if self.may_found() {
             return self.found(now, &order, &consultation);
         }
-        if self.join(now, &order, &consultation) {
+        if self.join(now, &order, &consultation) || self.begin_again(now, &order, &consultation) {
             return;
         }
         let newest = consultation.newest_view(&order);

@@ -28,15 +28,19 @@ pub fn follow(
     if spec.mode.has_slots() != layout.config.mode.has_slots() {
         return refuse("spec.mode");
     }
-    let mut next = if spec.replicas_per_shard == layout.replicas_per_shard {
-        layout.clone()
-    } else {
+    let mut next = layout.clone();
+    let replicas = spec.replicas_per_shard;
+    let resharded = layout.config.mode.has_slots() && spec.shards != shards_of(layout);
+    if resharded || replicas != layout.replicas_per_shard {
         resizing::refuse_untimely(layout)?;
-        resize::with_replicas(layout, spec.replicas_per_shard, report, placing)?
-    };
-    if layout.config.mode.has_slots() && spec.shards != shards_of(layout) {
-        resizing::refuse_untimely(layout)?;
-        next = shards::with_shards(&next, spec.shards, report, placing)?;
+    }
+    if resharded {
+        let wanted = Layout { replicas_per_shard: replicas, ..layout.clone() };
+        next = shards::with_shards(&wanted, spec.shards, report, placing)?;
+    }
+    // Also of shards that were to leave and stay.
+    if resharded || replicas != layout.replicas_per_shard {
+        next = resize::with_replicas(&next, replicas, report, placing)?;
     }
     next.zones = spec.zones;
     let config = ServerConfig { newer: next.config.newer.clone(), ..server_config(spec) };

@@ -37,6 +37,12 @@ impl Moves {
         self.pending.insert(key);
     }
 
+    /// Forgets what was said of moves that do not end by this layout: another move of the same two shards may stand there later.
+    fn forget_closed(&mut self, layout: &Layout) {
+        let ends = |one: &SlotMove| one.checkpoint.stage == SlotMoveStage::Ending;
+        self.closed.retain(|name, _| move_named(layout, name).is_some_and(ends));
+    }
+
     /// Is no go to be begun now?
     pub(super) fn holds(&self, now: Millis, key: &StepKey) -> bool {
         self.pending.contains(key) || self.not_before.get(key).is_some_and(|until| *until > now)
@@ -115,6 +121,7 @@ impl Controller {
         seen: &[MoveSeen],
         happened: &mut Vec<Happened>,
     ) -> Layout {
+        self.moves.forget_closed(&next);
         let mut told = |one| happened.push(Happened::Slots(one));
         for (name, said) in std::mem::take(&mut self.moves.failed) {
             // A go that has brought some of the slots there before it failed is told, and is no failure that counts.

@@ -51,7 +51,12 @@ fn transfer(
     extent: TransferExtent,
 ) -> Result<Step, Refusal> {
     let (from, source) = serving(cluster_view, &slot_move.target.from)?;
-    let (to, target) = serving(cluster_view, &slot_move.target.to)?;
+    let (to, target) = match serving(cluster_view, &slot_move.target.to) {
+        // Nothing more comes there. Where nothing is open, the giving primary alone can tell.
+        Err(_) if extent == TransferExtent::Begun => seen_of(cluster_view, &slot_move.target.to)
+            .ok_or_else(|| Refusal::NoPrimary { shard: slot_move.target.to.clone(), waiting: Vec::new() })?,
+        serving => serving?,
+    };
     let missing =
         |shard: &ShardView<'_>| Refusal::NoPrimary { shard: shard.name.clone(), waiting: Vec::new() };
     let incarnation =
@@ -75,6 +80,15 @@ fn transfer(
         incarnation,
         transfer: Box::new(transfer),
     })
+}
+
+/// A shard and one of its instances that answer.
+fn seen_of<'v, 'a>(
+    cluster_view: &'v ClusterView<'a>,
+    name: &ShardName,
+) -> Option<(&'v ShardView<'a>, InstanceView<'a>)> {
+    let shard = cluster_view.shards.get(name)?;
+    Some((shard, shard.instances.iter().find(|one| one.view().is_some()).copied()?))
 }
 
 /// A shard that serves, and that nobody disturbs.

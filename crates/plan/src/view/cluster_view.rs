@@ -83,9 +83,10 @@ impl<'a> ClusterView<'a> {
         for shard in shards.values_mut() {
             let slots = &shard.shard.slots;
             // The primary of a shard without slots claims none. It is the one that the shard began with, unless that one has handed over, or
-            // another has got slots since.
+            // another has got slots since. One that has given its last slot away has none before the layout says so.
+            let none_to_keep = slots.minus(&layout.outgoing(shard.name)).is_empty();
             let waits = |view: &ServerView| {
-                slots.is_empty() && view.replication.role() == Role::Primary && view.slots().is_none()
+                none_to_keep && view.replication.role() == Role::Primary && view.slots().is_none()
             };
             let claim = |one: &InstanceView<'_>| {
                 let view = one.view().filter(|view| view.serves(slots) || waits(view))?;

@@ -10,7 +10,7 @@ use valkeeper_plan::agent::{Agent, Command as Act, Event as Happening, StartPlan
 use valkeeper_plan::controller::{change, orders};
 use valkeeper_plan::failover::copy::DataFiles;
 use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
-use valkeeper_plan::operations::spread;
+use valkeeper_plan::operations::{move_slots, spread};
 use valkeeper_plan::placement::{Placing, found};
 use valkeeper_plan::view::cluster_view::ClusterView;
 
@@ -199,4 +199,48 @@ fn a_new_shard_begins_with_a_primary_that_claims_nothing() {
     // Once its shard serves, an empty directory is a lost one.
     let served = AgentOrder { shard_life: ShardLife::Member, ..given[&name(6)].clone() };
     assert!(begins(&served).is_none());
+}
+
+#[test]
+fn a_shard_that_has_given_all_away_needs_no_word_of_its_replica() {
+    let six = with_shards(&found(&spec(6), &zones(), &mut Counted(0)).expect("it has room").founded(), 3);
+    let moving = spread(&six).expect("slots move");
+    let mut seen = seen(&moving);
+    // All servers believe that the slots of s3 are there where they go; its replica is not seen.
+    let moves: Vec<_> =
+        moving.slot_moves().map(|(_, one)| one.target.clone()).filter(|one| one.from == shard(3)).collect();
+    let id = |of: &ShardName| moving.instances[&moving.shards[of].founder].node_id;
+    for report in seen.instances.values_mut() {
+        let Observed::Known(report) = report else { continue };
+        let Observed::Known(view) = &mut report.server else { continue };
+        let mut topology = valkeeper_model::Topology::clone(&view.topology);
+        for one in &moves {
+            let giver = topology.get_mut(&id(&one.from)).expect("known");
+            giver.slots = giver.slots.minus(&one.slots);
+            let taker = topology.get_mut(&id(&one.to)).expect("known");
+            taker.slots = taker.slots.union(&one.slots);
+        }
+        view.topology = std::sync::Arc::new(topology);
+    }
+    let replica = moving
+        .instances_of(&shard(3))
+        .map(|(name, _)| name.clone())
+        .find(|name| *name != moving.shards[&shard(3)].founder);
+    seen.instances.insert(replica.expect("a replica"), Observed::Unknown(Unseen::Unreachable));
+    let cluster_view = ClusterView::new(&moving, &seen);
+    assert!(cluster_view.shards[&shard(3)].primary().is_some(), "it is one until the layout says so");
+    let arrived: u16 = move_slots::seen(&cluster_view).iter().map(|one| one.arrived.len()).sum();
+    assert_eq!(arrived, moving.shards[&shard(3)].slots.len());
+}
+
+#[test]
+fn shards_that_stay_after_all_have_as_many_replicas_as_the_others() {
+    let six = found(&spec(6), &zones(), &mut Counted(0)).expect("it has room").founded();
+    let mut bare = spec(3);
+    bare.replicas_per_shard = 0;
+    let leaving = followed(&six, &bare).expect("it has room");
+    let back = with_shards(&leaving, 6);
+    for name in back.shards.keys() {
+        assert_eq!(back.instances_of(name).filter(|(_, one)| one.life.stays()).count(), 2, "{name}");
+    }
 }
