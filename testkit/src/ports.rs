@@ -5,11 +5,11 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 
 /// Ports of one block.
-pub const BLOCK: u16 = 20;
+pub const BLOCK: u16 = 40;
 /// Bus ports lie 10,000 above: up to here they are below what systems hand out by themselves, and no block's bus ports are
 /// another's client ports.
 const FIRST: u16 = 10_100;
-const BLOCKS: u16 = 480;
+const BLOCKS: u16 = 240;
 
 /// Ports that are ours until this is dropped.
 #[derive(Debug)]

@@ -117,7 +117,9 @@ fn find<'a>(
     let mut addresses = if from.is_some() { BTreeMap::new() } else { before.clone() };
     let mut taken = taken_ports(state, dir, &addresses)?;
     taken.extend(dir.client_ports()?.into_iter().flat_map(ClientPorts::all));
-    let first = from.unwrap_or(FIRST_PORT);
+    // Who comes later is beside the others: from the default on, every cluster that grows would look for the same ports.
+    let own = || before.values().map(|address| address.port).min();
+    let first = from.or_else(own).unwrap_or(FIRST_PORT);
     let mut candidates = first..=u16::MAX - Address::BUS_OFFSET;
     for name in instances {
         if addresses.contains_key(name) {
