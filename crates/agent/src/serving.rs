@@ -12,7 +12,7 @@ use valkeeper_client::admin::{ClusterInfo, ClusterNodes, FailoverMode, NotSet, R
 use valkeeper_client::{AdminConnection, AskError, Value};
 use valkeeper_model::nodes_conf::{NodeLine, NodesConf};
 use valkeeper_model::{
-    ChangeCount, ClientTrouble, Epoch, Followed, NodeId, Replication, Role, ServerView, SlowCommand,
+    Address, ChangeCount, ClientTrouble, Epoch, Followed, NodeId, Replication, Role, ServerView, SlowCommand,
     Topology, TopologyNode, Unseen,
 };
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
@@ -105,7 +105,10 @@ impl Serving {
                 }
                 Ok(Reply::Done)
             }
-            ServerCommand::Meet(address) => done(server.meet(&address, within).await),
+            ServerCommand::Meet { address, node } => {
+                self.is_member_there(&address, node, within).await?;
+                done(server.meet(&address, within).await)
+            }
             ServerCommand::TakeSlots(slots) if self.configured.program().version.starts_with("6.") => {
                 done(server.add_slots(&slots, within).await)
             }
@@ -123,6 +126,24 @@ impl Serving {
             ServerCommand::Save => done(server.bgsave(within).await),
             ServerCommand::RewriteAof => done(server.bgrewriteaof(within).await),
             ServerCommand::Relink => self.relink(within).await,
+        }
+    }
+
+    /// Is the server there the member that is to be met? A port of one that has died may be another cluster's by now, and the bus knows no
+    /// password: whoever is met takes the other in, and two clusters become one.
+    async fn is_member_there(
+        &self,
+        address: &Address,
+        node: Option<NodeId>,
+        within: Duration,
+    ) -> Result<(), ServerError> {
+        let there = AdminConnection::new(address.socket(), Some(self.rotation.used()));
+        let found = there.myid(within).await.map_err(|refused| error(refused, "cluster|myid"))?;
+        match node {
+            Some(node) if node != found => {
+                Err(ServerError::Refused(format!("at {address} another node answers: {found}")))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -406,7 +427,7 @@ fn right(command: &ServerCommand) -> &'static str {
         ServerCommand::UnpauseWrites => "client|unpause",
         ServerCommand::Follow(_) => "cluster|replicate",
         ServerCommand::FollowAt(..) | ServerCommand::Promote => "replicaof",
-        ServerCommand::Meet(_) => "cluster|meet",
+        ServerCommand::Meet { .. } => "cluster|meet",
         ServerCommand::TakeSlots(_) => "cluster|addslotsrange",
         ServerCommand::MoveSlots(_) => "cluster|setslot",
         ServerCommand::Forget(_) => "cluster|forget",

@@ -234,7 +234,7 @@ fn primaries_wait_for_an_approval() {
     cluster.check(pids(&cluster) == before, "a primary was restarted, and nobody has approved of it");
     // Also by a supervisor that begins with it.
     cluster.kill_supervisor();
-    cluster.up();
+    cluster.check(cluster.try_up(&["--timeout", "2s"]).code == Some(4), "it is not told");
     cluster.must(&["approve"]);
     until_rolled(&cluster);
     all_have(&cluster, "tcp-backlog", "300");

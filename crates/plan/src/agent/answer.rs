@@ -58,7 +58,12 @@ impl Agent {
             Ask::Follow { primary, incarnation } => {
                 self.forward_to_server(now, token, Some(incarnation), ServerCommand::Follow(primary));
             }
-            Ask::Meet { address } => self.forward_to_server(now, token, None, ServerCommand::Meet(address)),
+            Ask::Meet { address } => {
+                let members = self.order.iter().flat_map(|order| order.members.values());
+                let mut there = members.filter(|member| member.address.as_ref() == Some(&address));
+                let node = there.next().map(|member| member.node_id);
+                self.forward_to_server(now, token, None, ServerCommand::Meet { address, node });
+            }
             Ask::TakeSlots { slots, incarnation } => {
                 self.forward_to_server(now, token, Some(incarnation), ServerCommand::TakeSlots(slots));
             }

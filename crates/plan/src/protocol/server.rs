@@ -41,7 +41,12 @@ pub enum ServerCommand {
     /// `CLIENT KILL` of all clients but replicas.
     CloseClients,
     /// `CLUSTER MEET`.
-    Meet(Address),
+    Meet {
+        /// Where the other one answers.
+        address: Address,
+        /// Which node that is; `None` if the order names none there.
+        node: Option<NodeId>,
+    },
     /// `CLUSTER ADDSLOTSRANGE`.
     TakeSlots(SlotSet),
     /// Move slots to another shard's primary.

@@ -336,7 +336,7 @@ impl Fleet {
             }
             ServerCommand::FollowAt(source, _) => target.replicate_from(Some(source.socket()), &mut fx),
             ServerCommand::Promote => target.replicate_from(None, &mut fx),
-            ServerCommand::Meet(address) => {
+            ServerCommand::Meet { address, .. } => {
                 if let Some(who) = self.servers.iter().position(|other| other.address == address) {
                     self.servers[server].meet(who, address, now, &mut fx);
                 }
