@@ -59,10 +59,14 @@ impl Consultation {
         self.answers.values().flatten().filter_map(AgentReport::view).any(|view| view.keys > 0)
     }
 
+    /// What the servers of the siblings who answer have shown.
+    fn sibling_views<'v>(&'v self, order: &'v AgentOrder) -> impl Iterator<Item = &'v ServerView> {
+        order.siblings().filter_map(|(name, _)| self.answers.get(name)?.as_ref().ok()?.view())
+    }
+
     /// The sibling that is a primary and owns no slots.
     pub(super) fn primary_without_slots(&self, order: &AgentOrder) -> Option<ServerView> {
-        let views = order.siblings().filter_map(|(name, _)| self.answers.get(name)?.as_ref().ok()?.view());
-        let mut primaries = views.filter(|view| {
+        let mut primaries = self.sibling_views(order).filter(|view| {
             view.replication.role() == valkeeper_model::Role::Primary && view.slots().is_none()
         });
         primaries.next().cloned()
@@ -70,8 +74,7 @@ impl Consultation {
 
     /// Has the server of a sibling who answers keys?
     pub(super) fn anybody_of_shard_holds_keys(&self, order: &AgentOrder) -> bool {
-        let siblings = order.siblings().filter_map(|(name, _)| self.answers.get(name)?.as_ref().ok()?.view());
-        siblings.into_iter().any(|view| view.keys > 0)
+        self.sibling_views(order).any(|view| view.keys > 0)
     }
 
     /// The highest sequence that anybody who answers has seen of this instance's record.

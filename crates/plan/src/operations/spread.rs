@@ -11,7 +11,7 @@ use crate::placement::{rebalance, shards};
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use valkeeper_model::{InstanceLife, Layout, Operation, ServerView, ShardLife, ShardName};
+use valkeeper_model::{InstanceLife, Layout, Operation, ServerView, ShardLife, ShardName, SlotMove};
 
 /// The layout in which it is further; `None` if nothing follows from what is seen.
 pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
@@ -19,21 +19,10 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     if layout.is_founding() || !is_under_way(layout) {
         return None;
     }
-    let generation = layout.generation.next();
-    let mut next = Layout { generation, ..layout.clone() };
-    let whole: BTreeSet<&ShardName> = cluster_view
-        .shards
-        .values()
-        .filter(|shard| is_whole(cluster_view, shard))
-        .map(|shard| shard.name)
-        .collect();
-    let empty: BTreeSet<&ShardName> = cluster_view
-        .shards
-        .values()
-        .filter(|shard| is_empty(layout, shard))
-        .map(|shard| shard.name)
-        .collect();
+    let further = || Layout { generation: layout.generation.next(), ..layout.clone() };
+    let whole = names(cluster_view, |shard| is_whole(cluster_view, shard));
     if !whole.is_empty() {
+        let mut next = further();
         for (name, shard) in Arc::make_mut(&mut next.shards).iter_mut() {
             if whole.contains(name) {
                 shard.life = ShardLife::Member;
@@ -41,21 +30,30 @@ pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
         }
         return Some(next);
     }
+    let empty = names(cluster_view, |shard| is_empty(layout, shard));
     if !empty.is_empty() {
-        return Some(next.with_lives(|one| {
+        return Some(further().with_lives(|one| {
             (empty.contains(&one.shard) && one.life.stays()).then_some(InstanceLife::Leaving)
         }));
     }
-    let built = layout.shards.values().all(|shard| shard.life != ShardLife::Founding);
-    if !built || layout.slot_moves().next().is_some() {
-        return None;
-    }
-    let moves = rebalance::moves(&rebalance::held(layout));
-    if moves.is_empty() {
-        return None;
-    }
+    let moves = moves_due(layout).filter(|moves| !moves.is_empty())?;
+    let mut next = further();
     next.operations.extend(moves.into_iter().map(|one| (one.name(), Operation::MoveSlots(one))));
     Some(next)
+}
+
+fn names<'v>(
+    cluster_view: &'v ClusterView<'_>,
+    is: impl Fn(&ShardView<'_>) -> bool,
+) -> BTreeSet<&'v ShardName> {
+    cluster_view.shards.values().filter(|shard| is(shard)).map(|shard| shard.name).collect()
+}
+
+/// What has to move now; `None` while a shard is being built or other slots move.
+fn moves_due(layout: &Layout) -> Option<Vec<SlotMove>> {
+    let built = layout.shards.values().all(|shard| shard.life != ShardLife::Founding);
+    let at_rest = built && layout.slot_moves().next().is_none();
+    at_rest.then(|| rebalance::moves(&rebalance::held(layout)))
 }
 
 fn is_under_way(layout: &Layout) -> bool {
@@ -88,8 +86,5 @@ fn is_empty(layout: &Layout, shard: &ShardView<'_>) -> bool {
 
 /// Are the slots as the number of shards wants them?
 pub(super) fn is_done(layout: &Layout) -> bool {
-    let settled = |shard: &valkeeper_model::Shard| shard.life != ShardLife::Founding;
-    layout.shards.values().all(settled)
-        && layout.slot_moves().next().is_none()
-        && rebalance::moves(&rebalance::held(layout)).is_empty()
+    moves_due(layout).is_some_and(|moves| moves.is_empty())
 }
