@@ -5,10 +5,11 @@ mod programs;
 mod tally;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -138,6 +139,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             if args.all { "" } else { ": `make test-all` and `make test-long` run them" }
         );
     }
+    for panic in &tally.panics {
+        println!("--- {panic}");
+    }
     for failure in &failures {
         println!("FAILED {failure}");
     }
@@ -220,15 +224,40 @@ fn longest_tests(root: &Path) -> Result<Tally> {
 
 /// Runs it with its output passed on, and adds up what it reports.
 fn tallied(mut command: Command) -> Result<Tally> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start it")?;
-    let Some(stdout) = child.stdout.take() else { bail!("it has no stdout") };
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot start it")?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        bail!("it has no output")
+    };
+    // Where output is not captured, panics are told here.
+    let (told, panics) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut tally = Tally::default();
+        let ended = passed_on(stderr, |line| {
+            eprintln!("{line}");
+            tally.read(line);
+        });
+        // Nobody waits for it any more.
+        let _ = told.send(ended.map(|()| tally.panics));
+    });
     let mut tally = Tally::default();
-    for line in BufReader::new(stdout).split(b'\n') {
-        // Tests may print anything, also what is no UTF-8.
-        let line = String::from_utf8_lossy(&line?).into_owned();
+    passed_on(stdout, |line| {
         println!("{line}");
-        tally.read(&line);
-    }
+        tally.read(line);
+    })?;
     tally.close(child.wait()?.success());
+    // A process that was left behind may hold it open for ever.
+    match panics.recv_timeout(Duration::from_secs(5)) {
+        Ok(panics) => tally.panics.extend(panics?),
+        Err(_) => eprintln!("warning: stderr of the tests stays open: a process of theirs is left"),
+    }
     Ok(tally)
+}
+
+/// Reads it to its end, line by line. Tests may print anything, also what is no UTF-8.
+fn passed_on(output: impl Read, mut line: impl FnMut(&str)) -> Result<()> {
+    for bytes in BufReader::new(output).split(b'\n') {
+        line(&String::from_utf8_lossy(&bytes?));
+    }
+    Ok(())
 }

@@ -196,18 +196,23 @@ impl Layout {
         LayoutVersion { generation: self.generation, revision: self.revision }
     }
 
-    /// The oldest generation whose order is still right for this instance. While its cluster is founded every order counts: an agent whose
-    /// sibling obeys a newer one does not found anything.
+    /// The oldest generation whose order is still right for this instance. While its cluster is founded, or its shard has no slots yet, every order
+    /// counts: an agent that knows of a newer one begins nothing with an empty directory.
     pub fn ordered_since(&self, instance: &InstanceName) -> Generation {
-        let founding = |one: &Instance| one.life == InstanceLife::Founding;
+        let begins = |one: &Instance| one.life == InstanceLife::Founding || self.lacks_slots(&one.shard);
         match &self.ordered {
             Some(since)
-                if since.of == self.generation && !self.instances.get(instance).is_some_and(founding) =>
+                if since.of == self.generation && !self.instances.get(instance).is_some_and(begins) =>
             {
                 since.instances.get(instance).copied().unwrap_or(since.all)
             }
             _ => self.generation,
         }
+    }
+
+    /// Does that shard of a cluster with slots own none?
+    fn lacks_slots(&self, shard: &ShardName) -> bool {
+        self.config.mode.has_slots() && self.shards.get(shard).is_some_and(|shard| shard.slots.is_empty())
     }
 
     /// All that have a place of their own: instances and Sentinels.

@@ -244,9 +244,8 @@ fn a_changed_manifest_is_applied_live_or_says_what_needs_a_restart() {
     let shown: Vec<String> = cluster.told("apply-0", &["CONFIG", "GET", "tcp-backlog"]);
     cluster.check(shown == ["tcp-backlog", "300"], &format!("{shown:?}"));
 
-    let text = std::fs::read_to_string(file).unwrap();
-    std::fs::write(file, text.replace("shards: 3", "shards: 5")).unwrap();
-    refused(&cluster, &["apply", "-f", file], 3, "spec.shards");
+    cluster.change(Manifest::standalone("apply", 3));
+    refused(&cluster, &["apply", "-f", file], 3, "spec.mode");
 }
 
 #[test]

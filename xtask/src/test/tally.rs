@@ -1,5 +1,7 @@
 //! Adds up the summaries of libtest and of libtest-mimic, which print the same line.
 
+use std::fmt;
+
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Tally {
     pub(super) passed: usize,
@@ -7,6 +9,31 @@ pub(super) struct Tally {
     pub(super) ignored: usize,
     /// Of the failed ones, those that were named.
     pub(super) names: Vec<String>,
+    /// What panics said: a long log is often kept without its middle, and the end of it has to tell why.
+    pub(super) panics: Vec<Panic>,
+}
+
+/// The first lines of what a panic has printed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Panic(Vec<String>);
+
+impl Panic {
+    const LINES: usize = 12;
+    const LINE_CHARS: usize = 400;
+
+    fn is_whole(&self) -> bool {
+        self.0.len() == Self::LINES
+    }
+
+    fn read(&mut self, line: &str) {
+        self.0.push(line.chars().take(Self::LINE_CHARS).collect());
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
 }
 
 impl Tally {
@@ -18,6 +45,12 @@ impl Tally {
         } else if let Some(name) = line.strip_prefix("test ").and_then(failed_name) {
             self.names.push(name.to_owned());
         }
+        if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.panics.push(Panic(Vec::new()));
+        }
+        if let Some(last) = self.panics.last_mut().filter(|last| !last.is_whole()) {
+            last.read(line);
+        }
     }
 
     pub(super) fn add(&mut self, other: Self) {
@@ -25,6 +58,7 @@ impl Tally {
         self.failed += other.failed;
         self.ignored += other.ignored;
         self.names.extend(other.names);
+        self.panics.extend(other.panics);
     }
 
     /// A program that crashed or did not compile reports nothing; and a run of no test at all proves nothing.
@@ -72,7 +106,24 @@ mod tests {
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
         ];
         let names = vec!["slow".to_owned(), "padded".to_owned()];
-        assert_eq!(tally(&lines, false), Tally { passed: 5, failed: 2, ignored: 1, names });
+        assert_eq!(
+            tally(&lines, false),
+            Tally { passed: 5, failed: 2, ignored: 1, names, panics: Vec::new() }
+        );
+    }
+
+    #[test]
+    fn what_panics_said_is_kept_to_a_few_lines() {
+        let mut lines = vec!["before", "thread 'a::b' (7) panicked at src/a.rs:1:2:", "it is not primary"];
+        lines.extend(["more"; 20]);
+        let panics = tally(&lines, false).panics;
+        let [panic] = &panics[..] else { panic!("{panics:?}") };
+        let shown = panic.to_string();
+        assert!(
+            shown.starts_with("thread 'a::b' (7) panicked at src/a.rs:1:2:\nit is not primary\nmore"),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), Panic::LINES);
     }
 
     #[test]

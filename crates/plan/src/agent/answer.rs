@@ -146,7 +146,7 @@ impl Agent {
             Ask::Succeed { .. } if self.counts_votes_again(now) => {
                 return self.refuse(
                     token,
-                    "its server won an election lately, and would take those votes for new ones: try again in a while, or name another replica",
+                    "its server asked for votes lately, and would take those for new ones: try again in a while, or name another replica",
                 );
             }
             Ask::Succeed { incarnation } => (incarnation, ServerCommand::FailoverPlanned),

@@ -3,8 +3,9 @@
 use crate::ordered::{Counted, address, name, runs, spec};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    AgentOrder, Answer, Ask, AskFailed, ClusterSpec, InstanceLife, InstanceName, Layout, Millis, Observation,
-    Observed, Refusal, Role, ShardLife, ShardName, ShardSeat, SlotMoveStage, SlotSet, Unseen, ZoneName,
+    AgentOrder, Answer, Ask, AskFailed, ClusterSpec, Generation, InstanceLife, InstanceName, Layout, Millis,
+    Observation, Observed, OrderedSince, Refusal, Role, ShardLife, ShardName, ShardSeat, SlotMoveStage,
+    SlotSet, Unseen, ZoneName,
 };
 use valkeeper_plan::agent::{Agent, Command as Act, Event as Happening, StartPlan};
 use valkeeper_plan::controller::{change, orders};
@@ -87,6 +88,17 @@ fn new_shards_are_whole_and_have_no_slots_and_their_primaries_are_in_different_z
     assert_eq!(given[&name(6)].shard_life, ShardLife::Founding);
     // Four primaries in three zones: one zone would hold half of them.
     assert!(matches!(followed(&founded(), &spec(4)), Err(Refusal::Impossible(_))));
+}
+
+/// An agent whose directory is lost begins nothing while others obey a newer order than its own.
+#[test]
+fn every_order_counts_for_an_instance_whose_shard_has_no_slots_yet() {
+    let mut grown = joined(with_shards(&founded(), 6));
+    let first = OrderedSince { of: grown.generation, all: Generation(1), instances: BTreeMap::new() };
+    grown.ordered = Some(first);
+    assert_eq!(grown.ordered_since(&name(0)), Generation(1));
+    assert_eq!(grown.ordered_since(&name(6)), grown.generation);
+    assert_eq!(grown.ordered_since(&name(7)), grown.generation);
 }
 
 #[test]
