@@ -9,6 +9,7 @@ mod following;
 mod hosts;
 mod obstacles;
 mod operators;
+mod resharding;
 mod sentinel;
 mod standalone;
 mod volumes;

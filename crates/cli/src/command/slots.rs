@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::{self, columns};
 use crate::target::Platform;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use valkeeper_model::{
     Progress, ProgressUnit, Refusal, Request, ShardName, SlotMove, SlotRefusal, SlotRequest,
 };
@@ -17,6 +17,29 @@ use valkeeper_plan::placement::rebalance::{self, Holding, Stay};
 
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Between two lines about a move that gets no further, at first and at most: what it waits for may have another name at each look.
+const STILL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The last line about one operation.
+struct Told {
+    line: String,
+    done: u64,
+    at: Instant,
+    pause: Duration,
+}
+
+impl Told {
+    /// Is this worth a line after that one?
+    fn is_outdated_by(&self, line: &str, done: u64) -> bool {
+        self.line != line && (self.done != done || self.at.elapsed() >= self.pause)
+    }
+
+    fn next(before: Option<&Self>, line: String, done: u64) -> Self {
+        let pause =
+            before.filter(|told| told.done == done).map_or(STILL.0, |told| (told.pause * 2).min(STILL.1));
+        Self { line, done, at: Instant::now(), pause }
+    }
+}
 
 pub(super) async fn slots(
     platform: &dyn Platform,
@@ -102,9 +125,11 @@ async fn watch(platform: &dyn Platform, ending: &mut Ending) -> anyhow::Result<(
             status.progress.iter().filter(|one| one.unit == ProgressUnit::Slots).cloned().collect();
         for one in &moves {
             let line = one.to_string();
-            if told.get(&one.operation) != Some(&line) {
+            let before: Option<&Told> = told.get(&one.operation);
+            if before.is_none_or(|before| before.is_outdated_by(&line, one.done)) {
                 eprintln!("{line}");
-                told.insert(one.operation.clone(), line);
+                let now = Told::next(before, line, one.done);
+                told.insert(one.operation.clone(), now);
             }
         }
         if let Some(why) = moves.iter().find_map(given_up) {

@@ -1,17 +1,20 @@
 //! Volume claims. They outlive their cluster, and each carries its piece of the layout: a cluster that is made again on its old
 //! volumes, or whose layout was taken away, is put together from them.
 
+mod rebuild;
+
 use super::template::{Template, hash};
 use super::{Owner, label_instance};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, ANNOTATION_SPEC_HASH};
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Format, Generation, Instance, InstanceName, Layout, Ledger, NewerFields,
-    ReplicaMode, RetiredInstance, ServerConfig, Shard, ShardName, SlotSet, Storage,
+    ClusterId, Generation, Instance, InstanceName, Layout, ReplicaMode, RetiredInstance, Shard, ShardName,
+    Storage,
 };
+
+pub(crate) use rebuild::rebuild;
 
 /// What a volume claim says about where it belongs: its shard, with all members, so that one volume of each shard suffices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,70 +66,6 @@ impl Piece {
     pub(crate) fn is_news_to(&self, older: Option<&Self>) -> bool {
         older.is_none_or(|older| Self { generation: older.generation, ..self.clone() } != *older)
     }
-}
-
-/// Why pieces make no layout.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoLayout {
-    #[error("the volumes are of two clusters of this name, {0} and {1}: remove those that are not wanted")]
-    TwoClusters(ClusterId, ClusterId),
-    #[error("the layout is gone, and no volume is left of {0} to rebuild it from")]
-    ShardLost(ShardName),
-}
-
-/// The layout that these pieces are of, with the newest word on each shard; none if there are no pieces.
-pub(crate) fn rebuild(
-    pieces: &[Piece],
-    spec: &ClusterSpec,
-    config: ServerConfig,
-) -> Result<Option<Layout>, NoLayout> {
-    let Some(first) = pieces.first() else { return Ok(None) };
-    if let Some(other) = pieces.iter().find(|piece| piece.cluster != first.cluster) {
-        return Err(NoLayout::TwoClusters(first.cluster, other.cluster));
-    }
-    let mut newest: BTreeMap<&ShardName, &Piece> = BTreeMap::new();
-    for piece in pieces {
-        let known = newest.entry(&piece.name).or_insert(piece);
-        if piece.generation > known.generation {
-            *known = piece;
-        }
-    }
-    let shards: BTreeMap<_, _> =
-        newest.iter().map(|(name, piece)| ((*name).clone(), piece.shard.clone())).collect();
-    let served = shards.values().fold(SlotSet::empty(), |all, shard| all.union(&shard.slots));
-    if served != SlotSet::all() {
-        // The slots that are missing are of a shard of which no volume is left: founding it anew would hide the loss.
-        let missing = (0..spec.shards).map(ShardName::nth).find(|name| !shards.contains_key(name));
-        return Err(NoLayout::ShardLost(missing.unwrap_or_else(|| ShardName::nth(spec.shards))));
-    }
-    let instances: BTreeMap<_, _> = newest.values().flat_map(|piece| piece.instances.clone()).collect();
-    let newest_of_all = pieces.iter().max_by_key(|piece| piece.generation).unwrap_or(first);
-    let stays = |one: &&Instance| !one.life.leaves();
-    let copies = |piece: &&Piece| piece.instances.values().filter(stays).count();
-    let widest = newest.values().map(copies).max().unwrap_or(1);
-    let layout = Layout {
-        format: Format,
-        cluster: spec.name.clone(),
-        id: first.cluster,
-        generation: newest_of_all.generation.next(),
-        revision: 0,
-        ordered: None,
-        zones: spec.zones,
-        config,
-        version: None,
-        given_up: None,
-        replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
-        shards: Arc::new(shards),
-        instances: Arc::new(instances),
-        sentinels: None,
-        replica_mode: newest_of_all.replica_mode.clone(),
-        retired: Arc::new(newest.values().flat_map(|piece| piece.retired.clone()).collect()),
-        cordoned: Arc::default(),
-        operations: BTreeMap::new(),
-        ledger: Ledger::new(),
-        newer: NewerFields::default(),
-    };
-    Ok(Some(if pieces.iter().any(|piece| piece.formed) { layout.founded() } else { layout }))
 }
 
 /// The claim of one instance; none without persistent storage.

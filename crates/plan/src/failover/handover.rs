@@ -87,6 +87,8 @@ enum Stage {
     Demote { to: Candidate, token: Token },
     /// The engine's handover was started.
     Switch { to: Candidate, since: Millis, wait: Wait, held: Held },
+    /// The successor says that it is the primary; our server has to obey that, or what it takes from here on would be lost.
+    Confirm { to: InstanceName, since: Millis, look: Look },
     /// Let the clients go, to be redirected or to go on.
     Release { token: Token, outcome: Box<Progress> },
 }
@@ -97,6 +99,13 @@ enum Held {
     ByUs,
     Asked(Token),
     ByEngine,
+}
+
+/// A look at our own server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Asked(Token),
+    At(Millis),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +120,7 @@ enum Wait {
 pub enum Progress {
     /// Not finished.
     Going,
-    /// That one is primary now.
+    /// That one is primary now, and our server follows it.
     Done {
         /// Who.
         to: InstanceName,
@@ -234,6 +243,21 @@ impl Handover {
                 Ok(_) => *held = Held::ByUs,
                 Err(_) => {}
             },
+            Stage::Confirm { to, since, look } if *look == Look::Asked(token) => {
+                let obeys = matches!(&result, Ok(Reply::Replication(ours)) if !is_primary(ours));
+                if obeys {
+                    let done = Progress::Done { to: to.clone(), paused_ms: self.held_ms(now) };
+                    return self.release(done, out);
+                }
+                if now.since(*since) >= SWITCH_MS {
+                    let why =
+                        format!("{to} says that it is the primary, and the former one does not follow it");
+                    return self.release(Progress::Abandoned { why }, out);
+                }
+                // The engine's own pause ends 5 s after the handover began, and this one's sooner.
+                out.serve(ServerCommand::PauseWrites(PAUSE_MS), LOOK_MS);
+                *look = Look::At(now.plus((1 + now.since(*since) / 16).min(PAUSE_MS / 4)));
+            }
             Stage::Release { token: sent, outcome } if *sent == token => return (**outcome).clone(),
             _ => {}
         }
@@ -305,9 +329,14 @@ impl Handover {
                 let seen = candidate(to.instance.clone(), result);
                 if seen.is_ok_and(|seen| is_primary(&seen.replication)) {
                     out.tell(&to.instance, Ask::Flush, LOOK_MS);
-                    let to = to.instance.clone();
-                    let done = Progress::Done { to, paused_ms: self.held_ms(now) };
-                    return self.release(done, out);
+                    let (to, since) = (to.instance.clone(), *since);
+                    if self.demoted == Demoted::Yes {
+                        let done = Progress::Done { to, paused_ms: self.held_ms(now) };
+                        return self.release(done, out);
+                    }
+                    let look = Look::Asked(out.serve(ServerCommand::Replication, LOOK_MS));
+                    self.stage = Stage::Confirm { to, since, look };
+                    return Progress::Going;
                 }
                 if now.since(*since) >= SWITCH_MS {
                     let why = format!("{} did not win the vote in time", to.instance);
@@ -334,6 +363,13 @@ impl Handover {
                     *wait = Wait::Asked(out.tell(&to.instance, Ask::Replication, LOOK_MS));
                 }
             }
+            Stage::Confirm { look, .. } => {
+                if let Look::At(at) = *look
+                    && at <= now
+                {
+                    *look = Look::Asked(out.serve(ServerCommand::Replication, LOOK_MS));
+                }
+            }
             _ => {}
         }
     }
@@ -341,7 +377,9 @@ impl Handover {
     /// When to tick next.
     pub fn wake_at(&self) -> Option<Millis> {
         match &self.stage {
-            Stage::Rest { until } | Stage::Switch { wait: Wait::At(until), .. } => Some(*until),
+            Stage::Rest { until }
+            | Stage::Switch { wait: Wait::At(until), .. }
+            | Stage::Confirm { look: Look::At(until), .. } => Some(*until),
             _ => None,
         }
     }
@@ -416,81 +454,4 @@ impl Handover {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::agent::Command;
-    use valkeeper_model::{Incarnation, Link, Offset, Part, ReplicationId};
-
-    /// Everybody is in step; what the replica answers to `Succeed` is given. How it ended, and what was done.
-    fn hands_over(mut succeed: impl FnMut(u64) -> Result<Answer, AskFailed>) -> (Progress, u64, usize) {
-        let replid = ReplicationId::from_bytes([9; 20]);
-        let of = |part| Replication { part, replid, offset: Offset(7) };
-        let primary = || Part::Primary { replicas: Vec::new() };
-        let name: InstanceName = "c-3".parse().expect("a name");
-        let mut out = Outbox::default();
-        let mut handover = Handover::begin(vec![name], None, Millis(0), &mut out);
-        let (mut now, mut risen, mut held, mut pauses, mut held_ms) = (0, false, false, 0, 0);
-        loop {
-            let commands = out.take();
-            let waits = commands.is_empty();
-            for command in commands {
-                let progress = match command {
-                    Command::Serve { token, command, .. } => {
-                        match command {
-                            ServerCommand::PauseWrites(_) => (held, pauses) = (true, pauses + 1),
-                            ServerCommand::UnpauseWrites => held = false,
-                            _ => {}
-                        }
-                        let reply = match command {
-                            ServerCommand::Replication => Reply::Replication(of(primary())),
-                            _ => Reply::Done,
-                        };
-                        handover.served(Millis(now), token, Ok(reply), &mut out)
-                    }
-                    Command::Tell { token, ask, .. } => {
-                        let part = if risen { primary() } else { Part::Replica { link: Link::Up } };
-                        let (incarnation, replication) = (Incarnation(1), of(part));
-                        let answer = match ask {
-                            Ask::Succeed { .. } => {
-                                let said = succeed(now);
-                                risen = said.is_ok();
-                                said
-                            }
-                            _ => Ok(Answer::Replication { incarnation, replication, standing: None }),
-                        };
-                        handover.told(Millis(now), token, answer, &mut out)
-                    }
-                    _ => Progress::Going,
-                };
-                if !matches!(progress, Progress::Going) {
-                    assert!(!held, "writes are held for good");
-                    assert_eq!(handover.held_ms(Millis(now)), held_ms);
-                    return (progress, now, pauses);
-                }
-            }
-            if let Some(at) = handover.wake_at().filter(|_| waits) {
-                assert!(!held || at.0 - now < PAUSE_MS, "writes are held while nothing is done");
-                held_ms += if held { at.0 - now } else { 0 };
-                now = at.0.max(now);
-                handover.tick(Millis(now), &mut out);
-            }
-        }
-    }
-
-    #[test]
-    fn a_link_over_the_bus_that_is_being_made_is_waited_for() {
-        let down = || {
-            AskFailed::Refused("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE".to_owned())
-        };
-        let (progress, at, pauses) =
-            hands_over(|now| if now < 5_000 { Err(down()) } else { Ok(Answer::Done) });
-        assert!(matches!(progress, Progress::Done { .. }), "{progress:?}");
-        assert!((5_000..6_000).contains(&at) && pauses < 15, "at {at}, {pauses} pauses");
-        let (progress, at, _) = hands_over(|_| Err(down()));
-        assert!(matches!(&progress, Progress::Abandoned { why } if why.contains("bus")), "{progress:?}");
-        assert!(at < 13_000);
-        // Any other word of the engine's is final.
-        let (progress, at, _) = hands_over(|_| Err(AskFailed::Refused("NOPERM".to_owned())));
-        assert!(matches!(&progress, Progress::Abandoned { .. }) && at < 1_000, "{progress:?}");
-    }
-}
+mod tests;

@@ -97,7 +97,8 @@ fn switch(cluster_view: &ClusterView<'_>, name: &OperationName, target: &SwitchT
     }
 }
 
-/// What people are told of operations and of what they and others disturb. What changes in the shard itself is told by that.
+/// What people are told of operations and of what they and others disturb, beside what they are told of the shards. What changes in the shard
+/// itself is told by that.
 pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
     let at_rest = cluster_view.shards.values().filter(|shard| changing(shard).is_none());
     waiting.extend(at_rest.filter_map(|shard| disturbed(cluster_view, shard)));
@@ -110,14 +111,11 @@ pub fn reasons(cluster_view: &ClusterView<'_>, waiting: &mut Vec<Waiting>) {
                 let what = what.clone();
                 waiting.push(Waiting::OperationUnknown { operation: operation_name(), what });
             }
-            (
-                _,
-                Some(Next::Wait(
-                    Refusal::Disrupted { .. }
-                    | Refusal::Slots(SlotRefusal::InTurn { .. })
-                    | Refusal::NoPrimary { .. },
-                )),
-            ) => {}
+            (_, Some(Next::Wait(Refusal::Disrupted { .. } | Refusal::Slots(SlotRefusal::InTurn { .. })))) => {
+            }
+            // Told of the shard already, where that one should have a primary.
+            (_, Some(Next::Wait(Refusal::NoPrimary { shard, .. })))
+                if waiting.contains(&Waiting::NoPrimary { shard: shard.clone() }) => {}
             (_, Some(Next::Wait(why))) => {
                 waiting.push(Waiting::OperationWaits { operation: operation_name(), why: Box::new(why) });
             }

@@ -110,16 +110,12 @@ fn weigh(object: &RedisCluster, before: Option<&RedisCluster>) -> Result<Manifes
 fn refuse_change(wanted: &Manifest, before: &RedisCluster) -> Option<Refusal> {
     // One that would not be taken today says nothing about what runs.
     let old = before.manifest().ok();
-    let refuse = |field: &str| Some(Refusal::CannotChange { field: field.to_owned() });
-    if let Some((shards, replicas)) = running(before) {
-        // The old value is no change. What runs is none either: it is how to go back from a wish that was never followed.
-        let changes = |wanted: u32, running: u32, old: Option<u32>| wanted != running && Some(wanted) != old;
+    if let Some(replicas) = running_replicas(before) {
         let spec = &wanted.spec;
-        if changes(spec.shards, shards, old.as_ref().map(|old| old.spec.shards)) {
-            return refuse("spec.shards");
-        }
+        // The old value is no change. What runs is none either: it is how to go back from a wish that was never followed.
         let old_replicas = old.as_ref().map(|old| old.spec.replicas_per_shard);
-        if !spec.mode.has_slots() && changes(spec.replicas_per_shard, replicas, old_replicas) {
+        let changes = spec.replicas_per_shard != replicas && Some(spec.replicas_per_shard) != old_replicas;
+        if !spec.mode.has_slots() && changes {
             return Some(ResizeRefusal::VotesWouldChange { mode: spec.mode }.into());
         }
         if let Some(refusal) = refuse_to_follow(wanted, before, old.as_ref()) {
@@ -145,11 +141,11 @@ fn refuse_to_follow(wanted: &Manifest, before: &RedisCluster, old: Option<&Manif
     replica_mode::refuse_change(held.as_ref(), wanted)
 }
 
-/// Shards, and replicas of each, by the status; `None` if there is no layout yet.
-fn running(cluster: &RedisCluster) -> Option<(u32, u32)> {
+/// Replicas of each shard, by the status; `None` if there is no layout yet.
+fn running_replicas(cluster: &RedisCluster) -> Option<u32> {
     let status = cluster.status.as_ref()?;
     let shards = u32::try_from(status.shards.len()).ok()?;
-    Some((shards, status.instances.checked_div(shards)?.saturating_sub(1)))
+    Some(status.instances.checked_div(shards)?.saturating_sub(1))
 }
 
 fn warning(note: &FieldNote) -> String {
