@@ -42,14 +42,15 @@ pub(crate) fn rebuild(
         // Founding them anew would hide the loss.
         return Err(NoLayout::SlotsLost(SlotSet::all().minus(&held)));
     }
-    let (stays, left): (Vec<_>, Vec<_>) = newest.values().partition(|piece| shards.contains_key(&piece.name));
+    let (stays, left): (Vec<&Piece>, Vec<&Piece>) =
+        newest.values().copied().partition(|piece| shards.contains_key(&piece.name));
     let instances: BTreeMap<_, _> = stays.iter().flat_map(|piece| piece.instances.clone()).collect();
     let removed = left.iter().flat_map(|piece| &piece.instances).map(retired);
     let retired = newest.values().flat_map(|piece| piece.retired.clone()).chain(removed).collect();
     let newest_of_all = pieces.iter().max_by_key(|piece| piece.generation).unwrap_or(first);
     let stays_in_shard = |one: &&Instance| !one.life.leaves();
     let copies = |piece: &&Piece| piece.instances.values().filter(stays_in_shard).count();
-    let widest = stays.iter().copied().map(|piece| copies(&piece)).max().unwrap_or(1);
+    let widest = stays.iter().map(copies).max().unwrap_or(1);
     let layout = Layout {
         format: Format,
         cluster: spec.name.clone(),

@@ -1,10 +1,19 @@
 use super::*;
-use crate::operator::apply::wanted_objects::tests::Counted;
 use valkeeper_model::{Generation, InstanceLife, ServerConfig};
-use valkeeper_plan::placement::{self, Placing, server_config, shards};
+use valkeeper_plan::placement::{self, Ids, Placing, server_config, shards};
+
+/// Ids that are the same each time.
+struct Counted(u8);
+
+impl Ids for Counted {
+    fn draw(&mut self) -> [u8; 20] {
+        self.0 += 1;
+        [self.0; 20]
+    }
+}
 
 fn spec() -> ClusterSpec {
-    let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {name: demo}\nspec: {mode: cluster, shards: 3}\n";
+    let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {name: demo}\nspec: {mode: cluster, shards: 3, replicasPerShard: 1}\n";
     valkeeper_model::manifest::parse("demo.yaml", text).expect("a manifest").spec
 }
 
