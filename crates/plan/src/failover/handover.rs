@@ -33,6 +33,8 @@ const PAUSE_MS: u64 = 200;
 const PAUSES: u32 = 60;
 /// How long the engine may take from `CLUSTER FAILOVER` to the new primary; its own limit is 5 s.
 const SWITCH_MS: u64 = 6_000;
+/// So long the engine's own pause holds writes for certain; it ends 5 s after the handover began.
+const ENGINE_HOLDS_MS: u64 = 4_500;
 /// What the engine says when a replica has no link to its primary over the cluster bus. The link is made anew by itself, within
 /// seconds (docs/engine-facts.md).
 const NO_BUS_LINK: &str = "is down or failed";
@@ -254,8 +256,10 @@ impl Handover {
                         format!("{to} says that it is the primary, and the former one does not follow it");
                     return self.release(Progress::Abandoned { why }, out);
                 }
-                // The engine's own pause ends 5 s after the handover began, and this one's sooner.
-                out.serve(ServerCommand::PauseWrites(PAUSE_MS), LOOK_MS);
+                // Sooner, this pause would hold clients beyond the moment at which the engine lets them go.
+                if now.since(*since) >= ENGINE_HOLDS_MS {
+                    out.serve(ServerCommand::PauseWrites(PAUSE_MS), LOOK_MS);
+                }
                 *look = Look::At(now.plus((1 + now.since(*since) / 16).min(PAUSE_MS / 4)));
             }
             Stage::Release { token: sent, outcome } if *sent == token => return (**outcome).clone(),
