@@ -3,7 +3,7 @@
 use crate::configured::Configured;
 use crate::entrance::Entrance;
 use crate::rotation::Rotation;
-use crate::slot_transfer::Giving;
+use crate::slot_transfer::{Giving, Pace};
 use crate::slow::Silenced;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +38,7 @@ pub(crate) struct Serving {
     identity: Identity,
     /// The last topology, so that equal ones share their memory.
     topology: Arc<Mutex<Arc<Topology>>>,
+    pace: Pace,
 }
 
 /// Where the identity of a server is known from.
@@ -58,7 +59,8 @@ impl Serving {
     ) -> Self {
         let entrance = Entrance::new(connection.clone());
         let silenced = Silenced::default();
-        Self { connection, rotation, configured, entrance, silenced, identity, topology: Arc::default() }
+        let (topology, pace) = (Arc::default(), Pace::default());
+        Self { connection, rotation, configured, entrance, silenced, identity, topology, pace }
     }
 
     /// Its password.
@@ -115,7 +117,8 @@ impl Serving {
             ServerCommand::TakeSlots(slots) => done(server.add_slot_ranges(&slots, within).await),
             ServerCommand::MoveSlots(transfer) => {
                 let target = AdminConnection::new(transfer.address.socket(), Some(self.rotation.used()));
-                let giving = Giving::new(server.clone(), target, self.rotation.used(), *transfer);
+                let pace = self.pace.clone();
+                let giving = Giving::new(server.clone(), target, self.rotation.used(), *transfer, pace);
                 giving.give(within).await.map(|()| Reply::Done)
             }
             ServerCommand::Forget(nodes) => done(self.forget(&nodes, within).await),

@@ -153,7 +153,10 @@ impl AgentOrder {
             .iter()
             .filter(move |(name, member)| Some(&member.shard) == shard && **name != self.instance)
     }
-    /// Who has this node id.
+    /// The node ids of all members of the shard, its own too.
+    pub fn ids_of_shard(&self) -> impl Iterator<Item = NodeId> {
+        self.siblings().map(|(_, member)| member).chain(self.myself()).map(|member| member.node_id)
+    }
     /// The names of the other members of its shard.
     pub fn sibling_names(&self) -> Vec<InstanceName> {
         self.siblings().map(|(name, _)| name.clone()).collect()

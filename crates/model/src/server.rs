@@ -327,6 +327,10 @@ impl ServerView {
     pub fn is_shard_primary(&self) -> bool {
         self.replication.role() == Role::Primary && self.slots().is_some()
     }
+    /// A primary that owns no slots by its own belief: its shard has none yet, or none any more.
+    pub fn is_primary_without_slots(&self) -> bool {
+        self.replication.role() == Role::Primary && self.slots().is_none()
+    }
     /// A primary that owns slots of that shard. One that was moved to another shard by hand and promoted there serves that one.
     pub fn serves(&self, shard: &SlotSet) -> bool {
         self.is_shard_primary() && self.slots().is_some_and(|own| own.are_of(shard))

@@ -60,6 +60,18 @@ pub struct Shard {
     pub replicas: Vec<String>,
 }
 
+impl Shard {
+    /// How many slots it has.
+    pub fn slot_count(&self) -> u32 {
+        let size = |range: &str| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let number = |text: &str| text.parse::<u32>().expect("a slot");
+            number(last) - number(first) + 1
+        };
+        self.slots.split_whitespace().map(size).sum()
+    }
+}
+
 /// An instance in it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]

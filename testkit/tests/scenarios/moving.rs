@@ -18,12 +18,7 @@ fn started(place: &Place, server: Option<PathBuf>) -> Cluster<'_> {
 }
 
 fn slots_of(status: &Status, shard: &str) -> u32 {
-    let slots = &status.shards.iter().find(|one| one.name == shard).unwrap().slots;
-    let size = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        last.parse::<u32>().unwrap() - first.parse::<u32>().unwrap() + 1
-    };
-    slots.split_whitespace().map(size).sum()
+    status.shards.iter().find(|one| one.name == shard).unwrap().slot_count()
 }
 
 fn counts(status: &Status) -> [u32; 3] {

@@ -1,7 +1,7 @@
 //! The number of shards changes under load: new ones are whole before they own slots, those that go have given theirs away, and no write is lost.
 
 use std::path::PathBuf;
-use valkeeper_testkit::cluster::Status;
+use valkeeper_testkit::cluster::{Shard, Status};
 use valkeeper_testkit::process::{self, Signal};
 use valkeeper_testkit::{Cluster, Manifest, Place, Traffic, program};
 
@@ -16,12 +16,7 @@ fn apply(cluster: &Cluster<'_>, number: u32, more: &[&str]) {
 }
 
 fn sizes(status: &Status) -> Vec<u32> {
-    let size = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        last.parse::<u32>().unwrap() - first.parse::<u32>().unwrap() + 1
-    };
-    let mut sizes: Vec<u32> =
-        status.shards.iter().map(|shard| shard.slots.split_whitespace().map(size).sum()).collect();
+    let mut sizes: Vec<u32> = status.shards.iter().map(Shard::slot_count).collect();
     sizes.sort_unstable();
     sizes
 }

@@ -6,6 +6,7 @@
 mod atomic;
 mod by_key;
 mod functions;
+mod pace;
 
 use crate::serving::error;
 use futures::future::join_all;
@@ -14,6 +15,8 @@ use valkeeper_client::{AdminConnection, AskError, Password, Value};
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{NodeId, Slot, SlotSet, SlotTransfer, TransferExtent};
 use valkeeper_plan::agent::ServerError;
+
+pub(crate) use pace::Pace;
 
 /// One command to one of the two servers.
 const COMMAND: Duration = Duration::from_secs(2);
@@ -26,6 +29,7 @@ pub(crate) struct Giving {
     target: AdminConnection,
     password: Password,
     transfer: SlotTransfer,
+    pace: Pace,
     began: Instant,
 }
 
@@ -42,8 +46,9 @@ impl Giving {
         target: AdminConnection,
         password: Password,
         transfer: SlotTransfer,
+        pace: Pace,
     ) -> Self {
-        Self { source, target, password, transfer, began: Instant::now() }
+        Self { source, target, password, transfer, pace, began: Instant::now() }
     }
 
     /// Gives them, as many as the time allows.

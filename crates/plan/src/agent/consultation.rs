@@ -66,10 +66,7 @@ impl Consultation {
 
     /// The sibling that is a primary and owns no slots.
     pub(super) fn primary_without_slots(&self, order: &AgentOrder) -> Option<ServerView> {
-        let mut primaries = self.sibling_views(order).filter(|view| {
-            view.replication.role() == valkeeper_model::Role::Primary && view.slots().is_none()
-        });
-        primaries.next().cloned()
+        self.sibling_views(order).find(|view| view.is_primary_without_slots()).cloned()
     }
 
     /// Has the server of a sibling who answers keys?
@@ -92,12 +89,7 @@ impl Consultation {
     /// What a member that answers believes; the newest of them, as far as our shard goes: one that has just come back may know the
     /// newest epoch and not who owns our slots since.
     pub(super) fn newest_view(&self, order: &AgentOrder) -> Option<&ServerView> {
-        let shard: Vec<_> = order
-            .siblings()
-            .map(|(_, member)| member)
-            .chain(order.myself())
-            .map(|member| member.node_id)
-            .collect();
+        let shard: Vec<_> = order.ids_of_shard().collect();
         let claim = |view: &ServerView| {
             let known = shard.iter().filter_map(|id| view.topology.get(id));
             known.filter(|node| !node.slots.is_empty()).map(|node| node.config_epoch).max()

@@ -235,9 +235,7 @@ impl Agent {
 
     /// Is an append-only file promised that does not hold everything yet? A primary that has got no slots yet holds nothing that could be lost.
     pub(super) fn lacks_aof(&self) -> bool {
-        let holds_nothing = |view: &ServerView| {
-            view.replication.role() == Role::Primary && view.slots().is_none() && view.keys == 0
-        };
+        let holds_nothing = |view: &ServerView| view.is_primary_without_slots() && view.keys == 0;
         let view = self.server.known().or(self.last_view.as_ref()).filter(|view| !holds_nothing(view));
         let shown = view.and_then(|view| view.aof);
         self.persistence() == Persistence::Aof && shown.is_some() && !self.copy_record.aof_complete()

@@ -57,12 +57,10 @@ impl Agent {
         let Some(newest) = consultation.newest_view(order).filter(|_| is_lost && slotless) else {
             return false;
         };
-        let members: Vec<NodeId> =
-            order.siblings().map(|(_, one)| one).chain(order.myself()).map(|one| one.node_id).collect();
-        let claims = |id: &NodeId| newest.topology.get(id).is_some_and(|node| !node.slots.is_empty());
+        let claims = |id: NodeId| newest.topology.get(&id).is_some_and(|node| !node.slots.is_empty());
         if consultation.knows_newer(order.generation)
             || consultation.anybody_of_shard_holds_keys(order)
-            || members.iter().any(claims)
+            || order.ids_of_shard().any(claims)
         {
             return false;
         }

@@ -349,8 +349,7 @@ impl Agent {
     pub(super) fn judge_siblings(&self, consultation: &Consultation) -> Vec<(InstanceName, Sibling)> {
         let Some(order) = &self.order else { return Vec::new() };
         let attached = self.disk.as_ref().and_then(|disk| self.attached_at_death(disk));
-        let members = order.siblings().map(|(_, member)| member).chain(order.myself());
-        let members: BTreeSet<NodeId> = members.map(|member| member.node_id).collect();
+        let members: BTreeSet<NodeId> = order.ids_of_shard().collect();
         let slots = self.shard_slots();
         let facts = ShardFacts { members: Some(&members), attached: attached.as_ref(), slots: Some(&slots) };
         let judged = |name: &InstanceName| judge(name, &consultation.answer(name), facts);
@@ -401,12 +400,9 @@ impl Agent {
     /// The member of our shard that owns its slots by that view.
     fn owner_of_shard(&self, view: &ServerView) -> Option<NodeId> {
         let order = self.order.as_ref()?;
-        let (ids, slots) =
-            (order.siblings().map(|(_, member)| member).chain(order.myself()), self.shard_slots());
+        let slots = self.shard_slots();
         let owns = |id: &NodeId| view.topology.get(id).is_some_and(|node| node.slots.intersects(&slots));
-        ids.map(|member| member.node_id)
-            .filter(owns)
-            .max_by_key(|id| view.topology.get(id).map(|node| node.config_epoch))
+        order.ids_of_shard().filter(owns).max_by_key(|id| view.topology.get(id).map(|node| node.config_epoch))
     }
 
     /// Does it hold both an AOF, which has everything, and an RDB, which is quicker to go on from? Or a copy that is not to be loaded?

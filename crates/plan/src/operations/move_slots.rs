@@ -16,8 +16,8 @@ use valkeeper_model::{
     SlotRefusal, SlotSet, SlotTransfer, TransferExtent,
 };
 
-/// A go takes about so long, milliseconds.
-const GO_MS: u64 = 1_000;
+/// A go takes about so long, milliseconds. At its end all is finished that was begun, which costs some 0.3 s; a move that is cancelled waits for it.
+const GO_MS: u64 = 3_000;
 /// So many goes in a row may fail.
 const FAILURES: u32 = 8;
 

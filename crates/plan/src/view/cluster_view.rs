@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, Role, ServerView, Shard, ShardName,
+    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName,
     ZoneName,
 };
 
@@ -85,9 +85,7 @@ impl<'a> ClusterView<'a> {
             // The primary of a shard without slots claims none. It is the one that the shard began with, unless that one has handed over, or
             // another has got slots since. One that has given its last slot away has none before the layout says so.
             let none_to_keep = slots.minus(&layout.outgoing(shard.name)).is_empty();
-            let waits = |view: &ServerView| {
-                none_to_keep && view.replication.role() == Role::Primary && view.slots().is_none()
-            };
+            let waits = |view: &ServerView| none_to_keep && view.is_primary_without_slots();
             let claim = |one: &InstanceView<'_>| {
                 let view = one.view().filter(|view| view.serves(slots) || waits(view))?;
                 let owns = view.slots().is_some();
