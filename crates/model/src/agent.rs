@@ -10,7 +10,7 @@ use crate::{
     Address, ClusterId, Epoch, Followed, Format, Generation, HeldCopy, Incarnation, InstanceLife,
     InstanceName, Link, NodeId, Observed, PasswordFault, RegisterFault, Role, SeenPosition, SentinelSeen,
     SentinelsOrder, ServerConfig, ServerView, ShardId, ShardLife, ShardName, SlotSet, SourceOrder,
-    SourceReport, Waiting,
+    SourceReport, TemplateHash, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -270,6 +270,9 @@ pub struct AgentReport {
     pub copy: Option<Box<HeldCopy>>,
     /// The server's own words.
     pub server: Observed<ServerView>,
+    /// How its pod was made, as its platform knows; `None` without pods, and where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<TemplateHash>,
     /// What it is doing beyond watching.
     pub activity: Activity,
     /// What it waits for, if anything.

@@ -6,7 +6,7 @@ use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
     ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Kept, Ledger, NodeId, Operation,
     OperationName, RestartTurn, RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId, ShardLife,
-    ShardName, SlotSet, ZoneName, ZonePolicy,
+    ShardName, SlotSet, TemplateHash, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,12 @@ pub struct Layout {
     /// Their program; `None` where the platform chooses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<ServerVersion>,
+    /// How their pods are made; `None` where there are none, and in what an older version has stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<TemplateHash>,
+    /// The bodies of all pod templates that are named here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_templates: BTreeMap<TemplateHash, serde_json::Value>,
     /// What was wanted in place of that and given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<Box<crate::GivenUp>>,
@@ -223,7 +229,23 @@ impl Layout {
 
     /// What servers are to run with.
     pub fn setup(&self) -> ServerSetup {
-        ServerSetup { config: self.config.clone(), version: self.version.clone() }
+        ServerSetup {
+            config: self.config.clone(),
+            version: self.version.clone(),
+            pod_template: self.pod_template.clone(),
+        }
+    }
+
+    /// The same layout without the bodies of pod templates that nothing in it names any more.
+    #[must_use]
+    pub fn without_unused_templates(mut self) -> Self {
+        let of_roll = self.roll().into_iter().flat_map(|roll| {
+            let kept = roll.kept.values().filter_map(|kept| kept.pod_template.clone());
+            kept.chain(roll.from.pod_template.clone())
+        });
+        let used: BTreeSet<TemplateHash> = of_roll.chain(self.pod_template.clone()).collect();
+        self.pod_templates.retain(|hash, _| used.contains(hash));
+        self
     }
 
     /// The roll that is under way.
@@ -234,6 +256,11 @@ impl Layout {
     /// The version with which that instance is to be started: in a roll it keeps the former one until its turn.
     pub fn version_of(&self, instance: &InstanceName) -> Option<&ServerVersion> {
         self.kept(instance).and_then(|kept| kept.version.as_ref()).or(self.version.as_ref())
+    }
+
+    /// How that instance's pod is to be made: in a roll it keeps the former way until its turn.
+    pub fn pod_template_of(&self, instance: &InstanceName) -> Option<&TemplateHash> {
+        self.kept(instance).and_then(|kept| kept.pod_template.as_ref()).or(self.pod_template.as_ref())
     }
 
     /// Does a start of this instance's server bring all that is ordered?

@@ -19,6 +19,7 @@ pub mod manifest;
 mod newer;
 pub mod nodes_conf;
 mod operation;
+mod pod_template;
 mod port_errors;
 mod progress;
 mod promotion_token;
@@ -69,6 +70,7 @@ pub use operation::{
     RoleSwitch, SlotMove, SlotMoveCheckpoint, SlotMoveStage, SlotMoveTarget, SlotTransfer, SwitchCheckpoint,
     SwitchTarget, TransferExtent,
 };
+pub use pod_template::{PodTemplate, TemplateHash};
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};

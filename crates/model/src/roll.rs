@@ -4,7 +4,7 @@
 use crate::newer::NewerFields;
 use crate::{
     Generation, InstanceName, InvalidDirective, PrimaryUpdate, ServerConfig, ServerVersion, ShardName,
-    StartFailure,
+    StartFailure, TemplateHash,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,9 @@ pub struct ServerSetup {
     /// Their program; `None` where the platform chooses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<ServerVersion>,
+    /// How their pods are made; `None` where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<TemplateHash>,
 }
 
 /// A roll that stands in the layout. What servers are to run with is the layout's own configuration and version.
@@ -49,6 +52,9 @@ pub struct Kept {
     /// Its version, where that is another than the wanted one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<ServerVersion>,
+    /// How its pod is made, where that is another way than the wanted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<TemplateHash>,
 }
 
 /// To what servers are brought, and how carefully.

@@ -70,6 +70,9 @@ pub struct ClusterSpec {
     /// was named beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<crate::ServerVersion>,
+    /// How pods are made, on a platform that has them; `None` says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<crate::PodTemplate>,
 }
 
 impl ClusterSpec {
@@ -101,6 +104,7 @@ impl ClusterSpec {
             replica_mode: None,
             update: UpdateSpec::default(),
             version: None,
+            pod_template: None,
         }
     }
 

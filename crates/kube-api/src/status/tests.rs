@@ -263,6 +263,7 @@ fn what_only_the_servers_say_is_told_too() {
         look_refused: None,
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
+        pod_template: None,
         primary_position: None,
         source: None,
         last_write: None,

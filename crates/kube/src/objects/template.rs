@@ -1,10 +1,16 @@
 //! How pods are made: what the manifest says for Kubernetes alone, and whose password they use.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use valkeeper_kube_api::names;
-use valkeeper_model::{ClusterName, KubernetesSpec, manifest::Manifest};
+use valkeeper_model::{
+    ClusterName, ClusterSpec, InstanceName, KubernetesSpec, Layout, PodTemplate, TemplateHash,
+    manifest::Manifest,
+};
+
+/// The fields for which a pod that runs is replaced. The others are for pods that are made from then on.
+const REPLACED_FOR: [&str; 3] = ["image", "resources", "kernelTuning"];
 
 /// How pods are made.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,10 +28,41 @@ impl Template {
 }
 
 impl Template {
+    /// What of it a pod that runs is replaced for.
+    pub(crate) fn of_pods(&self) -> PodTemplate {
+        let mut body = fields(&self.kubernetes);
+        body.retain(|name, _| REPLACED_FOR.contains(&name.as_str()));
+        let body = Value::Object(body);
+        PodTemplate { hash: TemplateHash::new(hash(&body)), body }
+    }
+
+    /// The template of that instance's pod: in a roll it keeps the former one until its turn.
+    pub(crate) fn of_instance(&self, name: &InstanceName, layout: &Layout) -> Self {
+        let body = layout.pod_template_of(name).and_then(|hash| layout.pod_templates.get(hash));
+        let Some(Value::Object(body)) = body else { return self.clone() };
+        let mut whole = fields(&self.kubernetes);
+        whole.extend(body.iter().map(|(name, value)| (name.clone(), value.clone())));
+        // What a newer version has written and this one cannot read is as the manifest has it.
+        let kubernetes = serde_json::from_value(Value::Object(whole));
+        Self { kubernetes: kubernetes.unwrap_or_else(|_| self.kubernetes.clone()), ..self.clone() }
+    }
+
     /// The Secret with the password, if it is the user's to keep and not ours.
     pub(crate) fn users_secret(&self, cluster: &ClusterName) -> Option<&str> {
         self.auth_secret.as_deref().filter(|named| *named != names::auth_secret(cluster))
     }
+}
+
+fn fields(kubernetes: &KubernetesSpec) -> Map<String, Value> {
+    match serde_json::to_value(kubernetes) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// The spec of a manifest, with how its pods are made.
+pub(crate) fn spec_of(manifest: &Manifest) -> ClusterSpec {
+    ClusterSpec { pod_template: Some(Template::of(manifest).of_pods()), ..manifest.spec.clone() }
 }
 
 /// Tells one object from another.
@@ -35,4 +72,47 @@ pub(crate) fn hash(object: &Value) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use valkeeper_plan::placement::{self, Ids};
+
+    struct Counted(u8);
+
+    impl Ids for Counted {
+        fn draw(&mut self) -> [u8; 20] {
+            self.0 += 1;
+            [self.0; 20]
+        }
+    }
+
+    fn template(kubernetes: KubernetesSpec) -> Template {
+        Template { kubernetes, auth_secret: None }
+    }
+
+    #[test]
+    fn a_pod_keeps_its_image_until_its_turn_and_the_rest_is_as_the_manifest_says() {
+        let before = KubernetesSpec { image: "a:1".to_owned(), ..KubernetesSpec::default() };
+        let after = KubernetesSpec {
+            image: "a:2".to_owned(),
+            priority_class: Some("high".to_owned()),
+            ..before.clone()
+        };
+        let (before, after) = (template(before).of_pods(), template(after));
+        assert_eq!(before.body, json!({ "image": "a:1", "resources": {}, "kernelTuning": false }));
+        assert_ne!(before.hash, after.of_pods().hash);
+        let mut spec = ClusterSpec::new("demo".parse().unwrap());
+        spec.pod_template = Some(before);
+        let zones = ["a", "b", "c"].map(|zone| zone.parse().unwrap());
+        let layout = placement::found(&spec, &zones, &mut Counted(0)).expect("it has room");
+        let name = layout.instances.keys().next().expect("one");
+        let made = after.of_instance(name, &layout).kubernetes;
+        assert_eq!((made.image.as_str(), made.priority_class.as_deref()), ("a:1", Some("high")));
+        // A layout of before knows no templates.
+        let none = Layout { pod_template: None, ..layout.clone() };
+        assert_eq!(after.of_instance(name, &none), after);
+    }
 }

@@ -34,6 +34,9 @@ pub enum AppliesTo {
     /// In the cluster's objects.
     #[serde(rename = "the cluster, at once")]
     Cluster,
+    /// In all pods, which are replaced for it one after the other.
+    #[serde(rename = "all pods, in turn")]
+    AllPods,
     /// In pods that are made from then on, and in those whose server has never started.
     #[serde(rename = "new pods")]
     NewPods,
@@ -138,7 +141,9 @@ fn told_as(field: &str) -> (&str, AppliesTo) {
         "maintenance" => ("nodeMaintenanceWindow", AppliesTo::Cluster),
         "deleteVolumes" => (field, AppliesTo::Volumes),
         "storage" => (field, AppliesTo::NewVolumes),
-        "image" => ("imageName", AppliesTo::NewPods),
+        "image" => ("imageName", AppliesTo::AllPods),
+        "resources" | "kernelTuning" => (field, AppliesTo::AllPods),
+        "connectionSecret" => ("connectionSecret", AppliesTo::Cluster),
         "priorityClass" => ("priorityClassName", AppliesTo::NewPods),
         "topologySpread" => ("topologySpreadConstraints", AppliesTo::NewPods),
         _ => (field, AppliesTo::NewPods),
@@ -150,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_applies_to_new_pods_only_is_told_as_such() {
+    fn where_a_change_shows_is_told() {
         let before = KubernetesSpec::default();
         let after = KubernetesSpec {
             image: "valkey/valkey:9.9".to_owned(),
@@ -161,7 +166,8 @@ mod tests {
         let changes = pod_changes(&before, &after);
         let told: Vec<_> =
             changes.iter().map(|one| (one.what.as_str(), one.applies_to.to_string())).collect();
-        let expected = [("imageName", "new pods"), ("enablePodDisruptionBudget", "the cluster, at once")];
+        let expected =
+            [("imageName", "all pods, in turn"), ("enablePodDisruptionBudget", "the cluster, at once")];
         assert_eq!(told, expected.map(|(what, shows)| (what, shows.to_owned())));
         assert_eq!(changes[0].from.as_deref(), Some(before.image.as_str()));
         assert_eq!(changes[0].to.as_deref(), Some("valkey/valkey:9.9"));

@@ -59,6 +59,7 @@ fn report(server: Observed<ServerView>) -> AgentReport {
         last_write: None,
         sentinels: BTreeMap::new(),
         seen_ms_ago: Some(400),
+        pod_template: None,
         primary_position: None,
     }
 }

@@ -49,6 +49,7 @@ impl Agent {
             source: self.source_report(),
             sentinels: self.sentinels.seen().clone(),
             seen_ms_ago: self.server.known().map(|_| self.now.since(self.seen_at)),
+            pod_template: None,
             primary_position: self.primary_position(),
             last_write: self.last_write.position(),
             register: self.register_fault.clone().filter(|_| is_seat(order)),

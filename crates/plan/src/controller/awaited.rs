@@ -94,6 +94,7 @@ mod tests {
             look_refused: None,
             sentinels: BTreeMap::new(),
             seen_ms_ago: None,
+            pod_template: None,
             primary_position: None,
             register: None,
             disk: DiskAccess::Answers,

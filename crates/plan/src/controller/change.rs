@@ -3,7 +3,7 @@
 use super::resizing;
 use crate::mode::sentinel;
 use crate::operations::roll;
-use crate::placement::{Placing, resize, server_config, shards};
+use crate::placement::{self, Placing, resize, server_config, shards};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
@@ -44,16 +44,28 @@ pub fn follow(
     }
     next.zones = spec.zones;
     let config = ServerConfig { newer: next.config.newer.clone(), ..server_config(spec) };
-    let wanted = ServerSetup { config, version: spec.version.clone() };
+    let pod_template = spec.pod_template.as_ref().map(|template| template.hash.clone());
+    let wanted = ServerSetup {
+        config,
+        version: spec.version.clone(),
+        pod_template: pod_template.or_else(|| layout.pod_template.clone()),
+    };
+    // Pods of which nobody knows how they were made are as they should be.
+    let is_first = layout.pod_template.is_none();
+    if is_first {
+        next.pod_template.clone_from(&wanted.pod_template);
+    }
+    let before = next.setup();
     // What was given up is not tried again until the manifest says something else.
     if !layout.given_up.as_deref().is_some_and(|given_up| given_up.setup == wanted) {
         next.given_up = None;
-        ServerSetup { config: next.config, version: next.version } = wanted;
-        if next.setup() != layout.setup() {
+        ServerSetup { config: next.config, version: next.version, pod_template: next.pod_template } = wanted;
+        next.pod_templates.extend(placement::templates(spec));
+        if next.setup() != before {
             if let Some(version) = &next.version {
                 roll::refuse_unreadable(layout, version, report)?;
             }
-            roll::begin(layout, &mut next, &spec.update);
+            roll::begin(layout, &mut next, &spec.update, report);
         }
     }
     // A manifest that asks nobody any more approves of what is under way.
@@ -64,6 +76,7 @@ pub fn follow(
     let own = OwnData::of(layout, report);
     next.replica_mode =
         replica_mode::follow(layout.replica_mode.as_deref(), spec.replica_mode.as_ref(), &own)?.map(Box::new);
+    next = next.without_unused_templates();
     if next != *layout {
         next.generation = layout.generation.next();
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName,
-    ZoneName,
+    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName, ZoneName,
 };
 
 /// All shards.

@@ -50,6 +50,7 @@ fn report(
         look_refused: None,
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
+        pod_template: None,
         primary_position: None,
         register: None,
     }

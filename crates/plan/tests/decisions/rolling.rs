@@ -4,13 +4,15 @@ use crate::ordered::{Counted, name, ordered, own_address, runs, spec};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, Incarnation, InstanceName, Layout, Millis,
-    Observation, Observed, Operation, OperationName, PrimaryUpdate, Process, Refusal, RestartPolicy, Roll,
-    RollCheckpoint, RollFault, RollRefusal, ServerVersion, StartFailure, Unseen, Waiting,
+    Observation, Observed, Operation, OperationName, PodTemplate, PrimaryUpdate, Process, Refusal,
+    RestartPolicy, Roll, RollCheckpoint, RollFault, RollRefusal, ServerVersion, StartFailure, TemplateHash,
+    Unseen, Waiting,
 };
 use valkeeper_plan::controller::{Command, Controller, Event, change};
 use valkeeper_plan::operations::roll::{self, Next, Unwell, Watched};
 use valkeeper_plan::placement::Placing;
 use valkeeper_plan::view::cluster_view::ClusterView;
+use valkeeper_plan::view::health;
 
 /// A cluster that runs as it was founded, and what is done to it.
 struct World {
@@ -359,4 +361,48 @@ fn primaries_wait_for_an_approval_and_all_replicas_come_first() {
     assert!(roll::approve(&mut world.layout) && !roll::approve(&mut world.layout));
     let (turns, end) = world.turns(&watched_for(60_000));
     assert_eq!((turns.concat().len(), end), (3, Next::Done));
+}
+
+/// Pods are replaced as servers are restarted: the former template stays until their turn, and comes back with the canary.
+#[test]
+fn pods_of_another_template_are_replaced_in_their_turn() {
+    let hash = |text: &str| TemplateHash::new(text);
+    let with = |text: &str| {
+        let template = PodTemplate { hash: hash(text), body: serde_json::json!({ "image": text }) };
+        ClusterSpec { pod_template: Some(template), ..spec(3) }
+    };
+    let (mut world, _) = World::founded(3);
+    // Of pods that an older version has made nobody knows how: they are as they should be.
+    world.layout = follow(&world.layout, &with("old")).expect("it is followed");
+    assert!(world.layout.roll().is_none());
+    world.all_obey();
+    world.each(|report| report.pod_template = Some(TemplateHash::new("old")));
+    // A server that has never run keeps nothing.
+    world.seen.instances.insert(name(5), Observed::Unknown(Unseen::Timeout));
+    let report = health::judge(&ClusterView::new(&world.layout, &world.seen));
+    let mut placing = Placing { zones: &[], ids: &mut Counted(1_000) };
+    world.layout =
+        change::follow(&world.layout, &with("new"), Some(&report), &mut placing).expect("it is followed");
+    let made_by = |world: &World, nth: u32| world.layout.pod_template_of(&name(nth)).cloned();
+    assert_eq!([0, 3, 5].map(|nth| made_by(&world, nth)), [hash("old"), hash("old"), hash("new")].map(Some));
+    assert_eq!(world.layout.pod_templates.len(), 2);
+    world.seen.instances.insert(name(5), world.seen.instances[&name(4)].clone());
+    world.report(&name(5)).pod_template = Some(hash("new"));
+    world.all_obey();
+    assert_eq!(world.next(&Watched::default()), Next::Turn(vec![name(3)]));
+    // Its pod is on its way: the image may have to be pulled.
+    world.roll().turned.insert(name(3));
+    world.roll().kept.remove(&name(3));
+    assert_eq!(made_by(&world, 3), Some(hash("new")));
+    world.seen.instances.insert(name(3), Observed::Unknown(Unseen::Timeout));
+    let unseen = |for_ms| {
+        let unwell = BTreeMap::from([(name(3), Unwell { for_ms, runs: 0 })]);
+        Watched { unwell, ..Watched::default() }
+    };
+    assert!(matches!(world.next(&unseen(179_999)), Next::Wait(_)));
+    let Next::Return(why) = world.next(&unseen(180_000)) else { panic!("it returns") };
+    let roll = world.roll().clone();
+    let back = roll::returned(&world.layout, &roll, why, &BTreeSet::from([name(3)]));
+    assert_eq!(back.pod_template_of(&name(3)), Some(&hash("old")));
+    assert_eq!(back.pod_template, Some(hash("old")));
 }

@@ -61,6 +61,8 @@ pub(crate) fn rebuild(
         zones: spec.zones,
         config,
         version: None,
+        pod_template: None,
+        pod_templates: BTreeMap::new(),
         given_up: None,
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Instant;
-use valkeeper_kube_api::names::{ANNOTATION_LAYOUT, field_managers};
+use valkeeper_kube_api::names::{self, ANNOTATION_LAYOUT, field_managers};
 use valkeeper_model::{InstanceName, KubernetesWaiting, Waiting};
 
 /// How one cluster's objects are written.
@@ -121,6 +121,13 @@ impl ObjectWriter {
             without.extend(action.instance.clone());
         }
         without
+    }
+
+    /// Removes that very pod, with the time that its server needs to hand over and to end.
+    pub(crate) async fn remove_pod(&self, name: &InstanceName, uid: String) -> Result<(), NotDone> {
+        let what = What::Remove { uid, version: None };
+        let object = Object::new("Pod", &names::pod(name));
+        self.carry_out_one(&Action { object, instance: Some(name.clone()), what }).await
     }
 
     async fn carry_out_one(&self, action: &Action) -> Result<(), NotDone> {

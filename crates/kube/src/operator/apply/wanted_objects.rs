@@ -8,6 +8,7 @@ use crate::operator::cache::Object;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use valkeeper_kube_api::names::ANNOTATION_TEMPLATE;
 use valkeeper_model::{ClusterId, Instance, InstanceName, Layout, Role};
 
 /// What objects are rendered from, beside the layout.
@@ -105,15 +106,20 @@ impl Wanted {
         } else {
             wanted.unwanted.push(Object::of(&budget));
         }
-        let instance =
-            |(name, instance): (&InstanceName, &Instance)| {
-                let claim = storage::claim(owner, name, instance, layout, template).map(|object| {
-                    WantedClaim { object, piece: Piece::of(layout, &instance.shard), cluster: layout.id }
-                });
-                let pod = pod::pod(owner, name, instance, template, rendering.operator, layout.config.mode);
-                let due = rendering.pods_due.includes(name, layout);
-                (name.clone(), WantedInstance { pod, claim, due })
-            };
+        let instance = |(name, instance): (&InstanceName, &Instance)| {
+            let claim = storage::claim(owner, name, instance, layout, template).map(|object| WantedClaim {
+                object,
+                piece: Piece::of(layout, &instance.shard),
+                cluster: layout.id,
+            });
+            let template = template.of_instance(name, layout);
+            let mut pod = pod::pod(owner, name, instance, &template, rendering.operator, layout.config.mode);
+            if let Some(hash) = layout.pod_template_of(name) {
+                pod["metadata"]["annotations"][ANNOTATION_TEMPLATE] = hash.as_str().into();
+            }
+            let due = rendering.pods_due.includes(name, layout);
+            (name.clone(), WantedInstance { pod, claim, due })
+        };
         wanted.instances = layout.instances.iter().map(instance).collect();
         for (name, one) in layout.sentinels.iter().flat_map(|sentinels| &sentinels.members) {
             let pod = sentinel::pod(owner, name, one, layout, template, rendering.operator);

@@ -7,8 +7,8 @@ use crate::wire::Home;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use std::net::IpAddr;
-use valkeeper_kube_api::names::{ANNOTATION_SPEC_HASH, LABEL_ROLE};
-use valkeeper_model::InstanceName;
+use valkeeper_kube_api::names::{ANNOTATION_SPEC_HASH, ANNOTATION_TEMPLATE, LABEL_ROLE};
+use valkeeper_model::{InstanceName, TemplateHash};
 
 /// A pod as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct PodSeen {
     pub(crate) state: PodState,
     pub(crate) role: Option<String>,
     pub(crate) spec_hash: Option<String>,
+    /// By which template it was made.
+    pub(crate) template: Option<TemplateHash>,
     pub(crate) marks: Marks,
     pub(crate) shape: String,
     /// Has its server's container run?
@@ -61,6 +63,7 @@ pub(crate) fn pod_seen(pod: &Pod) -> Option<(Home, InstanceName, PodSeen)> {
         state,
         role: metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE)).cloned(),
         spec_hash: annotation(ANNOTATION_SPEC_HASH),
+        template: annotation(ANNOTATION_TEMPLATE).map(TemplateHash::new),
         marks: Marks::of(metadata),
         shape: shape(&json!({ "kind": "Pod", "metadata": metadata })),
         started: has_started(pod),

@@ -128,6 +128,10 @@ impl Seen {
         self.things().pods.clone()
     }
 
+    pub(crate) fn pod(&self, name: &InstanceName) -> Option<PodSeen> {
+        self.things().pods.get(name).cloned()
+    }
+
     /// All of it, as it is now.
     pub(crate) fn all(&self) -> SeenObjects {
         self.things().clone()

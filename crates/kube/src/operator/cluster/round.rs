@@ -5,6 +5,7 @@ use super::judged::Judged;
 use super::task::Task;
 use super::{Aborting, jittered, requests, spawn};
 use crate::objects::Owner;
+use crate::objects::template::spec_of;
 use crate::operator::agent_upgrade;
 use crate::operator::apply::unstarted_pods;
 use crate::operator::platform::PodPlatform;
@@ -249,8 +250,12 @@ impl Task {
             Err(problems) => round.judged = Judged::Invalid(problems),
             Ok(manifest) => match self.take_template(&round.platform, &manifest) {
                 Err(refusal) => round.judged = Judged::Unfit(refusal),
-                Ok(()) if manifest.spec == round.spec && matches!(round.judged, Judged::Followed) => {}
-                Ok(()) => round.apply(manifest.spec),
+                Ok(()) => {
+                    let spec = spec_of(&manifest);
+                    if spec != round.spec || !matches!(round.judged, Judged::Followed) {
+                        round.apply(spec);
+                    }
+                }
             },
         }
         self.tell_latest(round.latest.as_deref(), &round.judged);

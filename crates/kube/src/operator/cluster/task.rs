@@ -4,7 +4,7 @@ use super::judged::Judged;
 use super::round::{Beginning, Ended};
 use super::{AGAIN, Context, jittered, requests, spawn};
 use crate::objects::Owner;
-use crate::objects::template::Template;
+use crate::objects::template::{Template, spec_of};
 use crate::operator::cache::{Object, Seen};
 use crate::operator::platform::{LayoutStore, PlatformSetup, PodPlatform};
 use crate::operator::status::role_labels::{self, Mandate, Roles};
@@ -77,10 +77,10 @@ impl Task {
             let (spec, template, judged) = match (object.manifest(), refused.take()) {
                 (Ok(manifest), None) => {
                     let (template, judged) = self.fit_volumes(&manifest).await;
-                    (manifest.spec, Some(template), judged)
+                    (spec_of(&manifest), Some(template), judged)
                 }
                 (Ok(manifest), Some(refusal)) => {
-                    (manifest.spec.clone(), Some(Template::of(&manifest)), Judged::Unfit(refusal))
+                    (spec_of(&manifest), Some(Template::of(&manifest)), Judged::Unfit(refusal))
                 }
                 (Err(problems), _) => {
                     (ClusterSpec::new(self.home.cluster.clone()), None, Judged::Invalid(problems))

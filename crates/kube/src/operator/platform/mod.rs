@@ -28,7 +28,7 @@ use crate::operator::apply::founders_first::FoundersFirst;
 use crate::operator::apply::missing_objects::{is_layout_missing, missing_objects};
 use crate::operator::apply::object_writer::{NotDone, ObjectWriter, told};
 use crate::operator::apply::wanted_objects::{PodsDue, Rendering};
-use crate::operator::cache::{Object, Seen};
+use crate::operator::cache::{Object, PodSeen, Seen};
 use crate::operator::dns::new_names::NewNames;
 use crate::operator::dns::propagation::DnsPropagation;
 use crate::pod::ask_agent;
@@ -47,8 +47,8 @@ use valkeeper_client::Password;
 use valkeeper_engine::{Boxed, Platform};
 use valkeeper_kube_api::names::{self, SENTINEL_PORT};
 use valkeeper_model::{
-    Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, KubernetesWaiting, Layout, ProvisionError,
-    Unseen, Waiting,
+    Address, AgentOrder, AgentReport, Answer, Ask, AskFailed, InstanceName, KubernetesWaiting, Layout,
+    ProvisionError, TemplateHash, Unseen, Waiting,
 };
 
 /// Until it is seen whether the user has given what was missing.
@@ -78,6 +78,8 @@ struct Shared {
     /// One at a time: two would make everything twice.
     provisioning: tokio::sync::Mutex<Provisioned>,
     addresses: Mutex<BTreeMap<InstanceName, IpAddr>>,
+    /// By which template each pod is to be made.
+    templates: Mutex<BTreeMap<InstanceName, TemplateHash>>,
     dns: DnsPropagation,
     new_names: NewNames,
     source_password: source_password::Telling,
@@ -173,6 +175,7 @@ impl PodPlatform {
                 credentials,
                 provisioning: tokio::sync::Mutex::new(provisioned),
                 addresses: Mutex::default(),
+                templates: Mutex::default(),
                 dns: DnsPropagation::default(),
                 new_names: NewNames::default(),
                 source_password: source_password::Telling::default(),
@@ -218,6 +221,7 @@ impl Shared {
         let mut provisioned = self.provisioning.lock().await;
         let done = &mut *provisioned;
         let template = self.template.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.wants_templates(layout);
         let mut obstacles = Vec::new();
         obstacles.extend(self.restore_layout(layout, done).await);
         let lack = match self.foundations(layout, template.as_ref(), done).await {
@@ -248,6 +252,20 @@ impl Shared {
             Some((name.clone(), Address { ip: *there.get(name)?, port: SENTINEL_PORT, bus_port }))
         });
         servers.chain(placed).collect()
+    }
+
+    /// Notes by which template each pod is to be made.
+    fn wants_templates(&self, layout: &Layout) {
+        let of = |name: &InstanceName| Some((name.clone(), layout.pod_template_of(name)?.clone()));
+        let wanted = layout.instances.keys().filter_map(of).collect();
+        *self.templates.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+    }
+
+    /// The pod of that instance, if it was made by another template than it is to be.
+    fn outdated_pod(&self, name: &InstanceName) -> Option<PodSeen> {
+        let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = templates.get(name)?;
+        self.seen.pod(name).filter(|pod| pod.template.as_ref() != Some(wanted))
     }
 
     /// Makes the stored layout again if it was taken away; what keeps it from that.
@@ -374,8 +392,22 @@ impl Platform for PodPlatform {
     fn ask(&self, to: &InstanceName, ask: Ask, within: Duration) -> Boxed<Result<Answer, AskFailed>> {
         let (shared, to) = (Arc::clone(&self.shared), to.clone());
         Box::pin(async move {
+            // Its agent hands over and ends its server when the pod goes, as for a restart.
+            if let Some(pod) = shared.outdated_pod(&to).filter(|_| matches!(ask, Ask::Restart)) {
+                let removed = shared.writer.remove_pod(&to, pod.uid).await;
+                return removed
+                    .map(|()| Answer::Done)
+                    .map_err(|error| AskFailed::Refused(format!("its pod cannot be replaced: {error}")));
+            }
             let Some(at) = shared.address(&to) else { return Err(AskFailed::Unseen(Unseen::NotAsked)) };
-            ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await
+            let made_by = shared.seen.pod(&to).and_then(|pod| pod.template);
+            let answer = ask_agent(&shared.caller, &Who::Agent(to), at, ask, within).await?;
+            Ok(match answer {
+                Answer::Report(report) => {
+                    Answer::Report(Box::new(AgentReport { pod_template: made_by, ..*report }))
+                }
+                other => other,
+            })
         })
     }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     GivenUp, InstanceName, Kept, Layout, NewerFields, Operation, OperationName, PrimaryUpdate, Refusal,
     Report, RestartPolicy, Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig,
-    ServerVersion, UpdateSpec,
+    ServerSetup, ServerVersion, UpdateSpec,
 };
 
 /// The layout `next`, which follows on `layout` with another setup, with the roll that brings it about. One that stands there already is
 /// turned to the new target, wherever it is.
-pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec) {
+pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec, report: Option<&Report>) {
     let name = OperationName::roll();
     let Some(canary) = layout.shards.keys().next().filter(|_| !layout.is_founding()) else { return };
     if update.restart == RestartPolicy::Manual {
@@ -30,7 +30,13 @@ pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec) {
         Some(from) if *from != next.setup() => from.clone(),
         _ => layout.setup(),
     };
-    let kept = kept(layout, next.version.as_ref());
+    let mut kept = kept(layout, &next.setup());
+    for (name, kept) in &mut kept {
+        // A pod whose server never ran has nothing that it could come back as.
+        if !runs(report, name) {
+            kept.pod_template = None;
+        }
+    }
     let roll = Roll {
         target,
         from,
@@ -53,11 +59,22 @@ pub fn approve(layout: &mut Layout) -> bool {
     }
 }
 
-/// What instances keep until their turn: the version that they are ordered now, as far as it is another than the wanted one.
-fn kept(layout: &Layout, wanted: Option<&ServerVersion>) -> BTreeMap<InstanceName, Kept> {
-    let other =
-        |name: &InstanceName| layout.version_of(name).filter(|version| Some(*version) != wanted).cloned();
-    layout.instances.keys().map(|name| (name.clone(), Kept { version: other(name) })).collect()
+/// What instances keep until their turn: the version and the pod template that they are ordered now, as far as these are others than the wanted ones.
+fn kept(layout: &Layout, wanted: &ServerSetup) -> BTreeMap<InstanceName, Kept> {
+    let of = |name: &InstanceName| Kept {
+        version: layout.version_of(name).filter(|one| Some(*one) != wanted.version.as_ref()).cloned(),
+        pod_template: layout
+            .pod_template_of(name)
+            .filter(|one| Some(*one) != wanted.pod_template.as_ref())
+            .cloned(),
+    };
+    layout.instances.keys().map(|name| (name.clone(), of(name))).collect()
+}
+
+/// Was the server of that instance seen?
+fn runs(report: Option<&Report>, name: &InstanceName) -> bool {
+    let mut seen = report.into_iter().flat_map(|report| &report.instances);
+    seen.any(|one| one.name == *name && one.role.is_some())
 }
 
 /// The layout that goes back to what the cluster had before this roll.
@@ -67,8 +84,9 @@ pub fn returned(layout: &Layout, roll: &Roll, why: RollFault, down: &BTreeSet<In
     next.given_up = Some(Box::new(GivenUp { setup: layout.setup(), why }));
     next.config = ServerConfig { mode: layout.config.mode, ..roll.from.config.clone() };
     next.version.clone_from(&roll.from.version);
+    next.pod_template.clone_from(&roll.from.pod_template);
     // What does not run comes up with what it had; what runs keeps what it has until its turn.
-    let mut kept = kept(layout, next.version.as_ref());
+    let mut kept = kept(layout, &next.setup());
     kept.retain(|name, _| !down.contains(name));
     let target = RollTarget {
         generation: next.generation,
@@ -87,7 +105,7 @@ pub fn returned(layout: &Layout, roll: &Roll, why: RollFault, down: &BTreeSet<In
         newer: NewerFields::default(),
     };
     next.operations.insert(OperationName::roll(), Operation::Roll(Box::new(back)));
-    next
+    next.without_unused_templates()
 }
 
 /// Can the cluster go back? Not when a primary writes by now what the former version does not read.

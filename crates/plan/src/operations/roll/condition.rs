@@ -29,6 +29,8 @@ pub enum Condition {
 pub enum Pace {
     /// It is about to be restarted, stops, loads its data or receives a copy, which takes as long as it takes.
     GoesOn,
+    /// Nobody answers for it: its pod may be on its way, with an image that is pulled.
+    Unseen,
     /// Nothing is known to go on.
     Unknown,
 }
@@ -42,12 +44,16 @@ pub fn condition(
 ) -> Condition {
     let layout = cluster_view.layout;
     let turned = roll.turned.contains(one.name);
-    let keeps_version = layout.version_of(one.name) != layout.version.as_ref();
+    let keeps = layout.version_of(one.name) != layout.version.as_ref()
+        || layout.pod_template_of(one.name) != layout.pod_template.as_ref();
     // It comes back with what is wanted whenever it does.
     if one.instance.fenced {
         return Condition::Well;
     }
-    let Some(report) = one.report else { return Condition::Unknown };
+    let Some(report) = one.report else {
+        // Its pod was replaced, and the agent of the new one is not there yet.
+        return if turned { Condition::Coming(Pace::Unseen) } else { Condition::Unknown };
+    };
     if report.generation < layout.ordered_since(one.name) {
         // In the middle of a restart its agent has not compared it yet.
         return if turned { Condition::Coming(Pace::Unknown) } else { Condition::Unknown };
@@ -56,7 +62,7 @@ pub fn condition(
         return match &report.waiting {
             Some(Waiting::StartFailed { failure, .. }) if turned => Condition::NotStarted(failure.clone()),
             // Down by itself before its turn: it may come up with what is wanted, if only another version lets it.
-            Some(Waiting::StartFailed { .. }) if keeps_version => Condition::Pending,
+            Some(Waiting::StartFailed { .. }) if keeps => Condition::Pending,
             _ if turned => {
                 let loads = report.server == Observed::Unknown(Unseen::Loading);
                 let stops = report.activity == Activity::Stopping;
@@ -69,7 +75,9 @@ pub fn condition(
         return Condition::ConfigRefused(view.config_invalid.clone());
     }
     let other_version = layout.version.as_ref().is_some_and(|wanted| !view.is_version(wanted));
-    if keeps_version || !view.config_refused.is_empty() || other_version {
+    let other_template =
+        report.pod_template.as_ref().is_some_and(|made| Some(made) != layout.pod_template.as_ref());
+    if keeps || !view.config_refused.is_empty() || other_version || other_template {
         // Until the ledger's entry ends, it may be the run of before.
         let counted = layout.ledger.get(one.name).is_some_and(|entry| is_of_roll(&entry.by));
         return match (turned, counted) {

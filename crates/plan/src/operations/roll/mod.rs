@@ -30,6 +30,8 @@ use valkeeper_model::{
 
 /// A server that was restarted and is neither in sync nor on its way there is given up after this.
 const NOT_WELL_MS: u64 = 60_000;
+/// One whose agent does not come back is given up after this: an image may have to be pulled first.
+const NOT_SEEN_MS: u64 = 180_000;
 /// One that cannot be started: it is tried again meanwhile.
 const NOT_STARTED_MS: u64 = 4_000;
 /// One that runs as before after its restart: its last look may be of before.
@@ -168,6 +170,9 @@ fn fault(cluster_view: &ClusterView<'_>, roll: &Roll, watched: &Watched) -> Opti
             Condition::Coming(Pace::Unknown) if unwell.for_ms >= NOT_WELL_MS => {
                 Some(RollFault::NotWell { instance: instance() })
             }
+            Condition::Coming(Pace::Unseen) if unwell.for_ms >= NOT_SEEN_MS => {
+                Some(RollFault::NotWell { instance: instance() })
+            }
             Condition::Coming(_) | Condition::NotStarted(_) if unwell.runs >= RUNS => {
                 Some(RollFault::CrashLoop { instance: instance() })
             }
@@ -280,6 +285,7 @@ pub fn progress(cluster_view: &ClusterView<'_>, roll: &Roll) -> Option<Progress>
     let total = cluster_view.layout.instances.len();
     let what = match &roll.target.version {
         Some(version) if roll.from.version.as_ref() != Some(version) => format!("servers get {version}"),
+        _ if roll.from.pod_template != cluster_view.layout.pod_template => "pods are replaced".to_owned(),
         _ => "servers are restarted for their configuration".to_owned(),
     };
     let purpose = match roll.checkpoint {

@@ -68,6 +68,7 @@ pub(crate) fn obeys(order: &AgentOrder) -> Observed<AgentReport> {
         look_refused: None,
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
+        pod_template: None,
         primary_position: None,
         register: None,
     })
