@@ -10,6 +10,7 @@ mod hosts;
 mod obstacles;
 mod operators;
 mod resharding;
+mod rolling;
 mod sentinel;
 mod standalone;
 mod volumes;

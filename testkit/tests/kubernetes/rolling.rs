@@ -1,0 +1,43 @@
+//! Pods are replaced one after the other for another image or other resources.
+
+use std::collections::BTreeMap;
+use valkeeper_testkit::kube::{Bed, KubeCluster, KubeTraffic, WHOLE};
+
+/// Each pod's uid, and the memory that its server's container asks for.
+fn made(cluster: &KubeCluster<'_>) -> BTreeMap<String, (String, String)> {
+    let of = |pod: &serde_json::Value| {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let asks = &pod["spec"]["containers"][0]["resources"]["requests"]["memory"];
+        (text(&pod["metadata"]["uid"]), text(asks))
+    };
+    cluster.pods().iter().map(|(name, pod)| (name.clone(), of(pod))).collect()
+}
+
+fn ask_for(cluster: &KubeCluster<'_>, memory: &str) {
+    let patch = format!(r#"{{"spec":{{"resources":{{"requests":{{"memory":"{memory}"}}}}}}}}"#);
+    cluster.kubectl(&["patch", "rediscluster", &cluster.name, "--type=merge", "-p", &patch]);
+}
+
+#[test]
+fn other_resources_replace_each_pod_in_its_turn_and_no_write_is_lost() {
+    let bed = Bed::with_operator();
+    let cluster = KubeCluster::describe(&bed, "rolling", WHOLE, "  update:\n    canary: 1s\n");
+    cluster.apply();
+    cluster.until_healthy();
+    let traffic = KubeTraffic::start(&cluster);
+    let before = made(&cluster);
+    ask_for(&cluster, "24Mi");
+    cluster.until("the first pod is another", || {
+        made(&cluster).iter().any(|(name, now)| before[name] != *now && now.1 == "24Mi").then_some(())
+    });
+    // What is under way stands in the layout.
+    bed.kill_operator();
+    traffic.flowing();
+    cluster.until("all pods are others", || {
+        let now = made(&cluster);
+        (now.len() == 6 && now.iter().all(|(name, one)| one.1 == "24Mi" && one.0 != before[name].0))
+            .then_some(())
+    });
+    cluster.until_healthy();
+    traffic.finish(0);
+}
