@@ -44,6 +44,8 @@ pub const LABEL_CONNECTION_SECRET: &str = "redis.io/connection-secret";
 /// Annotation: what a pod or volume claim was made from. It differs from the wanted one: what never ran, or never had a volume, is
 /// replaced.
 pub const ANNOTATION_SPEC_HASH: &str = "redis.io/spec-hash";
+/// A user's `"true"`: the roll under way may restart primaries. Taken away when it was taken.
+pub const ANNOTATION_APPROVE: &str = "redis.io/approve-primary-update";
 /// By which template a pod was made: it is replaced in its turn when the cluster has another.
 pub const ANNOTATION_TEMPLATE: &str = "redis.io/template";
 /// Annotation on a volume claim: the piece of the layout it belongs to (instance, shard, node id, cluster id), so that a

@@ -78,6 +78,8 @@ fn labels() -> Value {
 fn rbac(install: &Install) -> Vec<Value> {
     let in_namespaces = json!([
         allow(&["redis.io"], &["redisclusters", "redisclusterrequests"], &["get", "list", "watch"]),
+        // The annotation with an approval is taken away when it was taken.
+        allow(&["redis.io"], &["redisclusters"], &["patch"]),
         allow(&["redis.io"], &["redisclusters/status", "redisclusterrequests/status"], &["patch"]),
         // Owner references that hold up deletion ask for it where that admission is on.
         allow(&["redis.io"], &["redisclusters/finalizers"], &["update"]),

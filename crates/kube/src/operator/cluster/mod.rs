@@ -10,10 +10,12 @@
 //! | `judged.rs` | what became of a spec |
 //! | `volumes.rs` | what the volumes that are there allow |
 //! | `requests.rs` | what users ask |
+//! | `approval.rs` | what users approve of by an annotation |
 //! | `agent_news.rs` | what agents say unasked |
 //! | `status.rs` | what people are told of it |
 
 pub(crate) mod agent_news;
+mod approval;
 mod dispatch;
 mod judged;
 mod requests;

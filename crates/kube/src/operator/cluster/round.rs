@@ -1,6 +1,7 @@
 //! A round: one controller looks after the cluster until its spec cannot be followed or the object is another one.
 
 use super::agent_news::Listener;
+use super::approval::{self, Approval};
 use super::judged::Judged;
 use super::task::Task;
 use super::{Aborting, jittered, requests, spawn};
@@ -133,6 +134,8 @@ struct Round {
     record: Arc<dyn Fn(Happened) + Send + Sync>,
     nudge: Arc<Notify>,
     upgrading: Option<Aborting>,
+    /// The approval that was taken last.
+    approved: Option<Approval>,
     /// The pods, by their uid, of which it is told that Kubernetes takes them away.
     disrupted: BTreeSet<String>,
 }
@@ -189,9 +192,20 @@ impl Task {
         let driving = tokio::spawn(driver.run(wishes));
         let review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
         let inbox = Inbox { driving, explained, answers, news, zones, review };
-        let (uid, latest, upgrading, disrupted) = (owner.uid.clone(), None, None, BTreeSet::new());
-        let round =
-            Round { uid, platform, spec, judged, latest, wish, answer, record, nudge, upgrading, disrupted };
+        let round = Round {
+            uid: owner.uid.clone(),
+            platform,
+            spec,
+            judged,
+            latest: None,
+            wish,
+            answer,
+            record,
+            nudge,
+            upgrading: None,
+            approved: None,
+            disrupted: BTreeSet::new(),
+        };
         (round, inbox)
     }
 
@@ -259,7 +273,20 @@ impl Task {
             },
         }
         self.tell_latest(round.latest.as_deref(), &round.judged);
+        self.take_approval(round);
         ControlFlow::Continue(())
+    }
+
+    /// Has primaries restarted if the user has approved of it and a roll waits for that.
+    fn take_approval(&self, round: &mut Round) {
+        if !round.latest.as_ref().is_some_and(|latest| approval::is_wanted(&latest.layout)) {
+            return;
+        }
+        let given = Approval::given(&self.object.borrow());
+        if let Some(given) = given.filter(|given| round.approved.as_ref() != Some(given)) {
+            given.take(self.context.client.clone(), self.home.clone(), round.wish.clone());
+            round.approved = Some(given);
+        }
     }
 
     fn take_answer(&mut self, answer: SpecAnswer, round: &mut Round) {
@@ -281,6 +308,7 @@ impl Task {
             round.upgrading = Some(spawn(agent_upgrade::replace(round.platform.clone(), instances)));
         }
         round.latest = Some(explanation);
+        self.take_approval(round);
     }
 }
 
