@@ -39,5 +39,22 @@ fn other_resources_replace_each_pod_in_its_turn_and_no_write_is_lost() {
             .then_some(())
     });
     cluster.until_healthy();
+    primaries_wait_for_the_annotation(&cluster);
     traffic.finish(0);
+}
+
+fn primaries_wait_for_the_annotation(cluster: &KubeCluster<'_>) {
+    let name = cluster.name.as_str();
+    let patch =
+        r#"{"spec":{"primaryUpdateStrategy":"supervised","resources":{"requests":{"memory":"28Mi"}}}}"#;
+    cluster.kubectl(&["patch", "rediscluster", name, "--type=merge", "-p", patch]);
+    let made_anew = |cluster: &KubeCluster<'_>| made(cluster).values().filter(|one| one.1 == "28Mi").count();
+    cluster.until("all replicas are made anew", || (made_anew(cluster) == 3).then_some(()));
+    cluster.until_waits_for("approve");
+    cluster.check(made_anew(cluster) == 3, "a primary was replaced that nobody approved of");
+    cluster.kubectl(&["annotate", "rediscluster", name, "redis.io/approve-primary-update=true"]);
+    cluster.until("the primaries follow", || (made_anew(cluster) == 6).then_some(()));
+    cluster.until_healthy();
+    let annotations = cluster.object()["metadata"]["annotations"].clone();
+    cluster.check(annotations["redis.io/approve-primary-update"].is_null(), "the annotation is there still");
 }
