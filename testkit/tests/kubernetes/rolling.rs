@@ -50,7 +50,9 @@ fn primaries_wait_for_the_annotation(cluster: &KubeCluster<'_>) {
     cluster.kubectl(&["patch", "rediscluster", name, "--type=merge", "-p", patch]);
     let made_anew = |cluster: &KubeCluster<'_>| made(cluster).values().filter(|one| one.1 == "28Mi").count();
     cluster.until("all replicas are made anew", || (made_anew(cluster) == 3).then_some(()));
-    cluster.until_waits_for("approve");
+    cluster.until("status says what is waited for", || {
+        cluster.object()["status"]["progress"].to_string().to_lowercase().contains("approv").then_some(())
+    });
     cluster.check(made_anew(cluster) == 3, "a primary was replaced that nobody approved of");
     cluster.kubectl(&["annotate", "rediscluster", name, "redis.io/approve-primary-update=true"]);
     cluster.until("the primaries follow", || (made_anew(cluster) == 6).then_some(()));
