@@ -176,6 +176,7 @@ fn report(layout: &Layout, name: &InstanceName, address: &Address, topology: Arc
         last_write: None,
         sentinels: BTreeMap::new(),
         seen_ms_ago: None,
+        pod_template: None,
         primary_position: None,
         register: None,
         server: Observed::Known(view),

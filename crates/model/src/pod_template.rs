@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Tells one pod template from another.
@@ -35,4 +36,11 @@ pub struct PodTemplate {
     pub hash: TemplateHash,
     /// In a form of the platform's own.
     pub body: Value,
+}
+
+impl PodTemplate {
+    /// Its body by its hash, as a layout keeps it.
+    pub fn bodies(of: Option<&Self>) -> BTreeMap<TemplateHash, Value> {
+        of.map(|template| (template.hash.clone(), template.body.clone())).into_iter().collect()
+    }
 }

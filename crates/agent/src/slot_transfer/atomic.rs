@@ -5,7 +5,6 @@
 //! So a job is small. The engine looks at its jobs ten times a second, so that a small one takes some 0.3 s whatever is in it; several are under way
 //! at a time, of which one makes its snapshot while others connect or end.
 
-use super::pace::Pace;
 use super::{COMMAND, Giving};
 use crate::serving::error;
 use futures::future;

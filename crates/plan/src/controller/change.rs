@@ -3,12 +3,12 @@
 use super::resizing;
 use crate::mode::sentinel;
 use crate::operations::roll;
-use crate::placement::{self, Placing, resize, server_config, shards};
+use crate::placement::{Placing, resize, server_config, shards};
 use crate::replica_mode::{self, OwnData};
 use crate::server::config;
 use valkeeper_model::{
-    ClusterSpec, Layout, PrimaryUpdate, Refusal, ReplicaMode, ReplicaModeStage, Report, Sentinels,
-    ServerConfig, ServerSetup, ServerVersion, ShardLife,
+    ClusterSpec, Layout, PodTemplate, PrimaryUpdate, Refusal, ReplicaMode, ReplicaModeStage, Report,
+    Sentinels, ServerConfig, ServerSetup, ServerVersion, ShardLife,
 };
 
 /// The layout that follows the spec, with the generation of the given one if nothing has to change.
@@ -60,7 +60,7 @@ pub fn follow(
     if !layout.given_up.as_deref().is_some_and(|given_up| given_up.setup == wanted) {
         next.given_up = None;
         ServerSetup { config: next.config, version: next.version, pod_template: next.pod_template } = wanted;
-        next.pod_templates.extend(placement::templates(spec));
+        next.pod_templates.extend(PodTemplate::bodies(spec.pod_template.as_ref()));
         if next.setup() != before {
             if let Some(version) = &next.version {
                 roll::refuse_unreadable(layout, version, report)?;

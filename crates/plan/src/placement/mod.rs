@@ -13,20 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
     ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
-    Ledger, NewerFields, NodeId, ReplicaMode, ReplicaModeStage, ServerConfig, Shard, ShardId, ShardLife,
-    ShardName, SlotSet, TemplateHash, ZoneName, ZonePolicy,
+    Ledger, NewerFields, NodeId, PodTemplate, ReplicaMode, ReplicaModeStage, ServerConfig, Shard, ShardId,
+    ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 
 /// Random bytes for ids, as data: the caller draws them.
 pub trait Ids {
     /// Twenty bytes nobody has seen before.
     fn draw(&mut self) -> [u8; 20];
-}
-
-/// The body of the pod template that a spec names.
-pub(crate) fn templates(spec: &ClusterSpec) -> BTreeMap<TemplateHash, serde_json::Value> {
-    let named = spec.pod_template.iter();
-    named.map(|template| (template.hash.clone(), template.body.clone())).collect()
 }
 
 /// How servers are to be configured, taken from the spec.
@@ -105,7 +99,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         config: server_config(spec),
         version: spec.version.clone(),
         pod_template: spec.pod_template.as_ref().map(|template| template.hash.clone()),
-        pod_templates: templates(spec),
+        pod_templates: PodTemplate::bodies(spec.pod_template.as_ref()),
         given_up: None,
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),

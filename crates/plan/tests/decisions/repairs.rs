@@ -199,7 +199,12 @@ fn zones_are_put_right_after_the_roll() {
     let mut rolled = layout.clone();
     let mut next = layout.clone();
     next.config.directives.insert("databases".to_owned(), "4".to_owned());
-    valkeeper_plan::operations::roll::begin(&layout, &mut next, &valkeeper_model::UpdateSpec::default());
+    valkeeper_plan::operations::roll::begin(
+        &layout,
+        &mut next,
+        &valkeeper_model::UpdateSpec::default(),
+        None,
+    );
     rolled.operations = next.operations;
     assert!(rolled.roll().is_some());
     assert_eq!(switches(&due(&rolled, &seen, &Barred::default())), []);

@@ -242,10 +242,10 @@ fn a_server_that_dies_before_its_turn_comes_back_as_it_was() {
         host.starts(Owner::Nobody);
         host.looks(|_| ());
         let mut rolling = wanted();
-        roll::begin(&layout("16"), &mut rolling, &UpdateSpec::default());
+        roll::begin(&layout("16"), &mut rolling, &UpdateSpec::default(), None);
         // Of a founded cluster only.
         assert!(rolling.roll().is_none());
-        roll::begin(&layout("16").founded(), &mut rolling, &UpdateSpec::default());
+        roll::begin(&layout("16").founded(), &mut rolling, &UpdateSpec::default(), None);
         host.order(&rolling);
         host.looks(|view| view.config_refused = unset.iter().map(|&name| name.to_owned()).collect());
         host

@@ -262,15 +262,14 @@ impl Task {
         }
         match object.manifest() {
             Err(problems) => round.judged = Judged::Invalid(problems),
-            Ok(manifest) => match self.take_template(&round.platform, &manifest) {
-                Err(refusal) => round.judged = Judged::Unfit(refusal),
-                Ok(()) => {
-                    let spec = spec_of(&manifest);
-                    if spec != round.spec || !matches!(round.judged, Judged::Followed) {
-                        round.apply(spec);
-                    }
+            Ok(manifest) => {
+                let spec = spec_of(&manifest);
+                match self.take_template(&round.platform, &manifest) {
+                    Err(refusal) => round.judged = Judged::Unfit(refusal),
+                    Ok(()) if spec == round.spec && matches!(round.judged, Judged::Followed) => {}
+                    Ok(()) => round.apply(spec),
                 }
-            },
+            }
         }
         self.tell_latest(round.latest.as_deref(), &round.judged);
         self.take_approval(round);
