@@ -22,7 +22,8 @@ impl Panic {
     const LINE_CHARS: usize = 400;
 
     fn is_whole(&self) -> bool {
-        self.0.len() == Self::LINES
+        let ended = self.0.last().is_some_and(|line| line.starts_with("note: run with `RUST_BACKTRACE"));
+        ended || self.0.len() == Self::LINES
     }
 
     fn read(&mut self, line: &str) {

@@ -60,16 +60,12 @@ pub(super) fn of_object() -> Vec<Value> {
     naming["fieldPath"] = ".metadata".into();
     // Until there is a layout, nothing is lost by another wish.
     let founded = "has(oldSelf.status) && has(oldSelf.status.shards) && size(oldSelf.status.shards) > 0";
-    let fixed = |field: &str| {
-        let held = format!("!({founded}) || self.spec.{field} == oldSelf.spec.{field}");
-        cannot_change(&format!("spec.{field}"), &held, &format!(".spec.{field}"))
-    };
     let instances = format!(
         "!({founded}) || !has(self.spec.instances) || !has(oldSelf.spec.instances) \
          || self.spec.instances == oldSelf.spec.instances"
     );
     let instances = cannot_change("spec.instances", &instances, ".spec.instances");
-    vec![naming, fixed("shards"), fixed("replicasPerShard"), instances]
+    vec![naming, instances]
 }
 
 /// A CEL literal.
