@@ -1,11 +1,11 @@
 //! By the engine's own migration (`CLUSTER MIGRATESLOTS`, Valkey 9.0 and later): ownership passes at the end of a job, so that one that fails has
 //! changed nothing.
 //!
-//! When a job ends, the giving server deletes all of its keys before it does anything else: the longer, the more keys there are (docs/engine-facts.md).
-//! So a job is small. The engine looks at its jobs ten times a second, so that a small one takes some 0.3 s whatever is in it; several are under way
-//! at a time, of which one makes its snapshot while others connect or end.
+//! When a job ends, the giving server deletes all of its keys before it does anything else: the longer, the more keys there are. And a job takes some
+//! 0.15 s whatever is in it. So it is as large as keeps nobody waiting for long ([`super::pace`]). Several at a time are no faster, since the engine
+//! makes one snapshot after the other, and keep clients waiting for twice as long (docs/engine-facts.md).
 
-use super::{COMMAND, Giving};
+use super::{COMMAND, Filled, Giving};
 use crate::serving::error;
 use futures::future;
 use std::collections::BTreeMap;
@@ -14,10 +14,8 @@ use valkeeper_client::Value;
 use valkeeper_model::{Slot, SlotSet, TransferExtent};
 use valkeeper_plan::agent::ServerError;
 
-/// Jobs under way at a time.
-const JOBS_AT_ONCE: usize = 4;
-/// Between two looks at the jobs. Each look tells all jobs of the engine's log, up to 1,000.
-const POLL: Duration = Duration::from_millis(20);
+/// Between two looks at a job. Each tells all jobs of the engine's log, up to 1,000.
+const POLL: Duration = Duration::from_millis(10);
 
 /// What is told of a job.
 struct Job {
@@ -31,10 +29,6 @@ impl Job {
     fn is_over(&self) -> bool {
         matches!(self.state.as_str(), "success" | "failed" | "cancelled")
     }
-
-    fn why(self) -> String {
-        if self.message.is_empty() { self.state } else { self.message }
-    }
 }
 
 impl Giving {
@@ -43,39 +37,19 @@ impl Giving {
             return self.cancel().await;
         }
         // Whoever was here before may have begun one.
-        self.until_over().await?;
-        let mut under_way: BTreeMap<String, SlotSet> = BTreeMap::new();
-        let mut failed = None;
+        self.until_over(None).await?;
         loop {
-            for job in self.looked_at_jobs().await?.into_iter().filter(|job| job.exports && job.is_over()) {
-                if under_way.remove(&job.name).is_some() && job.state != "success" {
-                    failed = Some(job.why());
-                }
+            let owned = self.myself(&self.source).await?.slots.common(&self.transfer.slots);
+            if owned.is_empty() || self.time_is_over() {
+                return Ok(());
             }
-            let may_begin = failed.is_none() && !self.time_is_over();
-            if may_begin && under_way.len() < JOBS_AT_ONCE {
-                let begun = under_way.values().fold(SlotSet::empty(), |all, one| all.union(one));
-                let owned = self.myself(&self.source).await?.slots.common(&self.transfer.slots).minus(&begun);
-                if !owned.is_empty() {
-                    let filled = self.filled(&owned, self.pace.keys()).await?;
-                    let slots: SlotSet = filled.iter().map(|one| one.slot).collect::<SlotSet>();
-                    under_way.insert(self.begin(&slots, &under_way).await?, slots);
-                    continue;
-                }
-            }
-            if under_way.is_empty() {
-                return failed.map_or(Ok(()), |why| Err(ServerError::Refused(why)));
-            }
-            tokio::time::sleep(POLL).await;
+            let job = self.filled(&owned, self.pace.keys()).await?;
+            self.migrate(&job).await?;
         }
     }
 
-    /// Begins a job, and says how the server calls it.
-    async fn begin(
-        &self,
-        slots: &SlotSet,
-        under_way: &BTreeMap<String, SlotSet>,
-    ) -> Result<String, ServerError> {
+    async fn migrate(&self, job: &[Filled]) -> Result<(), ServerError> {
+        let slots: SlotSet = job.iter().map(|one| one.slot).collect::<SlotSet>();
         let number = |slot: Slot| slot.to_string();
         let mut command = vec!["CLUSTER".to_owned(), "MIGRATESLOTS".to_owned(), "SLOTSRANGE".to_owned()];
         for range in slots.ranges() {
@@ -84,10 +58,36 @@ impl Giving {
         command.extend(["NODE".to_owned(), self.transfer.to.to_string()]);
         self.source.raw(&command, COMMAND).await.map_err(|said| error(said, "cluster|migrateslots"))?;
         let newest = self.jobs().await?.into_iter().find(|job| job.exports);
-        newest.map(|job| job.name).filter(|name| !under_way.contains_key(name)).ok_or(ServerError::Garbled)
+        match newest {
+            Some(job) => self.until_over(Some(&job.name)).await,
+            None => Err(ServerError::Garbled),
+        }
     }
 
-    /// The jobs; and both servers show how long they keep a client waiting.
+    /// Waits until that job, or all that give slots away, are over. That one's failure is one.
+    async fn until_over(&self, name: Option<&str>) -> Result<(), ServerError> {
+        loop {
+            let jobs = self.looked_at_jobs().await?;
+            let meant = |job: &&Job| job.exports && name.is_none_or(|name| job.name == name);
+            let mut meant = jobs.iter().filter(meant);
+            match name {
+                None if meant.all(Job::is_over) => return Ok(()),
+                Some(_) => match meant.next() {
+                    Some(job) if job.state == "success" => return Ok(()),
+                    Some(job) if job.is_over() => {
+                        let said = if job.message.is_empty() { &job.state } else { &job.message };
+                        return Err(ServerError::Refused(said.clone()));
+                    }
+                    Some(_) => {}
+                    None => return Err(ServerError::Garbled),
+                },
+                None => {}
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The jobs; and both servers show for how long they keep a client waiting.
     async fn looked_at_jobs(&self) -> Result<Vec<Job>, ServerError> {
         let began = Instant::now();
         let probe = self.target.raw(&["PING"], COMMAND);
@@ -99,20 +99,12 @@ impl Giving {
         jobs
     }
 
-    /// Waits until all jobs that give slots away are over.
-    async fn until_over(&self) -> Result<(), ServerError> {
-        while self.jobs().await?.iter().any(|job| job.exports && !job.is_over()) {
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
-    }
-
     async fn cancel(&self) -> Result<(), ServerError> {
         if self.jobs().await?.iter().any(|job| job.exports && !job.is_over()) {
             let cancel = ["CLUSTER", "CANCELSLOTMIGRATIONS"];
             // One that has ended in this moment is none to be cancelled.
             let _ = self.source.raw(&cancel, COMMAND).await;
-            self.until_over().await?;
+            self.until_over(None).await?;
         }
         Ok(())
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 /// At first.
 const FIRST: u64 = 4_000;
 /// At least, and at most.
-const BOUNDS: (u64, u64) = (250, 16_000);
+const BOUNDS: (u64, u64) = (1_000, 8_000);
 /// Fewer after an answer that took longer than this.
-const LONG: Duration = Duration::from_millis(60);
+const LONG: Duration = Duration::from_millis(90);
 /// More after one that took less.
 const SHORT: Duration = Duration::from_millis(15);
-/// Part by which a job grows after a short answer: there are some fifty a second.
+/// Part by which a job grows after a short answer: there are some eighty a second.
 const GROWS_BY: u64 = 50;
 
 /// Keys in a job, unless a single slot has more. Kept from one go to the next.
