@@ -4,55 +4,68 @@ use crate::wire::Home;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{ANNOTATION_APPROVE, field_managers};
 use valkeeper_model::{Layout, PrimaryUpdate, Refusal, Request};
 
-/// A cluster with this annotation, at this version of the object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Approval {
-    version: String,
+/// Approvals by annotation, each taken once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Approvals {
+    /// Is one being taken, or taken and still to be seen in the object?
+    taken: Arc<AtomicBool>,
 }
 
-impl Approval {
-    /// What the object says.
-    pub(super) fn given(object: &RedisCluster) -> Option<Self> {
-        let annotations = object.metadata.annotations.as_ref()?;
-        (annotations.get(ANNOTATION_APPROVE)? == "true").then_some(())?;
-        Some(Self { version: object.metadata.resource_version.clone()? })
-    }
-
-    /// Takes it away and approves. An operator that dies in between has lost it: primaries wait on, and nobody approves of what came later.
-    pub(super) fn take(
+impl Approvals {
+    /// Takes the annotation away and approves, if it is there and a roll waits for it. An operator that dies in between has lost the approval:
+    /// primaries wait on, and nobody approves of what came later.
+    pub(super) fn look(
         &self,
-        client: Client,
-        home: Home,
-        wish: mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
+        object: &RedisCluster,
+        layout: Option<&Layout>,
+        (client, home): (&Client, &Home),
+        wish: &mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
     ) {
+        if !is_given(object) {
+            return self.taken.store(false, Ordering::Relaxed);
+        }
+        if !layout.is_some_and(is_wanted) || self.taken.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // Of that very object: a cluster that was made again under its name is another.
         let patch = json!({
-            "metadata": { "resourceVersion": self.version, "annotations": { ANNOTATION_APPROVE: null } }
+            "metadata": { "uid": object.metadata.uid, "annotations": { ANNOTATION_APPROVE: null } }
         });
+        let (client, home, wish, taken) =
+            (client.clone(), home.clone(), wish.clone(), Arc::clone(&self.taken));
         tokio::spawn(async move {
             let api: Api<RedisCluster> = Api::namespaced(client, &home.namespace);
             let params = PatchParams {
                 field_manager: Some(field_managers::OBJECTS.to_owned()),
                 ..PatchParams::default()
             };
-            match api.patch(&home.cluster.to_string(), &params, &Patch::Merge(patch)).await {
+            match api.patch(home.cluster.as_str(), &params, &Patch::Merge(patch)).await {
                 Ok(_) => {
                     let (reply, _) = oneshot::channel();
                     let _ = wish.send((Request::ApprovePrimaries, reply));
                 }
                 Err(error) => {
                     tracing::warn!(%home, %error, "the annotation {ANNOTATION_APPROVE} cannot be taken away: nothing is approved");
+                    taken.store(false, Ordering::Relaxed);
                 }
             }
         });
     }
 }
 
+fn is_given(object: &RedisCluster) -> bool {
+    let annotations = object.metadata.annotations.as_ref();
+    annotations.and_then(|all| all.get(ANNOTATION_APPROVE)).is_some_and(|value| value == "true")
+}
+
 /// Is there a roll that asks before it restarts primaries?
-pub(super) fn is_wanted(layout: &Layout) -> bool {
+fn is_wanted(layout: &Layout) -> bool {
     layout.roll().is_some_and(|roll| roll.target.primaries == PrimaryUpdate::Supervised)
 }

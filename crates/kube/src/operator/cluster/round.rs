@@ -1,7 +1,7 @@
 //! A round: one controller looks after the cluster until its spec cannot be followed or the object is another one.
 
 use super::agent_news::Listener;
-use super::approval::{self, Approval};
+use super::approval::Approvals;
 use super::judged::Judged;
 use super::task::Task;
 use super::{Aborting, jittered, requests, spawn};
@@ -134,8 +134,7 @@ struct Round {
     record: Arc<dyn Fn(Happened) + Send + Sync>,
     nudge: Arc<Notify>,
     upgrading: Option<Aborting>,
-    /// The approval that was taken last.
-    approved: Option<Approval>,
+    approvals: Approvals,
     /// The pods, by their uid, of which it is told that Kubernetes takes them away.
     disrupted: BTreeSet<String>,
 }
@@ -203,7 +202,7 @@ impl Task {
             record,
             nudge,
             upgrading: None,
-            approved: None,
+            approvals: Approvals::default(),
             disrupted: BTreeSet::new(),
         };
         (round, inbox)
@@ -277,15 +276,10 @@ impl Task {
     }
 
     /// Has primaries restarted if the user has approved of it and a roll waits for that.
-    fn take_approval(&self, round: &mut Round) {
-        if !round.latest.as_ref().is_some_and(|latest| approval::is_wanted(&latest.layout)) {
-            return;
-        }
-        let given = Approval::given(&self.object.borrow());
-        if let Some(given) = given.filter(|given| round.approved.as_ref() != Some(given)) {
-            given.take(self.context.client.clone(), self.home.clone(), round.wish.clone());
-            round.approved = Some(given);
-        }
+    fn take_approval(&self, round: &Round) {
+        let layout = round.latest.as_ref().map(|latest| &latest.layout);
+        let place = (&self.context.client, &self.home);
+        round.approvals.look(&self.object.borrow(), layout, place, &round.wish);
     }
 
     fn take_answer(&mut self, answer: SpecAnswer, round: &mut Round) {
