@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use valkeeper_kube_api::names;
 use valkeeper_model::{
-    ClusterName, ClusterSpec, InstanceName, KubernetesSpec, Layout, PodTemplate, TemplateHash,
+    ClusterName, ClusterSpec, InstanceName, KubernetesSpec, Layout, PodTemplate, Storage, TemplateHash,
     manifest::Manifest,
 };
 
@@ -61,8 +61,14 @@ fn fields(kubernetes: &KubernetesSpec) -> Map<String, Value> {
 }
 
 /// The spec of a manifest, with how its pods are made.
+///
+/// A server that is alone in its shard and keeps its data in its pod would lose the data with the pod: what is said of such pods holds for those that
+/// are made from then on.
 pub(crate) fn spec_of(manifest: &Manifest) -> ClusterSpec {
-    ClusterSpec { pod_template: Some(Template::of(manifest).of_pods()), ..manifest.spec.clone() }
+    let is_alone = manifest.spec.replicas_per_shard == 0;
+    let goes_with_pod = matches!(manifest.kubernetes.storage, Storage::EmptyDir { .. });
+    let pod_template = (!(is_alone && goes_with_pod)).then(|| Template::of(manifest).of_pods());
+    ClusterSpec { pod_template, ..manifest.spec.clone() }
 }
 
 /// Tells one object from another.
@@ -91,6 +97,20 @@ mod tests {
 
     fn template(kubernetes: KubernetesSpec) -> Template {
         Template { kubernetes, auth_secret: None }
+    }
+
+    #[test]
+    fn a_pod_that_takes_the_only_copy_with_it_is_not_replaced() {
+        let is_replaced = |spec: &str| {
+            let text = format!(
+                "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {{name: demo}}\nspec: {spec}\n"
+            );
+            let manifest = valkeeper_model::manifest::parse("demo.yaml", &text).expect("a manifest");
+            spec_of(&manifest).pod_template.is_some()
+        };
+        assert!(!is_replaced("{mode: standalone, instances: 1, storage: {type: emptyDir}}"));
+        assert!(is_replaced("{mode: standalone, instances: 1, storage: {type: pvc}}"));
+        assert!(is_replaced("{mode: standalone, instances: 2, storage: {type: emptyDir}}"));
     }
 
     #[test]

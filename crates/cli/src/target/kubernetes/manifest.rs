@@ -101,7 +101,9 @@ impl KubernetesWanted {
 
     /// Pods that a change makes anew at once, if it makes any.
     async fn made_anew(&self, changes: &[remote::PodChange]) -> Result<Vec<String>, Failure> {
-        if changes.iter().all(|change| change.applies_to != AppliesTo::NewPods) {
+        let of_pods =
+            |change: &remote::PodChange| matches!(change.applies_to, AppliesTo::NewPods | AppliesTo::AllPods);
+        if !changes.iter().any(of_pods) {
             return Ok(Vec::new());
         }
         let waiting = self.remote.never_started().await?;
