@@ -10,7 +10,7 @@ use valkeeper_model::{
 };
 
 /// The fields for which a pod that runs is replaced. The others are for pods that are made from then on.
-const REPLACED_FOR: [&str; 3] = ["image", "resources", "kernelTuning"];
+pub(crate) const REPLACED_FOR: [&str; 3] = ["image", "resources", "kernelTuning"];
 
 /// How pods are made.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +53,8 @@ impl Template {
     }
 }
 
-fn fields(kubernetes: &KubernetesSpec) -> Map<String, Value> {
+/// What a manifest says for Kubernetes alone, field by field.
+pub(crate) fn fields(kubernetes: &KubernetesSpec) -> Map<String, Value> {
     match serde_json::to_value(kubernetes) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
@@ -81,12 +82,13 @@ pub(crate) fn hash(object: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
     use valkeeper_plan::placement::{self, Ids};
 
-    struct Counted(u8);
+    /// Ids that are the same each time.
+    pub(crate) struct Counted(pub(crate) u8);
 
     impl Ids for Counted {
         fn draw(&mut self) -> [u8; 20] {

@@ -2,6 +2,7 @@
 
 use super::error::RemoteError;
 use super::reach::{Reach, Remote};
+use crate::objects::template::{REPLACED_FOR, fields};
 use crate::operator::has_started;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -114,10 +115,6 @@ impl Reach {
 
 /// What differs for pods and volumes.
 pub fn pod_changes(from: &KubernetesSpec, to: &KubernetesSpec) -> Vec<PodChange> {
-    let fields = |spec: &KubernetesSpec| match serde_json::to_value(spec) {
-        Ok(Value::Object(fields)) => fields,
-        _ => serde_json::Map::new(),
-    };
     let (before, after) = (fields(from), fields(to));
     let told = |value: Option<&Value>| match value {
         None | Some(Value::Null) => None,
@@ -136,17 +133,17 @@ pub fn pod_changes(from: &KubernetesSpec, to: &KubernetesSpec) -> Vec<PodChange>
 
 /// The manifest's name of a field, and where a change of it shows.
 fn told_as(field: &str) -> (&str, AppliesTo) {
+    let of_pods = if REPLACED_FOR.contains(&field) { AppliesTo::AllPods } else { AppliesTo::NewPods };
     match field {
         "podDisruptionBudget" => ("enablePodDisruptionBudget", AppliesTo::Cluster),
         "maintenance" => ("nodeMaintenanceWindow", AppliesTo::Cluster),
+        "connectionSecret" => (field, AppliesTo::Cluster),
         "deleteVolumes" => (field, AppliesTo::Volumes),
         "storage" => (field, AppliesTo::NewVolumes),
-        "image" => ("imageName", AppliesTo::AllPods),
-        "resources" | "kernelTuning" => (field, AppliesTo::AllPods),
-        "connectionSecret" => ("connectionSecret", AppliesTo::Cluster),
-        "priorityClass" => ("priorityClassName", AppliesTo::NewPods),
-        "topologySpread" => ("topologySpreadConstraints", AppliesTo::NewPods),
-        _ => (field, AppliesTo::NewPods),
+        "image" => ("imageName", of_pods),
+        "priorityClass" => ("priorityClassName", of_pods),
+        "topologySpread" => ("topologySpreadConstraints", of_pods),
+        _ => (field, of_pods),
     }
 }
 

@@ -149,4 +149,4 @@ impl Wanted {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

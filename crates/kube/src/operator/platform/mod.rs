@@ -393,7 +393,9 @@ impl Platform for PodPlatform {
         let (shared, to) = (Arc::clone(&self.shared), to.clone());
         Box::pin(async move {
             // Its agent hands over and ends its server when the pod goes, as for a restart.
-            if let Some(pod) = shared.outdated_pod(&to).filter(|_| matches!(ask, Ask::Restart)) {
+            if matches!(ask, Ask::Restart)
+                && let Some(pod) = shared.outdated_pod(&to)
+            {
                 let removed = shared.writer.remove_pod(&to, pod.uid).await;
                 return removed
                     .map(|()| Answer::Done)

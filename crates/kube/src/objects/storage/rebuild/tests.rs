@@ -1,16 +1,7 @@
 use super::*;
+use crate::objects::template::tests::Counted;
 use valkeeper_model::{Generation, InstanceLife, ServerConfig};
-use valkeeper_plan::placement::{self, Ids, Placing, server_config, shards};
-
-/// Ids that are the same each time.
-struct Counted(u8);
-
-impl Ids for Counted {
-    fn draw(&mut self) -> [u8; 20] {
-        self.0 += 1;
-        [self.0; 20]
-    }
-}
+use valkeeper_plan::placement::{self, Placing, server_config, shards};
 
 fn spec() -> ClusterSpec {
     let text = "apiVersion: redis.io/v1\nkind: RedisCluster\nmetadata: {name: demo}\nspec: {mode: cluster, shards: 3, replicasPerShard: 1}\n";

@@ -1,9 +1,9 @@
 use super::super::wanted_objects::PodsDue;
-use super::super::wanted_objects::tests::Counted;
 use super::*;
 use crate::objects::network;
 use crate::objects::pod::OperatorFacts;
 use crate::objects::template::Template;
+use crate::objects::template::tests::Counted;
 use crate::operator::cache::pod_seen;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::{Pod, Service};

@@ -4,6 +4,7 @@
 use super::*;
 use crate::ca::{Ca, Lifetimes};
 use crate::objects::secrets::{self, Data};
+use crate::objects::template::tests::Counted;
 use crate::objects::{layout_map, whose};
 use crate::wire::Home;
 use serde_json::json;
@@ -12,17 +13,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 use valkeeper_client::Password;
 use valkeeper_model::manifest::{self, Manifest};
-use valkeeper_plan::placement::{self, Ids};
-
-/// Node ids that are the same each time.
-pub(crate) struct Counted(pub(crate) u8);
-
-impl Ids for Counted {
-    fn draw(&mut self) -> [u8; 20] {
-        self.0 += 1;
-        [self.0; 20]
-    }
-}
+use valkeeper_plan::placement;
 
 /// A cluster as it was founded by a manifest.
 struct Cluster {
