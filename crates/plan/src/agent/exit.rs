@@ -2,6 +2,7 @@
 
 use super::machine::{Agent, Phase, Then};
 use super::{Command, ExitCause};
+use crate::failover::handover::{Handover, Successor, Word};
 use valkeeper_model::{
     Answer, AskFailed, Happened, Incarnation, Millis, Observed, Process, ServerView, StartFailure, Unseen,
     Waiting,
@@ -34,7 +35,12 @@ impl Agent {
         let unasked = !matches!(self.phase, Phase::Stopping(_));
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping(stop) => stop.then,
-            Phase::HandingOver(_, _, then) | Phase::Draining(_, _, then) => {
+            Phase::HandingOver(_, handover, then) => {
+                self.died(how.clone(), cause);
+                self.died_handing_over(now, &handover);
+                if then == Then::StayDown { Then::StayDown } else { Then::Restart }
+            }
+            Phase::Draining(_, _, then) => {
                 self.died(how.clone(), cause);
                 if then == Then::StayDown { Then::StayDown } else { Then::Restart }
             }
@@ -71,6 +77,17 @@ impl Agent {
             self.complete_all(&if self.stays_down { Err(AskFailed::NotRunning) } else { Ok(Answer::Done) });
         } else if unasked {
             self.complete_all(&Err(AskFailed::NotRunning));
+        }
+    }
+
+    /// A dead server takes no write that its successor does not have: a successor that rose has taken over. One that was asked and has not
+    /// said so yet may rise still.
+    fn died_handing_over(&mut self, now: Millis, handover: &Handover) {
+        self.successor = handover.successor();
+        if let (Some(Successor { instance, word: Word::Rose }), Some(shard)) = (&self.successor, self.shard())
+        {
+            let (from, to, paused_ms) = (self.name.clone(), instance.clone(), handover.held_ms(now));
+            self.out.record(Happened::SwitchedOver { shard, from, to, paused_ms });
         }
     }
 

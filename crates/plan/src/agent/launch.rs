@@ -174,8 +174,9 @@ impl Agent {
         let claim = seen.max(kept);
         let died_at = self.died_at.unwrap_or(now);
         let lost = ReplacedPrimary { node_id: self.node_id(), history, claim, slots: self.shard_slots() };
-        let promotion =
-            Promotion::begin(self.siblings(), lost, eligible, died_at, now, &mut self.out).after(self.death);
+        let promotion = Promotion::begin(self.siblings(), lost, eligible, died_at, now, &mut self.out)
+            .after(self.death)
+            .after_asking(self.successor.as_ref().map(|asked| asked.instance.clone()));
         self.phase = Phase::Promoting(Box::new(promotion));
     }
 

@@ -14,7 +14,7 @@ use super::stopping::Stop;
 use super::trial::Trials;
 use super::watch::Watch;
 use super::{Command, Event, Outbox, Token, sooner};
-use crate::failover::handover::Handover;
+use crate::failover::handover::{Handover, Successor};
 use crate::failover::promotion::Promotion;
 use crate::failover::restart_decision::{Disk, Loss, Owner};
 use crate::hostwatch::HostWatch;
@@ -93,6 +93,8 @@ pub struct Agent {
     pub(super) starting_record: Option<CopyRecord>,
     /// The replicas that our server, a primary, saw attached last in the run that ended.
     pub(super) attached_at_death: Option<BTreeSet<InstanceName>>,
+    /// Our server had told that replica to take over when it died.
+    pub(super) successor: Option<Successor>,
     /// The run that an earlier supervisor began.
     pub(super) adopted: Option<Incarnation>,
     /// The seat of this agent, in a mode in which agents vote.
@@ -225,6 +227,7 @@ impl Agent {
             aof_loss: AofLoss::default(),
             starting_record: None,
             attached_at_death: None,
+            successor: None,
             adopted: running.map(|(incarnation, _)| incarnation),
             terms: Terms::default(),
             register_fault: None,
@@ -468,6 +471,7 @@ impl Agent {
         self.copies_at_rest = None;
         self.fullness = Fullness::default();
         self.attached_at_death = None;
+        self.successor = None;
         if let Some(roles) = self.starting_roles.take() {
             self.terms.written(roles);
         }

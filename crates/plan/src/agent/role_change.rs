@@ -2,7 +2,7 @@
 
 use super::machine::{Agent, Phase, Then};
 use super::{Command, ServerCommand};
-use crate::failover::handover::{self, Handover};
+use crate::failover::handover::{self, Handover, Word};
 use crate::failover::promotion;
 use crate::failover::succession::has_online_replica;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,22 +55,7 @@ impl Agent {
         match progress {
             promotion::Progress::Going => {}
             promotion::Progress::Promoted { to, view } => {
-                if let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) {
-                    // A death that nobody watched was at a time that nobody knows.
-                    let took_ms = self.died_at.map(|at| now.since(at));
-                    let from = self.name.clone();
-                    if !promotion.was_asked(&to) {
-                        // If somebody watched, its own agent saw it rise, and has told of it.
-                        if took_ms.is_none() {
-                            self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
-                        }
-                    } else if promotion.for_its_copy() {
-                        let state = self.copy_record.held().map_or(CopyState::Nothing, |held| held.state);
-                        self.out.record(Happened::BetterCopyPromoted { shard, from, to, state });
-                    } else {
-                        self.out.record(Happened::FailedOver { shard, from, to, took_ms });
-                    }
-                }
+                self.tell_promotion(now, &to);
                 self.last_view = None;
                 self.with_host_watch(now, |watch, _, _| watch.was_succeeded(now));
                 if self.disk.is_some() {
@@ -83,6 +68,28 @@ impl Agent {
                 self.last_view = None;
                 self.inspect();
             }
+        }
+    }
+
+    fn tell_promotion(&mut self, now: Millis, to: &InstanceName) {
+        let (Phase::Promoting(promotion), Some(shard)) = (&self.phase, self.shard()) else { return };
+        // The handover was over before our server died, and is told.
+        if self.successor.as_ref().is_some_and(|one| one.word == Word::Rose && one.instance == *to) {
+            return;
+        }
+        // A death that nobody watched was at a time that nobody knows.
+        let took_ms = self.died_at.map(|at| now.since(at));
+        let (from, to) = (self.name.clone(), to.clone());
+        if !promotion.was_asked(&to) {
+            // If somebody watched, its own agent saw it rise, and has told of it.
+            if took_ms.is_none() {
+                self.out.record(Happened::RoseByItself { shard, instance: to, from: Some(from) });
+            }
+        } else if promotion.for_its_copy() {
+            let state = self.copy_record.held().map_or(CopyState::Nothing, |held| held.state);
+            self.out.record(Happened::BetterCopyPromoted { shard, from, to, state });
+        } else {
+            self.out.record(Happened::FailedOver { shard, from, to, took_ms });
         }
     }
 

@@ -117,6 +117,24 @@ enum Wait {
     Asked(Token),
 }
 
+/// The replica that was told to take over.
+#[derive(Debug, Clone)]
+pub struct Successor {
+    /// Its name.
+    pub instance: InstanceName,
+    /// What it said since.
+    pub word: Word,
+}
+
+/// What a successor said of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Nothing yet.
+    Asked,
+    /// It is the primary.
+    Rose,
+}
+
 /// Where a handover is.
 #[derive(Debug, Clone)]
 pub enum Progress {
@@ -175,6 +193,15 @@ impl Handover {
     /// For how long it has held writes by now, milliseconds, at most: a pause ends by itself where nobody ends it.
     pub fn held_ms(&self, now: Millis) -> u64 {
         self.held_ms + self.paused_at.map_or(0, |at| now.since(at))
+    }
+
+    /// The replica that was told to take over, if one was.
+    pub fn successor(&self) -> Option<Successor> {
+        match &self.stage {
+            Stage::Switch { to, .. } => Some(Successor { instance: to.instance.clone(), word: Word::Asked }),
+            Stage::Confirm { to, .. } => Some(Successor { instance: to.clone(), word: Word::Rose }),
+            _ => None,
+        }
     }
 
     fn pause_ends(&mut self, now: Millis) {

@@ -170,6 +170,13 @@ impl Promotion {
         Self { after, ..self }
     }
 
+    /// The same, where the lost primary had told `successor` to take over: it may have won.
+    #[must_use]
+    pub fn after_asking(mut self, successor: Option<InstanceName>) -> Self {
+        self.asked.extend(successor.map(|instance| (instance, self.began)));
+        self
+    }
+
     /// Has the permit run out?
     pub fn lacks_permit(&self, now: Millis) -> bool {
         self.permit.is_some_and(|until| until < now)

@@ -2,7 +2,7 @@
 
 use crate::fleet::{name, order, view};
 use valkeeper_model::{Answer, Ask, AskFailed, Death, Happened, Incarnation, Millis, Run};
-use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, Token};
+use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerCommand, Token};
 
 const RUN: Incarnation = Incarnation(1);
 
@@ -155,6 +155,50 @@ fn a_dead_primary_whose_disk_hangs_is_succeeded() {
         let asked = |command: &Command| matches!(command, Command::Tell { to, .. } if *to == name(4));
         assert!(commands.iter().any(asked), "{commands:?}");
     }
+}
+
+/// A full disk ends a former primary at its first write as a replica, before anybody has seen that it obeys.
+#[test]
+fn a_primary_that_dies_once_its_successor_rose_has_handed_over() {
+    let mut host = Host::new(1);
+    let mut commands = host.asked(Ask::HandOver { to: Some(name(4)) });
+    let mut rose = false;
+    for _ in 0..40 {
+        let Some(command) = commands.pop() else { break };
+        let now = match command {
+            Command::Serve { token, command: ServerCommand::Replication, .. } if rose => {
+                assert!(host.agent.wake_at().is_some(), "{token:?} is not waited for");
+                continue;
+            }
+            Command::Serve { token, command, .. } => {
+                let reply = match command {
+                    ServerCommand::Replication => Reply::Replication(view(1).replication),
+                    _ => Reply::Done,
+                };
+                host.happens(Event::Served { token, result: Ok(reply) })
+            }
+            Command::Tell { token, ask, .. } => {
+                let answer = match ask {
+                    Ask::Succeed { .. } => {
+                        rose = true;
+                        Answer::Done
+                    }
+                    Ask::Replication => {
+                        let replication = view(if rose { 1 } else { 4 }).replication;
+                        Answer::Replication { incarnation: RUN, replication, standing: None }
+                    }
+                    _ => continue,
+                };
+                host.happens(Event::Told { token, result: Ok(answer) })
+            }
+            _ => continue,
+        };
+        commands.extend(now);
+    }
+    assert!(rose, "nobody was asked to take over");
+    let done = host.happens(exited());
+    let told = |command: &Command| matches!(command, Command::Record(Happened::SwitchedOver { to, .. }) if *to == name(4));
+    assert!(done.iter().any(told), "{done:?}");
 }
 
 /// It was adopted, and is silent from the beginning: it has had its time to boot.
