@@ -1,6 +1,6 @@
 //! A large cluster, seen whole or troubled, and one round of what the controller thinks about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use valkeeper_model::{
@@ -76,11 +76,8 @@ impl World {
             let report = report(&layout, name, &addresses[name], Arc::clone(&topology));
             (name.clone(), Observed::Known(report))
         });
-        let observation = Observation {
-            at: Millis(1_000),
-            instances: instances.collect(),
-            names_elsewhere: BTreeSet::new(),
-        };
+        let observation =
+            Observation { at: Millis(1_000), instances: instances.collect(), ..Observation::default() };
         Self { spec, layout, observation, addresses }
     }
 

@@ -151,5 +151,5 @@ async fn observe(
             () = tokio::time::sleep_until(clock.at(observing.wake_at()).into()) => break,
         }
     }
-    observing.finish(platform.names_elsewhere())
+    observing.finish(platform.names_elsewhere(), platform.not_starting())
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 use valkeeper_model::{
     Address, AgentOrder, Answer, Ask, AskFailed, InstanceName, Layout, LayoutVersion, Millis, ProvisionError,
-    StoreError,
+    StartFailure, StoreError,
 };
 use valkeeper_plan::controller::CommitError;
 
@@ -25,6 +25,10 @@ pub trait Platform: Send + Sync {
     /// Whose names lead clients elsewhere, as far as it knows. Nobody's where addresses are not told by name.
     fn names_elsewhere(&self) -> BTreeSet<InstanceName> {
         BTreeSet::new()
+    }
+    /// Whose agents cannot be started, as far as it knows, and why.
+    fn not_starting(&self) -> BTreeMap<InstanceName, StartFailure> {
+        BTreeMap::new()
     }
 }
 

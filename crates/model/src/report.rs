@@ -1,11 +1,13 @@
 //! What was seen, and what the planner says of it.
 
-use crate::{AgentReport, InstanceName, Millis, Observed, Role, ShardName, SlotSet, Waiting, ZoneName};
+use crate::{
+    AgentReport, InstanceName, Millis, Observed, Role, ShardName, SlotSet, StartFailure, Waiting, ZoneName,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything seen at one moment. What did not answer is `Unknown`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Observation {
     /// When.
@@ -14,6 +16,9 @@ pub struct Observation {
     pub instances: BTreeMap<InstanceName, Observed<AgentReport>>,
     /// Whose names lead clients elsewhere, to where they were, or nowhere.
     pub names_elsewhere: BTreeSet<InstanceName>,
+    /// Whose agents the platform cannot start, and why: nothing of theirs runs.
+    #[serde(default)]
+    pub not_starting: BTreeMap<InstanceName, StartFailure>,
 }
 
 impl Observation {

@@ -39,8 +39,32 @@ fn other_resources_replace_each_pod_in_its_turn_and_no_write_is_lost() {
             .then_some(())
     });
     cluster.until_healthy();
+    an_image_that_nobody_has_is_given_up_at_its_first_pod(&cluster);
     primaries_wait_for_the_annotation(&cluster);
     traffic.finish(0);
+}
+
+/// Kubernetes says at once that nobody has the image: the one pod that was replaced for it comes back as it was.
+fn an_image_that_nobody_has_is_given_up_at_its_first_pod(cluster: &KubeCluster<'_>) {
+    let before = made(cluster);
+    let patch = r#"{"spec":{"imageName":"valkey/valkey:none"}}"#;
+    cluster.kubectl(&["patch", "rediscluster", &cluster.name, "--type=merge", "-p", patch]);
+    cluster.until("a pod is replaced for it", || (made(cluster) != before).then_some(()));
+    cluster.until("the roll is given up, and why", || {
+        let status = cluster.object()["status"].to_string();
+        (status.contains("does not start") && status.contains("valkey/valkey:none")).then_some(())
+    });
+    cluster.until("the pod is as it was", || {
+        let images = cluster.pods();
+        let asks = |pod: &serde_json::Value| pod["spec"].to_string().contains("valkey:none");
+        (images.len() == 6 && !images.values().any(asks)).then_some(())
+    });
+    let now = made(cluster);
+    let others = now.iter().filter(|(name, one)| before.get(*name).map(|one| &one.0) != Some(&one.0)).count();
+    cluster.check(others == 1, &format!("{others} pods were replaced for an image that nobody has"));
+    let patch = r#"{"spec":{"imageName":null}}"#;
+    cluster.kubectl(&["patch", "rediscluster", &cluster.name, "--type=merge", "-p", patch]);
+    cluster.until_healthy();
 }
 
 fn primaries_wait_for_the_annotation(cluster: &KubeCluster<'_>) {

@@ -2,7 +2,6 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 use valkeeper_model::{KubernetesWaiting, StartFailure, StorageFault, StoreError, Unseen};
 
 fn time(seconds: i64) -> Time {
@@ -272,7 +271,7 @@ fn what_only_the_servers_say_is_told_too() {
     let observation = Observation {
         at: Millis(0),
         instances: BTreeMap::from([(name(0), Observed::Known(agent))]),
-        names_elsewhere: BTreeSet::new(),
+        ..Observation::default()
     };
     let now = time(1_000);
     let report = report(vec![]);

@@ -24,6 +24,16 @@ pub enum RollWaiting {
         /// What is wanted.
         wanted: ServerVersion,
     },
+    /// A pod was made by a former template, and its turn comes.
+    ReplacementDue {
+        /// Whose.
+        instance: InstanceName,
+    },
+    /// A pod was made by a former template, and stays until its instance is restarted.
+    ReplacementNeeded {
+        /// Whose.
+        instance: InstanceName,
+    },
     /// The canary did not get well with what the manifest says: the cluster has what it had before.
     RollReturned {
         /// Why.
@@ -35,7 +45,10 @@ impl RollWaiting {
     /// The instance it is about, if it is about one.
     pub fn instance(&self) -> Option<&InstanceName> {
         match self {
-            Self::RestartDue { instance, .. } | Self::OtherVersion { instance, .. } => Some(instance),
+            Self::RestartDue { instance, .. }
+            | Self::OtherVersion { instance, .. }
+            | Self::ReplacementDue { instance }
+            | Self::ReplacementNeeded { instance } => Some(instance),
             Self::RollReturned { .. } => None,
         }
     }
@@ -50,6 +63,13 @@ impl fmt::Display for RollWaiting {
             Self::OtherVersion { instance, runs, wanted } => {
                 write!(f, "{instance}: runs {runs}, and is to run {wanted}")
             }
+            Self::ReplacementDue { instance } => {
+                write!(f, "{instance}: its pod was made by a former template, and is replaced in turn")
+            }
+            Self::ReplacementNeeded { instance } => write!(
+                f,
+                "{instance}: its pod was made by a former template: `kubectl valkeeper restart {instance}` replaces it"
+            ),
             Self::RollReturned { why } => write!(
                 f,
                 "what the manifest says was tried and given up: {why}; the cluster has what it had before: correct the manifest"

@@ -68,7 +68,7 @@ fn outcome(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     use valkeeper_model::{
         Activity, Address, AgentReport, DiskAccess, DiskRole, Generation, Observed, Phase, Process,
         ShardReport, SlotSet, Unseen,
@@ -103,7 +103,7 @@ mod tests {
             waiting: None,
         };
         let instances = BTreeMap::from([(name(instance), Observed::Known(report))]);
-        Observation { at: Millis(0), instances, names_elsewhere: BTreeSet::new() }
+        Observation { at: Millis(0), instances, ..Observation::default() }
     }
 
     fn told(primary: Option<u32>, run: u64, now: u64) -> Option<Result<(), Refusal>> {

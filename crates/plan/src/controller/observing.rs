@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    AgentReport, Answer, AskFailed, InstanceName, Millis, Observation, Observed, Topology, Unseen, Waiting,
+    AgentReport, Answer, AskFailed, InstanceName, Millis, Observation, Observed, StartFailure, Topology,
+    Unseen, Waiting,
 };
 
 /// An agent that does not report within this is unknown.
@@ -78,10 +79,14 @@ impl Observing {
     }
 
     /// What was seen.
-    pub fn finish(self, names_elsewhere: BTreeSet<InstanceName>) -> Observation {
+    pub fn finish(
+        self,
+        names_elsewhere: BTreeSet<InstanceName>,
+        not_starting: BTreeMap<InstanceName, StartFailure>,
+    ) -> Observation {
         let mut instances = self.instances;
         instances.extend(self.unanswered.into_iter().map(|name| (name, Observed::Unknown(Unseen::Timeout))));
-        Observation { at: self.begun_at, instances, names_elsewhere }
+        Observation { at: self.begun_at, instances, names_elsewhere, not_starting }
     }
 }
 
@@ -115,7 +120,7 @@ mod tests {
         assert_eq!(observing.unanswered().iter().collect::<Vec<_>>(), [&name(2)]);
         observing.answered(Millis(103), name(2), Err(AskFailed::NotRunning));
         assert!(observing.unanswered().is_empty());
-        let observation = observing.finish(BTreeSet::from([name(1)]));
+        let observation = observing.finish(BTreeSet::from([name(1)]), BTreeMap::new());
         assert_eq!((observation.at, observation.names_elsewhere), (Millis(100), BTreeSet::from([name(1)])));
         assert!(observation.instances[&name(0)].known().is_some());
         assert_eq!(observation.instances[&name(1)], Observed::Unknown(Unseen::Unreachable));
@@ -129,7 +134,7 @@ mod tests {
         observing.answered(Millis(101), name(0), Ok(report(None)));
         observing.answered(Millis(102), name(1), Ok(report(Some(Waiting::NoSupervisor))));
         assert_eq!(observing.wake_at(), Millis(2_100));
-        let observation = observing.finish(BTreeSet::new());
+        let observation = observing.finish(BTreeSet::new(), BTreeMap::new());
         assert_eq!(observation.instances[&name(2)], Observed::Unknown(Unseen::Timeout));
     }
 
@@ -141,7 +146,7 @@ mod tests {
         // Others that answer show that answers are still coming.
         observing.answered(Millis(200), name(1), Ok(report(None)));
         assert_eq!(observing.wake_at(), Millis(350));
-        let observation = observing.finish(BTreeSet::new());
+        let observation = observing.finish(BTreeSet::new(), BTreeMap::new());
         assert_eq!(observation.instances[&name(2)], Observed::Unknown(Unseen::Timeout));
     }
 
@@ -159,7 +164,7 @@ mod tests {
             observing.answered(Millis(101), name(n), Ok(report(None)));
         }
         observing.answered(Millis(102), name(0), Err(AskFailed::Unseen(Unseen::Timeout)));
-        let observation = observing.finish(BTreeSet::new());
+        let observation = observing.finish(BTreeSet::new(), BTreeMap::new());
         let topologies: Vec<_> = (0..3)
             .map(|n| match &observation.instances[&name(n)] {
                 Observed::Known(AgentReport { server: Observed::Known(view), .. }) => &view.topology,

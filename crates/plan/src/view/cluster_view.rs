@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName, ZoneName,
+    AgentReport, Instance, InstanceName, Layout, NodeId, Observation, ServerView, Shard, ShardName,
+    StartFailure, ZoneName,
 };
 
 /// All shards.
@@ -41,12 +42,20 @@ pub struct InstanceView<'a> {
     pub report: Option<&'a AgentReport>,
     /// Clients that go by its name are led elsewhere.
     pub name_leads_elsewhere: bool,
+    /// Why the platform cannot start its agent.
+    pub not_starting: Option<&'a StartFailure>,
 }
 
 impl<'a> InstanceView<'a> {
     /// The server's own words.
     pub fn view(&self) -> Option<&'a ServerView> {
         self.report.and_then(AgentReport::view)
+    }
+
+    /// Was its pod made by another template than the wanted one? Of a pod that does not say by which, it is not known.
+    pub fn is_of_other_template(&self, layout: &Layout) -> bool {
+        let made_by = self.report.and_then(|report| report.pod_template.as_ref());
+        made_by.zip(layout.pod_template.as_ref()).is_some_and(|(made_by, wanted)| made_by != wanted)
     }
 }
 
@@ -76,6 +85,7 @@ impl<'a> ClusterView<'a> {
                     instance,
                     report: observation.report(name),
                     name_leads_elsewhere: observation.names_elsewhere.contains(name),
+                    not_starting: observation.not_starting.get(name),
                 });
             }
         }

@@ -259,6 +259,13 @@ fn judge_view(
         let runs = view.version.clone();
         waiting.push(RollWaiting::OtherVersion { instance: name(), runs, wanted }.into());
     }
+    if instance.is_of_other_template(cluster_view.layout) {
+        let instance = name();
+        waiting.push(match cluster_view.layout.roll() {
+            Some(_) => RollWaiting::ReplacementDue { instance }.into(),
+            None => RollWaiting::ReplacementNeeded { instance }.into(),
+        });
+    }
     if !view.config_by_hand.is_empty() {
         waiting.push(Waiting::ConfigByHand { instance: name(), directives: view.config_by_hand.clone() });
     }

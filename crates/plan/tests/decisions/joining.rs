@@ -1,7 +1,7 @@
 //! An instance that was added to a shard begins as a replica of the one that serves there, and is a member when it has caught up.
 
 use crate::ordered::{address, name, obeys, ordered, orders, own_address, runs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     AgentOrder, AgentReport, Answer, Ask, AskFailed, Happened, Instance, InstanceLife, InstanceName, Layout,
@@ -153,7 +153,7 @@ fn controls() -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
     places.insert(name(JOINER), address(66));
     // What another controller has stored is loaded when an agent obeys it.
     let newer = AgentOrder { generation: layout.generation, ..given[&name(0)].clone() };
-    let seen = |instances| Observation { at: Millis(10), instances, names_elsewhere: BTreeSet::new() };
+    let seen = |instances| Observation { at: Millis(10), instances, ..Observation::default() };
     let loads = controller.handle(Millis(10), Event::Observed(seen([(name(0), obeys(&newer))].into())));
     assert_eq!(loads, [Command::Load]);
     controller.handle(Millis(11), Event::Loaded(Ok(Some(Box::new(layout)))));
@@ -173,7 +173,7 @@ fn all_run(told: &BTreeMap<InstanceName, AgentOrder>, follows: u32) -> Observati
         view.topology = Arc::new(topology);
         (name.clone(), Observed::Known(report))
     });
-    Observation { at: Millis(12), instances: instances.collect(), names_elsewhere: BTreeSet::new() }
+    Observation { at: Millis(12), instances: instances.collect(), ..Observation::default() }
 }
 
 fn committed(commands: &[Command]) -> Option<Layout> {
@@ -252,8 +252,7 @@ fn a_shard_that_leaves_votes_as_long_as_it_has_slots() {
             }
             (name.clone(), Observed::Known(report))
         });
-        let seen =
-            Observation { at: Millis(0), instances: instances.collect(), names_elsewhere: BTreeSet::new() };
+        let seen = Observation { at: Millis(0), instances: instances.collect(), ..Observation::default() };
         let votes = votes(&ClusterView::new(&layout, &seen));
         (votes.alive, votes.needed)
     };

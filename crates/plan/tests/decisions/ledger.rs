@@ -1,7 +1,7 @@
 //! Law 6 across controllers: what is disturbed on purpose is stored before it is begun, and ends by what is seen.
 
 use crate::ordered::{Counted, name, ordered, orders, own_address, runs, spec};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentOrder, AgentReport, Answer, Ask, AskFailed, DisturbanceEnd, DisturbedBy,
@@ -83,7 +83,7 @@ fn handed_over(told: &Orders) -> Reports {
 
 fn look(controller: &mut Controller, at: u64, reports: &Reports) -> Vec<Command> {
     let mut commands = controller.handle(Millis(at), Event::Tick);
-    let seen = Observation { at: Millis(at), instances: reports.clone(), names_elsewhere: BTreeSet::new() };
+    let seen = Observation { at: Millis(at), instances: reports.clone(), ..Observation::default() };
     commands.extend(controller.handle(Millis(at), Event::Observed(seen)));
     commands
 }
@@ -175,8 +175,7 @@ fn a_refusal_ends_it_at_the_next_look() {
     let result = Err(AskFailed::Refused("no".to_owned()));
     controller.handle(Millis(2_010), Event::Told { token: sent[0].0, result });
     // This look was begun before the refusal came.
-    let seen =
-        Observation { at: Millis(2_011), instances: reports.clone(), names_elsewhere: BTreeSet::new() };
+    let seen = Observation { at: Millis(2_011), instances: reports.clone(), ..Observation::default() };
     assert_eq!(committed(&controller.handle(Millis(2_011), Event::Observed(seen))), None);
     let over = committed(&look(&mut controller, 3_500, &reports)).expect("a commit");
     assert!(over.ledger.is_empty());
@@ -320,7 +319,7 @@ fn what_is_due_for_an_operation() {
             change(layout);
         });
         let layout = controller.layout().expect("a layout");
-        let seen = Observation { at: Millis(0), instances: see(&told), names_elsewhere: BTreeSet::new() };
+        let seen = Observation { at: Millis(0), instances: see(&told), ..Observation::default() };
         let (name, operation) = rezone();
         stored::next(&ClusterView::new(layout, &seen), &name, &operation)
     };

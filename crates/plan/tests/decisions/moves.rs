@@ -2,7 +2,7 @@
 
 use crate::ordered::{ordered, runs};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     AgentReport, InstanceName, Layout, Millis, NodeId, Observation, Observed, Operation, Refusal, ShardName,
@@ -42,8 +42,7 @@ fn moving(moves: &[(&str, &str, &str)]) -> (Layout, Seen) {
 
 fn with<T>(layout: &Layout, seen: &Seen, look: impl FnOnce(&ClusterView<'_>) -> T) -> T {
     let instances = seen.iter().map(|(name, report)| (name.clone(), Observed::Known(report.clone())));
-    let observation =
-        Observation { at: Millis(1), instances: instances.collect(), names_elsewhere: BTreeSet::new() };
+    let observation = Observation { at: Millis(1), instances: instances.collect(), ..Observation::default() };
     look(&ClusterView::new(layout, &observation))
 }
 

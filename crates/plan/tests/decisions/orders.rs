@@ -1,7 +1,7 @@
 //! Who is told what again, and how often is looked.
 
 use crate::ordered::{address, name, obeys, ordered, orders, own_address, runs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, LayoutVersion, Millis, Observation,
     Observed, Process, ProvisionError, Refusal, Request, StorageFault, StoreError, Unseen, Waiting,
@@ -14,7 +14,7 @@ fn look(
     controller: &mut Controller,
     seen: BTreeMap<InstanceName, Observed<AgentReport>>,
 ) -> Vec<InstanceName> {
-    let observation = Observation { at: Millis(1), instances: seen, names_elsewhere: BTreeSet::new() };
+    let observation = Observation { at: Millis(1), instances: seen, ..Observation::default() };
     orders(controller.handle(Millis(1), Event::Observed(observation))).into_keys().collect()
 }
 
@@ -51,7 +51,7 @@ fn two_that_do_not_know_where_the_other_is_are_introduced_at_once() {
         };
         let instances =
             (0..).zip(&given).map(|(me, (name, order))| (name.clone(), sees(me, order))).collect();
-        let observation = Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() };
+        let observation = Observation { at: Millis(1), instances, ..Observation::default() };
         let commands = controller.handle(Millis(1), Event::Observed(observation));
         let meets = commands.into_iter().filter_map(|command| match command {
             Command::Tell { to, ask: Ask::Meet { .. }, .. } => Some(to),
@@ -108,7 +108,7 @@ fn a_stuck_cluster_is_looked_at_more_often_when_somebody_has_moved_and_not_other
     let unseen = || Observation {
         at: Millis(0),
         instances: given.keys().map(|name| (name.clone(), Observed::Unknown(Unseen::Unreachable))).collect(),
-        names_elsewhere: BTreeSet::new(),
+        ..Observation::default()
     };
     let mut places: BTreeMap<_, _> =
         given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
@@ -145,8 +145,7 @@ fn a_layout_that_agents_are_beyond_gets_the_next_generation() {
     let obeyed = Generation(layout.generation.0 + 4);
     let newer = |order: &AgentOrder| obeys(&AgentOrder { generation: obeyed, ..order.clone() });
     let instances: BTreeMap<_, _> = given.iter().map(|(name, order)| (name.clone(), newer(order))).collect();
-    let seen =
-        || Observation { at: Millis(1), instances: instances.clone(), names_elsewhere: BTreeSet::new() };
+    let seen = || Observation { at: Millis(1), instances: instances.clone(), ..Observation::default() };
     assert_eq!(controller.handle(Millis(1), Event::Observed(seen())), [Command::Load]);
     let commands = controller.handle(Millis(2), Event::Loaded(Ok(Some(Box::new(layout.clone())))));
     assert_eq!(committed(&commands), [(obeyed.next(), Some(layout.version()))]);
@@ -165,7 +164,7 @@ fn a_cluster_whose_layout_vanished_is_not_founded_again() {
     let obeyed = layout.generation.next();
     let newer = |order: &AgentOrder| obeys(&AgentOrder { generation: obeyed, ..order.clone() });
     let instances = given.iter().map(|(name, order)| (name.clone(), newer(order))).collect();
-    let seen = Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() };
+    let seen = Observation { at: Millis(1), instances, ..Observation::default() };
     controller.handle(Millis(1), Event::Observed(seen));
     let commands = controller.handle(Millis(2), Event::Loaded(Ok(None)));
     assert_eq!(committed(&commands), [(obeyed.next(), None)]);
@@ -187,7 +186,7 @@ fn a_platform_that_fails_keeps_nobody_from_looking() {
     let seen = || Observation {
         at: Millis(1),
         instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
-        names_elsewhere: BTreeSet::new(),
+        ..Observation::default()
     };
     controller.handle(Millis(1), Event::Observed(seen()));
     let looks = |commands: &[Command]| commands.iter().any(|one| matches!(one, Command::Observe { .. }));
@@ -230,7 +229,7 @@ fn who_asks_all_the_time_keeps_nobody_from_being_answered() {
     let seen = |at| Observation {
         at: Millis(at),
         instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
-        names_elsewhere: BTreeSet::new(),
+        ..Observation::default()
     };
     controller.handle(Millis(0), Event::Observed(seen(0)));
     let restart = || Request::Restart { instance: name(3) };
@@ -252,7 +251,7 @@ fn who_asks_all_the_time_keeps_nobody_from_being_answered() {
 type Reports = BTreeMap<InstanceName, Observed<AgentReport>>;
 
 fn seen_at(controller: &mut Controller, at: u64, instances: Reports) -> Vec<Command> {
-    let observation = Observation { at: Millis(at), instances, names_elsewhere: BTreeSet::new() };
+    let observation = Observation { at: Millis(at), instances, ..Observation::default() };
     controller.handle(Millis(at), Event::Observed(observation))
 }
 
@@ -387,7 +386,7 @@ fn what_keeps_a_layout_from_being_stored_is_told() {
         let seen = || Observation {
             at: Millis(1),
             instances: given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect(),
-            names_elsewhere: BTreeSet::new(),
+            ..Observation::default()
         };
         controller.handle(Millis(1), Event::Observed(seen()));
         let request = Request::Fence { instance: name(3), force: true };

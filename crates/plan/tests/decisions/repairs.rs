@@ -3,7 +3,7 @@
 use crate::ordered::{name, ordered, runs};
 use serde::Deserialize as _;
 use serde::de::{IntoDeserializer as _, value::StrDeserializer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, Incarnation, InstanceName, Layout, MemoryFull, Millis, NodeId, Observation,
@@ -29,8 +29,7 @@ fn whole() -> (Layout, Seen) {
 
 fn with<T>(layout: &Layout, seen: &Seen, look: impl FnOnce(&ClusterView<'_>) -> T) -> T {
     let instances = seen.iter().map(|(name, report)| (name.clone(), Observed::Known(report.clone())));
-    let observation =
-        Observation { at: Millis(1), instances: instances.collect(), names_elsewhere: BTreeSet::new() };
+    let observation = Observation { at: Millis(1), instances: instances.collect(), ..Observation::default() };
     look(&ClusterView::new(layout, &observation))
 }
 

@@ -48,7 +48,7 @@ fn given(layout: &Layout) -> BTreeMap<InstanceName, AgentOrder> {
 fn seen(layout: &Layout) -> Observation {
     let given = given(layout);
     let instances = given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
-    Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() }
+    Observation { at: Millis(1), instances, ..Observation::default() }
 }
 
 fn spread(layout: &Layout) -> Option<Layout> {

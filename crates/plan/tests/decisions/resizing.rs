@@ -80,7 +80,7 @@ fn a_zone_is_not_drained_if_the_others_cannot_hold_a_majority_each() {
     let cordoned = resize::cordon(&layout, &"d".parse().expect("a zone"));
     let refused = drained(&["a", "b", "c", "d"], &cordoned).expect_err("it has too few zones left");
     assert!(refused.to_string().contains("zone d is cordoned"), "{refused}");
-    let seen = Observation { at: Millis(1), instances: BTreeMap::new(), names_elsewhere: BTreeSet::new() };
+    let seen = Observation { at: Millis(1), instances: BTreeMap::new(), ..Observation::default() };
     let report = health::judge(&ClusterView::new(&cordoned, &seen));
     assert_eq!(report.cordoned_zones.iter().map(ZoneName::as_str).collect::<Vec<_>>(), ["d"]);
     let four = drained(&["a", "b", "c", "d"], &layout).expect("there is another zone");
@@ -123,7 +123,7 @@ impl Case {
 
     fn look<T>(&self, at: impl FnOnce(&ClusterView<'_>) -> T) -> T {
         let instances = self.seen.clone();
-        let seen = Observation { at: Millis(10), instances, names_elsewhere: BTreeSet::new() };
+        let seen = Observation { at: Millis(10), instances, ..Observation::default() };
         at(&ClusterView::new(&self.layout, &seen))
     }
 
@@ -273,7 +273,7 @@ fn the_order_of_one_that_is_retired_is_to_stay_down() {
     let told = case.next().expect("it may be stopped");
     let newer = AgentOrder { generation: told.generation, ..given[&name(0)].clone() };
     let seen = [(name(0), crate::ordered::obeys(&newer))].into();
-    let seen = Observation { at: Millis(10), instances: seen, names_elsewhere: BTreeSet::new() };
+    let seen = Observation { at: Millis(10), instances: seen, ..Observation::default() };
     controller.handle(Millis(10), Event::Observed(seen));
     let places =
         given.iter().map(|(name, order)| (name.clone(), crate::ordered::own_address(order))).collect();
@@ -311,7 +311,7 @@ fn one_that_is_being_removed_may_be_said_to_be_gone_for_good() {
         let mut said = Vec::new();
         for at in [2, 3] {
             let instances = case.seen.clone();
-            let seen = Observation { at: Millis(at), instances, names_elsewhere: BTreeSet::new() };
+            let seen = Observation { at: Millis(at), instances, ..Observation::default() };
             said.extend(controller.handle(Millis(at), Event::Tick));
             said.extend(controller.handle(Millis(at), Event::Observed(seen)));
         }

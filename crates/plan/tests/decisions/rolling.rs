@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, Incarnation, InstanceName, Layout, Millis,
     Observation, Observed, Operation, OperationName, PodTemplate, PrimaryUpdate, Process, Refusal,
-    RestartPolicy, Roll, RollCheckpoint, RollFault, RollRefusal, ServerVersion, StartFailure, TemplateHash,
-    Unseen, Waiting,
+    RestartPolicy, Roll, RollCheckpoint, RollFault, RollRefusal, RollWaiting, ServerVersion, StartFailure,
+    TemplateHash, Unseen, Waiting,
 };
 use valkeeper_plan::controller::{Command, Controller, Event, change};
 use valkeeper_plan::operations::roll::{self, Next, Unwell, Watched};
@@ -39,7 +39,7 @@ impl World {
         let (founder, given) = ordered(shards, |_| ());
         let layout = founder.layout().expect("a layout").clone().founded();
         let instances = given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
-        let seen = Observation { at: Millis(1), instances, names_elsewhere: BTreeSet::new() };
+        let seen = Observation { at: Millis(1), instances, ..Observation::default() };
         (Self { layout, seen }, given)
     }
 
@@ -400,9 +400,27 @@ fn pods_of_another_template_are_replaced_in_their_turn() {
         Watched { unwell, ..Watched::default() }
     };
     assert!(matches!(world.next(&unseen(179_999)), Next::Wait(_)));
+    // Kubernetes says that its image cannot be had: it is asked for some more times, and no longer.
+    world.seen.not_starting.insert(name(3), not_started());
+    assert!(matches!(world.next(&unseen(19_999)), Next::Wait(_)));
+    let fault = RollFault::StartFailed { instance: name(3), failure: not_started() };
+    assert_eq!(world.next(&unseen(20_000)), Next::Return(fault));
+    world.seen.not_starting.clear();
     let Next::Return(why) = world.next(&unseen(180_000)) else { panic!("it returns") };
     let roll = world.roll().clone();
     let back = roll::returned(&world.layout, &roll, why, &BTreeSet::from([name(3)]));
     assert_eq!(back.pod_template_of(&name(3)), Some(&hash("old")));
     assert_eq!(back.pod_template, Some(hash("old")));
+    // A person replaces them where the manifest says so: each that is to be replaced is told.
+    let told = |world: &World| {
+        let report = health::judge(&ClusterView::new(&world.layout, &world.seen));
+        let due = |waiting: &Waiting| matches!(waiting, Waiting::Roll(RollWaiting::ReplacementDue { .. }));
+        let needed =
+            |waiting: &Waiting| matches!(waiting, Waiting::Roll(RollWaiting::ReplacementNeeded { .. }));
+        let count = |of: &dyn Fn(&Waiting) -> bool| report.waiting.iter().filter(|one| of(one)).count();
+        [count(&due), count(&needed)]
+    };
+    assert_eq!(told(&world), [4, 0]);
+    world.layout.operations.remove(&OperationName::roll());
+    assert_eq!(told(&world), [0, 4]);
 }

@@ -288,8 +288,8 @@ fn what_is_not_valid_is_told_instead_of_a_restart() {
     let report = host.agent.report().expect("an order");
     let name = wrong.instances.keys().nth(3).expect("a replica").clone();
     let instances = BTreeMap::from([(name, valkeeper_model::Observed::Known(report))]);
-    let names_elsewhere = std::collections::BTreeSet::new();
-    let observation = valkeeper_model::Observation { at: Millis(1), instances, names_elsewhere };
+    let observation =
+        valkeeper_model::Observation { at: Millis(1), instances, ..valkeeper_model::Observation::default() };
     let judged = health::judge(&valkeeper_plan::view::cluster_view::ClusterView::new(&wrong, &observation));
     let told: Vec<String> = judged.waiting.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|reason| reason.contains("between 1 and")), "{told:?}");
@@ -308,8 +308,8 @@ fn a_spec_is_followed_when_its_configuration_has_been_tried() {
     let report = host.agent.report().expect("an order");
     let name = stored.instances.keys().nth(3).expect("a replica").clone();
     let instances = BTreeMap::from([(name, valkeeper_model::Observed::Known(report))]);
-    let names_elsewhere = std::collections::BTreeSet::new();
-    let seen = valkeeper_model::Observation { at: Millis(1), instances, names_elsewhere };
+    let seen =
+        valkeeper_model::Observation { at: Millis(1), instances, ..valkeeper_model::Observation::default() };
     controller.handle(Millis(0), controller::Event::Tick);
     controller.handle(Millis(0), controller::Event::Loaded(Ok(Some(Box::new(stored)))));
     controller.handle(Millis(0), controller::Event::Provisioned(Ok(BTreeMap::new())));

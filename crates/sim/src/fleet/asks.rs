@@ -277,7 +277,7 @@ impl Fleet {
             let silent = self.index_of(silent);
             self.laws.unseen_at[silent] = self.clock.now();
         }
-        let observation = observing.finish(BTreeSet::new());
+        let observation = observing.finish(BTreeSet::new(), std::collections::BTreeMap::new());
         self.law_of_steps(controller, &observation);
         self.controller_event(controller, life, controller::Event::Observed(observation));
     }

@@ -7,7 +7,7 @@ use crate::objects::shape::shape;
 use crate::objects::storage::Piece;
 use crate::objects::template::hash;
 use crate::objects::whose::Whose;
-use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, SeenObjects};
+use crate::operator::cache::{Object, ObjectSeen, PodSeen, PodState, PodTrouble, SeenObjects};
 use serde_json::Value;
 use valkeeper_kube_api::names::{self, ANNOTATION_SPEC_HASH, ROLE_SENTINEL};
 use valkeeper_model::{ClusterName, InstanceName, KubernetesWaiting, Layout, Waiting};
@@ -208,8 +208,7 @@ fn of_pod(
     let made_from = &wanted.pod["metadata"]["annotations"][ANNOTATION_SPEC_HASH];
     match pod.state {
         PodState::Over => actions.pods.push(action(named, Some(name), remove())),
-        // What never ran is not worth keeping when it would be made otherwise now.
-        PodState::Alive if !pod.started && pod.spec_hash.as_deref() != made_from.as_str() => {
+        PodState::Alive if never_serves(pod) && pod.spec_hash.as_deref() != made_from.as_str() => {
             actions.pods.push(action(named, Some(name), remove()));
         }
         PodState::Alive if pod.shape != shape(&wanted.pod) => {
@@ -217,6 +216,11 @@ fn of_pod(
         }
         PodState::Alive | PodState::Ending => {}
     }
+}
+
+/// Has it never run, or can nothing of it start any more? It is not worth keeping when it would be made otherwise now.
+fn never_serves(pod: &PodSeen) -> bool {
+    !pod.started || !pod.runs && matches!(pod.trouble, Some(PodTrouble::Container(_)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod pod;
 mod seen;
 mod watches;
 
-pub(crate) use pod::{PodSeen, PodState, has_started, pod_seen};
+pub(crate) use pod::{PodSeen, PodState, PodTrouble, has_started, pod_seen};
 pub(crate) use seen::{Object, ObjectSeen, Placed, Seen, SeenObjects};
 pub use watches::Scope;
 pub(crate) use watches::{Watches, Wished};

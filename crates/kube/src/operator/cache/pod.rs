@@ -6,6 +6,7 @@ use crate::objects::whose::Marks;
 use crate::wire::Home;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
+use std::fmt;
 use std::net::IpAddr;
 use valkeeper_kube_api::names::{ANNOTATION_SPEC_HASH, ANNOTATION_TEMPLATE, LABEL_ROLE};
 use valkeeper_model::{InstanceName, TemplateHash};
@@ -24,11 +25,13 @@ pub(crate) struct PodSeen {
     pub(crate) shape: String,
     /// Has its server's container run?
     pub(crate) started: bool,
+    /// Does a container of it run now?
+    pub(crate) runs: bool,
     pub(crate) node: Option<String>,
     /// Why Kubernetes takes it away.
     pub(crate) disrupted: Option<String>,
     /// Why it does not run, as far as Kubernetes says.
-    pub(crate) trouble: Option<String>,
+    pub(crate) trouble: Option<PodTrouble>,
 }
 
 /// Where a pod is in its life.
@@ -40,6 +43,26 @@ pub(crate) enum PodState {
     Ending,
     /// It has ended for good and is in the way of another of its name.
     Over,
+}
+
+/// Why a pod, or one container of it, does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PodTrouble {
+    /// No node takes it.
+    Unscheduled(String),
+    /// A container of it does not start: no image, a configuration that cannot be used, one that ends at once.
+    Container(String),
+    /// It has failed as a whole.
+    Failed(String),
+}
+
+impl fmt::Display for PodTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unscheduled(why) => write!(f, "cannot be scheduled: {why}"),
+            Self::Container(why) | Self::Failed(why) => f.write_str(why),
+        }
+    }
 }
 
 /// What matters of a pod, and whose it is. It is an instance's by its name, which nobody can edit.
@@ -67,6 +90,7 @@ pub(crate) fn pod_seen(pod: &Pod) -> Option<(Home, InstanceName, PodSeen)> {
         marks: Marks::of(metadata),
         shape: shape(&json!({ "kind": "Pod", "metadata": metadata })),
         started: has_started(pod),
+        runs: runs(pod),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         disrupted: disrupted(pod),
         trouble: trouble(pod),
@@ -82,6 +106,11 @@ fn disrupted(pod: &Pod) -> Option<String> {
     Some(words.into_iter().flatten().collect::<Vec<_>>().join(": "))
 }
 
+fn runs(pod: &Pod) -> bool {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.into_iter().any(|one| one.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
 /// Has its server's container run, now or before?
 pub(crate) fn has_started(pod: &Pod) -> bool {
     let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
@@ -93,8 +122,7 @@ pub(crate) fn has_started(pod: &Pod) -> bool {
     })
 }
 
-/// Why a pod does not run: not scheduled, an image that cannot be had, a container that ends at once.
-fn trouble(pod: &Pod) -> Option<String> {
+fn trouble(pod: &Pod) -> Option<PodTrouble> {
     let status = pod.status.as_ref()?;
     let unscheduled = status
         .conditions
@@ -103,7 +131,7 @@ fn trouble(pod: &Pod) -> Option<String> {
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
         let why = condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or("not scheduled");
-        return Some(format!("cannot be scheduled: {why}"));
+        return Some(PodTrouble::Unscheduled(why.to_owned()));
     }
     let containers =
         status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
@@ -114,10 +142,11 @@ fn trouble(pod: &Pod) -> Option<String> {
         if matches!(reason, "PodInitializing" | "ContainerCreating") {
             return None;
         }
-        Some(match &waiting.message {
+        Some(PodTrouble::Container(match &waiting.message {
             Some(message) => format!("{reason}: {message}"),
             None => reason.to_owned(),
-        })
+        }))
     });
-    reasons.next().or_else(|| status.reason.clone().filter(|_| status.phase.as_deref() == Some("Failed")))
+    let failed = || status.reason.clone().filter(|_| status.phase.as_deref() == Some("Failed"));
+    reasons.next().or_else(|| failed().map(PodTrouble::Failed))
 }

@@ -28,7 +28,7 @@ use crate::operator::apply::founders_first::FoundersFirst;
 use crate::operator::apply::missing_objects::{is_layout_missing, missing_objects};
 use crate::operator::apply::object_writer::{NotDone, ObjectWriter, told};
 use crate::operator::apply::wanted_objects::{PodsDue, Rendering};
-use crate::operator::cache::{Object, PodSeen, Seen};
+use crate::operator::cache::{Object, PodSeen, PodTrouble, Seen};
 use crate::operator::dns::new_names::NewNames;
 use crate::operator::dns::propagation::DnsPropagation;
 use crate::pod::ask_agent;
@@ -48,7 +48,7 @@ use valkeeper_engine::{Boxed, Platform};
 use valkeeper_kube_api::names::{self, SENTINEL_PORT};
 use valkeeper_model::{
     Address, AgentOrder, AgentReport, Answer, Ask, AskFailed, InstanceName, KubernetesWaiting, Layout,
-    ProvisionError, TemplateHash, Unseen, Waiting,
+    ProvisionError, StartFailure, TemplateHash, Unseen, Waiting,
 };
 
 /// Until it is seen whether the user has given what was missing.
@@ -415,5 +415,14 @@ impl Platform for PodPlatform {
 
     fn names_elsewhere(&self) -> BTreeSet<InstanceName> {
         self.shared.dns.names()
+    }
+
+    fn not_starting(&self) -> BTreeMap<InstanceName, StartFailure> {
+        // A pod without a node may get one that is being made.
+        let failing = |pod: PodSeen| match pod.trouble {
+            Some(PodTrouble::Container(detail)) => Some(StartFailure::ProgramUnusable { detail }),
+            Some(PodTrouble::Unscheduled(_) | PodTrouble::Failed(_)) | None => None,
+        };
+        self.shared.seen.pods().into_iter().filter_map(|(name, pod)| Some((name, failing(pod)?))).collect()
     }
 }

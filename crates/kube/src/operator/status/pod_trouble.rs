@@ -23,7 +23,7 @@ fn why_not(pod: &PodSeen, silent: &BTreeSet<String>) -> Option<String> {
              if you do, `kubectl taint node {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`"
         )),
         Some(node) => Some(format!("its node {node} is not ready: Kubernetes does not hear of it")),
-        None => pod.trouble.clone(),
+        None => pod.trouble.as_ref().map(ToString::to_string),
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Condition {
     ConfigRefused(Vec<InvalidDirective>),
     /// Its turn has come, and its server cannot be started.
     NotStarted(StartFailure),
+    /// Its turn has come, and not even its agent can be started.
+    AgentNotStarted(StartFailure),
     /// It was restarted, and runs as before.
     NotTaken,
     /// Its turn has come, and it is not in sync yet.
@@ -51,6 +53,9 @@ pub fn condition(
         return Condition::Well;
     }
     let Some(report) = one.report else {
+        if let Some(failure) = one.not_starting.filter(|_| turned) {
+            return Condition::AgentNotStarted(failure.clone());
+        }
         // Its pod was replaced, and the agent of the new one is not there yet.
         return if turned { Condition::Coming(Pace::Unseen) } else { Condition::Unknown };
     };
@@ -75,9 +80,7 @@ pub fn condition(
         return Condition::ConfigRefused(view.config_invalid.clone());
     }
     let other_version = layout.version.as_ref().is_some_and(|wanted| !view.is_version(wanted));
-    let other_template =
-        report.pod_template.as_ref().is_some_and(|made| Some(made) != layout.pod_template.as_ref());
-    if keeps || !view.config_refused.is_empty() || other_version || other_template {
+    if keeps || !view.config_refused.is_empty() || other_version || one.is_of_other_template(layout) {
         // Until the ledger's entry ends, it may be the run of before.
         let counted = layout.ledger.get(one.name).is_some_and(|entry| is_of_roll(&entry.by));
         return match (turned, counted) {

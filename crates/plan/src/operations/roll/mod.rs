@@ -34,6 +34,8 @@ const NOT_WELL_MS: u64 = 60_000;
 const NOT_SEEN_MS: u64 = 180_000;
 /// One that cannot be started: it is tried again meanwhile.
 const NOT_STARTED_MS: u64 = 4_000;
+/// One whose agent cannot be started: a registry that does not answer is asked again within this.
+const AGENT_NOT_STARTED_MS: u64 = 20_000;
 /// One that runs as before after its restart: its last look may be of before.
 const NOT_TAKEN_MS: u64 = 3_000;
 /// Runs after a restart that all ended by themselves.
@@ -162,6 +164,9 @@ fn fault(cluster_view: &ClusterView<'_>, roll: &Roll, watched: &Watched) -> Opti
                 Some(RollFault::ConfigRefused { instance: instance(), directives })
             }
             Condition::NotStarted(failure) if unwell.for_ms >= NOT_STARTED_MS => {
+                Some(RollFault::StartFailed { instance: instance(), failure })
+            }
+            Condition::AgentNotStarted(failure) if unwell.for_ms >= AGENT_NOT_STARTED_MS => {
                 Some(RollFault::StartFailed { instance: instance(), failure })
             }
             Condition::NotTaken if unwell.for_ms >= NOT_TAKEN_MS => {

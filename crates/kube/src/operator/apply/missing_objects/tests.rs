@@ -167,6 +167,21 @@ fn a_pod_that_never_ran_is_replaced_when_it_would_be_made_otherwise() {
         });
         assert_eq!(case.due().len(), due, "{state}");
     }
+    // It ran, and cannot start any more: too little memory, say. One that runs beside another container that waits is left alone.
+    let container = |name: &str, restarts: u32, state: Value| {
+        json!({
+            "name": name, "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state,
+        })
+    };
+    let waits = || json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+    for (beside, due) in [(waits(), 3), (json!({ "running": {} }), 2)] {
+        let pod = Case::whole().pod("demo-1");
+        case.saw(&pod, |pod| {
+            let containers = [container("server", 3, beside), container("injected", 3, waits())];
+            pod["status"] = json!({ "containerStatuses": containers });
+        });
+        assert_eq!(case.due().len(), due);
+    }
     let pod = Case::whole().pod("demo-1");
     case.saw(&pod, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
     assert_eq!(case.due().len(), 2);
