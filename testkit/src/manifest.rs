@@ -13,6 +13,8 @@ pub struct Manifest {
     shards: u32,
     replicas: u32,
     zones: &'static str,
+    /// `keep` where the manifest does not ask for more: scenarios set faults by hand.
+    drift: &'static str,
     persistence: &'static str,
     node_timeout: &'static str,
     unresponsive_after: &'static str,
@@ -48,6 +50,7 @@ impl Manifest {
             shards: 3,
             replicas: 1,
             zones: "required",
+            drift: "keep",
             persistence: "aof",
             node_timeout: "15s",
             unresponsive_after: "5s",
@@ -148,6 +151,13 @@ impl Manifest {
         self
     }
 
+    /// `drift: correct`.
+    #[must_use]
+    pub fn corrected(mut self) -> Self {
+        self.drift = "correct";
+        self
+    }
+
     /// `unresponsiveAfter`.
     #[must_use]
     pub fn unresponsive_after(mut self, time: &'static str) -> Self {
@@ -232,6 +242,7 @@ impl Manifest {
         if let Some(token) = self.source.as_ref().and_then(|source| source.token.as_ref()) {
             let _ = writeln!(text, "    token: {token}");
         }
+        let _ = writeln!(text, "  drift: {}", self.drift);
         if let Some(image) = &self.image {
             let _ = writeln!(text, "  imageName: {image}");
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use valkeeper_model::Millis;
-use valkeeper_plan::server::config::Directive;
+use valkeeper_plan::server::config::{Directive, OrderedConfig};
 use valkeeper_plan::server::drift::{Differences, Extent, Look, RunningConfig, Took};
 
 /// Cheap to clone.
@@ -50,15 +50,16 @@ impl Configured {
     /// What differs, by what the server has shown.
     pub(crate) fn differences(
         &self,
-        wanted: &[Directive],
+        ordered: &OrderedConfig,
         shown: &BTreeMap<String, String>,
         asked: Asked,
     ) -> Differences {
         let Asked { at, extent } = asked;
+        let (wanted, policy) = (ordered.directives.as_slice(), ordered.drift);
         let expected = if extent == Extent::Whole { self.trials.shown(wanted) } else { None };
         let knows = |name: &str| self.program().knows(name);
         let expected = expected.as_deref();
-        self.known().differences(Look { asked: at, extent, wanted, shown, expected, knows: &knows })
+        self.known().differences(Look { asked: at, extent, wanted, shown, expected, policy, knows: &knows })
     }
 
     /// The server has these ACL users.

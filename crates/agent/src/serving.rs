@@ -17,7 +17,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::agent::{Reply, ServerCommand, ServerError};
 use valkeeper_plan::failover::succession::may_replace;
-use valkeeper_plan::server::config::{self, Directive};
+use valkeeper_plan::server::config::{self, Directive, OrderedConfig};
 use valkeeper_plan::server::drift::{Differences, Extent, Took};
 
 /// One byte more than a TCP segment on loopback can take (MSS 65483): see docs/engine-facts.md, "Nagle on the bus".
@@ -74,8 +74,8 @@ impl Serving {
         let error = |said| error(said, right);
         let done = |result: Result<(), AskError>| result.map(|()| Reply::Done).map_err(error);
         match command {
-            ServerCommand::Look(wanted) => {
-                self.look_or_knock(wanted, within).await.map(|view| Reply::View(Box::new(view)))
+            ServerCommand::Look(ordered) => {
+                self.look_or_knock(ordered, within).await.map(|view| Reply::View(Box::new(view)))
             }
             ServerCommand::Replication => {
                 server.replication(within).await.map(|info| Reply::Replication(info.into())).map_err(error)
@@ -182,10 +182,10 @@ impl Serving {
     /// Looks; a server that does not answer is asked on a new connection as well, whether it is there at all.
     async fn look_or_knock(
         &self,
-        wanted: Vec<Directive>,
+        ordered: OrderedConfig,
         within: Duration,
     ) -> Result<ServerView, ServerError> {
-        let mut look = std::pin::pin!(self.look(wanted, within));
+        let mut look = std::pin::pin!(self.look(ordered, within));
         if let Ok(looked) = tokio::time::timeout(within / 2, &mut look).await {
             return looked;
         }
@@ -200,8 +200,9 @@ impl Serving {
         }
     }
 
-    async fn look(&self, wanted: Vec<Directive>, within: Duration) -> Result<ServerView, ServerError> {
-        let asked = self.configured.due(&wanted);
+    async fn look(&self, ordered: OrderedConfig, within: Duration) -> Result<ServerView, ServerError> {
+        let wanted = &ordered.directives;
+        let asked = self.configured.due(wanted);
         let whole = asked.extent == Extent::Whole;
         let program = self.configured.program();
         let names: Vec<&str> = if whole {
@@ -227,7 +228,7 @@ impl Serving {
                 self.configured.saw_users(users);
             }
         }
-        let differences = self.configured.differences(&wanted, &shown, asked);
+        let differences = self.configured.differences(&ordered, &shown, asked);
         let clients = ClientTrouble { access: self.entrance.fault(&info), paused: info.paused };
         let slow = self.silenced.cause(&self.connection, within).await;
         // A server without cluster mode serves whatever it has.

@@ -353,6 +353,7 @@ impl InstanceStatus {
             address: self.address.clone(),
             pid: self.pid,
             version: self.version.clone(),
+            engine: None,
             lag_bytes: self.replica_lag_bytes,
             fenced: self.fenced,
             keys: None,

@@ -4,9 +4,9 @@ use crate::format::{Format, Unreadable};
 use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
-    ClusterId, ClusterName, Generation, InstanceLife, InstanceName, Kept, Ledger, NodeId, Operation,
-    OperationName, RestartTurn, RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId, ShardLife,
-    ShardName, SlotSet, TemplateHash, ZoneName, ZonePolicy,
+    ClusterId, ClusterName, DriftPolicy, Generation, InstanceLife, InstanceName, Kept, Ledger, NodeId,
+    Operation, OperationName, RestartTurn, RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId,
+    ShardLife, ShardName, SlotSet, TemplateHash, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +44,9 @@ pub struct Layout {
     /// The bodies of all pod templates that are named here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_templates: BTreeMap<TemplateHash, serde_json::Value>,
+    /// The server programs in the images of those, as far as the images' names tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_versions: BTreeMap<TemplateHash, ServerVersion>,
     /// What was wanted in place of that and given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<Box<crate::GivenUp>>,
@@ -165,6 +168,9 @@ pub struct ServerConfig {
     pub max_sync_replicas: u32,
     /// The user's own directives.
     pub directives: BTreeMap<String, String>,
+    /// What becomes of others that somebody has set by hand.
+    #[serde(default, skip_serializing_if = "DriftPolicy::is_default")]
+    pub drift: DriftPolicy,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
@@ -245,6 +251,7 @@ impl Layout {
         });
         let used: BTreeSet<TemplateHash> = of_roll.chain(self.pod_template.clone()).collect();
         self.pod_templates.retain(|hash, _| used.contains(hash));
+        self.pod_versions.retain(|hash, _| used.contains(hash));
         self
     }
 
@@ -261,6 +268,16 @@ impl Layout {
     /// How that instance's pod is to be made: in a roll it keeps the former way until its turn.
     pub fn pod_template_of(&self, instance: &InstanceName) -> Option<&TemplateHash> {
         self.kept(instance).and_then(|kept| kept.pod_template.as_ref()).or(self.pod_template.as_ref())
+    }
+
+    /// The server program that a setup brings, as far as that is known beforehand.
+    pub fn program_of<'a>(&'a self, setup: &'a ServerSetup) -> Option<&'a ServerVersion> {
+        setup.version.as_ref().or_else(|| self.pod_versions.get(setup.pod_template.as_ref()?))
+    }
+
+    /// The server program that an instance is ordered to run, as far as that is known.
+    pub fn ordered_program(&self, instance: &InstanceName) -> Option<&ServerVersion> {
+        self.version_of(instance).or_else(|| self.pod_versions.get(self.pod_template_of(instance)?))
     }
 
     /// Does a start of this instance's server bring all that is ordered?

@@ -99,8 +99,8 @@ pub use server::{
 pub use server_version::{ImageVersion, ServerVersion};
 pub use slots::{InvalidSlot, Slot, SlotRange, SlotSet};
 pub use spec::{
-    ClusterSpec, MaxMemory, MaxMemoryPolicy, Mode, Persistence, PrimaryUpdate, RestartPolicy, UpdateSpec,
-    ZonePolicy,
+    ClusterSpec, DriftPolicy, MaxMemory, MaxMemoryPolicy, Mode, Persistence, PrimaryUpdate, RestartPolicy,
+    UpdateSpec, ZonePolicy,
 };
 pub use start_failure::StartFailure;
 pub use step::StepKey;

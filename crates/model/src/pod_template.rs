@@ -1,5 +1,6 @@
 //! How the pods of instances are made, as far as one that runs is replaced for it. Only the platform that makes pods reads what is in it.
 
+use crate::ServerVersion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,11 +37,19 @@ pub struct PodTemplate {
     pub hash: TemplateHash,
     /// In a form of the platform's own.
     pub body: Value,
+    /// The server program in it, as far as its image's name tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serves: Option<ServerVersion>,
 }
 
 impl PodTemplate {
     /// Its body by its hash, as a layout keeps it.
     pub fn bodies(of: Option<&Self>) -> BTreeMap<TemplateHash, Value> {
         of.map(|template| (template.hash.clone(), template.body.clone())).into_iter().collect()
+    }
+
+    /// Its server program by its hash, the same.
+    pub fn versions(of: Option<&Self>) -> BTreeMap<TemplateHash, ServerVersion> {
+        of.and_then(|template| Some((template.hash.clone(), template.serves.clone()?))).into_iter().collect()
     }
 }

@@ -83,6 +83,9 @@ pub struct InstanceReport {
     pub pid: Option<u32>,
     /// Its version, if it answers.
     pub version: Option<String>,
+    /// Its engine, if it answers and its agent tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<crate::EngineKind>,
     /// How far behind its primary, bytes; of a replica in sync only.
     pub lag_bytes: Option<u64>,
     /// Down by the user's wish.

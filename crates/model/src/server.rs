@@ -314,6 +314,11 @@ impl ServerView {
         self.version == wanted.version && self.engine.is_none_or(|engine| engine == wanted.engine)
     }
 
+    /// The server program, if its engine is told.
+    pub fn program(&self) -> Option<crate::ServerVersion> {
+        Some(crate::ServerVersion { engine: self.engine?, version: self.version.clone() })
+    }
+
     /// Its own line of its topology.
     pub fn myself(&self) -> Option<&TopologyNode> {
         self.topology.get(&self.node_id)

@@ -88,6 +88,14 @@ impl ImageVersion {
         Self { engine, version: parts(tag.split(digits).next().unwrap_or_default()) }
     }
 
+    /// Which server it is, as far as its data format is told by that: of Redis 7 the minor version decides.
+    pub fn server(&self) -> Option<ServerVersion> {
+        let engine = self.engine?;
+        let needed = if engine == EngineKind::Redis { 2 } else { 1 };
+        let version = self.version.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+        (self.version.len() >= needed).then_some(ServerVersion { engine, version })
+    }
+
     /// Is it that one?
     pub fn is(&self, server: &ServerVersion) -> bool {
         self.engine.is_none_or(|engine| engine == server.engine)
@@ -127,6 +135,12 @@ mod tests {
             assert!(!is(image, &redis("9.1.2")), "{image}");
         }
         assert!(is("valkey/valkey", &valkey("9.0.0")) && is("valkey/valkey:latest", &valkey("9.0.0")));
+        let server = |image: &str| ImageVersion::of(image).server();
+        assert_eq!(server("valkey/valkey:9-alpine"), Some(valkey("9")));
+        assert_eq!(server("redis:7.4.1"), Some(redis("7.4.1")));
+        for image in ["redis:7", "redis", "valkey/valkey:latest", "own/server:7.0"] {
+            assert_eq!(server(image), None, "{image}");
+        }
         assert!(is("own/server:7.0", &redis("7.0.15")) && !is("valkey/valkey:9.1", &valkey("9.10.0")));
     }
 }

@@ -2,6 +2,7 @@
 //! is read from the `RedisCluster` object. Both ask [`validate`] for what is wrong with it.
 
 mod directives;
+mod drift;
 mod memory;
 pub mod rules;
 mod text;
@@ -10,6 +11,7 @@ mod update;
 mod validate;
 
 pub use directives::{is_reserved, normal_name, reserved_directives};
+pub use drift::DriftPolicy;
 pub use memory::MemoryWish;
 pub(crate) use text::printable;
 pub use units::{InvalidUnit, parse_duration_ms, parse_engine_bytes, parse_quantity_bytes};
@@ -63,6 +65,9 @@ pub struct ClusterSpec {
     /// Does the cluster follow another one?
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<crate::ReplicaModeSpec>,
+    /// What becomes of directives that somebody has set by hand.
+    #[serde(default, skip_serializing_if = "DriftPolicy::is_default")]
+    pub drift: DriftPolicy,
     /// How changes that need a restart get to the servers.
     #[serde(default, skip_serializing_if = "UpdateSpec::is_default")]
     pub update: UpdateSpec,
@@ -102,6 +107,7 @@ impl ClusterSpec {
             auth_secret: None,
             sentinel: None,
             replica_mode: None,
+            drift: DriftPolicy::default(),
             update: UpdateSpec::default(),
             version: None,
             pod_template: None,

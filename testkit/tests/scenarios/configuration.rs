@@ -78,7 +78,7 @@ fn a_value_that_the_server_refuses_reaches_no_server() {
 }
 
 #[test]
-fn what_is_dropped_goes_back_and_what_is_set_by_hand_is_told_or_put_back() {
+fn what_is_dropped_goes_back_and_what_is_set_by_hand_is_kept_or_put_back() {
     let place = Place::new();
     let manifest = || Manifest::new("drift").roles_stay();
     let mut cluster =
@@ -148,6 +148,25 @@ fn what_is_dropped_goes_back_and_what_is_set_by_hand_is_told_or_put_back() {
         cluster.check(told.iter().any(|event| event.contains(name)), &format!("{name} is not in {told:?}"));
     }
     cluster.check(!told.iter().any(|event| event.contains("zzz")), "an event tells a password");
+
+    // Without `drift: keep` what is nobody's goes back too: what was set before, and what is set after.
+    let _: String = cluster.told("drift-1", &["CONFIG", "SET", "slowlog-max-len", "5"]);
+    cluster.until_waits_for("ConfigByHand");
+    let before = cluster.events().len();
+    cluster.change(manifest().corrected());
+    cluster.must(&["apply", "-f", file, "--wait"]);
+    cluster.until("what was set before goes back", || {
+        (shown(&cluster, "drift-1", "slowlog-max-len") == "128").then_some(())
+    });
+    let _: String = cluster.told("drift-2", &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    cluster.until("what is set after goes back too", || {
+        (shown(&cluster, "drift-2", "maxmemory-policy") == "noeviction").then_some(())
+    });
+    let told: Vec<String> =
+        cluster.events_since(before, "ConfigPutBack").iter().map(ToString::to_string).collect();
+    for name in ["slowlog-max-len", "maxmemory-policy"] {
+        cluster.check(told.iter().any(|event| event.contains(name)), &format!("{name} is not in {told:?}"));
+    }
 }
 
 #[test]

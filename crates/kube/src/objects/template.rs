@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use valkeeper_kube_api::names;
 use valkeeper_model::{
-    ClusterName, ClusterSpec, InstanceName, KubernetesSpec, Layout, PodTemplate, Storage, TemplateHash,
-    manifest::Manifest,
+    ClusterName, ClusterSpec, ImageVersion, InstanceName, KubernetesSpec, Layout, PodTemplate, Storage,
+    TemplateHash, manifest::Manifest,
 };
 
 /// The fields for which a pod that runs is replaced. The others are for pods that are made from then on.
@@ -33,7 +33,8 @@ impl Template {
         let mut body = fields(&self.kubernetes);
         body.retain(|name, _| REPLACED_FOR.contains(&name.as_str()));
         let body = Value::Object(body);
-        PodTemplate { hash: TemplateHash::new(hash(&body)), body }
+        let serves = ImageVersion::of(&self.kubernetes.image).server();
+        PodTemplate { hash: TemplateHash::new(hash(&body)), body, serves }
     }
 
     /// The template of that instance's pod: in a roll it keeps the former one until its turn.

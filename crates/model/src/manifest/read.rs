@@ -5,7 +5,7 @@ use super::schema::{Preset, SPEC};
 use super::tree::{Meaning, Node, Value};
 use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
 use crate::spec::{
-    self, ClusterSpec, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence,
+    self, ClusterSpec, DriftPolicy, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence,
     PrimaryUpdate, RestartPolicy, UpdateSpec, ZonePolicy, normal_name, parse_duration_ms,
     parse_quantity_bytes, printable, rules,
 };
@@ -259,6 +259,10 @@ fn cluster_spec(
         min_sync_replicas,
         max_sync_replicas,
         auth_secret: auth_secret(fields, findings),
+        drift: match text_of(fields, "drift") {
+            Some("keep") => DriftPolicy::Keep,
+            _ => DriftPolicy::Correct,
+        },
         update: update(fields),
         ..default
     };

@@ -186,6 +186,12 @@ pub const SPEC: &[Field] = &[
     field("replicaMode", Fields(REPLICA_MODE), "Following the primary of another cluster."),
     field("imageName", Text, "The image of the servers: Valkey or Redis. On a machine its tag names the version of the server program.")
         .preset(Word(DEFAULT_IMAGE)),
+    field(
+        "drift",
+        OneOf(&["correct", "keep"]),
+        "What becomes of a directive that is not in spec.redis and that somebody has set by hand: it goes back to what the server program gives it, or stays until the next restart.",
+    )
+    .preset(Word("correct")),
     field("update", Fields(UPDATE), "How changes that need a restart get to the servers."),
     field(
         "imagePullPolicy",

@@ -30,8 +30,8 @@ impl Agent {
             Ask::Report { fresh: true } if self.incarnation().is_none() => self.answer_report(token),
             Ask::Report { fresh: true } => {
                 // Compared like the watch's own looks: what differs must not vanish from the report meanwhile.
-                let wanted = self.wanted_config().unwrap_or_default();
-                let sent = self.out.serve(ServerCommand::Look(wanted), SERVE_MS);
+                let look = self.look();
+                let sent = self.out.serve(look, SERVE_MS);
                 self.forwarded.insert(sent, Forwarded::Report(token));
             }
             Ask::Replication => self.forward_to_server(now, token, None, ServerCommand::Replication),

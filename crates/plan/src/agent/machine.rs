@@ -429,11 +429,10 @@ impl Agent {
             _ => {}
         }
         let Some(order) = self.order.clone() else { return };
-        let config = self.wanted_config();
+        let look = self.look();
         if let Some(watch) = self.phase.watch_mut() {
             let limit = self.silence.limit(order.config.unresponsive_after_ms, now);
-            let wanted = || config.unwrap_or_default();
-            if let Some(silent_ms) = watch.tick(now, limit, wanted, &mut self.out) {
+            if let Some(silent_ms) = watch.tick(now, limit, || look, &mut self.out) {
                 self.silent_too_long(now, silent_ms);
             }
         }

@@ -4,7 +4,7 @@ use super::machine::{Agent, Failures, Forwarded, Phase};
 use super::watch::Looked;
 use super::{Login, Reply, ServerCommand, ServerError, Token};
 use crate::failover::restart_decision::Loss;
-use crate::server::config::{self, Directive};
+use crate::server::config::{self, Directive, OrderedConfig};
 use crate::server::sync_replicas;
 use std::collections::BTreeSet;
 use valkeeper_model::{
@@ -174,6 +174,12 @@ impl Agent {
             self.copies_at_rest = None;
         }
         Some(sent.saturating_sub(*self.copies_at_rest.get_or_insert(sent)))
+    }
+
+    /// A full look at our server.
+    pub(super) fn look(&self) -> ServerCommand {
+        let drift = self.order.as_ref().map(|order| order.config.drift).unwrap_or_default();
+        ServerCommand::Look(OrderedConfig { directives: self.wanted_config().unwrap_or_default(), drift })
     }
 
     /// What is wanted of our server's configuration now.

@@ -1,7 +1,6 @@
 //! Whether a running server is well: looks at it, and notices when it has been silent for too long.
 
 use super::{Outbox, ServerCommand, Token};
-use crate::server::config::Directive;
 use valkeeper_model::Millis;
 
 /// Between looks at a server that is well.
@@ -89,7 +88,7 @@ impl Watch {
         &mut self,
         now: Millis,
         unresponsive_after_ms: u64,
-        wanted: impl FnOnce() -> Vec<Directive>,
+        look: impl FnOnce() -> ServerCommand,
         out: &mut Outbox,
     ) -> Option<u64> {
         if now.since(self.ticked_at) > AWAY_MS + AT_REST_MS {
@@ -103,7 +102,7 @@ impl Watch {
         // Looked at all the same: it may be spared for a while, and answer.
         if self.looking.is_none() && self.next_look <= now {
             let within = (unresponsive_after_ms / 4).clamp(100, 1_000);
-            self.looking = Some((out.serve(ServerCommand::Look(wanted()), within), self.changes));
+            self.looking = Some((out.serve(look(), within), self.changes));
         }
         too_long.then_some(silent)
     }

@@ -61,9 +61,10 @@ pub fn follow(
         next.given_up = None;
         ServerSetup { config: next.config, version: next.version, pod_template: next.pod_template } = wanted;
         next.pod_templates.extend(PodTemplate::bodies(spec.pod_template.as_ref()));
+        next.pod_versions.extend(PodTemplate::versions(spec.pod_template.as_ref()));
         if next.setup() != before {
-            if let Some(version) = &next.version {
-                roll::refuse_unreadable(layout, version, report)?;
+            if let Some(program) = next.program_of(&next.setup()) {
+                roll::refuse_unreadable(layout, program, report)?;
             }
             roll::begin(layout, &mut next, &spec.update, report);
         }
@@ -123,6 +124,8 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
     let sentinels = |layout: &Layout| layout.sentinels.as_deref().map(Sentinels::to_string);
     compare("sentinels", sentinels(from), sentinels(to));
     compare("unresponsiveAfter", ms(from.config.unresponsive_after_ms), ms(to.config.unresponsive_after_ms));
+    let drift = |layout: &Layout| Some(layout.config.drift.as_str().to_owned());
+    compare("drift", drift(from), drift(to));
     let before = config::directives(&from.config);
     let after = config::directives(&to.config);
     let value = |all: &[config::Directive], name: &str| {

@@ -35,6 +35,7 @@ pub fn server_config(spec: &ClusterSpec) -> ServerConfig {
         min_sync_replicas: spec.min_sync_replicas,
         max_sync_replicas: spec.max_sync_replicas,
         directives: spec.directives.clone(),
+        drift: spec.drift,
         newer: NewerFields::default(),
     }
 }
@@ -100,6 +101,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
         version: spec.version.clone(),
         pod_template: spec.pod_template.as_ref().map(|template| template.hash.clone()),
         pod_templates: PodTemplate::bodies(spec.pod_template.as_ref()),
+        pod_versions: PodTemplate::versions(spec.pod_template.as_ref()),
         given_up: None,
         replicas_per_shard: spec.replicas_per_shard,
         shards: Arc::new(shards),

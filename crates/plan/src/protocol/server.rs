@@ -1,7 +1,7 @@
 //! What an agent tells its server, and what that replies.
 
 use super::Login;
-use crate::server::config::Directive;
+use crate::server::config::{Directive, OrderedConfig};
 use valkeeper_model::{Address, LookRefused, NodeId, Replication, ServerView, SlotSet, SlotTransfer, Unseen};
 
 /// What our server may be told.
@@ -9,7 +9,7 @@ use valkeeper_model::{Address, LookRefused, NodeId, Replication, ServerView, Slo
 pub enum ServerCommand {
     /// A full look. Directives are compared with these. A server that does not answer in time is also asked on a new connection, so
     /// that one which holds commands back is told from one which hangs.
-    Look(Vec<Directive>),
+    Look(OrderedConfig),
     /// `INFO replication`.
     Replication,
     /// `CLUSTER FAILOVER FORCE`, if it may: see [`crate::failover::succession::may_replace`].

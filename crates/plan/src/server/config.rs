@@ -4,10 +4,19 @@ use crate::mode;
 use std::collections::BTreeMap;
 use std::fmt;
 use valkeeper_model::spec::parse_engine_bytes;
-use valkeeper_model::{InstanceName, MaxMemoryPolicy, Persistence, ServerConfig};
+use valkeeper_model::{DriftPolicy, InstanceName, MaxMemoryPolicy, Persistence, ServerConfig};
 
 /// A directive and its value, as `CONFIG SET` and the configuration file take them.
 pub type Directive = (String, String);
+
+/// What a running server's configuration is held against.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderedConfig {
+    /// What is ordered.
+    pub directives: Vec<Directive>,
+    /// What becomes of other directives that somebody has set.
+    pub drift: DriftPolicy,
+}
 
 /// Directives that hold for every instance of the cluster, by name. Names are those that Redis 6.2 knows too;
 /// what an older engine lacks is left out by whoever knows the engine.

@@ -4,7 +4,7 @@ use super::config::{Directive, may_be_lacking};
 use crate::mode::sentinel;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::spec::is_reserved;
-use valkeeper_model::{InvalidDirective, Millis};
+use valkeeper_model::{DriftPolicy, InvalidDirective, Millis};
 
 /// Between looks at the whole configuration, milliseconds; what is ordered is looked at each time.
 const WHOLE_EVERY_MS: u64 = 5_000;
@@ -31,6 +31,8 @@ pub struct Look<'a> {
     pub shown: &'a BTreeMap<String, String>,
     /// What the same program shows that was started with what is ordered; `None` while that is not known.
     pub expected: Option<&'a BTreeMap<String, String>>,
+    /// What becomes of what somebody has set by hand.
+    pub policy: DriftPolicy,
     /// Does the server program know this directive?
     pub knows: &'a dyn Fn(&str) -> bool,
 }
@@ -131,7 +133,8 @@ impl RunningConfig {
     fn has_dropped(&self, wanted: &[Directive]) -> bool {
         let ours = self.ours();
         let shown = ours.iter().map(|name| (name.clone(), String::new())).collect();
-        let showing = Showing { shown: &shown, expected: None, wanted, own: &self.own, ours: &ours };
+        let policy = DriftPolicy::Keep;
+        let showing = Showing { shown: &shown, expected: None, wanted, own: &self.own, ours: &ours, policy };
         !strays(showing).open.is_empty()
     }
 
@@ -150,6 +153,7 @@ impl RunningConfig {
                 wanted: look.wanted,
                 own: &self.own,
                 ours: &self.ours(),
+                policy: look.policy,
             });
             self.whole = Some((look.asked, look.wanted.to_vec()));
         }
@@ -305,6 +309,8 @@ pub(super) struct Showing<'a> {
     pub(super) own: &'a [Directive],
     /// Directives that Valkeeper has set in this run, when it was started or since.
     pub(super) ours: &'a BTreeSet<String>,
+    /// What becomes of what somebody has set by hand.
+    pub(super) policy: DriftPolicy,
 }
 
 /// Where a server's configuration strays from what it should be, besides what is ordered.
@@ -312,11 +318,11 @@ pub(super) struct Showing<'a> {
 pub(super) struct Strays {
     /// Ordered once and not any more: to be set to what the program gives them.
     pub(super) dropped: Vec<Directive>,
-    /// Reserved for Valkeeper and changed by somebody: to be set back.
+    /// Changed by somebody and to be set back: reserved for Valkeeper, or ordered by nobody.
     pub(super) altered: Vec<Directive>,
     /// Ordered once and not any more, while it is not known what the program gives them.
     pub(super) open: Vec<String>,
-    /// Nobody ordered them, and somebody has set them: told, and left alone.
+    /// Nobody ordered them, and somebody has set them: told, and left alone where the manifest says so.
     pub(super) by_hand: Vec<String>,
 }
 
@@ -340,7 +346,7 @@ pub(super) fn strays(showing: Showing<'_>) -> Strays {
         let right = own.get(name.as_str()).copied().or_else(|| expected.get(name).map(String::as_str));
         let Some(right) = right.filter(|right| right != shown) else { continue };
         let back = || (name.clone(), right.to_owned());
-        if is_reserved(name) {
+        if is_reserved(name) || showing.policy == DriftPolicy::Correct && !showing.ours.contains(name) {
             strays.altered.push(back());
         } else if showing.ours.contains(name) {
             strays.dropped.push(back());

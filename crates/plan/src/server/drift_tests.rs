@@ -26,7 +26,14 @@ fn what_was_dropped_goes_back_what_is_reserved_too_and_the_rest_is_told() {
     let own = list(&[("port", "7101")]);
     let ours = BTreeSet::from(["hz".to_owned(), "timeout".to_owned()]);
     let of = |shown: &BTreeMap<String, String>| {
-        strays(Showing { shown, expected: Some(&expected), wanted: &wanted, own: &own, ours: &ours })
+        strays(Showing {
+            shown,
+            expected: Some(&expected),
+            wanted: &wanted,
+            own: &own,
+            ours: &ours,
+            policy: DriftPolicy::Keep,
+        })
     };
     assert_eq!(of(&shown), Strays::default());
     shown.extend(map(&[("slowlog-max-len", "5")]));
@@ -35,7 +42,14 @@ fn what_was_dropped_goes_back_what_is_reserved_too_and_the_rest_is_told() {
     let found = of(&shown);
     assert_eq!(found.dropped, list(&[("hz", "10")]));
     assert_eq!(found.altered, list(&[("port", "7101"), ("replica-priority", "100")]));
-    let unknown = Showing { shown: &shown, expected: None, wanted: &wanted, own: &own, ours: &ours };
+    let unknown = Showing {
+        shown: &shown,
+        expected: None,
+        wanted: &wanted,
+        own: &own,
+        ours: &ours,
+        policy: DriftPolicy::Correct,
+    };
     let open = Strays { open: vec!["hz".to_owned()], ..Strays::default() };
     assert_eq!(strays(unknown), open, "nothing is set while nothing is known");
 }
@@ -52,6 +66,7 @@ fn a_second_name_of_an_ordered_directive_is_never_put_back() {
         wanted: &wanted,
         own: &[],
         ours: &BTreeSet::new(),
+        policy: DriftPolicy::Correct,
     });
     assert_eq!(found, Strays::default());
 }
@@ -76,6 +91,7 @@ fn ordered(
         wanted: &wanted,
         shown: &shown,
         expected: None,
+        policy: DriftPolicy::Keep,
         knows: &|_| true,
     })
 }
@@ -144,6 +160,7 @@ fn what_is_not_ordered_any_more_is_put_back_when_it_is_known_to_what() {
         wanted: &[],
         shown: &shown,
         expected,
+        policy: DriftPolicy::Keep,
         knows: &|_| true,
     };
     assert_eq!(config.differences(whole(None)).drift, names(&["hz"]));

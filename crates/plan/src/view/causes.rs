@@ -167,6 +167,7 @@ mod tests {
                     address: None,
                     pid: None,
                     version: None,
+                    engine: None,
                     lag_bytes: None,
                     fenced: false,
                     keys: None,

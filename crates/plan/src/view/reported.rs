@@ -45,6 +45,7 @@ pub(super) fn instance(mode: Mode, shard: &ShardView<'_>, instance: &InstanceVie
             valkeeper_model::Process::Down => None,
         }),
         version: view.map(|view| view.version.clone()),
+        engine: view.and_then(|view| view.engine),
         lag_bytes,
         fenced: instance.instance.fenced,
         keys: view.map(|view| view.keys),

@@ -11,7 +11,7 @@ use valkeeper_plan::failover::copy::DataFiles;
 use valkeeper_plan::failover::restart_decision::{Disk, NodesFile, Owner};
 use valkeeper_plan::hostwatch::{ADOPTED_MS, CONFIRM_MS, FENCE_AFTER_MS};
 use valkeeper_plan::mode::cluster::nodes_conf;
-use valkeeper_plan::server::config::MIN_REPLICAS;
+use valkeeper_plan::server::config::{MIN_REPLICAS, OrderedConfig};
 
 /// What the others answer to a heartbeat.
 type Others = fn(&InstanceName) -> Result<Answer, AskFailed>;
@@ -91,7 +91,7 @@ impl Host {
 
     fn serve(&mut self, command: ServerCommand) -> Result<Reply, ServerError> {
         match command {
-            ServerCommand::Look(wanted) => {
+            ServerCommand::Look(OrderedConfig { directives: wanted, .. }) => {
                 let mut view = view(self.me);
                 if self.elected {
                     view.replication.part = Part::Primary { replicas: Vec::new() };

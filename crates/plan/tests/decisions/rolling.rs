@@ -3,8 +3,8 @@
 use crate::ordered::{Counted, name, ordered, own_address, runs, spec};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, Incarnation, InstanceName, Layout, Millis,
-    Observation, Observed, Operation, OperationName, PodTemplate, PrimaryUpdate, Process, Refusal,
+    AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, ImageVersion, Incarnation, InstanceName, Layout,
+    Millis, Observation, Observed, Operation, OperationName, PodTemplate, PrimaryUpdate, Process, Refusal,
     RestartPolicy, Roll, RollCheckpoint, RollFault, RollRefusal, RollWaiting, ServerVersion, StartFailure,
     TemplateHash, Unseen, Waiting,
 };
@@ -295,6 +295,35 @@ fn what_cannot_be_read_is_refused_and_not_gone_back_to() {
     assert!(matches!(world.next(&failed), Next::Wait(Some(Refusal::Roll(RollRefusal::NotWell { .. })))));
 }
 
+/// Of pods it is known by the names of their images, and by what their servers say.
+#[test]
+fn an_image_whose_server_cannot_read_the_data_is_refused() {
+    let with = |image: &str| {
+        let body = serde_json::json!({ "image": image });
+        let serves = ImageVersion::of(image).server();
+        let template = PodTemplate { hash: TemplateHash::new(image), body, serves };
+        ClusterSpec { pod_template: Some(template), ..spec(3) }
+    };
+    let refused = |result: &Result<Layout, Refusal>| {
+        matches!(result, Err(Refusal::Roll(RollRefusal::CannotRead { .. })))
+    };
+    let (mut world, _) = World::founded(3);
+    world.layout = follow(&world.layout, &with("valkey/valkey:9.1.2")).expect("it is followed");
+    // Also before anybody has looked: an operator that was refused it and starts again must not begin it.
+    assert!(refused(&follow(&world.layout, &with("valkey/valkey:8.1.0"))));
+    for image in ["valkey/valkey:9.0", "valkey/valkey:latest", "own/server:1"] {
+        assert!(follow(&world.layout, &with(image)).is_ok(), "{image}");
+    }
+    // An image that does not tell: its servers do.
+    world.layout = follow(&world.layout, &with("own/server:1")).expect("it is followed");
+    world.all_obey();
+    world.each(|report| view(report).engine = Some(EngineKind::Valkey));
+    let report = health::judge(&ClusterView::new(&world.layout, &world.seen));
+    let mut placing = Placing { zones: &[], ids: &mut Counted(1_000) };
+    let by_report = change::follow(&world.layout, &with("redis:7.0.15"), Some(&report), &mut placing);
+    assert!(refused(&by_report), "{by_report:?}");
+}
+
 #[test]
 fn a_restart_is_told_after_the_ledger_counts_it_and_by_the_next_controller_too() {
     let world = World::changed(3, &wanted(3));
@@ -368,7 +397,8 @@ fn primaries_wait_for_an_approval_and_all_replicas_come_first() {
 fn pods_of_another_template_are_replaced_in_their_turn() {
     let hash = |text: &str| TemplateHash::new(text);
     let with = |text: &str| {
-        let template = PodTemplate { hash: hash(text), body: serde_json::json!({ "image": text }) };
+        let body = serde_json::json!({ "image": text });
+        let template = PodTemplate { hash: hash(text), body, serves: None };
         ClusterSpec { pod_template: Some(template), ..spec(3) }
     };
     let (mut world, _) = World::founded(3);

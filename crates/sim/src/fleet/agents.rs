@@ -232,7 +232,9 @@ impl Fleet {
             }
             Command::Terminate(run) => self.clock.after(soon, Happening::Terminate { agent, run: run.0 }),
             Command::Serve { token, command, within_ms } => {
-                if let valkeeper_plan::agent::ServerCommand::Look(wanted) = &command
+                if let valkeeper_plan::agent::ServerCommand::Look(
+                    valkeeper_plan::server::config::OrderedConfig { directives: wanted, .. },
+                ) = &command
                     && !wanted.is_empty()
                 {
                     self.law_of_orders(agent, wanted);

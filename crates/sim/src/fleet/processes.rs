@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use valkeeper_model::{ReplicationId, StartFailure, Unseen};
 use valkeeper_plan::agent::{Event, ExitCause, Reply, ServerCommand, ServerError, StartPlan};
 use valkeeper_plan::failover::succession::may_replace;
-use valkeeper_plan::server::config::{APPENDONLY, NO_FAILOVER};
+use valkeeper_plan::server::config::{APPENDONLY, NO_FAILOVER, OrderedConfig};
 
 impl Fleet {
     pub(super) fn start(&mut self, agent: usize, life: u64, plan: &StartPlan) {
@@ -300,7 +300,7 @@ impl Fleet {
         self.law_of_promotions(server, &command);
         let target = &mut self.servers[server];
         let done = match command {
-            ServerCommand::Look(wanted) => {
+            ServerCommand::Look(OrderedConfig { directives: wanted, .. }) => {
                 let attached = self.attached(server);
                 let view = self.servers[server].view(&wanted, attached, &self.history);
                 return Ok(Reply::View(Box::new(view)));

@@ -86,6 +86,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
                 address: None,
                 pid: dir.server(name).running().ok().flatten().map(|(_, process)| process.pid),
                 version: None,
+                engine: None,
                 lag_bytes: None,
                 fenced: instance.fenced,
                 keys: None,

@@ -63,6 +63,7 @@ pub(crate) fn rebuild(
         version: None,
         pod_template: None,
         pod_templates: BTreeMap::new(),
+        pod_versions: BTreeMap::new(),
         given_up: None,
         replicas_per_shard: u32::try_from(widest.saturating_sub(1)).unwrap_or(u32::MAX),
         shards: Arc::new(shards),

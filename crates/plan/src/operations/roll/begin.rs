@@ -3,9 +3,9 @@
 use crate::view::cluster_view::ClusterView;
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
-    GivenUp, InstanceName, Kept, Layout, NewerFields, Operation, OperationName, PrimaryUpdate, Refusal,
-    Report, RestartPolicy, Role, Roll, RollCheckpoint, RollFault, RollRefusal, RollTarget, ServerConfig,
-    ServerSetup, ServerVersion, UpdateSpec,
+    GivenUp, InstanceName, InstanceReport, Kept, Layout, NewerFields, Operation, OperationName,
+    PrimaryUpdate, Refusal, Report, RestartPolicy, Role, Roll, RollCheckpoint, RollFault, RollRefusal,
+    RollTarget, ServerConfig, ServerSetup, ServerVersion, UpdateSpec,
 };
 
 /// The layout `next`, which follows on `layout` with another setup, with the roll that brings it about. One that stands there already is
@@ -114,33 +114,29 @@ pub(super) fn may_return(cluster_view: &ClusterView<'_>, roll: &Roll) -> bool {
     if roll.from == layout.setup() {
         return false;
     }
-    let (Some(before), Some(now)) = (&roll.from.version, &layout.version) else { return true };
-    before.reads(now)
+    let Some(before) = layout.program_of(&roll.from) else { return true };
+    layout.program_of(&layout.setup()).is_some_and(|now| before.reads(now))
         || cluster_view.shards.values().all(|shard| {
-            shard.primary().and_then(|primary| primary.view()).is_some_and(|view| !view.is_version(now))
+            let runs = shard.primary().and_then(|primary| primary.view()?.program());
+            runs.is_some_and(|runs| before.reads(&runs))
         })
 }
 
-/// Refuses a version that cannot read what primaries write. What runs is told by the report; without one, by the layout.
+/// Refuses a server program that cannot read what primaries write. What runs is told by the report; without one, by the layout.
 pub fn refuse_unreadable(
     layout: &Layout,
     wanted: &ServerVersion,
     report: Option<&Report>,
 ) -> Result<(), Refusal> {
     let primaries = report.into_iter().flat_map(|report| &report.instances);
-    let primaries: Vec<&InstanceName> =
-        primaries.filter(|one| one.role == Some(Role::Primary)).map(|one| &one.name).collect();
-    let ordered = |name: &InstanceName| layout.version_of(name).cloned();
-    // Of a server that has not been restarted since its turn came it is known what it runs.
-    let runs = |name: &InstanceName| {
-        let seen = report?.instances.iter().find(|one| one.name == *name)?.version.clone()?;
-        let known = [layout.version.as_ref(), layout.version_of(name), layout.roll()?.from.version.as_ref()];
-        known.into_iter().flatten().find(|known| known.version == seen).cloned()
-    };
+    let primaries: Vec<&InstanceReport> = primaries.filter(|one| one.role == Some(Role::Primary)).collect();
+    let runs =
+        |one: &InstanceReport| Some(ServerVersion { engine: one.engine?, version: one.version.clone()? });
     let writers: Vec<ServerVersion> = if primaries.is_empty() {
-        layout.version.clone().into_iter().collect()
+        layout.instances.keys().filter_map(|name| layout.ordered_program(name)).cloned().collect()
     } else {
-        primaries.into_iter().filter_map(|name| runs(name).or_else(|| ordered(name))).collect()
+        let of = |one: &&InstanceReport| runs(one).or_else(|| layout.ordered_program(&one.name).cloned());
+        primaries.iter().filter_map(of).collect()
     };
     match writers.into_iter().find(|writer| !wanted.reads(writer)) {
         Some(from) => Err(RollRefusal::CannotRead { from, to: wanted.clone() }.into()),

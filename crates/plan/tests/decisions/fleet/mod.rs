@@ -59,6 +59,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
             min_sync_replicas: 0,
             max_sync_replicas: 0,
             directives: BTreeMap::new(),
+            drift: valkeeper_model::DriftPolicy::default(),
             newer: valkeeper_model::NewerFields::default(),
         },
         members: Arc::new((0..6).map(|n| (name(n), member(n))).collect()),
