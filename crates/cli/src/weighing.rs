@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use valkeeper_client::{AdminConnection, AskError, Endpoint, Password, SlotStats};
 use valkeeper_model::{InstanceName, ShardName, Slot, SlotSet};
+use valkeeper_plan::placement::by_weight::Tolerance;
 
 /// For one answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -30,6 +31,18 @@ pub(crate) enum Measure {
     Memory,
     /// The time that commands take, microseconds.
     Load,
+}
+
+impl Measure {
+    /// What a shard may be from its even part. An estimate is another when keys have moved, and load each time that it is measured: what was made even is
+    /// not to be found uneven by that alone.
+    pub(crate) const fn tolerance(self) -> Tolerance {
+        match self {
+            Self::Keys => Tolerance::percent(2),
+            Self::Memory => Tolerance::percent(5),
+            Self::Load => Tolerance::percent(10),
+        }
+    }
 }
 
 /// What is to be weighed, and where that can be asked.
@@ -109,7 +122,7 @@ impl NotWeighed {
     pub(crate) fn failure(&self, shard: &ShardName, primary: &InstanceName) -> Failure {
         let (kind, hint) = match self {
             Self::NoStatistics => {
-                (Kind::Unsafe, format!("`{} rebalance --by keys` and `--by memory` need none", called()))
+                (Kind::Unsafe, format!("`{} rebalance --by keys` and `--by memory` do without it", called()))
             }
             Self::StatisticsOff => (
                 Kind::Unsafe,

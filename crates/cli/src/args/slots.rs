@@ -69,7 +69,7 @@ pub(crate) struct RebalanceArgs {
 }
 
 const REBALANCE: &str = "Examples:\n  valkeeper rebalance --plan\n  valkeeper rebalance --by keys --plan\n  valkeeper rebalance --by load --window 1m\n\n\
-    A slot moves as a whole. By keys and memory 2 % of the even part are tolerated, by load 10 %.";
+    A slot moves as a whole. Of the even part 2 % are tolerated by keys, 5 % by memory, 10 % by load.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {

@@ -17,7 +17,7 @@ use valkeeper_model::{
     ProgressUnit, RebalanceBy, Refusal, Request, ShardName, ShardReport, SlotMoveTarget, SlotRefusal,
     SlotRequest,
 };
-use valkeeper_plan::placement::by_weight::{self, SlotWeights, Tolerance};
+use valkeeper_plan::placement::by_weight::{self, SlotWeights};
 use valkeeper_plan::placement::rebalance::{self as by_count, Holding, Stay};
 use valkeeper_plan::placement::shards;
 
@@ -74,17 +74,8 @@ async fn weighed(
         .iter()
         .map(|(name, slots)| (name.clone(), slots.slots.iter().map(|one| (one.slot, one.weight)).collect()))
         .collect();
-    let tolerance = tolerance(measure);
-    let moves = by_weight::moves(&held, tolerance);
+    let moves = by_weight::moves(&held, measure.tolerance());
     Ok(Balance::of_weights(status, &asked, &weights, moves))
-}
-
-/// What a shard may be from its even part. Load is another each time that it is measured.
-const fn tolerance(measure: Measure) -> Tolerance {
-    match measure {
-        Measure::Keys | Measure::Memory => Tolerance::percent(2),
-        Measure::Load => Tolerance::percent(10),
-    }
 }
 
 /// What the controller would refuse is refused before anything is weighed, which takes its time: figures of slots that move are no figures.

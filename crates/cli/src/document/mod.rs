@@ -5,4 +5,5 @@ pub(crate) mod balance;
 pub(crate) mod connection;
 pub(crate) mod event;
 pub(crate) mod plan;
+mod slots;
 pub(crate) mod status;

@@ -21,6 +21,11 @@ impl Tolerance {
         Self { percent }
     }
 
+    /// The same as a number.
+    pub const fn in_percent(self) -> u8 {
+        self.percent
+    }
+
     /// What a shard may have more or less than that: one at least, as a key is not halved.
     fn of(self, part: u64) -> u64 {
         let share = (u128::from(part) * u128::from(self.percent)).div_ceil(100);

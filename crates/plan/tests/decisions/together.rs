@@ -41,7 +41,7 @@ fn asked(
         Command::Commit { layout, .. } => {
             Some(Ok(layout.slot_moves().map(|(_, one)| one.target.clone()).collect()))
         }
-        Command::Answer { token: Token(7), result, .. } => Some(result.map(|_| Vec::new())),
+        Command::Answer { token: Token(7), result, .. } => Some(result.map(|()| Vec::new())),
         _ => None,
     });
     stored.expect("it is stored or answered")
