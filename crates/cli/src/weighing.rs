@@ -186,6 +186,10 @@ async fn weigh_shard(
     match measure {
         Measure::Load => {
             let before = stats.ok_or(NotWeighed::NoStatistics)?;
+            // Told before anybody waits.
+            if before.values().any(|stats| stats.cpu_us.is_none()) {
+                return Err(NotWeighed::StatisticsOff);
+            }
             tokio::time::sleep(window).await;
             let after = own(server.slot_stats(ANSWER).await?, &place.slots)?;
             let slots = after.iter().map(|(slot, stats)| spent(*slot, before.get(slot), stats));
