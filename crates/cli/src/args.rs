@@ -239,7 +239,7 @@ pub(crate) enum Command {
     /// Move slots between shards while they serve
     #[command(subcommand)]
     Slots(SlotsCommand),
-    /// Make all shards own as many slots as any other, moving as few as can be
+    /// Make all shards own as many slots as any other, or hold as much, moving as few slots as can be
     Rebalance(RebalanceArgs),
     /// Show what happened, oldest first
     #[command(

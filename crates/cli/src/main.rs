@@ -18,6 +18,7 @@ mod patience;
 mod program;
 mod target;
 mod watch;
+mod weighing;
 
 use args::{Args, Command, InnerArgs};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser as _};

@@ -7,7 +7,7 @@ mod endpoint;
 pub mod load;
 mod password;
 
-pub use admin::{AdminConnection, AskError, NotSet, out_of_descriptors};
+pub use admin::{AdminConnection, AskError, NotSet, SlotStats, out_of_descriptors};
 pub use cluster::{ClusterClient, ClusterError, Delivered, Guides, MappedNode, MappedShard, ShardMap};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use load::{Load, LoadConfig, LoadError, LoadReport};

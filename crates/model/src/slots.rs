@@ -18,6 +18,12 @@ impl Slot {
     /// How many there are.
     pub const COUNT: u16 = 16384;
 
+    /// The lowest.
+    pub const FIRST: Self = Self(0);
+
+    /// The highest.
+    pub const LAST: Self = Self(Self::COUNT - 1);
+
     /// The slot's number.
     pub fn number(self) -> u16 {
         self.0

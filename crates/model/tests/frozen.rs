@@ -203,6 +203,7 @@ fn questions_answers_and_requests_are_written_as_ever() {
     lines_survive::<Ask>(include_str!("frozen/asks-1-positions.jsonl"));
     lines_survive::<Answer>(include_str!("frozen/answers-1.jsonl"));
     lines_survive::<Request>(include_str!("frozen/requests-1.jsonl"));
+    lines_survive::<Request>(include_str!("frozen/requests-1-slots.jsonl"));
 }
 
 #[test]

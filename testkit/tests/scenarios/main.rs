@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
+mod balancing;
 mod configuration;
 mod creating;
 mod data;

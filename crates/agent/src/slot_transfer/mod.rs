@@ -75,14 +75,8 @@ impl Giving {
 
     /// Does that server have `CLUSTER MIGRATESLOTS`? It is asked: names and versions say nothing of it.
     async fn has_atomic(&self, server: &AdminConnection) -> Result<bool, ServerError> {
-        let known = server.raw(&["COMMAND", "INFO", "cluster|migrateslots"], COMMAND).await;
-        let known = known.map_err(|said| error(said, "command|info"))?;
-        Ok(match known {
-            Value::Array(parts) => {
-                parts.iter().any(|part| matches!(part, Value::Array(one) if !one.is_empty()))
-            }
-            _ => false,
-        })
+        let known = server.has_cluster_command("migrateslots", COMMAND).await;
+        known.map_err(|said| error(said, "command|info"))
     }
 
     /// What that server says of itself.

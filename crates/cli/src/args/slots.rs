@@ -1,9 +1,13 @@
 //! What is said about slots.
 
+use super::Output;
+use super::groups::time;
 use crate::complete;
+use crate::weighing::Measure;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
-use valkeeper_model::{RebalanceBy, Request, ShardName, SlotRequest, SlotSet, WhichSlots};
+use std::time::Duration;
+use valkeeper_model::{Request, ShardName, SlotRequest, SlotSet, WhichSlots};
 
 /// What is done with slots.
 #[derive(Debug, Subcommand)]
@@ -45,23 +49,38 @@ pub(crate) struct Watching {
     pub(crate) no_wait: bool,
 }
 
-/// Make all shards own as many slots as any other, moving as few as can be
+/// Make all shards own as many slots as any other, or hold as much, moving as few slots as can be
 #[derive(Debug, Clone, ClapArgs)]
+#[command(after_help = REBALANCE)]
 pub(crate) struct RebalanceArgs {
     /// What is to be even
     #[arg(long, value_enum, default_value_t = By::Slots)]
     pub(crate) by: By,
+    /// Of `--by load`: for so long the time that commands take is measured
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) window: Duration,
     /// Show what would move, and move nothing
     #[arg(long)]
     pub(crate) plan: bool,
     #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
     pub(crate) watching: Watching,
 }
+
+const REBALANCE: &str = "Examples:\n  valkeeper rebalance --plan\n  valkeeper rebalance --by keys --plan\n  valkeeper rebalance --by load --window 1m\n\n\
+    A slot moves as a whole. Of the even part 2 % are tolerated by keys, 5 % by memory, 10 % by load.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
     /// The number of slots
     Slots,
+    /// The number of keys
+    Keys,
+    /// Bytes of memory; estimated from some keys of each slot where the engine does not tell them
+    Memory,
+    /// The time that commands take; needs `cluster-slot-stats-enabled yes` (Valkey 8)
+    Load,
 }
 
 impl MoveArgs {
@@ -76,11 +95,14 @@ impl MoveArgs {
     }
 }
 
-impl RebalanceArgs {
-    pub(crate) fn request(&self) -> Request {
-        let by = match self.by {
-            By::Slots => RebalanceBy::Slots,
-        };
-        Request::Slots(SlotRequest::Rebalance { by })
+impl By {
+    /// What is asked of the servers for it; `None` if nothing is.
+    pub(crate) fn measure(self) -> Option<Measure> {
+        match self {
+            Self::Slots => None,
+            Self::Keys => Some(Measure::Keys),
+            Self::Memory => Some(Measure::Memory),
+            Self::Load => Some(Measure::Load),
+        }
     }
 }

@@ -55,9 +55,9 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
         }
         Request::Resize(request) => resized(request),
         Request::Slots(SlotRequest::CancelSlotMoves) => "no further slots are moved".to_owned(),
-        Request::Slots(SlotRequest::MoveSlots { .. } | SlotRequest::Rebalance { .. }) => {
-            "slots are on their way".to_owned()
-        }
+        Request::Slots(
+            SlotRequest::MoveSlots { .. } | SlotRequest::Rebalance { .. } | SlotRequest::MoveTogether { .. },
+        ) => "slots are on their way".to_owned(),
         Request::Check { .. } => "the configuration is valid".to_owned(),
     }
 }

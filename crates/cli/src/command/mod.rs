@@ -12,6 +12,7 @@ mod events;
 mod kube;
 mod logs;
 mod plan;
+mod rebalance;
 mod request;
 mod resizing;
 mod secret;
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: Args, mut ending: Ending) -> anyhow::Result<()> {
             request::request(platform, Request::CancelHandOver, &mut ending).await
         }
         Command::Slots(command) => slots::slots(platform, command, &mut ending).await,
-        Command::Rebalance(args) => slots::rebalance(platform, args, &mut ending).await,
+        Command::Rebalance(args) => rebalance::rebalance(platform, args, &mut ending).await,
         Command::Secret(command) => secret::secret(platform.local(LocalOnly::Secret)?, command),
         Command::Servers(command) => servers::servers(platform.local(LocalOnly::Servers)?, command),
         Command::Events { follow, only, output } => {

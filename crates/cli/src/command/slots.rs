@@ -1,19 +1,14 @@
-//! `slots move`, `slots cancel`, `rebalance`.
+//! `slots move`, `slots cancel`, and the watching of slots that move.
 
 use super::request::request;
-use crate::args::{MoveArgs, RebalanceArgs, SlotsCommand, Watching};
+use crate::args::{MoveArgs, SlotsCommand, Watching};
 use crate::called::called;
-use crate::document::status::Status;
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::output::{self, columns};
 use crate::target::Platform;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use valkeeper_model::{
-    Progress, ProgressUnit, Refusal, Request, ShardName, SlotMove, SlotRefusal, SlotRequest,
-};
-use valkeeper_plan::placement::rebalance::{self, Holding, Stay};
+use valkeeper_model::{Progress, ProgressUnit, Refusal, Request, SlotRefusal, SlotRequest};
 
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -60,43 +55,7 @@ async fn move_slots(platform: &dyn Platform, args: &MoveArgs, ending: &mut Endin
     watch_or_leave(platform, args.watching, ending).await
 }
 
-pub(super) async fn rebalance(
-    platform: &dyn Platform,
-    args: &RebalanceArgs,
-    ending: &mut Ending,
-) -> anyhow::Result<()> {
-    let moves = planned(&platform.cluster().await?.status().await?);
-    if args.plan || moves.is_empty() {
-        return output::text(&page(&moves));
-    }
-    request(platform, args.request(), ending).await?;
-    watch_or_leave(platform, args.watching, ending).await
-}
-
-/// What would move, by the same function that the controller uses.
-fn planned(status: &Status) -> Vec<SlotMove> {
-    let held: BTreeMap<ShardName, Holding> = status
-        .shards
-        .iter()
-        .map(|shard| (shard.name.clone(), Holding { slots: shard.slots.clone(), stay: Stay::Share }))
-        .collect();
-    rebalance::moves(&held)
-}
-
-fn page(moves: &[SlotMove]) -> String {
-    if moves.is_empty() {
-        return "nothing would move: all shards own as many slots as any other\n".to_owned();
-    }
-    let mut rows = vec![["SLOTS", "FROM", "TO", "WHICH"].map(str::to_owned).to_vec()];
-    rows.extend(moves.iter().map(|one| {
-        let target = &one.target;
-        let cells = [&target.slots.len() as &dyn ToString, &target.from, &target.to, &target.slots];
-        cells.map(ToString::to_string).to_vec()
-    }));
-    columns(&rows)
-}
-
-async fn watch_or_leave(
+pub(super) async fn watch_or_leave(
     platform: &dyn Platform,
     watching: Watching,
     ending: &mut Ending,

@@ -1,5 +1,6 @@
 //! How a cluster is, as a document that programs may rely on and a page that people read.
 
+use super::slots::some_of_owned;
 use crate::called::called;
 use crate::failure::ToldAlready;
 use crate::output::{columns_within, width};
@@ -204,7 +205,7 @@ impl Status {
                     role,
                     instance.zone.to_string(),
                     cell(instance.address.clone()),
-                    if serving { shard.slots.to_string() } else { "-".to_owned() },
+                    if serving { some_of_owned(&shard.slots) } else { "-".to_owned() },
                     cell(instance.lag_bytes.map(|bytes| format!("{bytes} B"))),
                     cell(instance.version.clone()),
                     cell(instance.pid.map(|pid| pid.to_string())),

@@ -25,6 +25,7 @@ use crate::document::status::Status;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::load::Writers;
+use crate::weighing::{ShardWeighed, ToWeigh};
 use local::LocalPlatform;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -100,6 +101,9 @@ pub(crate) trait ClusterTarget {
 
     /// Sends commands to its servers and prints their replies, from where the servers can be reached.
     fn converse<'a>(&'a self, asked: Asked<'a>) -> Boxed<'a, ()>;
+
+    /// Weighs slots, from where the servers can be reached.
+    fn weigh<'a>(&'a self, asked: &'a ToWeigh) -> Boxed<'a, Vec<ShardWeighed>>;
 
     /// How it is now, had as fast as can be while a drill measures: who looks after it may be left out.
     fn drill_status(&self) -> Boxed<'_, Status>;

@@ -121,6 +121,16 @@ impl AdminConnection {
         within: Duration,
         repeat: Repeat,
     ) -> Result<Value, AskError> {
+        Ok(self.send_all(commands, within, repeat).await?.pop().unwrap_or_default())
+    }
+
+    /// The same, and answers every reply. One that is an error fails all.
+    pub(super) async fn send_all(
+        &self,
+        commands: &[Cmd],
+        within: Duration,
+        repeat: Repeat,
+    ) -> Result<Vec<Value>, AskError> {
         let mut used = None;
         let answer = tokio::time::timeout(within, self.exchange(commands, repeat, &mut used)).await;
         match (answer, used) {
@@ -139,7 +149,7 @@ impl AdminConnection {
         commands: &[Cmd],
         repeat: Repeat,
         used: &mut Option<Arc<Live>>,
-    ) -> Result<Value, AskError> {
+    ) -> Result<Vec<Value>, AskError> {
         loop {
             let (live, fresh) = self.live().await?;
             *used = Some(Arc::clone(&live));
@@ -156,27 +166,28 @@ impl AdminConnection {
         }
     }
 
-    async fn exchange_on(&self, live: &Live, commands: &[Cmd]) -> Result<Value, AskError> {
+    async fn exchange_on(&self, live: &Live, commands: &[Cmd]) -> Result<Vec<Value>, AskError> {
         // Whoever comes first authenticates. If it gives up waiting, the next one does it again on this connection.
         live.authenticated.get_or_try_init(|| self.authenticate(live)).await?;
         let mut connection = live.connection.clone();
-        let reply = match commands {
-            [one] => connection.send_packed_command(one).await,
+        let replies = match commands {
+            [one] => connection.send_packed_command(one).await.map(|reply| vec![reply]),
             many => {
                 let mut pipeline = redis::pipe();
                 for command in many {
                     pipeline.add_command(command.clone());
                 }
-                connection.send_packed_commands(&pipeline, 0, many.len()).await.map(|replies| {
-                    let (failed, mut done): (Vec<_>, Vec<_>) =
-                        replies.into_iter().partition(|reply| matches!(reply, Value::ServerError(_)));
-                    failed.into_iter().next().or_else(|| done.pop()).unwrap_or_default()
-                })
+                connection.send_packed_commands(&pipeline, 0, many.len()).await
             }
         };
-        match reply {
-            Ok(Value::ServerError(error)) => Err(AskError::from(&error)),
-            Ok(value) => Ok(value),
+        match replies {
+            Ok(replies) => {
+                let failed = replies.iter().find_map(|reply| match reply {
+                    Value::ServerError(error) => Some(AskError::from(error)),
+                    _ => None,
+                });
+                failed.map_or(Ok(replies), Err)
+            }
             Err(_) if live.pulse.oversized() => Err(AskError::garbled("it is too long")),
             Err(error) => Err(AskError::from(&error)),
         }

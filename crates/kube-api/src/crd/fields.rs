@@ -70,6 +70,9 @@ fn shape(shape: &Shape) -> Value {
     }
 }
 
+/// Moves of a request.
+const MOST_MOVES: u32 = 512;
+
 /// The spec of a request: [`valkeeper_model::Request`] but for a new spec, field by field, so that a slip such as `forse` is
 /// refused and what was asked cannot be changed afterwards.
 pub(super) fn request() -> Value {
@@ -103,7 +106,7 @@ pub(super) fn request() -> Value {
                         "enum": [
                             "switchover", "failover", "fence", "unfence", "restart", "forget", "acceptSource", "approvePrimaries",
                             "replace", "cordonZone", "drainZone", "uncordonZone",
-                            "moveSlots", "cancelSlotMoves", "rebalance",
+                            "moveSlots", "cancelSlotMoves", "rebalance", "moveTogether",
                         ],
                     },
                     "shard": name("Of a switchover or failover: in which shard."),
@@ -121,8 +124,25 @@ pub(super) fn request() -> Value {
                         },
                     },
                     "by": {
-                        "description": "Of rebalance: what is to be even.",
+                        "description": "Of rebalance: what is to be even. By keys, memory or load is `kubectl valkeeper rebalance`, which asks the servers and makes a moveTogether.",
                         "type": "string", "enum": ["slots"],
+                    },
+                    // No more and no longer: the API server counts what comparing them may cost.
+                    "moves": {
+                        "description": "Of moveTogether: which slots go from which shard to which. All moves are begun, or none.",
+                        "type": "array", "minItems": 1, "maxItems": MOST_MOVES,
+                        "items": {
+                            "type": "object",
+                            "required": ["from", "to", "slots"],
+                            "properties": {
+                                "from": name("The shard that gives them."),
+                                "to": name("The shard that takes them."),
+                                "slots": {
+                                    "description": "These, as ranges with blanks between them: 0-99 300.",
+                                    "type": "string", "minLength": 1, "maxLength": 65536,
+                                },
+                            },
+                        },
                     },
                     "instance": name("Of fence, unfence, restart and replace: which instance."),
                     "host": {
@@ -147,6 +167,7 @@ pub(super) fn request() -> Value {
                     needs("to", &["moveSlots"]),
                     needs("which", &["moveSlots"]),
                     needs("by", &["rebalance"]),
+                    needs("moves", &["moveTogether"]),
                 ],
             },
         },

@@ -3,7 +3,9 @@
 use super::*;
 use std::path::{Path, PathBuf};
 use valkeeper_model::manifest::read_object;
-use valkeeper_model::{HostFate, Phase, RebalanceBy, Request, ResizeRequest, SlotRequest, WhichSlots};
+use valkeeper_model::{
+    HostFate, Phase, RebalanceBy, Request, ResizeRequest, SlotMoveTarget, SlotRequest, WhichSlots,
+};
 
 fn schema(definition: usize) -> Value {
     definitions()[definition].1["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
@@ -153,6 +155,13 @@ fn every_request_fits_its_definition() {
         }),
         Request::Slots(SlotRequest::CancelSlotMoves),
         Request::Slots(SlotRequest::Rebalance { by: RebalanceBy::Slots }),
+        Request::Slots(SlotRequest::MoveTogether {
+            moves: vec![SlotMoveTarget {
+                from: shard(),
+                to: "s2".parse().unwrap(),
+                slots: "0-99 300".parse().unwrap(),
+            }],
+        }),
         Request::Forget { nodes: vec![valkeeper_model::NodeId::from_bytes([7; 20])] },
     ] {
         let mut object =

@@ -24,6 +24,14 @@ pub enum SlotRefusal {
         /// Which slots.
         slots: SlotSet,
     },
+    /// Two moves of one request name the same slots.
+    #[error("slots {slots} of {shard} are to go to two shards")]
+    NamedTwice {
+        /// The shard that has them.
+        shard: ShardName,
+        /// Which slots.
+        slots: SlotSet,
+    },
     /// More than there are.
     #[error("{shard} owns {owned} slots that are not on their way already: {wanted} cannot be moved")]
     TooManySlots {
@@ -115,6 +123,7 @@ impl SlotRefusal {
             Self::NotItsSlots { .. } | Self::TooManySlots { .. } | Self::SameShard { .. } => {
                 format!("`{called} status` shows which slots each shard owns")
             }
+            Self::NamedTwice { .. } => "name each slot once".to_owned(),
             Self::WouldBeEmpty { .. } => {
                 "leave it one slot at least; fewer shards are `shards` of the manifest".to_owned()
             }

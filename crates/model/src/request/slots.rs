@@ -1,6 +1,6 @@
 //! What users may ask about slots.
 
-use crate::{ShardName, SlotSet};
+use crate::{ShardName, SlotMoveTarget, SlotSet};
 use serde::{Deserialize, Serialize};
 
 /// What a user may ask about slots of a running cluster.
@@ -22,6 +22,11 @@ pub enum SlotRequest {
     Rebalance {
         /// By what they are counted.
         by: RebalanceBy,
+    },
+    /// Moves that were decided together, by figures that the controller has not: all of them are begun, or none.
+    MoveTogether {
+        /// Which slots go from where to where.
+        moves: Vec<SlotMoveTarget>,
     },
 }
 

@@ -5,9 +5,10 @@ use super::storing::DoneWhen;
 use crate::operations::move_slots;
 use crate::placement::{rebalance, shards};
 use crate::view::cluster_view::{ClusterView, ShardView};
+use std::collections::BTreeMap;
 use valkeeper_model::{
     Happened, Layout, Operation, Refusal, ShardName, SlotHappened, SlotMove, SlotMoveCheckpoint,
-    SlotMoveStage, SlotRefusal, SlotRequest, WhichSlots,
+    SlotMoveStage, SlotMoveTarget, SlotRefusal, SlotRequest, SlotSet, WhichSlots,
 };
 
 pub(super) fn decide(cluster_view: &ClusterView<'_>, request: &SlotRequest) -> Result<Decision, Refusal> {
@@ -29,14 +30,44 @@ pub(super) fn decide(cluster_view: &ClusterView<'_>, request: &SlotRequest) -> R
         }
         SlotRequest::CancelSlotMoves => cancel(layout),
         SlotRequest::Rebalance { by: _ } => {
-            if let Some((operation, one)) = layout.slot_moves().next() {
-                let (operation, slots) = (operation.clone(), one.left(layout));
-                return Err(SlotRefusal::OnTheirWay { slots, operation }.into());
-            }
-            let moves = rebalance::moves(&rebalance::held(layout));
-            if moves.is_empty() { Ok(Decision::Done) } else { begin(cluster_view, moves) }
+            refuse_beside_others(layout)?;
+            begin_all(cluster_view, rebalance::moves(&rebalance::held(layout)))
+        }
+        SlotRequest::MoveTogether { moves } => {
+            refuse_beside_others(layout)?;
+            begin_all(cluster_view, wanted_together(layout, moves)?)
         }
     }
+}
+
+/// What evens shards out counts on what each of them has: nothing else may move meanwhile.
+fn refuse_beside_others(layout: &Layout) -> Result<(), Refusal> {
+    let Some((operation, one)) = layout.slot_moves().next() else { return Ok(()) };
+    let (operation, slots) = (operation.clone(), one.left(layout));
+    Err(SlotRefusal::OnTheirWay { slots, operation }.into())
+}
+
+fn begin_all(cluster_view: &ClusterView<'_>, moves: Vec<SlotMove>) -> Result<Decision, Refusal> {
+    if moves.is_empty() { Ok(Decision::Done) } else { begin(cluster_view, moves) }
+}
+
+/// The moves that are asked for together. They were decided by what was seen a while ago: a shard that has not what it is to give refuses all.
+fn wanted_together(layout: &Layout, moves: &[SlotMoveTarget]) -> Result<Vec<SlotMove>, Refusal> {
+    let mut given: BTreeMap<&ShardName, SlotSet> = BTreeMap::new();
+    let mut wanted_moves = Vec::new();
+    for SlotMoveTarget { from, to, slots } in moves {
+        let before = given.entry(from).or_default();
+        let twice = before.common(slots);
+        if !twice.is_empty() {
+            return Err(SlotRefusal::NamedTwice { shard: from.clone(), slots: twice }.into());
+        }
+        wanted_moves.push(wanted(layout, from, to, &WhichSlots::These(slots.clone()))?);
+        *before = before.union(slots);
+        if layout.shards.get(from).is_some_and(|shard| shard.slots.minus(before).is_empty()) {
+            return Err(SlotRefusal::WouldBeEmpty { shard: from.clone() }.into());
+        }
+    }
+    Ok(wanted_moves)
 }
 
 /// The move that is asked for.

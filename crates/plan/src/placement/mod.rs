@@ -1,5 +1,6 @@
 //! Placement: shards, instances, zones. Pure, and minimal in what it guarantees: law 7.
 
+pub mod by_weight;
 pub mod rebalance;
 pub mod resize;
 pub mod shards;

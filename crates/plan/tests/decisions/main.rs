@@ -1,5 +1,6 @@
 //! What the planner, the controller and the agents decide, seen from outside the crate. One program: each further one is linked anew.
 
+mod by_weight;
 mod copies;
 mod fleet;
 mod founding;
@@ -19,4 +20,5 @@ mod restart_decision;
 mod rolling;
 mod silence;
 mod stopping;
+mod together;
 mod trial;

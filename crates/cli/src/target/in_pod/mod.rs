@@ -6,15 +6,18 @@
 //! | `task.rs` | what is asked for first | the same |
 //! | `pipe.rs` | streams and exit code of a task | |
 //! | `conversation.rs` | commands for servers | sends them |
+//! | `weights.rs` | which slots are to be weighed | weighs them |
 //! | `drill.rs` | a drill's writers, and a kill | writes, kills |
 
 mod conversation;
 mod drill;
 mod pipe;
 mod task;
+mod weights;
 
 pub(super) use conversation::{ServerPlace, converse};
 pub(super) use drill::{aim, writers};
+pub(super) use weights::weigh;
 
 use anyhow::Context as _;
 use std::io::BufRead as _;
@@ -30,6 +33,7 @@ pub(crate) async fn inside() -> anyhow::Result<()> {
     let here = Inside::read()?;
     match task {
         Task::Load { seeds, saturate } => drill::write(&seeds, here.password, saturate).await,
+        Task::Weigh { asked } => weights::weigh_here(&asked, &here.password).await,
         Task::Kill { pid } => drill::wait_and_kill(pid),
         Task::Cli { command, within_ms, manner } => {
             conversation::talk(here, None, within_ms, manner, &command).await

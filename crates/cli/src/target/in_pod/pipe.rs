@@ -10,8 +10,28 @@ use valkeeper_kube::remote::{Process, Remote};
 /// For what has been said before the end and is still on its way.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Runs it there with these first bytes on its stdin, and then ours if that is wanted. Its exit code is ours.
+/// Runs it there with these first bytes on its stdin, and then ours if that is wanted. Its results are ours, and so is its exit code.
 pub(crate) async fn run(remote: &Remote, first: &[u8], ours_too: bool) -> anyhow::Result<()> {
+    run_into(remote, first, ours_too, output::bytes).await
+}
+
+/// Runs it there with these bytes on its stdin, and answers what it says.
+pub(crate) async fn answer(remote: &Remote, first: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut said = Vec::new();
+    let keep = |bytes: &[u8]| {
+        said.extend_from_slice(bytes);
+        Ok(())
+    };
+    run_into(remote, first, false, keep).await?;
+    Ok(said)
+}
+
+async fn run_into(
+    remote: &Remote,
+    first: &[u8],
+    ours_too: bool,
+    say: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let process = remote.run_inside(&["inside"]).await.map_err(Failure::from)?;
     let Process { mut stdin, mut stdout, mut stderr, mut ending } = process;
     let feed = async {
@@ -23,7 +43,7 @@ pub(crate) async fn run(remote: &Remote, first: &[u8], ours_too: bool) -> anyhow
     };
     let said = async {
         tokio::try_join!(
-            each(&mut stdout, output::bytes),
+            each(&mut stdout, say),
             each(&mut stderr, |bytes| Ok(std::io::stderr().lock().write_all(bytes)?)),
         )
     };

@@ -1,6 +1,7 @@
 //! What this program does in a pod for the one outside.
 
 use crate::conversation::Manner;
+use crate::weighing::ToWeigh;
 use serde::{Deserialize, Serialize};
 
 /// What is to be done there: the first line of stdin. Not arguments, as the API server logs those.
@@ -11,6 +12,8 @@ pub(crate) enum Task {
     Cli { command: Vec<Vec<u8>>, within_ms: u64, manner: Manner },
     /// Commands to these servers and to no others, each by its name. A task of its own, as an older version would send them by their keys.
     CliTo { command: Vec<Vec<u8>>, within_ms: u64, manner: Manner, to: Vec<(String, String)> },
+    /// Slots are weighed.
+    Weigh { asked: ToWeigh },
     /// A drill's writers.
     Load { seeds: Vec<String>, saturate: bool },
     /// A drill's end of a server.
@@ -34,6 +37,7 @@ pub(super) fn line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weighing::{Measure, ShardPlace};
 
     /// Agents of another version read it.
     #[test]
@@ -41,7 +45,15 @@ mod tests {
         let manner = serde_json::from_str(r#"{"format":"Json","typed":false,"prompted":true}"#).unwrap();
         let command = vec![b"GET".to_vec()];
         let to = vec![("demo-0".to_owned(), "host".to_owned())];
+        let place = ShardPlace {
+            shard: "s0".parse().unwrap(),
+            primary: "demo-0".parse().unwrap(),
+            address: "10.0.0.1:6379".to_owned(),
+            slots: "0-9 12".parse().unwrap(),
+        };
+        let asked = ToWeigh { measure: Measure::Keys, window_ms: 5, shards: vec![place] };
         let tasks = [
+            Task::Weigh { asked },
             Task::Cli { command: command.clone(), within_ms: 5, manner },
             Task::CliTo { command, within_ms: 5, manner, to },
             Task::Load { seeds: vec!["a:1".to_owned()], saturate: true },
@@ -53,6 +65,9 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "{\"do\":\"weigh\",\"asked\":{\"measure\":\"keys\",\"windowMs\":5,\"shards\":[{\"shard\":\"s0\",\
+                 \"primary\":\"demo-0\",\"address\":\"10.0.0.1:6379\",\"slots\":\"0-9 12\"}]}}\n"
+                    .to_owned(),
                 format!("{{\"do\":\"cli\",\"command\":[[71,69,84]],\"within_ms\":5,{manner}}}\n"),
                 format!(
                     "{{\"do\":\"cliTo\",\"command\":[[71,69,84]],\"within_ms\":5,{manner},\"to\":[[\"demo-0\",\"host\"]]}}\n"

@@ -22,6 +22,7 @@ use crate::document::event::Event;
 use crate::document::status::Status;
 use crate::failure::{Failure, Kind};
 use crate::load::Writers;
+use crate::weighing::{ShardWeighed, ToWeigh};
 use events::{News, event};
 use manifest::KubernetesWanted;
 use status::{StatusWatch, seen};
@@ -218,6 +219,10 @@ impl ClusterTarget for KubernetesTarget {
             let to = recipients::recipients(&self.remote, asked.to).await?;
             in_pod::converse(&self.remote, asked, to).await
         })
+    }
+
+    fn weigh<'a>(&'a self, asked: &'a ToWeigh) -> Boxed<'a, Vec<ShardWeighed>> {
+        Box::pin(in_pod::weigh(&self.remote, asked))
     }
 
     fn drill_status(&self) -> Boxed<'_, Status> {

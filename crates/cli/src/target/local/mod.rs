@@ -19,6 +19,7 @@ use crate::target::kill::kill;
 use crate::target::{
     ClusterTarget, EventsFollowed, Feed, Interrupts, LocalOnly, LogPart, Members, Platform, Trigger, Wanted,
 };
+use crate::weighing::{self, ShardWeighed, ToWeigh};
 use events::{EventsAfter, LogFile, event};
 use manifest::LocalWanted;
 use std::collections::BTreeMap;
@@ -227,6 +228,10 @@ impl ClusterTarget for LocalTarget {
             };
             talk.converse(&words).await
         })
+    }
+
+    fn weigh<'a>(&'a self, asked: &'a ToWeigh) -> Boxed<'a, Vec<ShardWeighed>> {
+        Box::pin(async { Ok(weighing::weigh(asked, &self.dir.password()?).await) })
     }
 
     fn drill_status(&self) -> Boxed<'_, Status> {
