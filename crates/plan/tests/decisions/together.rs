@@ -1,7 +1,6 @@
 //! Moves that were decided together, by figures that the controller has not: all of them stand in the layout, or none.
 
 use crate::ordered::{Counted, ordered, own_address, runs, spec};
-use std::collections::BTreeSet;
 use valkeeper_model::{
     Layout, Millis, Observation, Operation, Refusal, Request, ShardName, SlotMove, SlotMoveTarget,
     SlotRefusal, SlotRequest,
@@ -29,7 +28,7 @@ fn asked(
     let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
     controller.handle(Millis(0), Event::Provisioned(Ok(places)));
     let instances = given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
-    let seen = Observation { at: Millis(10), instances, names_elsewhere: BTreeSet::new() };
+    let seen = Observation { at: Millis(10), instances, ..Observation::default() };
     let moves = moves.iter().copied().map(target).collect();
     let request = Request::Slots(SlotRequest::MoveTogether { moves });
     let mut commands = controller.handle(Millis(10), Event::Asked { token: Token(7), request });
