@@ -39,7 +39,7 @@ fn a_layout_from_before_formats_were_numbered_is_read() {
     let read = Layout::read(include_bytes!("frozen/layout-1.json")).unwrap();
     assert_eq!((read.instances.len(), read.shards.len(), read.generation.0), (6, 3, 3));
     assert_eq!(read.config.max_memory_policy, Some(MaxMemoryPolicy::AllKeysLru));
-    assert!(read.instances.values().filter(|instance| instance.fenced).count() == 1);
+    assert!(read.instances.values().filter(|instance| instance.is_fenced()).count() == 1);
     let written = serde_json::to_value(&read).unwrap();
     assert!(contains(&written, &layout()));
     assert_eq!(written["format"], 1);
@@ -209,5 +209,7 @@ fn questions_answers_and_requests_are_written_as_ever() {
 fn a_status_of_the_first_format_is_read() {
     let report: Report = serde_json::from_str(include_str!("frozen/status-1.json")).unwrap();
     assert_eq!((report.phase, report.instances.len()), (Phase::Degraded, 6));
-    assert!(matches!(&report.waiting[0], Waiting::Fenced { instance } if instance.as_str() == "sample-3"));
+    assert!(
+        matches!(&report.waiting[0], Waiting::Fenced { instance, .. } if instance.as_str() == "sample-3")
+    );
 }

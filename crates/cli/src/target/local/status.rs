@@ -87,7 +87,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
                 pid: dir.server(name).running().ok().flatten().map(|(_, process)| process.pid),
                 version: None,
                 lag_bytes: None,
-                fenced: instance.fenced,
+                fenced: instance.is_fenced(),
                 keys: None,
                 memory_bytes: None,
                 data: None,
