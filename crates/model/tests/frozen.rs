@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, InstanceLife, Layout,
-    MaxMemoryPolicy, Operation, Phase, RegisterRecord, ReplicaMode, Report, Request, Role, ShardLife,
-    Unreadable, Waiting,
+    AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, FencedBy, Hibernation,
+    InstanceLife, Layout, MaxMemoryPolicy, NewerFields, Operation, Phase, RegisterRecord, ReplicaMode,
+    Report, Request, Role, ShardLife, Unreadable, Waiting,
 };
 
 fn layout() -> Value {
@@ -93,6 +93,26 @@ fn what_is_stored_of_following_another_cluster_is_read() {
     let read: ReplicaMode = serde_json::from_value(older.clone()).unwrap();
     assert!(read.demotion.is_none() && read.used_token.is_none());
     assert_eq!(serde_json::to_value(&read).unwrap(), older);
+}
+
+#[test]
+fn fences_and_hibernation_are_read() {
+    let stored: Value = serde_json::from_str(include_str!("frozen/layout-1-fences.json")).unwrap();
+    let read = Layout::read(stored.to_string().as_bytes()).unwrap();
+    let (request, annotation, hibernation) = (FencedBy::Request, FencedBy::Annotation, FencedBy::Hibernation);
+    let by =
+        |one: &valkeeper_model::Instance| [&request, &annotation, &hibernation].map(|by| one.fences.has(by));
+    let fences: Vec<_> = read.instances.values().map(by).collect();
+    let none = [false; 3];
+    assert_eq!(
+        fences,
+        [none, [true, false, false], [false, true, false], [false, false, true], [true; 3], none]
+    );
+    assert_eq!(
+        (read.hibernation.clone(), read.newer.clone()),
+        (Some(Hibernation::Stopping), NewerFields::default())
+    );
+    assert!(contains(&serde_json::to_value(&read).unwrap(), &stored));
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn laws_hold_for_an_annotation_as_for_the_command() {
     case.follows(&named([0, 4]), "Fenced");
     assert_eq!(case.down(), [4]);
     case.stopped([4]);
-    case.follows(&named([0, 1, 5]), "Fenced");
+    case.follows(&named([0, 1, 5]), "Unfenced");
     case.follows(&named([0, 1, 5]), "Fenced");
     assert_eq!(case.down(), [5], "c-4 is named no more");
 }
