@@ -7,8 +7,8 @@ use valkeeper_model::manifest::Annotated;
 use valkeeper_model::{
     Activity, AgentOrder, AgentReport, ClusterSpec, FenceRefusal, FencedBy, FencedInstances, Generation,
     Happened, Hibernation, HibernationRefusal, HibernationStage, HibernationWish, InstanceLife, InstanceName,
-    Layout, Millis, Observation, Observed, Persistence, Phase, Process, Refusal, Report, Request, ShardName,
-    Unseen, Waiting,
+    Layout, Millis, Observation, Observed, OperationName, Persistence, Phase, Process, Refusal, Report,
+    Request, ShardName, Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::annotations::{Asks, asks};
@@ -75,16 +75,19 @@ impl Case {
         }
     }
 
-    fn stops(&mut self, of: u32) {
-        let report = self.report(of);
-        (report.process, report.activity) = (Process::Down, Activity::Resting);
-        report.server = Observed::Unknown(Unseen::NotRunning);
+    /// Their servers end.
+    fn stop(&mut self, these: impl IntoIterator<Item = u32>) {
+        for of in these {
+            let report = self.report(of);
+            (report.process, report.activity) = (Process::Down, Activity::Resting);
+            report.server = Observed::Unknown(Unseen::NotRunning);
+        }
     }
 
     /// Agents have stopped the servers of these, and everybody knows of the layout.
     fn stopped(&mut self, these: impl IntoIterator<Item = u32>) {
         self.obeyed();
-        these.into_iter().for_each(|of| self.stops(of));
+        self.stop(these);
         self.look();
     }
 
@@ -262,7 +265,7 @@ fn a_cluster_is_stopped_replicas_first_and_its_pods_go_when_all_are_down() {
     case.follows(&on, "Hibernating");
     assert_eq!((case.down(), case.layout().hibernation_stage()), (vec![3, 4, 5], HibernationStage::Stopping));
     // Down, but by an agent that does not know yet that it is to stay so: it may start in the next moment.
-    [3, 4, 5].into_iter().for_each(|of| case.stops(of));
+    case.stop([3, 4, 5]);
     case.refuses(&on, FenceRefusal::OthersRun { instance: name(0), others: vec![name(3)] });
     case.stopped([3, 5]);
     // A replica that does not answer may take over: its primary is not stopped, the others are.
@@ -273,7 +276,7 @@ fn a_cluster_is_stopped_replicas_first_and_its_pods_go_when_all_are_down() {
     case.reports.insert(name(4), case.reports[&name(3)].clone());
     case.follows(&on, "Hibernating");
     case.obeyed();
-    [0, 1].into_iter().for_each(|of| case.stops(of));
+    case.stop([0, 1]);
     case.refuses(&on, HibernationRefusal::NotDown { instances: vec![name(2)] });
     assert_eq!(case.layout().hibernation_stage(), HibernationStage::Stopping);
     case.stopped([0, 1, 2]);
@@ -336,6 +339,10 @@ fn what_is_under_way_is_brought_to_its_end_before() {
         .refuses(&hibernation(ON), HibernationRefusal::ComesOrGoes { instances: instances() });
     Case::changed(|layout| layout.config.persistence = Persistence::None)
         .refuses(&hibernation(ON), HibernationRefusal::NothingKept);
+    let operation = OperationName::only("moonwalk");
+    let of_newer = serde_json::from_value(serde_json::json!({ "kind": "moonwalk" })).expect("an operation");
+    Case::changed(|layout| _ = layout.operations.insert(operation.clone(), of_newer))
+        .refuses(&hibernation(ON), HibernationRefusal::UnderWay { operation });
     // A primary that is handing over.
     let mut case = Case::new();
     assert_eq!(case.ask(fence(0)).answer, None);
