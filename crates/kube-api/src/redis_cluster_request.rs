@@ -71,6 +71,9 @@ impl RedisClusterRequest {
             .map_err(|error| UnknownRequest(error.to_string()))?;
         match request {
             Request::Apply { .. } => Err(UnknownRequest("a new spec goes into the RedisCluster".to_owned())),
+            Request::FollowAnnotations { .. } => {
+                Err(UnknownRequest("annotations are those of the RedisCluster".to_owned()))
+            }
             Request::Promote => {
                 Err(UnknownRequest("a promotion is spec.replicaMode.promote of the RedisCluster".to_owned()))
             }

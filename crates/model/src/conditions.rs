@@ -2,7 +2,7 @@
 
 mod service;
 
-use crate::{CalledAs, ReplicaModeReport, ReplicaModeStage, Report, Waiting};
+use crate::{CalledAs, Phase, ReplicaModeReport, ReplicaModeStage, Report, Waiting};
 use serde::{Deserialize, Serialize};
 use service::Verdict;
 
@@ -45,6 +45,8 @@ pub enum ConditionType {
     SpecValid,
     /// The cluster follows another one.
     ReplicaMode,
+    /// The cluster is stopped by a user's wish.
+    Hibernated,
 }
 
 impl ConditionType {
@@ -57,6 +59,7 @@ impl ConditionType {
             Self::ZoneLossTolerated => "ZoneLossTolerated",
             Self::SpecValid => "SpecValid",
             Self::ReplicaMode => "ReplicaMode",
+            Self::Hibernated => "Hibernated",
         }
     }
 }
@@ -109,6 +112,10 @@ pub enum ConditionReason {
     Enabled,
     /// It did, and was promoted.
     Promoted,
+    /// It is to be stopped, or is.
+    HibernationEnabled,
+    /// It was, and runs again.
+    HibernationDisabled,
     /// The spec is followed.
     SpecFollowed,
     /// The spec is wrong by itself.
@@ -143,6 +150,8 @@ impl ConditionReason {
             Self::ZonesNotSpread => "ZonesNotSpread",
             Self::Enabled => "Enabled",
             Self::Promoted => "Promoted",
+            Self::HibernationEnabled => "HibernationEnabled",
+            Self::HibernationDisabled => "HibernationDisabled",
             Self::SpecFollowed => "SpecFollowed",
             Self::InvalidSpec => "InvalidSpec",
             Self::ChangeRefused => "ChangeRefused",
@@ -171,15 +180,37 @@ pub fn conditions(report: &Report, at_risk: &[Waiting], called: CalledAs) -> Vec
         yes: (ConditionReason::ZonesSpread, "any zone may be lost"),
         no: (ConditionReason::ZonesNotSpread, zones),
     };
+    let stopped = stopped(report.phase);
     let exists = !report.shards.is_empty();
     for Verdict { kind, holds, yes, no } in service::verdicts(report, called).into_iter().chain([zones]) {
         let holds = holds && exists;
         let (reason, message) = if holds { (yes.0, yes.1.to_owned()) } else { no };
+        let message = match stopped {
+            Some(why) if !holds => why.to_owned(),
+            _ => message,
+        };
         let message = if exists { message } else { "the cluster has no shards yet".to_owned() };
         conditions.push(Condition::new(kind, holds, reason, message));
     }
+    conditions.extend(hibernated(report.phase));
     conditions.extend(report.replica_mode.as_deref().map(ReplicaModeReport::condition));
     conditions
+}
+
+/// Of a cluster that a user has stopped, or that is being stopped.
+fn stopped(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::Hibernating => Some("the cluster is being stopped, to hibernate"),
+        Phase::Hibernated => Some("the cluster hibernates: it has no pods, and its data is kept"),
+        _ => None,
+    }
+}
+
+/// The condition `Hibernated`, while there is something to say.
+fn hibernated(phase: Phase) -> Option<Condition> {
+    let holds = phase == Phase::Hibernated;
+    let message = stopped(phase)?.to_owned();
+    Some(Condition::new(ConditionType::Hibernated, holds, ConditionReason::HibernationEnabled, message))
 }
 
 impl ReplicaModeReport {

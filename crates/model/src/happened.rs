@@ -1,10 +1,12 @@
 //! What has happened, for people and programs to read later.
 
+mod hibernation;
 mod resizing;
 mod roll;
 mod slots;
 mod words;
 
+pub use hibernation::HibernationHappened;
 pub use resizing::ResizeHappened;
 pub use roll::RollHappened;
 
@@ -341,6 +343,9 @@ pub enum Happened {
     /// Servers are restarted one after the other.
     #[serde(untagged)]
     Roll(RollHappened),
+    /// The whole cluster is stopped, or runs again.
+    #[serde(untagged)]
+    Hibernation(HibernationHappened),
     /// What only a newer version knows.
     #[serde(untagged)]
     Newer(crate::Newer),
@@ -410,6 +415,12 @@ impl Happened {
             Self::BecameUnhealthy { waiting } => format!("cluster not healthy: {}", waiting.told(called)),
             other => other.to_string(),
         }
+    }
+}
+
+impl From<HibernationHappened> for Happened {
+    fn from(happened: HibernationHappened) -> Self {
+        Self::Hibernation(happened)
     }
 }
 

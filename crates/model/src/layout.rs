@@ -4,9 +4,9 @@ use crate::format::{Format, Unreadable};
 use crate::newer::NewerFields;
 use crate::spec::{MaxMemoryPolicy, Mode, Persistence};
 use crate::{
-    ClusterId, ClusterName, DriftPolicy, Generation, InstanceLife, InstanceName, Kept, Ledger, NodeId,
-    Operation, OperationName, RestartTurn, RetiredInstance, Roll, ServerSetup, ServerVersion, ShardId,
-    ShardLife, ShardName, SlotSet, TemplateHash, ZoneName, ZonePolicy,
+    ClusterId, ClusterName, DriftPolicy, FencedBy, Fences, Generation, InstanceLife, InstanceName, Kept,
+    Ledger, NodeId, Operation, OperationName, RestartTurn, RetiredInstance, Roll, ServerSetup, ServerVersion,
+    ShardId, ShardLife, ShardName, SlotSet, TemplateHash, ZoneName, ZonePolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +62,9 @@ pub struct Layout {
     /// The other cluster that this one follows, or did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_mode: Option<Box<crate::ReplicaMode>>,
+    /// Its servers are stopped, and it has no pods, or will have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hibernation: Option<crate::Hibernation>,
     /// Instances that are none any more.
     #[serde(default, skip_serializing_if = "is_empty_map")]
     pub retired: Arc<BTreeMap<InstanceName, RetiredInstance>>,
@@ -134,14 +137,27 @@ pub struct Instance {
     pub zone: ZoneName,
     /// Its node id, for life.
     pub node_id: NodeId,
-    /// Must it stay down until the user lifts the fence?
-    pub fenced: bool,
+    /// Who keeps it down.
+    #[serde(flatten, with = "crate::fences")]
+    pub fences: Fences,
     /// How far it is in its life.
     #[serde(default)]
     pub life: InstanceLife,
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
+}
+
+impl Instance {
+    /// Has somebody asked that this one be kept down?
+    pub fn is_fenced_by_user(&self) -> bool {
+        self.fences.has(&FencedBy::Request) || self.fences.has(&FencedBy::Annotation)
+    }
+
+    /// Is it kept down on purpose?
+    pub fn is_fenced(&self) -> bool {
+        self.fences.any()
+    }
 }
 
 /// How servers are configured, apart from what is an instance's own.

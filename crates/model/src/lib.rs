@@ -9,8 +9,10 @@ mod client_trouble;
 mod conditions;
 mod copy;
 mod demotion;
+mod fences;
 mod format;
 mod happened;
+mod hibernation;
 mod ids;
 mod kubernetes;
 mod layout;
@@ -55,8 +57,10 @@ pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, 
 pub use demotion::{
     DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
 };
+pub use fences::{FencedBy, FencedInstances, FencedInstancesFault, Fences};
 pub use format::{Format, Unreadable};
-pub use happened::{Happened, ResizeHappened, RollHappened, SlotHappened};
+pub use happened::{Happened, HibernationHappened, ResizeHappened, RollHappened, SlotHappened};
+pub use hibernation::{Hibernation, HibernationStage, HibernationWish, NoHibernationWish};
 pub use ids::{
     Address, ClusterId, ClusterName, Epoch, Generation, Incarnation, InstanceName, InvalidId, Millis, NodeId,
     Observed, Offset, ReplicationId, ShardId, ShardName, Unseen, ZoneName,
@@ -74,7 +78,10 @@ pub use pod_template::{PodTemplate, TemplateHash};
 pub use port_errors::{ProvisionError, StorageFault, StoreError};
 pub use progress::{Progress, ProgressUnit};
 pub use promotion_token::{PromotionPoint, PromotionToken, TokenFault, UsedToken};
-pub use refusal::{Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, RollRefusal, SlotRefusal, Unfit};
+pub use refusal::{
+    FenceRefusal, HibernationRefusal, Impossible, Refusal, ReplicaModeRefusal, ResizeRefusal, RollRefusal,
+    SlotRefusal, Unfit,
+};
 pub use register::{
     KnownVotes, RegisterFault, RegisterLife, RegisterRecord, RegisterStage, RegisterVotes, Renewals,
 };

@@ -1,11 +1,14 @@
 //! Reading the manifest file: YAML with a place in the file for everything that is wrong with it.
 
+mod annotations;
 mod check;
 mod read;
 mod read_kubernetes;
 mod read_replica_mode;
 pub mod schema;
 mod tree;
+
+pub use annotations::Annotated;
 
 use crate::KubernetesSpec;
 use crate::spec::{ClusterSpec, FieldProblem, printable};
@@ -20,6 +23,9 @@ pub struct Manifest {
     pub spec: ClusterSpec,
     /// What it says of pods and volumes.
     pub kubernetes: KubernetesSpec,
+    /// What its annotations ask for.
+    #[serde(default, skip_serializing_if = "Annotated::is_default")]
+    pub annotated: Annotated,
     /// The image that it names, if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

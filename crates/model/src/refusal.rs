@@ -1,5 +1,7 @@
 //! Why what users ask is refused, and what to do about it.
 
+mod fencing;
+mod hibernation;
 mod hint;
 mod impossible;
 mod replica_mode;
@@ -8,6 +10,8 @@ mod roll;
 mod slots;
 mod unfit;
 
+pub use fencing::FenceRefusal;
+pub use hibernation::HibernationRefusal;
 pub use impossible::Impossible;
 pub use replica_mode::ReplicaModeRefusal;
 pub use resizing::ResizeRefusal;
@@ -264,6 +268,14 @@ pub enum Refusal {
     #[error(transparent)]
     #[serde(untagged)]
     Roll(#[from] RollRefusal),
+    /// The cluster hibernates, or does not yet.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Hibernation(#[from] HibernationRefusal),
+    /// Fences stay as they are.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Fence(#[from] FenceRefusal),
     /// What only a newer version knows.
     #[error("{0}")]
     #[serde(untagged)]

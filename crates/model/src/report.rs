@@ -43,6 +43,10 @@ pub enum Phase {
     Unsupervised,
     /// Stopped, its data kept.
     Down,
+    /// Its servers are being stopped, and its pods go then: a user's wish.
+    Hibernating,
+    /// Its servers are stopped, it has no pods, and its data is kept: a user's wish.
+    Hibernated,
     /// A word that only a newer version knows.
     #[serde(other)]
     Other,

@@ -5,6 +5,7 @@ mod resizing;
 pub use resizing::ResizeRequest;
 mod slots;
 
+use crate::manifest::Annotated;
 use crate::{InstanceName, NodeId, ShardName};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,11 @@ pub enum Request {
     Unfence {
         /// Which.
         instance: InstanceName,
+    },
+    /// Do the next of what the annotations of the cluster on Kubernetes ask for.
+    FollowAnnotations {
+        /// What they say.
+        annotated: Annotated,
     },
     /// Restart an instance, handing over first.
     Restart {

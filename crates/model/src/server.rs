@@ -314,9 +314,9 @@ impl ServerView {
         self.version == wanted.version && self.engine.is_none_or(|engine| engine == wanted.engine)
     }
 
-    /// The server program, if its engine is told.
-    pub fn program(&self) -> Option<crate::ServerVersion> {
-        Some(crate::ServerVersion { engine: self.engine?, version: self.version.clone() })
+    /// The server program; of this engine, if an older agent does not tell it.
+    pub fn program(&self, untold: EngineKind) -> crate::ServerVersion {
+        crate::ServerVersion { engine: self.engine.unwrap_or(untold), version: self.version.clone() }
     }
 
     /// Its own line of its topology.

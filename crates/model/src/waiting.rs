@@ -9,9 +9,9 @@ mod sentinel;
 mod unseen_word;
 mod words;
 use crate::{
-    AccessFault, Address, CopyState, DisturbedBy, InstanceName, InvalidDirective, NodeId, OperationName,
-    PasswordFault, Paused, ProvisionError, Refusal, RegisterFault, ReplicaCause, ShardName, SlotSet,
-    StartFailure, StepKey, StoreError, ZoneName,
+    AccessFault, Address, CopyState, DisturbedBy, Fences, InstanceName, InvalidDirective, NodeId,
+    OperationName, PasswordFault, Paused, ProvisionError, Refusal, RegisterFault, ReplicaCause, ShardName,
+    SlotSet, StartFailure, StepKey, StoreError, ZoneName,
 };
 pub use kubernetes::KubernetesWaiting;
 pub use replica_mode::ReplicaModeWaiting;
@@ -108,6 +108,9 @@ pub enum Waiting {
     Fenced {
         /// Which.
         instance: InstanceName,
+        /// Whose word that is; older versions know of one way only.
+        #[serde(default = "Fences::by_request", skip_serializing_if = "Fences::is_by_request")]
+        by: Fences,
     },
     /// The primary does not reach the majority of primaries and refuses writes: it may have been replaced.
     Isolated {

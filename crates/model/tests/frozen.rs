@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use valkeeper_model::{
-    AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, InstanceLife, Layout,
-    MaxMemoryPolicy, Operation, Phase, RegisterRecord, ReplicaMode, Report, Request, Role, ShardLife,
-    Unreadable, Waiting,
+    AgentOrder, AgentReport, Answer, Ask, DisturbedBy, DisturbingRequest, FencedBy, Hibernation,
+    InstanceLife, Layout, MaxMemoryPolicy, NewerFields, Operation, Phase, RegisterRecord, ReplicaMode,
+    Report, Request, Role, ShardLife, Unreadable, Waiting,
 };
 
 fn layout() -> Value {
@@ -39,7 +39,7 @@ fn a_layout_from_before_formats_were_numbered_is_read() {
     let read = Layout::read(include_bytes!("frozen/layout-1.json")).unwrap();
     assert_eq!((read.instances.len(), read.shards.len(), read.generation.0), (6, 3, 3));
     assert_eq!(read.config.max_memory_policy, Some(MaxMemoryPolicy::AllKeysLru));
-    assert!(read.instances.values().filter(|instance| instance.fenced).count() == 1);
+    assert!(read.instances.values().filter(|instance| instance.is_fenced()).count() == 1);
     let written = serde_json::to_value(&read).unwrap();
     assert!(contains(&written, &layout()));
     assert_eq!(written["format"], 1);
@@ -93,6 +93,26 @@ fn what_is_stored_of_following_another_cluster_is_read() {
     let read: ReplicaMode = serde_json::from_value(older.clone()).unwrap();
     assert!(read.demotion.is_none() && read.used_token.is_none());
     assert_eq!(serde_json::to_value(&read).unwrap(), older);
+}
+
+#[test]
+fn fences_and_hibernation_are_read() {
+    let stored: Value = serde_json::from_str(include_str!("frozen/layout-1-fences.json")).unwrap();
+    let read = Layout::read(stored.to_string().as_bytes()).unwrap();
+    let (request, annotation, hibernation) = (FencedBy::Request, FencedBy::Annotation, FencedBy::Hibernation);
+    let by =
+        |one: &valkeeper_model::Instance| [&request, &annotation, &hibernation].map(|by| one.fences.has(by));
+    let fences: Vec<_> = read.instances.values().map(by).collect();
+    let none = [false; 3];
+    assert_eq!(
+        fences,
+        [none, [true, false, false], [false, true, false], [false, false, true], [true; 3], none]
+    );
+    assert_eq!(
+        (read.hibernation.clone(), read.newer.clone()),
+        (Some(Hibernation::Stopping), NewerFields::default())
+    );
+    assert!(contains(&serde_json::to_value(&read).unwrap(), &stored));
 }
 
 #[test]
@@ -210,5 +230,7 @@ fn questions_answers_and_requests_are_written_as_ever() {
 fn a_status_of_the_first_format_is_read() {
     let report: Report = serde_json::from_str(include_str!("frozen/status-1.json")).unwrap();
     assert_eq!((report.phase, report.instances.len()), (Phase::Degraded, 6));
-    assert!(matches!(&report.waiting[0], Waiting::Fenced { instance } if instance.as_str() == "sample-3"));
+    assert!(
+        matches!(&report.waiting[0], Waiting::Fenced { instance, .. } if instance.as_str() == "sample-3")
+    );
 }

@@ -1,6 +1,7 @@
 //! Scenarios on a real Kubernetes. Those that leave a cluster whole use the same one, one after the other; the others have their own.
 //! They run in a bed: `cargo xtask test --kubernetes`.
 
+mod annotations;
 mod commands;
 mod creating;
 mod deaths;

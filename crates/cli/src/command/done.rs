@@ -58,6 +58,7 @@ pub(crate) fn told(request: &Request, before: &Status, after: &Status) -> String
         Request::Slots(
             SlotRequest::MoveSlots { .. } | SlotRequest::Rebalance { .. } | SlotRequest::MoveTogether { .. },
         ) => "slots are on their way".to_owned(),
+        Request::FollowAnnotations { .. } => "the annotations are followed".to_owned(),
         Request::Check { .. } => "the configuration is valid".to_owned(),
     }
 }

@@ -133,7 +133,8 @@ impl Status {
 
     /// The exit code says whether it is healthy.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
-        if self.healthy { Ok(()) } else { Err(ToldAlready(1).into()) }
+        // A user has stopped it.
+        if self.healthy || self.phase == Phase::Hibernated { Ok(()) } else { Err(ToldAlready(1).into()) }
     }
 
     /// By a report, which says it all but for who looks after the cluster.
@@ -178,9 +179,14 @@ impl Status {
             (None, Some(pid)) => format!("supervisor {pid}"),
             (None, None) => "no supervisor".to_owned(),
         };
-        let health = if self.healthy { "healthy" } else { "not healthy" };
+        let health = match (self.phase, self.healthy) {
+            (Phase::Hibernating, _) => "being stopped, to hibernate",
+            (Phase::Hibernated, _) => "hibernated, its data is kept",
+            (_, true) => "healthy",
+            (_, false) => "not healthy",
+        };
         let phase = match self.phase {
-            Phase::Healthy => String::new(),
+            Phase::Healthy | Phase::Hibernating | Phase::Hibernated => String::new(),
             other => format!(" ({})", format!("{other:?}").to_lowercase()),
         };
         let mut page = format!("cluster {}: {health}{phase}, {keeper}\n\n", self.cluster);

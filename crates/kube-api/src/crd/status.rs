@@ -192,7 +192,8 @@ fn waiting() -> Value {
 
 pub(super) fn of_cluster() -> Value {
     let phase = "Creating: it has not served all slots yet; Healthy: it is whole; Degraded: all slots are served, but it is not whole; \
-                 Failing: a shard is without a serving primary.";
+                 Failing: a shard is without a serving primary; Hibernating: its servers are being stopped by a user's wish; Hibernated: they are, \
+                 and it has no pods.";
     let instances = json!({"type": "object", "additionalProperties": instance()});
     let shards = json!({"type": "object", "maxProperties": 1000, "additionalProperties": shard()});
     let secrets = json!({"type": "object", "additionalProperties": text()});

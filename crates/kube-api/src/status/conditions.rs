@@ -2,7 +2,7 @@
 
 use super::{Facts, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use valkeeper_model::{self as model, CalledAs, ConditionReason, ConditionType, Report};
+use valkeeper_model::{self as model, CalledAs, ConditionReason, ConditionType, Phase, Report};
 
 /// What the API server takes as a condition's message.
 const MAX_MESSAGE: usize = 32_768;
@@ -40,6 +40,14 @@ pub(super) fn of_report(report: &Report, facts: &Facts<'_>) -> Vec<Condition> {
     let mut conditions = facts.before.map(|before| before.conditions.clone()).unwrap_or_default();
     for condition in model::conditions(report, facts.at_risk, CalledAs::KubectlValkeeper) {
         set(&mut conditions, condition, facts.generation, facts.now);
+    }
+    // One that is told of no more.
+    let stopped = matches!(report.phase, Phase::Hibernating | Phase::Hibernated);
+    let kind = ConditionType::Hibernated;
+    if !stopped && conditions.iter().any(|condition| condition.type_ == kind.as_str()) {
+        let reason = ConditionReason::HibernationDisabled;
+        let runs = model::Condition::new(kind, false, reason, "the cluster does not hibernate".to_owned());
+        set(&mut conditions, runs, facts.generation, facts.now);
     }
     of_spec(&conditions, facts.verdict, facts.generation, facts.now)
 }

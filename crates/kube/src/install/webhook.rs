@@ -6,6 +6,7 @@ use crate::operator::webhook::{PATH, REVIEW_VERSION, SERVICE, WEBHOOK, configura
 use serde_json::{Value, json};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{GROUP, VERSION};
+use valkeeper_model::{FencedInstances, HibernationWish};
 
 /// Where API servers call.
 const SERVICE_PORT: u16 = 443;
@@ -48,7 +49,7 @@ pub(super) fn configuration(install: &Install) -> Value {
             // What needs no judgement does not wait for one either: without an operator, objects can still be deleted.
             "matchConditions": [
                 { "name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)" },
-                { "name": "another-spec", "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec" },
+                { "name": "another-wish", "expression": another_wish() },
             ],
             "admissionReviewVersions": [REVIEW_VERSION],
             "failurePolicy": "Fail",
@@ -57,6 +58,18 @@ pub(super) fn configuration(install: &Install) -> Value {
             "timeoutSeconds": 5,
         }],
     })
+}
+
+/// In CEL: it is new, its spec is another, or an annotation says something else that asks the operator for something. One that is taken away asks for nothing.
+fn another_wish() -> String {
+    let judged = [FencedInstances::ANNOTATION, HibernationWish::ANNOTATION].map(|one| format!("'{one}'"));
+    let new = "(!has(oldObject.metadata.annotations) || !(name in oldObject.metadata.annotations) \
+         || oldObject.metadata.annotations[name] != object.metadata.annotations[name])";
+    format!(
+        "request.operation == 'CREATE' || object.spec != oldObject.spec || (has(object.metadata.annotations) \
+         && [{}].exists(name, name in object.metadata.annotations && {new}))",
+        judged.join(", ")
+    )
 }
 
 /// What it may do in its own namespace.

@@ -287,6 +287,32 @@ async fn a_request_for_a_cluster_that_is_not_there_is_answered() {
     leading.api.until("an answer", answered).await;
 }
 
+#[tokio::test]
+async fn an_annotation_that_cannot_be_followed_is_told_until_it_is_taken_away() {
+    let leading = Leading::with_example().await;
+    let annotate = |value: Value| {
+        let annotations = json!({ "redis.io/fencedInstances": value });
+        leading.api.edit(
+            RedisCluster::PLURAL,
+            "demo",
+            &json!({ "metadata": { "annotations": annotations } }),
+        );
+    };
+    annotate(json!(r#"["demo-99"]"#));
+    let says = |api: &FakeApi, text: &str| {
+        let waiting =
+            api.object(RedisCluster::PLURAL, "demo").map(|cluster| cluster["status"]["waiting"].clone());
+        waiting.is_some_and(|waiting| says(&waiting, text))
+    };
+    leading.api.until("the reason", |api| says(api, "there is no instance demo-99")).await;
+    annotate(Value::Null);
+    leading.api.until("no reason", |api| !says(api, "demo-99")).await;
+    assert_eq!(leading.api.count("pods"), PODS);
+    // Without the webhook a word that is none is told by a condition.
+    annotate(json!("demo-0"));
+    leading.api.until("the condition", |_| leading.tells("InvalidSpec")).await;
+}
+
 /// The pods of `examples/following-kubernetes.yaml`.
 const FOLLOWING_PODS: usize = 2;
 

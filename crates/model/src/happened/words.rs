@@ -177,6 +177,7 @@ impl fmt::Display for Happened {
             Self::Slots(happened) => happened.fmt(f),
             Self::Stopped => f.write_str("supervisor stopped"),
             Self::Resize(happened) => write!(f, "{happened}"),
+            Self::Hibernation(happened) => write!(f, "{happened}"),
             Self::Roll(happened) => write!(f, "{happened}"),
             Self::Newer(newer) => write!(f, "{newer}"),
         }

@@ -3,7 +3,7 @@
 use super::check::{Findings, describe, similar, whole_number};
 use super::schema::{Preset, SPEC};
 use super::tree::{Meaning, Node, Value};
-use super::{Manifest, Target, check, read_kubernetes, read_replica_mode};
+use super::{Manifest, Target, annotations, check, read_kubernetes, read_replica_mode};
 use crate::spec::{
     self, ClusterSpec, DriftPolicy, FieldProblem, MaxMemory, MaxMemoryPolicy, MemoryWish, Mode, Persistence,
     PrimaryUpdate, RestartPolicy, UpdateSpec, ZonePolicy, normal_name, parse_duration_ms,
@@ -51,12 +51,9 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
             findings.problem(problem);
         }
     }
-    for annotation in ANNOTATIONS_WITHOUT_EFFECT {
-        if root.get("metadata").and_then(|m| m.get("annotations")).and_then(|a| a.get(annotation)).is_some() {
-            let field = format!("metadata.annotations.{annotation}");
-            let note = findings.note(FieldProblem::new(field, check::NOT_YET));
-            findings.without_effect.push(note);
-        }
+    let annotated = annotations::read(root, &kubernetes, spec.persistence, findings);
+    if !for_kubernetes {
+        annotations::note_useless(root, findings);
     }
     let mut all_warnings = spec::warnings(&spec);
     if !spec.directives.contains_key("maxmemory") {
@@ -70,7 +67,7 @@ pub(super) fn manifest(root: &Node, findings: &mut Findings) -> Option<Manifest>
     let mut without_effect = std::mem::take(&mut findings.without_effect);
     without_effect.sort_by_key(|note| note.line);
     let image = text_of(fields, "imageName").filter(|image| !image.is_empty()).map(str::to_owned);
-    Some(Manifest { spec, kubernetes, image, without_effect, warnings })
+    Some(Manifest { spec, kubernetes, annotated, image, without_effect, warnings })
 }
 
 /// What each mode counts in another way: not to be judged where the mode is not known.
@@ -81,10 +78,6 @@ const LAYOUT: [&str; 5] = [
     "spec.minSyncReplicas",
     "spec.maxSyncReplicas",
 ];
-
-/// Orders to the operator whose manifests these are.
-const ANNOTATIONS_WITHOUT_EFFECT: [&str; 3] =
-    ["redis.io/hibernation", "redis.io/fencedInstances", "redis.io/approve-primary-update"];
 
 fn missing(field: &str, hint: &str, findings: &mut Findings) {
     findings.problem(FieldProblem::new(field, "missing").hint(hint));

@@ -27,8 +27,8 @@ impl Refusal {
             Self::NotASuccessor { why: Unfit::OtherShard, .. } => {
                 format!("leave the shard out, or name an instance of it: `{called} status` lists them")
             }
-            Self::NotASuccessor { instance, why: Unfit::Fenced } => {
-                format!("`{called} unfence {instance}` lets it run again")
+            Self::NotASuccessor { why: Unfit::Fenced, .. } => {
+                format!("`{called} status` says what lets it run again")
             }
             Self::NoSuccessor { .. }
             | Self::Disrupted { .. }
@@ -52,6 +52,8 @@ impl Refusal {
             }
             Self::Roll(refusal) => return refusal.hint(called),
             Self::ReplicaMode(refusal) => refusal.hint(called),
+            Self::Hibernation(refusal) => refusal.hint(called),
+            Self::Fence(refusal) => refusal.hint(called),
             Self::Resize(refusal) => return refusal.hint(called),
             Self::Slots(refusal) => return refusal.hint(called),
             Self::BeingPromoted => "leave `promote: true` there".to_owned(),

@@ -61,6 +61,30 @@ pub const SENTINEL_QUORUM_RANGE: Rule = Rule::new(
     "{} of {} Sentinels can never be found",
     "write a number from 1 to spec.sentinel.instances, or remove it for a majority",
 );
+/// Value: why it says nothing of instances.
+pub const FENCED_INSTANCES: Rule = Rule::new(
+    "metadata.annotations.redis.io/fencedInstances",
+    "{}",
+    "write a JSON list of instances, like [\"demo-0\"], [\"*\"] for all, or [] for none",
+);
+/// Value: what is written.
+pub const HIBERNATION: Rule = Rule::new(
+    "metadata.annotations.redis.io/hibernation",
+    "`{}` is neither on nor off",
+    "write on or true, off or false, or nothing",
+);
+/// The data is in the pods.
+pub const HIBERNATION_OF_EMPTY_DIR: Rule = Rule::new(
+    "metadata.annotations.redis.io/hibernation",
+    "with spec.storage.type emptyDir all data would go with the pods",
+    "write off; a cluster that is to hibernate needs storage of type pvc from its beginning",
+);
+/// The data is in memory only.
+pub const HIBERNATION_WITHOUT_PERSISTENCE: Rule = Rule::new(
+    "metadata.annotations.redis.io/hibernation",
+    "with spec.persistence none all data would go with the servers",
+    "write off, or spec.persistence: aof",
+);
 /// `spec.instances` is not 0 in cluster mode.
 pub const INSTANCES_IN_CLUSTER: Rule = Rule::new(
     "spec.instances",

@@ -1,6 +1,6 @@
 //! What a reason is about, and what kind of reason it is.
 
-use super::{RollWaiting, Waiting};
+use super::{KubernetesWaiting, RollWaiting, Waiting};
 use crate::{InstanceName, RegisterFault, ShardName};
 
 impl Waiting {
@@ -12,7 +12,7 @@ impl Waiting {
             | Self::InstanceDown { instance }
             | Self::ServerUnknown { instance, .. }
             | Self::Loading { instance }
-            | Self::Fenced { instance }
+            | Self::Fenced { instance, .. }
             | Self::Isolated { instance }
             | Self::PrimaryUnheard { instance }
             | Self::DownUnconfirmed { instance, .. }
@@ -72,6 +72,7 @@ impl Waiting {
                 | Self::OperationWaits { .. }
                 | Self::OperationUnknown { .. }
                 | Self::RegisterUnusable { why: RegisterFault::None, .. }
+                | Self::Kubernetes(KubernetesWaiting::AnnotationsWait { .. })
                 | Self::ConfigByHand { .. }
                 | Self::UsersByHand { .. }
         )

@@ -1,6 +1,6 @@
 //! What is wrong with the objects of a cluster on Kubernetes.
 
-use crate::InstanceName;
+use crate::{CalledAs, InstanceName, Refusal};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -40,11 +40,29 @@ pub enum KubernetesWaiting {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<InstanceName>,
     },
+    /// What the annotations of the cluster ask for is not done, or not yet.
+    AnnotationsWait {
+        /// Why not.
+        why: Box<Refusal>,
+    },
     /// The definition of the kind on Kubernetes is older than the operator: it takes less than there is to tell.
     DefinitionOlder {
         /// What it does not take.
         fields: Vec<String>,
     },
+}
+
+impl KubernetesWaiting {
+    /// In words; what to type stands there as people call the command line.
+    pub(super) fn told(&self, called: CalledAs) -> String {
+        match self {
+            Self::AnnotationsWait { why } => {
+                let hint = why.hint(called).map(|hint| format!("; {hint}")).unwrap_or_default();
+                format!("the annotations are not followed yet: {why}{hint}")
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for KubernetesWaiting {
@@ -58,6 +76,7 @@ impl fmt::Display for KubernetesWaiting {
             Self::Leaving { kind, name, .. } => {
                 write!(f, "{kind} {name} is of a RedisCluster of this name that was deleted, and will go")
             }
+            Self::AnnotationsWait { .. } => f.write_str(&self.told(CalledAs::KubectlValkeeper)),
             Self::DefinitionOlder { fields } => write!(
                 f,
                 "the definition of RedisCluster is older than the operator and does not take {}: apply the new one",

@@ -1,7 +1,7 @@
 //! Reasons in words.
 
 use super::Waiting;
-use crate::{Address, CalledAs, InstanceName, Paused, ReplicaCause, StoreError};
+use crate::{Address, CalledAs, FencedBy, FencedInstances, InstanceName, Paused, ReplicaCause, StoreError};
 use std::fmt;
 
 impl fmt::Display for Waiting {
@@ -74,8 +74,27 @@ impl Waiting {
             Self::DiskSilent { instance } => {
                 write!(f, "{instance}: its disk does not answer; what waits for it goes on when it does")
             }
-            Self::Fenced { instance } => {
-                write!(f, "{instance}: fenced; `{called} unfence {instance}` lets it run again")
+            Self::Fenced { instance, by } => {
+                let request = format!("`{called} unfence {instance}`");
+                let annotation = FencedInstances::ANNOTATION;
+                match (by.has(&FencedBy::Request), by.has(&FencedBy::Annotation)) {
+                    (true, false) => write!(f, "{instance}: fenced; {request} lets it run again"),
+                    (false, true) => write!(
+                        f,
+                        "{instance}: fenced by the annotation {annotation}; it runs again when it is not named there"
+                    ),
+                    (true, true) => write!(
+                        f,
+                        "{instance}: fenced by the annotation {annotation} and by request; it runs again when it is not named there \
+                         and after {request}"
+                    ),
+                    (false, false) if by.has(&FencedBy::Hibernation) => {
+                        write!(f, "{instance}: down, since the cluster hibernates")
+                    }
+                    (false, false) => {
+                        write!(f, "{instance}: fenced in a way that only a newer version of Valkeeper lifts")
+                    }
+                }
             }
             Self::Isolated { instance } => write!(
                 f,
@@ -162,7 +181,7 @@ impl Waiting {
             Self::Roll(waiting) => write!(f, "{waiting}"),
             Self::Sentinel(waiting) => write!(f, "{waiting}"),
             Self::Resize(waiting) => write!(f, "{waiting}"),
-            Self::Kubernetes(waiting) => write!(f, "{waiting}"),
+            Self::Kubernetes(waiting) => f.write_str(&waiting.told(called)),
             Self::ZoneShared { shard, zone } => write!(f, "{shard}: primary and replica share zone {zone}"),
             Self::NameElsewhere { instance } => {
                 write!(

@@ -10,8 +10,8 @@ use crate::operations::{Step, roll};
 use crate::view::cluster_view::ClusterView;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, Answer, Ask, AskFailed, DisturbanceEnd, Happened, InstanceName, Layout, Millis, Operation,
-    OperationName, Refusal, ReplicaMode,
+    AgentReport, Answer, Ask, AskFailed, DisturbanceEnd, Happened, Instance, InstanceName, Layout, Millis,
+    Operation, OperationName, Refusal, ReplicaMode,
 };
 
 /// How long an agent may take for a step.
@@ -156,7 +156,7 @@ impl Controller {
     pub(super) fn settle_until_down(&mut self) {
         for (token, instance) in std::mem::take(&mut self.until_down) {
             let fenced = self.layout.as_ref().and_then(|layout| layout.instances.get(&instance));
-            if !fenced.is_some_and(|chosen| chosen.fenced) {
+            if !fenced.is_some_and(Instance::is_fenced) {
                 self.answer(token, Err(Refusal::UnfencedMeanwhile { instance }));
                 continue;
             }

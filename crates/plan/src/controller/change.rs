@@ -79,6 +79,8 @@ pub fn follow(
         replica_mode::follow(layout.replica_mode.as_deref(), spec.replica_mode.as_ref(), &own)?.map(Box::new);
     next = next.without_unused_templates();
     if next != *layout {
+        // What is stopped is not changed: it would be changed without anybody seeing what comes of it.
+        super::hibernation::refuse_meanwhile(layout)?;
         next.generation = layout.generation.next();
     }
     Ok(next)
@@ -141,8 +143,9 @@ pub fn differences(from: &Layout, to: &Layout) -> Vec<Difference> {
     compare("follows", followed(from), followed(to));
     let old = to.instances.iter().filter(|(name, _)| from.instances.contains_key(*name));
     for (name, instance) in old {
-        let fenced = |layout: &Layout| layout.instances.get(name).map(|instance| instance.fenced.to_string());
-        compare(&format!("{name} fenced"), fenced(from), Some(instance.fenced.to_string()));
+        let fenced =
+            |layout: &Layout| layout.instances.get(name).map(|instance| instance.is_fenced().to_string());
+        compare(&format!("{name} fenced"), fenced(from), Some(instance.is_fenced().to_string()));
     }
     found
 }

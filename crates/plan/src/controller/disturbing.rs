@@ -84,7 +84,7 @@ pub(super) fn counted(
 }
 
 /// What a look leads to that is to be stored.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Progressed {
     /// Lives that go on.
     pub(super) lives: Option<Layout>,

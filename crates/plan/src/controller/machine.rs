@@ -12,7 +12,7 @@ use super::rolling::Rolling;
 use super::storing::AfterCommit;
 use super::telling::Told;
 use super::trial::UnderTrial;
-use super::{Command, Event, Pace, change, life, orders};
+use super::{Command, Event, Pace, change, hibernation, life, orders};
 use crate::agent::Token;
 use crate::operations::{self, Barred, Step};
 use crate::placement::{self, Ids, Placing};
@@ -21,8 +21,8 @@ use crate::view::cluster_view::ClusterView;
 use crate::view::health;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    Address, Ask, ClusterSpec, Generation, InstanceName, Layout, Millis, Observation, Observed,
-    ProvisionError, Refusal, Report, ServerSetup, ShardName, StoreError, ZoneName,
+    Address, Ask, ClusterSpec, Generation, HibernationStage, InstanceName, Layout, Millis, Observation,
+    Observed, ProvisionError, Refusal, Report, ServerSetup, ShardName, StoreError, ZoneName,
 };
 
 /// Observations that follow a nudge are not closer than this.
@@ -394,19 +394,16 @@ impl Controller {
         self.order_late(now, &observation);
         let cluster_view = ClusterView::new(&layout, &observation);
         let mut report = health::judge(&cluster_view);
+        hibernation::told(&layout, &mut report);
         self.moves.rate(now, &layout, &mut report.progress);
         self.chosen.retain(|_, at| now.since(*at) < CHOSEN_MS);
         let barred =
             Barred { chosen: self.chosen.keys().cloned().collect(), refused: self.attempts.barred(now) };
-        let due = operations::due(&cluster_view, &report, &barred);
-        let lives = life::next(&cluster_view, &report)
-            .or_else(|| operations::leave::next(&cluster_view))
-            .or_else(|| operations::spread::next(&cluster_view))
-            .or_else(|| replica_mode::next(&cluster_view));
-        let ended = self.ended(now, &cluster_view);
-        let going_on = self.going_on(now, &cluster_view, &ended);
-        let moves = operations::move_slots::seen(&cluster_view);
-        let rolled = self.roll(now, &cluster_view, &ended);
+        // Nothing is mended of what is stopped on purpose.
+        let (due, going_on, progressed) = match layout.hibernation_stage() {
+            HibernationStage::Awake => self.progress(now, &cluster_view, &report, &barred),
+            HibernationStage::Stopping | HibernationStage::Stopped => Default::default(),
+        };
         drop(cluster_view);
         self.observation = Some(observation);
         self.ready = requests;
@@ -438,7 +435,27 @@ impl Controller {
             self.take(now, step);
         }
         let begun = self.take_due(now, &layout, due);
-        self.commit_progress(&layout, Progressed { lives, ended, begun, rolled, moves });
+        self.commit_progress(&layout, Progressed { begun, ..progressed });
+    }
+
+    /// The steps that are due, those of what stands in the layout already, and what is to be stored.
+    fn progress(
+        &mut self,
+        now: Millis,
+        cluster_view: &ClusterView<'_>,
+        report: &Report,
+        barred: &Barred,
+    ) -> (Vec<Step>, Vec<Step>, Progressed) {
+        let due = operations::due(cluster_view, report, barred);
+        let lives = life::next(cluster_view, report)
+            .or_else(|| operations::leave::next(cluster_view))
+            .or_else(|| operations::spread::next(cluster_view))
+            .or_else(|| replica_mode::next(cluster_view));
+        let ended = self.ended(now, cluster_view);
+        let going_on = self.going_on(now, cluster_view, &ended);
+        let moves = operations::move_slots::seen(cluster_view);
+        let rolled = self.roll(now, cluster_view, &ended);
+        (due, going_on, Progressed { lives, ended, begun: None, rolled, moves })
     }
 
     pub(super) fn tell(&mut self, to: InstanceName, ask: Ask, within_ms: u64) -> Token {

@@ -28,11 +28,14 @@
 //! | `awaited.rs` | what ends a request that waits for another primary |
 
 mod acting;
+pub mod annotations;
 mod attempts;
 mod awaited;
 pub mod change;
 mod disturbing;
+mod fencing;
 mod forgetting;
+mod hibernation;
 mod life;
 mod machine;
 mod moving;

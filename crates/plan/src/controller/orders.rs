@@ -65,7 +65,11 @@ pub fn order(
         generation: layout.generation,
         cluster: layout.id,
         instance: name.clone(),
-        run: if instance.fenced || instance.life == InstanceLife::Retired { Run::Fenced } else { Run::Up },
+        run: if instance.is_fenced() || instance.life == InstanceLife::Retired {
+            Run::Fenced
+        } else {
+            Run::Up
+        },
         life: instance.life.clone(),
         config: layout.config.clone(),
         version: layout.version_of(name).cloned(),

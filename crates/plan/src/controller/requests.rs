@@ -1,10 +1,11 @@
 //! What users may ask of a running cluster, and why not (law 12).
 
 use super::awaited::Awaited;
-use super::disturbing::counted;
 use super::machine::{Controller, Pending};
 use super::storing::{AfterCommit, DoneWhen, PendingRequest};
-use super::{change, forgetting, resizing, slot_requests, source_requests};
+use super::{
+    annotations, change, fencing, forgetting, hibernation, resizing, slot_requests, source_requests,
+};
 use crate::agent::Token;
 use crate::operations::disruption::{busy, disturbed, may_disturb, may_succeed};
 use crate::operations::roll;
@@ -13,11 +14,10 @@ use crate::placement::Placing;
 use crate::replica_mode::choose_designated;
 use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::{hindrance, is_linked, look_refused, paused};
-use std::sync::Arc;
 use valkeeper_model::{
-    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, DisturbedBy, DisturbingRequest, Happened,
-    Incarnation, InstanceLife, InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request,
-    ResizeRefusal, RollHappened, RollRefusal, ServerSetup, ShardName, Unfit, Unseen, Waiting,
+    Activity, AgentReport, Answer, Ask, AskFailed, ClusterSpec, Happened, Incarnation, InstanceLife,
+    InstanceName, Layout, Millis, NodeId, Observed, Refusal, Request, ResizeRefusal, RollHappened,
+    RollRefusal, ServerSetup, ShardName, Unfit, Unseen, Waiting,
 };
 
 /// A handover waits for a near moment; a restart for the server to be back and in sync.
@@ -101,6 +101,13 @@ impl Controller {
     }
 
     fn decide(&mut self, request: Request) -> Result<Decision, Refusal> {
+        let of_manifest = matches!(
+            request,
+            Request::Check { .. } | Request::Apply { .. } | Request::FollowAnnotations { .. }
+        );
+        if let Some(layout) = self.layout.as_ref().filter(|_| !of_manifest) {
+            hibernation::refuse_meanwhile(layout)?;
+        }
         match request {
             Request::Check { spec } => {
                 let (layout, next) = self.followed_by(&spec)?;
@@ -150,16 +157,9 @@ impl Controller {
             Request::Failover { shard, force, accept_data_loss } => {
                 failover(&cluster_view, &shard, force, accept_data_loss)
             }
-            Request::Fence { instance, force } => fence(&cluster_view, &instance, force),
-            Request::Unfence { instance } => {
-                let (_, known) = locate(&cluster_view, &instance)?;
-                if !known.instance.fenced {
-                    return Ok(Decision::Done);
-                }
-                let layout = with_fence(layout, &instance, false);
-                let happened = Happened::Unfenced { instance };
-                Ok(Decision::Commit(Box::new(layout), happened, None, DoneWhen::Observed))
-            }
+            Request::Fence { instance, force } => fencing::fence(&cluster_view, &instance, force),
+            Request::Unfence { instance } => fencing::unfence(&cluster_view, &instance),
+            Request::FollowAnnotations { annotated } => annotations::follow(&cluster_view, &annotated),
             Request::Restart { instance } => restart(&cluster_view, &instance),
             Request::Forget { nodes } => {
                 let members = forgetting::forget(&cluster_view, &nodes)?;
@@ -194,6 +194,9 @@ impl Controller {
         }
         let mut placing = Placing { zones: &self.zones, ids: self.ids.as_mut() };
         let next = change::follow(layout, spec, self.report.as_ref(), &mut placing)?;
+        if layout.hibernation.is_some() {
+            return Ok((layout.clone(), next));
+        }
         let next = choose_designated(next, &ClusterView::new(layout, seen));
         Ok((layout.clone(), next))
     }
@@ -203,7 +206,7 @@ fn not_seen() -> Refusal {
     Refusal::Failed { why: "the supervisor has not seen the cluster yet".to_owned() }
 }
 
-fn locate<'a, 's>(
+pub(super) fn locate<'a, 's>(
     cluster_view: &'s ClusterView<'a>,
     instance: &InstanceName,
 ) -> Result<(&'s ShardView<'a>, InstanceView<'a>), Refusal> {
@@ -299,7 +302,7 @@ fn switchover(
         if to == primary.name {
             return Err(Refusal::AlreadyPrimary { instance: to.clone() });
         }
-        if wanted.instance.fenced {
+        if wanted.instance.is_fenced() {
             return unfit(Unfit::Fenced);
         }
         if wanted.view().is_none() {
@@ -370,35 +373,13 @@ fn failover(
     Ok(Decision::UntilPrimaryChanges(shard.name.clone(), Some((primary.name.clone(), run)), asks))
 }
 
-fn fence(cluster_view: &ClusterView<'_>, instance: &InstanceName, force: bool) -> Result<Decision, Refusal> {
-    let (shard, known) = locate(cluster_view, instance)?;
-    if known.instance.fenced {
-        let is_down = known.report.is_some_and(valkeeper_model::AgentReport::is_down);
-        let down = DoneWhen::Down(instance.clone());
-        return Ok(if is_down { Decision::Done } else { Decision::Await(down) });
-    }
-    if !force {
-        disturb(cluster_view, shard, &known)?;
-    }
-    let mut layout = with_fence(cluster_view.layout, instance, true);
-    if shard.primary().is_some_and(|primary| primary.name == known.name) {
-        let by = DisturbedBy::Request(DisturbingRequest::Fence);
-        let entry = counted(&layout, cluster_view.observation, instance, by);
-        layout.ledger.extend(entry.map(|entry| (instance.clone(), entry)));
-    }
-    let happened = Happened::Fenced { instance: instance.clone() };
-    Ok(Decision::Commit(Box::new(layout), happened, None, DoneWhen::Down(instance.clone())))
-}
-
 fn restart(cluster_view: &ClusterView<'_>, instance: &InstanceName) -> Result<Decision, Refusal> {
     let (shard, known) = locate(cluster_view, instance)?;
     // What it is cannot be known while it refuses to be looked at, so that its agent could not hand over.
     if let Some(waiting) = known.report.and_then(|report| look_refused(instance, report)) {
         return Err(Refusal::Disrupted { shard: shard.name.clone(), waiting: Box::new(waiting) });
     }
-    if known.instance.fenced {
-        return Err(Refusal::Fenced { instance: instance.clone() });
-    }
+    fencing::may_run(&known)?;
     if known.instance.life == InstanceLife::Retired {
         return Err(ResizeRefusal::LeavesAlready { instance: instance.clone() }.into());
     }
@@ -407,7 +388,7 @@ fn restart(cluster_view: &ClusterView<'_>, instance: &InstanceName) -> Result<De
 }
 
 /// Laws 2 and 6 for one instance that is to be stopped.
-fn disturb(
+pub(super) fn disturb(
     cluster_view: &ClusterView<'_>,
     shard: &ShardView<'_>,
     instance: &InstanceView<'_>,
@@ -426,13 +407,4 @@ fn disturb(
         }
         _ => Ok(()),
     }
-}
-
-fn with_fence(layout: &Layout, instance: &InstanceName, fenced: bool) -> Layout {
-    let mut next = layout.clone();
-    if let Some(chosen) = Arc::make_mut(&mut next.instances).get_mut(instance) {
-        chosen.fenced = fenced;
-    }
-    next.generation = layout.generation.next();
-    next
 }

@@ -170,7 +170,7 @@ fn ordered_since(former: Option<&Layout>, next: &Layout) -> OrderedSince {
     let mut instances = known.instances;
     instances.retain(|name, _| next.instances.contains_key(name));
     for (name, instance) in next.instances.iter() {
-        let told = |instance: &Instance| (instance.fenced, instance.life.clone());
+        let told = |instance: &Instance| (instance.is_fenced(), instance.life.clone());
         let shard_life = |layout: &Layout| Some(layout.shards.get(&instance.shard)?.life.clone());
         let another = shard_life(former) != shard_life(next)
             || former.version_of(name) != next.version_of(name)
@@ -202,7 +202,7 @@ fn tells_all_anew(former: &Layout, next: &Layout) -> bool {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use valkeeper_model::{Generation, InstanceLife};
+    use valkeeper_model::{Fences, Generation, InstanceLife};
 
     fn layout() -> Layout {
         Layout::read(include_bytes!("../../../model/tests/frozen/layout-1.json")).expect("a layout")
@@ -210,7 +210,8 @@ mod tests {
 
     fn fence(layout: &Layout, instance: &InstanceName) -> Layout {
         let mut next = layout.clone();
-        Arc::make_mut(&mut next.instances).get_mut(instance).expect("a member").fenced ^= true;
+        let fences = &mut Arc::make_mut(&mut next.instances).get_mut(instance).expect("a member").fences;
+        *fences = if fences.any() { Fences::default() } else { Fences::by_request() };
         next.generation = layout.generation.next();
         next
     }

@@ -3,7 +3,7 @@
 use super::Command;
 use super::machine::Controller;
 use crate::view::causes::{self, Cause};
-use valkeeper_model::{Happened, Millis, Report, Waiting};
+use valkeeper_model::{Happened, Millis, Phase, Report, Waiting};
 
 /// An order that is not obeyed for so long is trouble; before that it is on its way.
 const ORDER_MS: u64 = 5_000;
@@ -69,6 +69,10 @@ impl Controller {
                 self.out.push(Command::Record(Happened::BecameHealthy));
             }
             return;
+        }
+        // It is told what it does: that it is not healthy meanwhile is no news.
+        if matches!(report.phase, Phase::Hibernating | Phase::Hibernated) {
+            self.told.healthy = Some(false);
         }
         if self.told.healthy != Some(true) {
             return;

@@ -39,7 +39,7 @@ pub fn busy(shard: &ShardView<'_>) -> Option<Waiting> {
 /// primary's agent waits until the replica has caught up.
 pub fn may_succeed(primary: &InstanceView<'_>, replica: &InstanceView<'_>) -> bool {
     let stays = replica.report.is_some_and(|report| report.activity == Activity::Watching);
-    !replica.instance.fenced && !replica.instance.life.leaves() && stays && is_linked(primary, replica)
+    !replica.instance.is_fenced() && !replica.instance.life.leaves() && stays && is_linked(primary, replica)
 }
 
 /// Is this shard's primary disturbed on purpose, by the ledger?

@@ -66,7 +66,7 @@ pub fn end(
         return (!moves).then_some(DisturbanceEnd::Done);
     }
     // A fence stands in the layout: its agent hands over as soon as it can.
-    if entry.by == DisturbedBy::Request(DisturbingRequest::Fence) && instance.instance.fenced {
+    if entry.by == DisturbedBy::Request(DisturbingRequest::Fence) && instance.instance.is_fenced() {
         return None;
     }
     let same_run = instance.report.and_then(AgentReport::incarnation) == entry.incarnation;

@@ -13,9 +13,9 @@ use crate::placement::zones::zones_needed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    ClusterId, ClusterSpec, Format, Generation, Impossible, Instance, InstanceLife, InstanceName, Layout,
-    Ledger, NewerFields, NodeId, PodTemplate, ReplicaMode, ReplicaModeStage, ServerConfig, Shard, ShardId,
-    ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
+    ClusterId, ClusterSpec, Fences, Format, Generation, Impossible, Instance, InstanceLife, InstanceName,
+    Layout, Ledger, NewerFields, NodeId, PodTemplate, ReplicaMode, ReplicaModeStage, ServerConfig, Shard,
+    ShardId, ShardLife, ShardName, SlotSet, ZoneName, ZonePolicy,
 };
 
 /// Random bytes for ids, as data: the caller draws them.
@@ -70,7 +70,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                     shard: shard.clone(),
                     zone,
                     node_id,
-                    fenced: false,
+                    fences: Fences::default(),
                     life: InstanceLife::Founding,
                     newer: NewerFields::default(),
                 },
@@ -122,6 +122,7 @@ pub fn found(spec: &ClusterSpec, zones: &[ZoneName], ids: &mut dyn Ids) -> Resul
                 witnesses: Vec::new(),
             })
         }),
+        hibernation: None,
         retired: Arc::default(),
         cordoned: Arc::default(),
         operations: BTreeMap::new(),

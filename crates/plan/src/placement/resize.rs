@@ -8,8 +8,8 @@ use crate::placement::zones::zones_needed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    ClusterName, Impossible, Instance, InstanceLife, InstanceMoves, InstanceName, InstanceReport, Layout,
-    MoveCause, NewerFields, NodeId, Operation, OperationName, Report, ResizeOperation, Role, Shard,
+    ClusterName, Fences, Impossible, Instance, InstanceLife, InstanceMoves, InstanceName, InstanceReport,
+    Layout, MoveCause, NewerFields, NodeId, Operation, OperationName, Report, ResizeOperation, Role, Shard,
     ShardLife, ShardName, ZoneName, ZonePolicy,
 };
 
@@ -38,7 +38,7 @@ pub fn add_instance(
         shard: shard.clone(),
         zone,
         node_id: NodeId::from_bytes(placing.ids.draw()),
-        fenced: false,
+        fences: Fences::default(),
         life: InstanceLife::Joining,
         newer: NewerFields::default(),
     };

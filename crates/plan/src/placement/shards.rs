@@ -8,9 +8,9 @@ use super::resize::{add_instance, next_number, refuse_too_few_zones, usable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Impossible, Instance, InstanceLife, InstanceMoves, InstanceName, Layout, MoveCause, NewerFields, NodeId,
-    Operation, OperationName, Report, ResizeOperation, Shard, ShardId, ShardLife, ShardName, SlotMoveStage,
-    SlotSet, ZoneName,
+    Fences, Impossible, Instance, InstanceLife, InstanceMoves, InstanceName, Layout, MoveCause, NewerFields,
+    NodeId, Operation, OperationName, Report, ResizeOperation, Shard, ShardId, ShardLife, ShardName,
+    SlotMoveStage, SlotSet, ZoneName,
 };
 
 /// The operation that brings the number of shards about.
@@ -98,7 +98,7 @@ fn add_shard(
         shard: name.clone(),
         zone,
         node_id: NodeId::from_bytes(placing.ids.draw()),
-        fenced: false,
+        fences: Fences::default(),
         life: InstanceLife::Joining,
         newer: NewerFields::default(),
     };

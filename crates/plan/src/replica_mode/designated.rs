@@ -22,7 +22,7 @@ fn has_copy(one: &InstanceView<'_>) -> bool {
             || matches!(view.replication.link(), Some(Link::Up | Link::Lost))
             || view.replication.link() == Some(Link::NeverUp) && view.keys > 0
     };
-    !one.instance.fenced && one.view().is_some_and(holds)
+    !one.instance.is_fenced() && one.view().is_some_and(holds)
 }
 
 /// Offsets are of one history: what follows the same source counts as it does. One whose link was never up in this run may hold another

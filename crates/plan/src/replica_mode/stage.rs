@@ -94,7 +94,7 @@ fn answers(cluster_view: &ClusterView<'_>, designated: &InstanceName) -> bool {
     let shard = cluster_view.shard_of(designated);
     shard
         .and_then(|shard| shard.get(designated))
-        .is_some_and(|one| one.view().is_some() && !one.instance.fenced)
+        .is_some_and(|one| one.view().is_some() && !one.instance.is_fenced())
 }
 
 /// What people are told of the step from one layout to the next.

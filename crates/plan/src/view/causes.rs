@@ -65,7 +65,7 @@ fn trouble(waiting: &Waiting) -> Option<&InstanceName> {
         | Waiting::InstanceDown { instance }
         | Waiting::ServerUnknown { instance, .. }
         | Waiting::Loading { instance }
-        | Waiting::Fenced { instance }
+        | Waiting::Fenced { instance, .. }
         | Waiting::Isolated { instance }
         | Waiting::PrimaryUnheard { instance }
         | Waiting::DownUnconfirmed { instance, .. }

@@ -146,8 +146,8 @@ fn judge_instance(
     if report.disk == DiskAccess::Silent {
         waiting.push(Waiting::DiskSilent { instance: name() });
     }
-    if instance.instance.fenced {
-        waiting.push(Waiting::Fenced { instance: name() });
+    if instance.instance.is_fenced() {
+        waiting.push(Waiting::Fenced { instance: name(), by: instance.instance.fences.clone() });
     } else if let Some(reason) = &report.waiting {
         waiting.push(reason.clone());
     } else if report.is_down() {
@@ -397,7 +397,7 @@ pub fn writes_where_primary_cannot<'a>(
         return None;
     }
     let sound = |one: &&InstanceView<'a>| {
-        !one.instance.fenced
+        !one.instance.is_fenced()
             && in_sync(primary, one)
             && one.view().is_some_and(|view| !view.persistence_failing)
     };

@@ -47,7 +47,7 @@ pub(super) fn instance(mode: Mode, shard: &ShardView<'_>, instance: &InstanceVie
         version: view.map(|view| view.version.clone()),
         engine: view.and_then(|view| view.engine),
         lag_bytes,
-        fenced: instance.instance.fenced,
+        fenced: instance.instance.is_fenced_by_user(),
         keys: view.map(|view| view.keys),
         memory_bytes: view.map(|view| view.memory_bytes),
         data: view.filter(|_| !mode.has_slots()).map(|view| Box::new(held_data(instance, view))),

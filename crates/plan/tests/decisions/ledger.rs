@@ -265,7 +265,7 @@ fn a_fence_of_a_primary_counts_it_in_the_same_commit() {
     look(&mut controller, 10, &reports);
     let fence = Request::Fence { instance: name(0), force: false };
     let stored = committed(&ask(&mut controller, 2_000, &reports, 7, fence)).expect("a commit");
-    assert!(stored.instances[&name(0)].fenced && stored.ledger.contains_key(&name(0)));
+    assert!(stored.instances[&name(0)].is_fenced() && stored.ledger.contains_key(&name(0)));
     // It hands over when it can, however long that takes.
     let (mut controller, _) = start(stored, &told);
     for at in [10, 60_000] {
@@ -329,7 +329,8 @@ fn what_is_due_for_an_operation() {
     let uncounted = |layout: &mut Layout| layout.ledger.clear();
     assert_eq!(next(&uncounted, &|told| at_rest(told)), Some(Next::Done));
     let fenced = |layout: &mut Layout| {
-        Arc::make_mut(&mut layout.instances).get_mut(&name(3)).expect("it").fenced = true;
+        Arc::make_mut(&mut layout.instances).get_mut(&name(3)).expect("it").fences =
+            valkeeper_model::Fences::by_request();
     };
     assert_eq!(next(&fenced, &|told| at_rest(told)), Some(Next::Done), "its successor is to stay down");
     let goes_on = next(&|_| (), &|told| {

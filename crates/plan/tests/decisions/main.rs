@@ -1,5 +1,6 @@
 //! What the planner, the controller and the agents decide, seen from outside the crate. One program: each further one is linked anew.
 
+mod annotations;
 mod by_weight;
 mod copies;
 mod fleet;

@@ -42,7 +42,7 @@ impl Fleet {
         let name =
             InstanceName::nth(&self.setup.cluster(), u32::try_from(self.servers.len()).unwrap_or_default());
         let (node_id, life) = (NodeId::from_bytes(self.random.id()), InstanceLife::Joining);
-        let joiner = Instance { node_id, life, fenced: false, ..beside };
+        let joiner = Instance { node_id, life, fences: valkeeper_model::Fences::default(), ..beside };
         Arc::make_mut(&mut layout.instances).insert(name, joiner);
         layout.generation = layout.generation.next();
         layout.revision += 1;

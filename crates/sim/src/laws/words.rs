@@ -191,7 +191,7 @@ impl Fleet {
         let waiting: Vec<Waiting> = reports.flat_map(|report| report.waiting.clone()).collect();
         for waiting in waiting {
             match waiting {
-                Waiting::Fenced { instance } => return self.request(Request::Unfence { instance }),
+                Waiting::Fenced { instance, .. } => return self.request(Request::Unfence { instance }),
                 Waiting::AllCopiesMissing { shard } | Waiting::CopyDoubtful { shard, .. } => {
                     return self.request(Request::Failover { shard, force: false, accept_data_loss: true });
                 }

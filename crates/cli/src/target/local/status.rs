@@ -88,7 +88,7 @@ fn from_disk(dir: &ClusterDir, supervisor_pid: Option<u32>) -> anyhow::Result<St
                 version: None,
                 engine: None,
                 lag_bytes: None,
-                fenced: instance.fenced,
+                fenced: instance.is_fenced(),
                 keys: None,
                 memory_bytes: None,
                 data: None,

@@ -70,6 +70,7 @@ pub(crate) fn rebuild(
         instances: Arc::new(instances),
         sentinels: None,
         replica_mode: newest_of_all.replica_mode.clone(),
+        hibernation: None,
         retired: Arc::new(retired),
         cordoned: Arc::default(),
         operations: BTreeMap::new(),

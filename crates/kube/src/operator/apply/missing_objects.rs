@@ -1,7 +1,7 @@
 //! What is missing or not as it should be, and what to do about it: from what the watches have seen and what the layout asks for.
 //! Pure.
 
-use super::wanted_objects::{Rendering, Wanted, WantedClaim, WantedInstance};
+use super::wanted_objects::{PodWish, Rendering, Wanted, WantedClaim, WantedInstance};
 use crate::objects::Owner;
 use crate::objects::shape::shape;
 use crate::objects::storage::Piece;
@@ -196,7 +196,7 @@ fn of_pod(
 ) {
     let named = Object::of(&wanted.pod);
     let Some(pod) = pod else {
-        if wanted.due {
+        if wanted.wish == PodWish::Now {
             actions.pods.push(action(named, Some(name), What::Create(wanted.pod.clone())));
         }
         return;
@@ -205,6 +205,12 @@ fn of_pod(
         return;
     }
     let remove = || What::Remove { uid: pod.uid.clone(), version: None };
+    if wanted.wish == PodWish::Never {
+        if pod.state != PodState::Ending {
+            actions.pods.push(action(named, Some(name), remove()));
+        }
+        return;
+    }
     let made_from = &wanted.pod["metadata"]["annotations"][ANNOTATION_SPEC_HASH];
     match pod.state {
         PodState::Over => actions.pods.push(action(named, Some(name), remove())),

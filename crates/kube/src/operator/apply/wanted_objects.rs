@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use valkeeper_kube_api::names::ANNOTATION_TEMPLATE;
-use valkeeper_model::{ClusterId, Instance, InstanceName, Layout, Role};
+use valkeeper_model::{ClusterId, HibernationStage, Instance, InstanceName, Layout, Role};
 
 /// What objects are rendered from, beside the layout.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,14 @@ impl PodsDue {
         }
     }
 
+    fn wish(self, layout: &Layout, is_included: impl FnOnce(Self) -> bool) -> PodWish {
+        match (layout.hibernation_stage(), is_included(self)) {
+            (HibernationStage::Stopped, _) => PodWish::Never,
+            (HibernationStage::Awake | HibernationStage::Stopping, true) => PodWish::Now,
+            (HibernationStage::Awake | HibernationStage::Stopping, false) => PodWish::Later,
+        }
+    }
+
     fn includes(self, name: &InstanceName, layout: &Layout) -> bool {
         match self {
             Self::All => true,
@@ -70,8 +78,18 @@ pub(super) struct WantedInstance {
     pub(super) pod: Value,
     /// None without persistent storage.
     pub(super) claim: Option<WantedClaim>,
-    /// May its pod be made now?
-    pub(super) due: bool,
+    pub(super) wish: PodWish,
+}
+
+/// Is it to have its pod?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PodWish {
+    /// Now.
+    Now,
+    /// When others have theirs. One that is there is looked after.
+    Later,
+    /// Not while the cluster hibernates: its server is down for good, and its volume stays.
+    Never,
 }
 
 #[derive(Debug)]
@@ -117,14 +135,14 @@ impl Wanted {
             if let Some(hash) = layout.pod_template_of(name) {
                 pod["metadata"]["annotations"][ANNOTATION_TEMPLATE] = hash.as_str().into();
             }
-            let due = rendering.pods_due.includes(name, layout);
-            (name.clone(), WantedInstance { pod, claim, due })
+            let wish = rendering.pods_due.wish(layout, |due| due.includes(name, layout));
+            (name.clone(), WantedInstance { pod, claim, wish })
         };
         wanted.instances = layout.instances.iter().map(instance).collect();
         for (name, one) in layout.sentinels.iter().flat_map(|sentinels| &sentinels.members) {
             let pod = sentinel::pod(owner, name, one, layout, template, rendering.operator);
-            let due = rendering.pods_due == PodsDue::All;
-            wanted.instances.insert(name.clone(), WantedInstance { pod, claim: None, due });
+            let wish = rendering.pods_due.wish(layout, |due| due == PodsDue::All);
+            wanted.instances.insert(name.clone(), WantedInstance { pod, claim: None, wish });
         }
         let sentinels = layout.sentinels.as_ref().map_or(0, |sentinels| sentinels.members.len());
         let budget = sentinel::disruption_budget(owner, sentinels);

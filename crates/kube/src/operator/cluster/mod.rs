@@ -10,11 +10,13 @@
 //! | `judged.rs` | what became of a spec |
 //! | `volumes.rs` | what the volumes that are there allow |
 //! | `requests.rs` | what users ask |
+//! | `annotations.rs` | what annotations ask for: fences, hibernation |
 //! | `approval.rs` | what users approve of by an annotation |
 //! | `agent_news.rs` | what agents say unasked |
 //! | `status.rs` | what people are told of it |
 
 pub(crate) mod agent_news;
+mod annotations;
 mod approval;
 mod dispatch;
 mod judged;
@@ -86,6 +88,7 @@ impl ClusterHandle {
             tell,
             roles,
             mandate: None,
+            annotations_wait: None,
             followed: None,
         };
         Self { object: sender, requests, task: tokio::spawn(task.run()) }

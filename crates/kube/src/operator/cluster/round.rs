@@ -1,6 +1,7 @@
 //! A round: one controller looks after the cluster until its spec cannot be followed or the object is another one.
 
 use super::agent_news::Listener;
+use super::annotations::{Annotations, StepNews, Wish};
 use super::approval::Approvals;
 use super::judged::Judged;
 use super::task::Task;
@@ -24,7 +25,8 @@ use tokio::task::JoinHandle;
 use valkeeper_engine::{Clock, Driver, RandomIds};
 use valkeeper_kube_api::RedisClusterRequest;
 use valkeeper_model::{
-    ClusterSpec, Happened, InstanceName, Layout, Observation, Refusal, Report, Request, ZoneName,
+    ClusterSpec, Happened, HibernationStage, InstanceName, Layout, Observation, Refusal, Report, Request,
+    ZoneName,
 };
 use valkeeper_plan::controller::{Controller, Pace};
 
@@ -72,6 +74,8 @@ enum Occurrence {
     Explained(Box<Explanation>),
     AgentNews(InstanceName, Box<News>),
     Requested(Box<RedisClusterRequest>),
+    /// A step of what annotations ask for.
+    AnnotationStep(StepNews),
     /// Something is seen in Kubernetes that people are told of.
     Seen,
     ZonesChanged,
@@ -84,6 +88,7 @@ struct Inbox {
     explained: mpsc::UnboundedReceiver<Box<Explanation>>,
     answers: mpsc::UnboundedReceiver<Box<SpecAnswer>>,
     news: mpsc::UnboundedReceiver<(InstanceName, Box<News>)>,
+    steps: mpsc::UnboundedReceiver<StepNews>,
     zones: watch::Receiver<BTreeSet<ZoneName>>,
     review: tokio::time::Interval,
 }
@@ -106,6 +111,7 @@ impl Inbox {
                 Occurrence::Explained(newest)
             }
             Some((name, news)) = self.news.recv() => Occurrence::AgentNews(name, news),
+            Some(news) = self.steps.recv() => Occurrence::AnnotationStep(news),
             Some(request) = task.requests.recv() => Occurrence::Requested(request),
             () = task.seen.told.notified() => Occurrence::Seen,
             Ok(()) = self.zones.changed() => Occurrence::ZonesChanged,
@@ -129,12 +135,13 @@ struct Round {
     spec: ClusterSpec,
     judged: Judged,
     latest: Option<Box<Explanation>>,
-    wish: mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
+    wish: Wish,
     answer: mpsc::UnboundedSender<Box<SpecAnswer>>,
     record: Arc<dyn Fn(Happened) + Send + Sync>,
     nudge: Arc<Notify>,
     upgrading: Option<Aborting>,
     approvals: Approvals,
+    annotations: Annotations,
     /// The pods, by their uid, of which it is told that Kubernetes takes them away.
     disrupted: BTreeSet<String>,
 }
@@ -160,7 +167,7 @@ impl Task {
     }
 
     /// Starts the controller, and listens to the agents.
-    fn begin(&self, owner: &Owner, platform: PodPlatform, beginning: Beginning) -> (Round, Inbox) {
+    fn begin(&mut self, owner: &Owner, platform: PodPlatform, beginning: Beginning) -> (Round, Inbox) {
         let Beginning { spec, judged, events } = beginning;
         let (heard, news) = mpsc::unbounded_channel();
         let listener = Listener { credentials: Arc::clone(platform.credentials()), heard };
@@ -190,8 +197,9 @@ impl Task {
         };
         let driving = tokio::spawn(driver.run(wishes));
         let review = tokio::time::interval_at(tokio::time::Instant::now() + jittered(REVIEW), REVIEW);
-        let inbox = Inbox { driving, explained, answers, news, zones, review };
-        let round = Round {
+        let (tell, steps) = mpsc::unbounded_channel();
+        let inbox = Inbox { driving, explained, answers, news, steps, zones, review };
+        let mut round = Round {
             uid: owner.uid.clone(),
             platform,
             spec,
@@ -203,8 +211,13 @@ impl Task {
             nudge,
             upgrading: None,
             approvals: Approvals::default(),
+            annotations: Annotations::new(tell),
             disrupted: BTreeSet::new(),
         };
+        if let Ok(manifest) = self.object.borrow().manifest() {
+            round.annotations.read(&manifest.annotated);
+        }
+        self.annotations_wait = None;
         (round, inbox)
     }
 
@@ -239,6 +252,11 @@ impl Task {
                 news.happened.into_iter().for_each(&*round.record);
                 round.nudge.notify_one();
             }
+            Occurrence::AnnotationStep(news) => {
+                round.annotations.heard(news);
+                self.follow_annotations(round);
+                self.tell_latest(round.latest.as_deref(), &round.judged);
+            }
             Occurrence::Requested(request) => {
                 requests::carry_out(self.context.client.clone(), *request, &round.wish);
             }
@@ -262,6 +280,7 @@ impl Task {
         match object.manifest() {
             Err(problems) => round.judged = Judged::Invalid(problems),
             Ok(manifest) => {
+                round.annotations.read(&manifest.annotated);
                 let spec = spec_of(&manifest);
                 match self.take_template(&round.platform, &manifest) {
                     Err(refusal) => round.judged = Judged::Unfit(refusal),
@@ -270,9 +289,30 @@ impl Task {
                 }
             }
         }
+        self.follow_annotations(round);
         self.tell_latest(round.latest.as_deref(), &round.judged);
         self.take_approval(round);
         ControlFlow::Continue(())
+    }
+
+    /// Does what annotations ask for, and notes why not.
+    fn follow_annotations(&mut self, round: &mut Round) {
+        if let Some(latest) = &round.latest {
+            round.annotations.look(&latest.layout, &round.wish);
+        }
+        self.annotations_wait = round.annotations.waiting();
+    }
+
+    /// What was refused while the cluster hibernated is asked for again when it does no more.
+    fn take_spec_again(&self, round: &Round) {
+        let refused = matches!(&round.judged, Judged::Unfit(Refusal::Hibernation(_)));
+        let awake = |latest: &Explanation| latest.layout.hibernation_stage() == HibernationStage::Awake;
+        if refused
+            && round.latest.as_deref().is_some_and(awake)
+            && let Ok(manifest) = self.object.borrow().manifest()
+        {
+            round.apply(spec_of(&manifest));
+        }
     }
 
     /// Has primaries restarted if the user has approved of it and a roll waits for that.
@@ -295,12 +335,14 @@ impl Task {
 
     /// Tells it, and has agents go on as this program once the cluster is healthy.
     fn take_explanation(&mut self, explanation: Box<Explanation>, round: &mut Round) {
-        self.tell_latest(Some(&explanation), &round.judged);
         if explanation.report.healthy && round.upgrading.is_none() {
             let instances = explanation.layout.instances.keys().cloned().collect();
             round.upgrading = Some(spawn(agent_upgrade::replace(round.platform.clone(), instances)));
         }
         round.latest = Some(explanation);
+        self.follow_annotations(round);
+        self.tell_latest(round.latest.as_deref(), &round.judged);
+        self.take_spec_again(round);
         self.take_approval(round);
     }
 }

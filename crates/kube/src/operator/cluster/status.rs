@@ -51,10 +51,14 @@ impl Task {
 
     fn tell_report(&mut self, observation: Option<&Observation>, report: &Report, judged: &Judged) {
         let mut report = report.clone();
-        let silent = self.context.cache.silent_nodes();
-        report.waiting.extend(pod_trouble::not_running(&self.seen, &silent, &report));
-        let left = zones::without_nodes(&report, &self.context.zones.borrow());
-        report.waiting.extend(left);
+        // Pods that are not to be there are missed by nobody.
+        if report.phase != Phase::Hibernated {
+            let silent = self.context.cache.silent_nodes();
+            report.waiting.extend(pod_trouble::not_running(&self.seen, &silent, &report));
+            let left = zones::without_nodes(&report, &self.context.zones.borrow());
+            report.waiting.extend(left);
+        }
+        report.waiting.extend(self.annotations_wait.clone());
         let obstacles = self.seen.obstacles();
         if !obstacles.is_empty() {
             // What is in the way of the cluster's objects is its trouble, however well its servers are.

@@ -31,6 +31,8 @@ pub(super) struct Task {
     pub(super) roles: watch::Sender<Roles>,
     /// The newest that an agent has told of, in a cluster without slots.
     pub(super) mandate: Option<Mandate>,
+    /// Why the annotations are not followed, or not yet.
+    pub(super) annotations_wait: Option<Waiting>,
     /// What only Kubernetes knows of the manifest that was followed last.
     pub(super) followed: Option<KubernetesSpec>,
 }

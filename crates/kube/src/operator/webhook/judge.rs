@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_model::manifest::{FieldNote, Manifest, Refused};
-use valkeeper_model::{Refusal, ResizeRefusal};
+use valkeeper_model::{FencedInstances, HibernationWish, Refusal, ResizeRefusal};
 use valkeeper_plan::replica_mode;
 
 /// The API server cuts longer warnings, or leaves them out.
@@ -83,7 +83,7 @@ pub(crate) fn judge(request: &AdmissionRequest) -> Result<Verdict, Unreadable> {
     let before = updated.then(|| read("old object", &request.old_object)).transpose()?;
     // Also of a spec that was stored before there was a webhook, and that would not be taken today.
     if before.as_ref().is_some_and(|before| before.spec == object.spec) {
-        return Ok(Verdict::NOTHING_TO_SAY);
+        return Ok(weigh_annotations(&object, before.as_ref()));
     }
     Ok(match weigh(&object, before.as_ref()) {
         Ok(manifest) => {
@@ -92,6 +92,24 @@ pub(crate) fn judge(request: &AdmissionRequest) -> Result<Verdict, Unreadable> {
         }
         Err(why) => Verdict::Denied { why: why.to_string() },
     })
+}
+
+/// What annotations ask for is judged although the spec is as it was, and only that is.
+fn weigh_annotations(object: &RedisCluster, before: Option<&RedisCluster>) -> Verdict {
+    let of = |cluster: &RedisCluster| {
+        let value = |name| cluster.metadata.annotations.as_ref().and_then(|all| all.get(name).cloned());
+        [FencedInstances::ANNOTATION, HibernationWish::ANNOTATION].map(value)
+    };
+    if before.is_some_and(|before| of(before) == of(object)) {
+        return Verdict::NOTHING_TO_SAY;
+    }
+    let Err(mut refused) = object.manifest() else { return Verdict::NOTHING_TO_SAY };
+    refused.problems.retain(|problem| problem.field.starts_with("metadata.annotations."));
+    refused.left_out = 0;
+    if refused.problems.is_empty() {
+        return Verdict::NOTHING_TO_SAY;
+    }
+    Verdict::Denied { why: refused.to_string() }
 }
 
 fn read(which: &'static str, object: &serde_json::Value) -> Result<RedisCluster, Unreadable> {

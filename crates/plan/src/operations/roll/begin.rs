@@ -117,7 +117,7 @@ pub(super) fn may_return(cluster_view: &ClusterView<'_>, roll: &Roll) -> bool {
     let Some(before) = layout.program_of(&roll.from) else { return true };
     layout.program_of(&layout.setup()).is_some_and(|now| before.reads(now))
         || cluster_view.shards.values().all(|shard| {
-            let runs = shard.primary().and_then(|primary| primary.view()?.program());
+            let runs = shard.primary().and_then(|primary| Some(primary.view()?.program(before.engine)));
             runs.is_some_and(|runs| before.reads(&runs))
         })
 }

@@ -49,7 +49,7 @@ pub fn condition(
     let keeps = layout.version_of(one.name) != layout.version.as_ref()
         || layout.pod_template_of(one.name) != layout.pod_template.as_ref();
     // It comes back with what is wanted whenever it does.
-    if one.instance.fenced {
+    if one.instance.is_fenced() {
         return Condition::Well;
     }
     let Some(report) = one.report else {

@@ -416,6 +416,39 @@ fn of_one_that_was_removed_the_pod_goes_and_the_volume_stays() {
     assert!(case.due().contains(&"Pod demo-2: let go of uid of demo-2".to_owned()), "{:?}", case.due());
 }
 
+/// The cluster hibernates, by what is stored of that and of these instances.
+fn hibernates(case: &mut Case, stored: valkeeper_model::Hibernation, of: &[&str]) {
+    case.layout.hibernation = Some(stored);
+    for name in of {
+        let instances = Arc::make_mut(&mut case.layout.instances);
+        let one = instances.get_mut(&name.parse::<InstanceName>().unwrap()).unwrap();
+        one.fences.set(valkeeper_model::FencedBy::Hibernation);
+    }
+}
+
+#[test]
+fn of_a_cluster_that_hibernates_pods_go_and_nothing_else() {
+    use valkeeper_model::Hibernation;
+    let all = ["demo-0", "demo-1", "demo-2"];
+    // Not before all servers are stopped, whatever is stored.
+    for (stored, of) in [(Hibernation::Stopping, &all[..]), (Hibernation::Stopped, &all[..2])] {
+        let mut case = Case::whole();
+        hibernates(&mut case, stored, of);
+        assert!(!case.due().iter().any(|due| due.starts_with("Pod ")), "{:?}", case.due());
+    }
+    let mut case = Case::whole();
+    let ending = case.pod("demo-2");
+    hibernates(&mut case, Hibernation::Stopped, &all);
+    case.saw(&ending, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+    let due = case.due();
+    let removed: Vec<_> = due.iter().filter(|one| one.contains("remove")).collect();
+    assert_eq!(removed, ["Pod demo-0: remove uid of demo-0", "Pod demo-1: remove uid of demo-1"]);
+    // And none is made until it runs again.
+    let mut gone = Case::new();
+    hibernates(&mut gone, Hibernation::Stopped, &all);
+    assert!(!gone.due().iter().any(|due| due.starts_with("Pod ")), "{:?}", gone.due());
+}
+
 #[test]
 fn a_volume_of_no_instance_is_kept() {
     let mut case = Case::whole();

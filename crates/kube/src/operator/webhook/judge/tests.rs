@@ -201,3 +201,46 @@ fn a_promotion_is_not_taken_back_and_no_data_is_dropped() {
     own["status"] = Value::Null;
     assert_eq!(why(&wish(false), &own), "", "nothing is there yet");
 }
+
+fn annotated(spec: &Value, annotation: &str, value: &str) -> Value {
+    let mut cluster = running_now(spec);
+    cluster["metadata"]["annotations"] = json!({ annotation: value });
+    cluster
+}
+
+#[test]
+fn an_annotation_that_asks_for_something_is_judged_although_the_spec_is_as_it_was() {
+    let before = running_now(&good());
+    for (annotation, value) in [
+        ("redis.io/hibernation", "on"),
+        ("redis.io/hibernation", ""),
+        ("redis.io/fencedInstances", r#"["demo-0"]"#),
+        ("somebody.else/hibernation", "maybe"),
+    ] {
+        assert_eq!(updated(&annotated(&good(), annotation, value), &before), Verdict::NOTHING_TO_SAY);
+    }
+    let maybe = annotated(&good(), "redis.io/hibernation", "maybe");
+    let why = "metadata.annotations.redis.io/hibernation: `maybe` is neither on nor off\n  \
+               hint: write on or true, off or false, or nothing";
+    assert_eq!(updated(&maybe, &before), denied(why));
+    assert_eq!(created(&maybe), denied(why));
+    // It stands there already: whatever else is changed is not about it.
+    assert_eq!(updated(&maybe, &maybe), Verdict::NOTHING_TO_SAY);
+    let list = annotated(&good(), "redis.io/fencedInstances", "demo-0");
+    let Verdict::Denied { why } = updated(&list, &before) else { panic!("it is no list") };
+    assert!(why.contains("expected a JSON list of names, found `demo-0`"), "{why}");
+    // All data would go.
+    let mut spec = good();
+    spec["storage"] = json!({ "type": "emptyDir", "size": "1Gi" });
+    let Verdict::Denied { why } =
+        updated(&annotated(&spec, "redis.io/hibernation", "true"), &running_now(&spec))
+    else {
+        panic!("the data is in the pods")
+    };
+    assert!(why.contains("all data would go with the pods"), "{why}");
+    // A spec that would not be taken today keeps nobody from an annotation.
+    let mut old = good();
+    old["shards"] = json!(2);
+    let verdict = updated(&annotated(&old, "redis.io/hibernation", "off"), &running_now(&old));
+    assert_eq!(verdict, Verdict::NOTHING_TO_SAY);
+}
