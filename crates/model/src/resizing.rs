@@ -1,7 +1,7 @@
 //! Instances that come to a running cluster and go from it: what stands in the layout of that.
 
 use crate::newer::NewerFields;
-use crate::{InstanceName, NodeId, RoleSwitch, ShardName, ZoneName};
+use crate::{Instance, InstanceName, NodeId, RoleSwitch, ShardName, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,6 +20,18 @@ pub struct RetiredInstance {
     /// What a newer version has added.
     #[serde(flatten)]
     pub newer: NewerFields,
+}
+
+impl RetiredInstance {
+    /// What is kept of an instance that goes.
+    pub fn of(instance: &Instance) -> Self {
+        Self {
+            shard: instance.shard.clone(),
+            zone: instance.zone.clone(),
+            node_id: instance.node_id,
+            newer: NewerFields::default(),
+        }
+    }
 }
 
 /// Long work on the instances of a cluster.

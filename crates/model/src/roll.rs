@@ -45,6 +45,13 @@ pub struct Roll {
     pub newer: NewerFields,
 }
 
+impl Roll {
+    /// Does a person approve of it before it restarts primaries?
+    pub fn asks_before_primaries(&self) -> bool {
+        self.target.primaries == PrimaryUpdate::Supervised
+    }
+}
+
 /// What a server keeps until its turn. Which directives those are that it cannot set while it runs, its agent knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

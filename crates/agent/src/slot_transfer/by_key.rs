@@ -13,6 +13,9 @@ use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{Slot, SlotSet, TransferExtent};
 use valkeeper_plan::agent::ServerError;
 
+/// A go is over after this. Another one costs next to nothing here, unlike a job of the engine's own; and a move that is cancelled waits for the end of
+/// the go: in three seconds 4,000 slots of few keys are all gone.
+const GO: Duration = Duration::from_millis(500);
 /// Slots are open together as long as they have not more keys than this.
 const KEYS_OPEN: u64 = 2_000;
 /// And so many at most.
@@ -38,7 +41,7 @@ impl Giving {
         }
         loop {
             let owned = self.myself(&self.source).await?.slots.common(&self.transfer.slots);
-            if owned.is_empty() || self.time_is_over() {
+            if owned.is_empty() || self.time_is_over() || self.began.elapsed() >= GO {
                 return Ok(());
             }
             let filled = self.filled(&owned, KEYS_OPEN).await?;

@@ -18,8 +18,8 @@ use crate::view::health::in_sync;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use valkeeper_model::{
-    Activity, InstanceLife, InstanceName, Layout, LeavingStage, MoveCause, NewerFields, NodeId, Operation,
-    ResizeWaiting, RetiredInstance, ServerView, ShardLife, Waiting,
+    Activity, InstanceLife, InstanceName, Layout, LeavingStage, MoveCause, NodeId, Operation, ResizeWaiting,
+    RetiredInstance, ServerView, ShardLife, Waiting,
 };
 
 /// What is next for an instance that leaves.
@@ -74,13 +74,7 @@ fn remove(next: &mut Layout, shard: &ShardView<'_>, one: &InstanceView<'_>) {
         _ => {}
     }
     Arc::make_mut(&mut next.instances).remove(one.name);
-    let retired = RetiredInstance {
-        shard: shard.name.clone(),
-        zone: one.instance.zone.clone(),
-        node_id: one.instance.node_id,
-        newer: NewerFields::default(),
-    };
-    Arc::make_mut(&mut next.retired).insert(one.name.clone(), retired);
+    Arc::make_mut(&mut next.retired).insert(one.name.clone(), RetiredInstance::of(one.instance));
 }
 
 fn stage(cluster_view: &ClusterView<'_>, shard: &ShardView<'_>, one: &InstanceView<'_>) -> Stage {

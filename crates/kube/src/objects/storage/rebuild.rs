@@ -115,13 +115,7 @@ fn shards(newest: &BTreeMap<&ShardName, &Piece>) -> BTreeMap<ShardName, Shard> {
 
 /// An instance of a shard that has left: its name is given to nobody else.
 fn retired((name, instance): (&InstanceName, &Instance)) -> (InstanceName, RetiredInstance) {
-    let gone = RetiredInstance {
-        shard: instance.shard.clone(),
-        zone: instance.zone.clone(),
-        node_id: instance.node_id,
-        newer: NewerFields::default(),
-    };
-    (name.clone(), gone)
+    (name.clone(), RetiredInstance::of(instance))
 }
 
 #[cfg(test)]

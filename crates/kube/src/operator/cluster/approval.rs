@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{ANNOTATION_APPROVE, field_managers};
-use valkeeper_model::{Layout, PrimaryUpdate, Refusal, Request};
+use valkeeper_model::{Layout, Refusal, Request, Roll};
 
 /// Approvals by annotation, each taken once.
 #[derive(Debug, Clone, Default)]
@@ -67,5 +67,5 @@ fn is_given(object: &RedisCluster) -> bool {
 
 /// Is there a roll that asks before it restarts primaries?
 fn is_wanted(layout: &Layout) -> bool {
-    layout.roll().is_some_and(|roll| roll.target.primaries == PrimaryUpdate::Supervised)
+    layout.roll().is_some_and(Roll::asks_before_primaries)
 }

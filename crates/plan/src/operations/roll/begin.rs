@@ -31,9 +31,11 @@ pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec, report: Op
         _ => layout.setup(),
     };
     let mut kept = kept(layout, &next.setup());
+    let seen = report.into_iter().flat_map(|report| &report.instances);
+    let run: BTreeSet<&InstanceName> = seen.filter(|one| one.role.is_some()).map(|one| &one.name).collect();
     for (name, kept) in &mut kept {
         // A pod whose server never ran has nothing that it could come back as.
-        if !runs(report, name) {
+        if !run.contains(name) {
             kept.pod_template = None;
         }
     }
@@ -51,7 +53,7 @@ pub fn begin(layout: &Layout, next: &mut Layout, update: &UpdateSpec, report: Op
 /// Lets the roll under way restart primaries. False if none waits for that.
 pub fn approve(layout: &mut Layout) -> bool {
     match layout.operations.get_mut(&OperationName::roll()) {
-        Some(Operation::Roll(roll)) if roll.target.primaries == PrimaryUpdate::Supervised => {
+        Some(Operation::Roll(roll)) if roll.asks_before_primaries() => {
             roll.target.primaries = PrimaryUpdate::Unsupervised;
             true
         }
@@ -69,12 +71,6 @@ fn kept(layout: &Layout, wanted: &ServerSetup) -> BTreeMap<InstanceName, Kept> {
             .cloned(),
     };
     layout.instances.keys().map(|name| (name.clone(), of(name))).collect()
-}
-
-/// Was the server of that instance seen?
-fn runs(report: Option<&Report>, name: &InstanceName) -> bool {
-    let mut seen = report.into_iter().flat_map(|report| &report.instances);
-    seen.any(|one| one.name == *name && one.role.is_some())
 }
 
 /// The layout that goes back to what the cluster had before this roll.

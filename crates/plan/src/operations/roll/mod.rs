@@ -24,8 +24,8 @@ use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use crate::view::health::isolated;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AgentReport, DisturbedBy, InstanceName, OperationName, PrimaryUpdate, Progress, ProgressUnit, Refusal,
-    Roll, RollCheckpoint, RollFault, RollRefusal,
+    AgentReport, DisturbedBy, InstanceName, OperationName, Progress, ProgressUnit, Refusal, Roll,
+    RollCheckpoint, RollFault, RollRefusal,
 };
 
 /// A server that was restarted and is neither in sync nor on its way there is given up after this.
@@ -223,7 +223,7 @@ fn turn(cluster_view: &ClusterView<'_>, roll: &Roll, shards: &[&ShardView<'_>]) 
 /// Is a person to be asked before this one is restarted?
 fn awaits_approval(roll: &Roll, shard: &ShardView<'_>, one: &InstanceView<'_>) -> bool {
     let is_primary = shard.primary().is_some_and(|primary| primary.name == one.name);
-    is_primary && roll.target.primaries == PrimaryUpdate::Supervised
+    is_primary && roll.asks_before_primaries()
 }
 
 /// Is one of this shard on its way, or a replica's turn still to come?
