@@ -52,6 +52,13 @@ impl Fences {
         self.0.remove(by);
     }
 
+    /// Those that are left when that one lifts its own.
+    #[must_use]
+    pub fn without(mut self, by: &FencedBy) -> Self {
+        self.lift(by);
+        self
+    }
+
     /// What a reader takes for granted where nothing is written.
     pub(crate) fn is_by_request(&self) -> bool {
         *self == Self::by_request()

@@ -9,7 +9,7 @@ use crate::document::status::Status;
 use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::output;
-use crate::target::Platform;
+use crate::target::{ClusterTarget, Platform};
 use crate::weighing::{self, Measure, ShardPlace, ToWeigh};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,14 +26,15 @@ pub(super) async fn rebalance(
     args: &RebalanceArgs,
     ending: &mut Ending,
 ) -> anyhow::Result<()> {
-    let status = platform.cluster().await?.status().await?;
+    let cluster = platform.cluster().await?;
+    let status = cluster.status().await?;
     let (balance, wanted) = match args.by.measure() {
         None => {
             let balance = Balance::of_slots(&status, by_slots(&status));
             (balance, SlotRequest::Rebalance { by: RebalanceBy::Slots })
         }
         Some(measure) => {
-            let balance = weighed(platform, &status, measure, args.window).await?;
+            let balance = weighed(&*cluster, &status, measure, args.window).await?;
             let moves = balance.targets();
             (balance, SlotRequest::MoveTogether { moves })
         }
@@ -57,7 +58,7 @@ fn by_slots(status: &Status) -> Vec<SlotMoveTarget> {
 
 /// What would move by what the servers tell now.
 async fn weighed(
-    platform: &dyn Platform,
+    cluster: &dyn ClusterTarget,
     status: &Status,
     measure: Measure,
     window: Duration,
@@ -69,7 +70,7 @@ async fn weighed(
     if measure == Measure::Load {
         eprintln!("measuring for {} s", window.as_secs_f64());
     }
-    let weights = weighing::all(platform.cluster().await?.weigh(&asked).await?)?;
+    let weights = weighing::all(cluster.weigh(&asked).await?)?;
     let held: BTreeMap<ShardName, SlotWeights> = weights
         .iter()
         .map(|(name, slots)| (name.clone(), slots.slots.iter().map(|one| (one.slot, one.weight)).collect()))

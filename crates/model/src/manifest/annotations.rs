@@ -31,10 +31,7 @@ pub(super) fn read(
     persistence: Persistence,
     findings: &mut Findings,
 ) -> Annotated {
-    let value = |annotation: &str| {
-        let annotations = root.get("metadata").and_then(|metadata| metadata.get("annotations"));
-        annotations.and_then(|annotations| written(annotations, annotation))
-    };
+    let value = |annotation: &str| written(annotations_of(root)?, annotation);
     let mut annotated = Annotated::default();
     if let Some(text) = value(FencedInstances::ANNOTATION) {
         match FencedInstances::read(text) {
@@ -59,6 +56,10 @@ pub(super) fn read(
     annotated
 }
 
+fn annotations_of(root: &Node) -> Option<&Node> {
+    root.get("metadata")?.get("annotations")
+}
+
 /// The annotations that mean nothing on this machine, and what does the same here.
 const OF_KUBERNETES: [(&str, &str); 3] = [
     (
@@ -71,7 +72,7 @@ const OF_KUBERNETES: [(&str, &str); 3] = [
 
 /// Notes those that are there.
 pub(super) fn note_useless(root: &Node, findings: &mut Findings) {
-    let annotations = root.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    let annotations = annotations_of(root);
     for (annotation, why) in OF_KUBERNETES {
         if annotations.and_then(|annotations| annotations.get(annotation)).is_some() {
             let note = findings.note(FieldProblem::new(format!("metadata.annotations.{annotation}"), why));

@@ -35,13 +35,11 @@ impl Agent {
         let unasked = !matches!(self.phase, Phase::Stopping(_));
         let then = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Stopping(stop) => stop.then,
-            Phase::HandingOver(_, handover, then) => {
+            phase @ (Phase::HandingOver(_, _, then) | Phase::Draining(_, _, then)) => {
                 self.died(how.clone(), cause);
-                self.died_handing_over(now, &handover);
-                if then == Then::StayDown { Then::StayDown } else { Then::Restart }
-            }
-            Phase::Draining(_, _, then) => {
-                self.died(how.clone(), cause);
+                if let Phase::HandingOver(_, handover, _) = &phase {
+                    self.died_handing_over(now, handover);
+                }
                 if then == Then::StayDown { Then::StayDown } else { Then::Restart }
             }
             _ => {

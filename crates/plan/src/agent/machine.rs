@@ -432,7 +432,7 @@ impl Agent {
         let look = self.look();
         if let Some(watch) = self.phase.watch_mut() {
             let limit = self.silence.limit(order.config.unresponsive_after_ms, now);
-            if let Some(silent_ms) = watch.tick(now, limit, || look, &mut self.out) {
+            if let Some(silent_ms) = watch.tick(now, limit, look, &mut self.out) {
                 self.silent_too_long(now, silent_ms);
             }
         }

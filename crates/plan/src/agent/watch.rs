@@ -88,7 +88,7 @@ impl Watch {
         &mut self,
         now: Millis,
         unresponsive_after_ms: u64,
-        look: impl FnOnce() -> ServerCommand,
+        look: ServerCommand,
         out: &mut Outbox,
     ) -> Option<u64> {
         if now.since(self.ticked_at) > AWAY_MS + AT_REST_MS {
@@ -102,7 +102,7 @@ impl Watch {
         // Looked at all the same: it may be spared for a while, and answer.
         if self.looking.is_none() && self.next_look <= now {
             let within = (unresponsive_after_ms / 4).clamp(100, 1_000);
-            self.looking = Some((out.serve(look(), within), self.changes));
+            self.looking = Some((out.serve(look, within), self.changes));
         }
         too_long.then_some(silent)
     }

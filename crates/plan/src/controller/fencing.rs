@@ -9,7 +9,7 @@ use crate::view::cluster_view::{ClusterView, InstanceView, ShardView};
 use std::sync::Arc;
 use valkeeper_model::{
     Activity, AgentReport, DisturbedBy, DisturbingRequest, FenceRefusal, FencedBy, FencedInstances, Fences,
-    Happened, InstanceName, Layout, Refusal, ReplicaMode, ShardName,
+    Happened, Instance, InstanceName, Layout, Refusal, ReplicaMode, ShardName,
 };
 
 /// A user wants that one down.
@@ -53,9 +53,7 @@ pub(super) fn may_run(known: &InstanceView<'_>) -> Result<(), Refusal> {
 
 /// Who keeps it down beside a request.
 fn others(known: &InstanceView<'_>) -> Option<Fences> {
-    let mut others = known.instance.fences.clone();
-    others.lift(&FencedBy::Request);
-    others.any().then_some(others)
+    Some(known.instance.fences.clone().without(&FencedBy::Request)).filter(Fences::any)
 }
 
 /// Is something to be done for that annotation? Of one that cannot be followed as a whole nothing is.
@@ -78,16 +76,11 @@ pub(super) fn asks(layout: &Layout, wanted: &FencedInstances) -> Result<Asks, Fe
 
 /// Would nobody of that shard run any more, and somebody for the annotation alone? Whoever has a shard of one instance knows what a fence does to it.
 fn is_emptied(layout: &Layout, shard: &ShardName, wanted: &FencedInstances) -> bool {
-    let mut all = layout.instances_of(shard).filter(|(_, one)| one.life.stays()).peekable();
-    let several = layout.instances_of(shard).filter(|(_, one)| one.life.stays()).count() > 1;
-    let by_others = |fences: &Fences| {
-        let mut fences = fences.clone();
-        fences.lift(&FencedBy::Annotation);
-        fences.any()
-    };
-    several
+    let staying: Vec<_> = layout.instances_of(shard).filter(|(_, one)| one.life.stays()).collect();
+    let by_others = |one: &Instance| one.fences.clone().without(&FencedBy::Annotation).any();
+    staying.len() > 1
         && layout.instances_of(shard).any(|(name, _)| wanted.has(name))
-        && all.all(|(name, one)| wanted.has(name) || by_others(&one.fences))
+        && staying.iter().all(|(name, one)| wanted.has(name) || by_others(one))
 }
 
 /// The next of what the annotation asks for: one instance at a time, so that each is judged by what has come of the one before. Lifted is first.

@@ -1,6 +1,6 @@
 //! What the annotations of a cluster ask for: fences that are theirs, and hibernation.
 
-use crate::ordered::{Counted, name, ordered, own_address, runs, spec};
+use crate::ordered::{name, ordered, runs, spec, started};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::manifest::Annotated;
@@ -45,12 +45,7 @@ impl Case {
 
     /// A controller that is started on a stored layout.
     fn stored(layout: Layout, given: &BTreeMap<InstanceName, AgentOrder>) -> Self {
-        let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-        let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
-        controller.handle(Millis(0), Event::Tick);
-        controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
-        let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
-        controller.handle(Millis(0), Event::Provisioned(Ok(places)));
+        let (controller, _) = started(spec(3), layout, given);
         let known = |(name, order): (&InstanceName, &AgentOrder)| (name.clone(), runs(order, |_| true));
         let mut case = Self { controller, reports: given.iter().map(known).collect(), at: 10 };
         case.obeyed();

@@ -1,6 +1,6 @@
 //! Law 6 across controllers: what is disturbed on purpose is stored before it is begun, and ends by what is seen.
 
-use crate::ordered::{Counted, name, ordered, orders, own_address, runs, spec};
+use crate::ordered::{name, ordered, orders, runs, spec, started};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::{
@@ -26,18 +26,7 @@ fn controls(change: impl FnOnce(&mut Layout, &Orders)) -> (Controller, Orders) {
     let (founder, given) = ordered(3, |_| ());
     let mut layout = founder.layout().expect("a layout").clone().founded();
     change(&mut layout, &given);
-    start(layout, &given)
-}
-
-/// A controller that is started on a stored layout.
-fn start(layout: Layout, given: &Orders) -> (Controller, Orders) {
-    let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
-    controller.handle(Millis(0), Event::Tick);
-    controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
-    let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
-    let told = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
-    (controller, told)
+    started(spec(3), layout, &given)
 }
 
 fn report(reports: &mut Reports, of: u32) -> &mut AgentReport {
@@ -199,7 +188,7 @@ fn left_behind() -> (Layout, Orders) {
 #[test]
 fn a_controller_that_starts_in_the_middle_counts_what_another_has_begun() {
     let (layout, given) = left_behind();
-    let (mut controller, told) = start(layout, &given);
+    let (mut controller, told) = started(spec(3), layout, &given);
     let reports = at_rest(&told);
     look(&mut controller, 10, &reports);
     let refused = refusals(&ask(&mut controller, 1_100, &reports, 8, switchover(1)));
@@ -213,7 +202,7 @@ fn a_controller_that_starts_in_the_middle_counts_what_another_has_begun() {
 #[test]
 fn what_is_seen_to_go_on_is_not_over_and_the_unknown_is_not_at_rest() {
     let (layout, given) = left_behind();
-    let (mut controller, told) = start(layout, &given);
+    let (mut controller, told) = started(spec(3), layout, &given);
     let mut reports = at_rest(&told);
     report(&mut reports, 0).activity = Activity::HandingOver;
     for at in [10, 20_000, 40_000] {
@@ -230,7 +219,7 @@ fn stale_entries_end_with_a_reason() {
     let ends = |change: &dyn Fn(&mut Layout), see: &dyn Fn(&mut Reports)| {
         let (mut layout, given) = left_behind();
         change(&mut layout);
-        let (mut controller, told) = start(layout, &given);
+        let (mut controller, told) = started(spec(3), layout, &given);
         let mut reports = at_rest(&told);
         see(&mut reports);
         let mut commands = Vec::new();
@@ -267,7 +256,7 @@ fn a_fence_of_a_primary_counts_it_in_the_same_commit() {
     let stored = committed(&ask(&mut controller, 2_000, &reports, 7, fence)).expect("a commit");
     assert!(stored.instances[&name(0)].is_fenced() && stored.ledger.contains_key(&name(0)));
     // It hands over when it can, however long that takes.
-    let (mut controller, _) = start(stored, &told);
+    let (mut controller, _) = started(spec(3), stored, &told);
     for at in [10, 60_000] {
         assert_eq!(committed(&look(&mut controller, at, &reports)), None, "{at}");
     }
@@ -424,12 +413,7 @@ fn what_is_counted_and_what_waits_is_told_with_its_reason() {
 fn counting_costs_no_orders() {
     let (founder, given) = ordered(50, |_| ());
     let layout = founder.layout().expect("a layout").clone().founded();
-    let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(50), zones, Box::new(Counted(0)));
-    controller.handle(Millis(0), Event::Tick);
-    controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
-    let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
-    let told = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
+    let (mut controller, told) = started(spec(50), layout, &given);
     let reports = at_rest(&told);
     look(&mut controller, 10, &reports);
     let commands = ask(&mut controller, 2_000, &reports, 7, switchover(0));

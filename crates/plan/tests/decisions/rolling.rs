@@ -1,6 +1,6 @@
 //! Servers are restarted one after the other: whose turn it is, what the canary decides, and the way back.
 
-use crate::ordered::{Counted, name, ordered, own_address, runs, spec};
+use crate::ordered::{Counted, name, ordered, own_address, runs, spec, started};
 use std::collections::{BTreeMap, BTreeSet};
 use valkeeper_model::{
     AgentOrder, AgentReport, Ask, ClusterSpec, EngineKind, ImageVersion, Incarnation, InstanceName, Layout,
@@ -8,7 +8,7 @@ use valkeeper_model::{
     RestartPolicy, Roll, RollCheckpoint, RollFault, RollRefusal, RollWaiting, ServerVersion, StartFailure,
     TemplateHash, Unseen, Waiting,
 };
-use valkeeper_plan::controller::{Command, Controller, Event, change};
+use valkeeper_plan::controller::{Command, Event, change};
 use valkeeper_plan::operations::roll::{self, Next, Unwell, Watched};
 use valkeeper_plan::placement::Placing;
 use valkeeper_plan::view::cluster_view::ClusterView;
@@ -329,14 +329,7 @@ fn a_restart_is_told_after_the_ledger_counts_it_and_by_the_next_controller_too()
     let world = World::changed(3, &wanted(3));
     let (_, given) = World::founded(3);
     let places = || given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
-    let start = |layout: &Layout| {
-        let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-        let mut controller = Controller::new(wanted(3), zones, Box::new(Counted(0)));
-        controller.handle(Millis(0), Event::Tick);
-        controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout.clone())))));
-        controller.handle(Millis(0), Event::Provisioned(Ok(places())));
-        controller
-    };
+    let start = |layout: &Layout| started(wanted(3), layout.clone(), &given).0;
     let told = |commands: &[Command]| -> Vec<InstanceName> {
         let restarts = commands.iter().filter_map(|command| match command {
             Command::Tell { to, ask: Ask::Restart, .. } => Some(to.clone()),

@@ -1,12 +1,12 @@
 //! Moves that were decided together, by figures that the controller has not: all of them stand in the layout, or none.
 
-use crate::ordered::{Counted, ordered, own_address, runs, spec};
+use crate::ordered::{ordered, runs, spec, started};
 use valkeeper_model::{
     Layout, Millis, Observation, Operation, Refusal, Request, ShardName, SlotMove, SlotMoveTarget,
     SlotRefusal, SlotRequest,
 };
 use valkeeper_plan::agent::Token;
-use valkeeper_plan::controller::{Command, Controller, Event};
+use valkeeper_plan::controller::{Command, Event};
 
 fn target((from, to, slots): (&str, &str, &str)) -> SlotMoveTarget {
     let shard = |name: &str| -> ShardName { name.parse().expect("a name") };
@@ -21,12 +21,7 @@ fn asked(
     let (founder, given) = ordered(3, |_| ());
     let mut layout = founder.layout().expect("a layout").clone().founded();
     change(&mut layout);
-    let zones = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(3), zones, Box::new(Counted(0)));
-    controller.handle(Millis(0), Event::Tick);
-    controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
-    let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
-    controller.handle(Millis(0), Event::Provisioned(Ok(places)));
+    let (mut controller, _) = started(spec(3), layout, &given);
     let instances = given.iter().map(|(name, order)| (name.clone(), runs(order, |_| true))).collect();
     let seen = Observation { at: Millis(10), instances, ..Observation::default() };
     let moves = moves.iter().copied().map(target).collect();

@@ -4,7 +4,7 @@ use super::home_of;
 use crate::objects::shape::shape;
 use crate::objects::whose::Marks;
 use crate::wire::Home;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::json;
 use std::fmt;
 use std::net::IpAddr;
@@ -106,15 +106,17 @@ fn disrupted(pod: &Pod) -> Option<String> {
     Some(words.into_iter().flatten().collect::<Vec<_>>().join(": "))
 }
 
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten())
+}
+
 fn runs(pod: &Pod) -> bool {
-    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    containers.into_iter().any(|one| one.state.as_ref().is_some_and(|state| state.running.is_some()))
+    containers(pod).any(|one| one.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
 /// Has its server's container run, now or before?
 pub(crate) fn has_started(pod: &Pod) -> bool {
-    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    containers.into_iter().any(|container| {
+    containers(pod).any(|container| {
         let state = container.state.as_ref();
         container.restart_count > 0
             || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some())

@@ -1,6 +1,7 @@
 //! What the annotations of a cluster ask for is handed to its controller, a step at a time, until the layout is as they say.
 
 use super::Aborting;
+use super::requests::Wish;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use valkeeper_model::manifest::Annotated;
@@ -19,9 +20,6 @@ pub(super) enum StepNews {
     /// It is time for another.
     Due,
 }
-
-/// Where that is told.
-pub(super) type Wish = mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>;
 
 /// The annotations that are followed.
 pub(super) struct Annotations {

@@ -1,15 +1,16 @@
 //! `redis.io/approve-primary-update: "true"` lets the roll that waits for it restart primaries: that one alone, so the annotation is taken away before.
 
+use super::requests::Wish;
 use crate::wire::Home;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use valkeeper_kube_api::RedisCluster;
 use valkeeper_kube_api::names::{ANNOTATION_APPROVE, field_managers};
-use valkeeper_model::{Layout, Refusal, Request, Roll};
+use valkeeper_model::{Layout, Request, Roll};
 
 /// Approvals by annotation, each taken once.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +27,7 @@ impl Approvals {
         object: &RedisCluster,
         layout: Option<&Layout>,
         (client, home): (&Client, &Home),
-        wish: &mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
+        wish: &Wish,
     ) {
         if !is_given(object) {
             return self.taken.store(false, Ordering::Relaxed);

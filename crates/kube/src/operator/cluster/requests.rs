@@ -9,6 +9,9 @@ use valkeeper_kube_api::names::{API_VERSION, field_managers};
 use valkeeper_kube_api::{RedisClusterRequest, RequestStatus};
 use valkeeper_model::{Refusal, Request};
 
+/// Where the controller is asked for something, and where it answers.
+pub(super) type Wish = mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>;
+
 /// The cluster a request is about.
 pub(crate) fn home_of(request: &RedisClusterRequest) -> Option<Home> {
     let namespace = request.metadata.namespace.clone()?;
@@ -16,11 +19,7 @@ pub(crate) fn home_of(request: &RedisClusterRequest) -> Option<Home> {
 }
 
 /// Hands it to the controller and writes the answer when there is one.
-pub(crate) fn carry_out(
-    client: Client,
-    request: RedisClusterRequest,
-    wish: &mpsc::UnboundedSender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
-) {
+pub(crate) fn carry_out(client: Client, request: RedisClusterRequest, wish: &Wish) {
     let (reply, replied) = oneshot::channel();
     let asked = request.request();
     if let Ok(asked) = &asked {

@@ -1,9 +1,10 @@
 //! A round: one controller looks after the cluster until its spec cannot be followed or the object is another one.
 
 use super::agent_news::Listener;
-use super::annotations::{Annotations, StepNews, Wish};
+use super::annotations::{Annotations, StepNews};
 use super::approval::Approvals;
 use super::judged::Judged;
+use super::requests::Wish;
 use super::task::Task;
 use super::{Aborting, jittered, requests, spawn};
 use crate::objects::Owner;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use valkeeper_model::nodes_conf::NodeLine;
 use valkeeper_model::{
-    Activity, Address, AgentOrder, AgentReport, ClusterSpec, DiskRole, Incarnation, InstanceName, Link,
-    Millis, NodeId, Observed, Offset, Part, Process, Replication, ReplicationId, ServerView, TopologyNode,
-    Unseen, ZoneName, manifest,
+    Activity, Address, AgentOrder, AgentReport, ClusterSpec, DiskRole, Incarnation, InstanceName, Layout,
+    Link, Millis, NodeId, Observed, Offset, Part, Process, Replication, ReplicationId, ServerView,
+    TopologyNode, Unseen, ZoneName, manifest,
 };
 use valkeeper_plan::controller::{Command, Controller, Event};
 use valkeeper_plan::mode::cluster::nodes_conf;
@@ -112,13 +112,30 @@ pub(crate) fn orders(commands: Vec<Command>) -> BTreeMap<InstanceName, AgentOrde
     orders.collect()
 }
 
+/// A controller that is started on a stored layout, and the orders that it gives.
+pub(crate) fn started(
+    spec: ClusterSpec,
+    layout: Layout,
+    given: &BTreeMap<InstanceName, AgentOrder>,
+) -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
+    let mut controller = Controller::new(spec, zones(), Box::new(Counted(0)));
+    controller.handle(Millis(0), Event::Tick);
+    controller.handle(Millis(0), Event::Loaded(Ok(Some(Box::new(layout)))));
+    let places = given.iter().map(|(name, order)| (name.clone(), own_address(order))).collect();
+    let told = orders(controller.handle(Millis(0), Event::Provisioned(Ok(places))));
+    (controller, told)
+}
+
+fn zones() -> Vec<ZoneName> {
+    ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect()
+}
+
 /// A controller that has given its orders, and these.
 pub(crate) fn ordered(
     shards: u32,
     addresses: impl FnOnce(&mut BTreeMap<InstanceName, Address>),
 ) -> (Controller, BTreeMap<InstanceName, AgentOrder>) {
-    let zones: Vec<ZoneName> = ["a", "b", "c"].iter().map(|zone| zone.parse().expect("a name")).collect();
-    let mut controller = Controller::new(spec(shards), zones, Box::new(Counted(0)));
+    let mut controller = Controller::new(spec(shards), zones(), Box::new(Counted(0)));
     controller.handle(Millis(0), Event::Tick);
     controller.handle(Millis(0), Event::Loaded(Ok(None)));
     let committed = controller.handle(Millis(0), Event::Committed(Ok(())));

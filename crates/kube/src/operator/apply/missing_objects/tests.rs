@@ -154,6 +154,11 @@ fn a_pod_that_never_ran_is_replaced_when_it_would_be_made_otherwise() {
         "Pod demo-2: remove uid of demo-2",
     ];
     assert_eq!(case.due(), remove);
+    let container = |name: &str, restarts: u32, state: Value| {
+        json!({
+            "name": name, "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state,
+        })
+    };
     for (state, due) in [
         (json!({ "waiting": { "reason": "ImagePullBackOff" } }), 3),
         (json!({ "running": {} }), 2),
@@ -161,18 +166,11 @@ fn a_pod_that_never_ran_is_replaced_when_it_would_be_made_otherwise() {
     ] {
         let pod = Case::whole().pod("demo-1");
         case.saw(&pod, |pod| {
-            pod["status"] = json!({ "containerStatuses": [{
-                "name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state,
-            }] });
+            pod["status"] = json!({ "containerStatuses": [container("server", 0, state.clone())] });
         });
         assert_eq!(case.due().len(), due, "{state}");
     }
     // It ran, and cannot start any more: too little memory, say. One that runs beside another container that waits is left alone.
-    let container = |name: &str, restarts: u32, state: Value| {
-        json!({
-            "name": name, "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state,
-        })
-    };
     let waits = || json!({ "waiting": { "reason": "CrashLoopBackOff" } });
     for (beside, due) in [(waits(), 3), (json!({ "running": {} }), 2)] {
         let pod = Case::whole().pod("demo-1");
