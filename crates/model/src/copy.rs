@@ -87,6 +87,10 @@ pub struct AofRecord {
     /// `appendonly no` is about to be set, or has been set just now: not complete any more, and up to then it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
+    /// Files that held everything were gone from under the running server, and no rewrite has replaced them yet: whatever the directory
+    /// holds meanwhile is less than what was promised.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// The files are left from before `persistence: none`, under which nothing comes back.
     #[serde(default)]
     pub void: bool,

@@ -106,6 +106,8 @@ impl Agent {
             }
         }
         record.aof.stopping = was_complete && aof_is_there && !record.aof.complete;
+        // A primary is started from such a directory only once the loss is accepted.
+        record.aof.lost &= role == Role::Replica;
         record.snapshot_void = persistence == Persistence::None;
         record.role = role;
         record.caught_up = false;

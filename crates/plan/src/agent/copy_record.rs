@@ -238,7 +238,9 @@ impl Agent {
         let holds_nothing = |view: &ServerView| view.is_primary_without_slots() && view.keys == 0;
         let view = self.server.known().or(self.last_view.as_ref()).filter(|view| !holds_nothing(view));
         let shown = view.and_then(|view| view.aof);
-        self.persistence() == Persistence::Aof && shown.is_some() && !self.copy_record.aof_complete()
+        self.persistence() == Persistence::Aof
+            && shown.is_some()
+            && (self.aof_loss.is_certain() || !self.copy_record.aof_complete())
     }
 
     /// A look at our server has come.
@@ -360,12 +362,17 @@ impl Agent {
             }
         }
         match view.aof {
-            _ if self.aof_loss.is_certain() => next.aof.complete = false,
+            _ if self.aof_loss.is_certain() => {
+                next.aof.lost |= next.aof.complete;
+                next.aof.complete = false;
+                next.aof.position = None;
+            }
             // Seen once more before it is switched off.
             Some(AofStatus::Settled) if next.aof.stopping && self.persistence() != Persistence::Aof => {}
             Some(AofStatus::Settled) if counts => next.aof.complete = true,
             Some(AofStatus::Off) => {
                 next.aof.complete = false;
+                next.aof.lost &= self.persistence() == Persistence::Aof;
                 next.aof.stopping &= !counts;
             }
             // A rewrite that is under way when a replica has just connected follows a full copy: the files in force are those from before it.
@@ -379,6 +386,7 @@ impl Agent {
         if next.aof.complete {
             next.aof.void = false;
             next.aof.stopping = false;
+            next.aof.lost = false;
         }
         if self.persistence() == Persistence::None {
             next.aof.void = true;
@@ -417,6 +425,7 @@ fn differs_in_kind(last: &CopyRecord, next: &CopyRecord) -> bool {
         || last.epoch != next.epoch
         || last.aof.complete != next.aof.complete
         || last.aof.stopping != next.aof.stopping
+        || last.aof.lost != next.aof.lost
         || last.snapshot_void != next.snapshot_void
         || last.caught_up != next.caught_up
         || last.attached != next.attached

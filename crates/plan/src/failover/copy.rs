@@ -180,6 +180,9 @@ fn state(
         return CopyState::RolledBack;
     }
     let promised = evidence.record.is_some_and(|record| record.aof.complete);
+    if evidence.record.is_some_and(|record| record.aof.lost) {
+        return CopyState::Missing;
+    }
     if files.aof != AofFiles::Whole
         && (promised || matches!(files.aof, AofFiles::Broken(_)) && source == CopySource::Nothing)
     {

@@ -88,6 +88,18 @@ fn files_that_are_gone_are_no_empty_copy() {
     assert_eq!(judged(&DataFiles::default(), Persistence::Aof, &fresh).state, CopyState::Nothing);
 }
 
+/// The running server writes its files anew, and the power goes before they are whole.
+#[test]
+fn files_that_were_lost_under_a_running_server_are_missed_until_they_are_whole_again() {
+    let mut lost = record(&[at(1, 90)], false, None);
+    lost.aof.lost = true;
+    // Of a rewrite that has only begun the manifest may name nothing but a new increment, which would load.
+    for aof in [AofFiles::Absent, AofFiles::Broken("no base".to_owned()), AofFiles::Whole] {
+        let held = judged(&files(aof, Some(at(1, 10))), Persistence::Aof, &lost);
+        assert_eq!((held.source, held.state), (CopySource::Rdb, CopyState::Missing));
+    }
+}
+
 #[test]
 fn under_none_nothing_comes_back() {
     let left = files(AofFiles::Whole, Some(at(1, 50)));

@@ -219,6 +219,11 @@ fn a_primary_that_leaves_hands_over_to_one_that_stays_and_its_shard_has_another_
     let Observed::Known(view) = &mut unknown.report(1).server else { panic!("a view") };
     Arc::make_mut(&mut view.topology).remove(&id);
     assert_eq!(switches(&unknown), None);
+    // A voter that has heard of it by gossip knows of no primary that it follows.
+    let mut by_gossip = Case { seen: case.seen.clone(), layout: case.layout.clone() };
+    let Observed::Known(view) = &mut by_gossip.report(1).server else { panic!("a view") };
+    Arc::make_mut(&mut view.topology).get_mut(&id).expect("it").primary = None;
+    assert_eq!(switches(&by_gossip), None);
     // Somebody has taken over.
     let Observed::Known(before) = case.report(0).server.clone() else { panic!("a view") };
     let Observed::Known(after) = case.report(3).server.clone() else { panic!("a view") };
@@ -231,6 +236,10 @@ fn a_primary_that_leaves_hands_over_to_one_that_stays_and_its_shard_has_another_
     let new_node = topology.get_mut(&new).expect("it");
     (new_node.slots, new_node.role, new_node.primary) = (slots, valkeeper_model::Role::Primary, None);
     let topology = Arc::new(topology);
+    for voter in [1, 2] {
+        let Observed::Known(view) = &mut case.report(voter).server else { panic!("a view") };
+        view.topology = Arc::clone(&topology);
+    }
     case.report(0).server = Observed::Known(valkeeper_model::ServerView {
         topology: Arc::clone(&topology),
         replication: after.replication.clone(),
