@@ -32,6 +32,9 @@ pub struct AgentOrder {
     pub instance: InstanceName,
     /// Up, or fenced.
     pub run: Run,
+    /// Whose servers stop when this one does.
+    #[serde(default, skip_serializing_if = "StopsWith::is_one")]
+    pub stops_with: StopsWith,
     /// How far the instance is in its life.
     #[serde(flatten, with = "crate::life::ordered")]
     pub life: InstanceLife,
@@ -89,6 +92,24 @@ impl RestartTurn {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn has_come(&self) -> bool {
         *self == Self::Come
+    }
+}
+
+/// Whose servers stop when one is fenced. Older controllers say nothing of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopsWith {
+    /// Its own alone: a primary hands over first.
+    #[default]
+    Itself,
+    /// All of the cluster, replicas first: a primary has nobody to hand over to.
+    Cluster,
+}
+
+impl StopsWith {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_one(&self) -> bool {
+        *self == Self::Itself
     }
 }
 

@@ -46,7 +46,7 @@ mod waiting;
 pub use agent::{
     Activity, AddressesHash, AgentOrder, AgentReport, Answer, Ask, AskFailed, Death, DiskAccess, DiskRole,
     LeaseSeats, LookRefused, Member, PrimaryTerm, Process, ReplicaStanding, RestartTurn, Run, ShardSeat,
-    VoteRefusal,
+    StopsWith, VoteRefusal,
 };
 pub use aside_cause::AsideCause;
 pub use automatic_promotion::{AutomaticPromotion, SourceWitness};

@@ -3,7 +3,7 @@
 use super::Command;
 use super::machine::{Agent, Phase, Then};
 use std::sync::Arc;
-use valkeeper_model::{AgentOrder, Millis};
+use valkeeper_model::{AgentOrder, Millis, StopsWith};
 
 impl Agent {
     pub(super) fn take_order(&mut self, now: Millis, order: AgentOrder) {
@@ -50,10 +50,15 @@ impl Agent {
         }
     }
 
+    /// Is the cluster stopped as a whole? The controller stops a primary when all of its replicas are known to be down.
+    fn stops_with_all(&self) -> bool {
+        self.order.as_ref().is_some_and(|order| order.stops_with == StopsWith::Cluster)
+    }
+
     /// Goes down on purpose, handing over first if that is possible (law 2).
     pub(super) fn come_down(&mut self, now: Millis) {
         match &self.phase {
-            Phase::Watching(_) if self.may_hand_over(now) => {
+            Phase::Watching(_) if self.may_hand_over(now) && !self.stops_with_all() => {
                 self.hand_over(now, None, Then::StayDown);
             }
             Phase::Watching(_) => self.terminate(now, Then::StayDown),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AddressesHash, AgentOrder, InstanceLife, InstanceName, Layout, Member, ReplicaModeStage, Run,
-    SentinelsOrder, ShardSeat, SlotSet, SourceOrder,
+    Address, AddressesHash, AgentOrder, HibernationStage, InstanceLife, InstanceName, Layout, Member,
+    ReplicaModeStage, Run, SentinelsOrder, ShardSeat, SlotSet, SourceOrder, StopsWith,
 };
 
 /// Has every founder a place? Who starts without knowing one would not know that others do not know it either. Replicas find who
@@ -69,6 +69,10 @@ pub fn order(
             Run::Fenced
         } else {
             Run::Up
+        },
+        stops_with: match layout.hibernation_stage() {
+            HibernationStage::Awake => StopsWith::Itself,
+            HibernationStage::Stopping | HibernationStage::Stopped => StopsWith::Cluster,
         },
         life: instance.life.clone(),
         config: layout.config.clone(),

@@ -1,7 +1,7 @@
 //! An agent whose server is told to stop, or whose disk hangs: what is done meanwhile, and in which order.
 
 use crate::fleet::{name, order, view};
-use valkeeper_model::{Answer, Ask, AskFailed, Death, Happened, Incarnation, Millis, Run};
+use valkeeper_model::{Answer, Ask, AskFailed, Death, Happened, Incarnation, Millis, Run, StopsWith};
 use valkeeper_plan::agent::{Agent, Command, Event, ExitCause, Reply, ServerCommand, Token};
 
 const RUN: Incarnation = Incarnation(1);
@@ -130,6 +130,18 @@ fn who_is_being_stopped_is_not_promoted() {
     }
     let commands = host.happens(exited());
     assert!(commands.contains(&Command::Inspect), "{commands:?}");
+}
+
+/// Its replicas are down already: a handover would hold writes for seconds and end in nothing.
+#[test]
+fn a_primary_that_stops_with_its_cluster_hands_over_to_nobody() {
+    let stopped = |stops_with| {
+        let mut host = Host::new(0);
+        let fenced = valkeeper_model::AgentOrder { run: Run::Fenced, stops_with, ..order(0) };
+        host.happens(Event::Order(Box::new(fenced))).contains(&Command::Terminate(RUN))
+    };
+    assert!(stopped(StopsWith::Cluster));
+    assert!(!stopped(StopsWith::Itself));
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub(crate) fn order(to: u8) -> AgentOrder {
         cluster: ClusterId::from_bytes([7; 20]),
         instance: name(to),
         run: Run::Up,
+        stops_with: valkeeper_model::StopsWith::Itself,
         life: valkeeper_model::InstanceLife::Member,
         config: ServerConfig {
             mode: valkeeper_model::Mode::Cluster,

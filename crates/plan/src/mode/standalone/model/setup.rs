@@ -38,6 +38,7 @@ pub(super) fn orders(agents: usize) -> Vec<AgentOrder> {
         cluster: ClusterId::from_bytes([1; 20]),
         instance: name(seat),
         run: Run::Up,
+        stops_with: valkeeper_model::StopsWith::Itself,
         life: valkeeper_model::InstanceLife::Member,
         config: config.clone(),
         version: None,
