@@ -1,5 +1,6 @@
 //! Adds up the summaries of libtest and of libtest-mimic, which print the same line.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 #[derive(Debug, Default, PartialEq)]
@@ -13,27 +14,62 @@ pub(super) struct Tally {
     pub(super) panics: Vec<Panic>,
 }
 
-/// The first lines of what a panic has printed.
-#[derive(Debug, PartialEq)]
-pub(super) struct Panic(Vec<String>);
+/// What a panic has printed: its first lines, and of a scenario's diagnosis the last events, which tell what led to it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Panic {
+    head: Vec<String>,
+    events: VecDeque<String>,
+    part: Part,
+}
+
+/// Which part of it is being read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Head,
+    Status,
+    Events,
+    Over,
+}
 
 impl Panic {
-    const LINES: usize = 12;
+    const HEAD_LINES: usize = 6;
+    const EVENTS: usize = 12;
     const LINE_CHARS: usize = 400;
+    const EVENT_CHARS: usize = 160;
 
     fn is_whole(&self) -> bool {
-        let ended = self.0.last().is_some_and(|line| line.starts_with("note: run with `RUST_BACKTRACE"));
-        ended || self.0.len() == Self::LINES
+        self.part == Part::Over
     }
 
     fn read(&mut self, line: &str) {
-        self.0.push(line.chars().take(Self::LINE_CHARS).collect());
+        self.part = match (self.part, line) {
+            (Part::Head, "--- status") => Part::Status,
+            (Part::Head | Part::Status, "--- events") => Part::Events,
+            (Part::Status | Part::Events, _) if line.starts_with("--- ") => Part::Over,
+            _ if ["stack backtrace:", "failures:"].contains(&line) => Part::Over,
+            _ if line.starts_with("note: run with `RUST_BACKTRACE") => Part::Over,
+            _ if line.starts_with("test ") && line.contains(" ... ") => Part::Over,
+            (part, _) => part,
+        };
+        let cut = |most| line.chars().take(most).collect();
+        match self.part {
+            Part::Head if self.head.len() < Self::HEAD_LINES => self.head.push(cut(Self::LINE_CHARS)),
+            Part::Events if !line.starts_with("--- ") => {
+                if self.events.len() == Self::EVENTS {
+                    self.events.pop_front();
+                }
+                self.events.push_back(cut(Self::EVENT_CHARS));
+            }
+            Part::Head | Part::Status | Part::Events | Part::Over => {}
+        }
     }
 }
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&self.head.join("\n"))?;
+        self.events.iter().try_for_each(|event| write!(f, "\n  {event}"))
     }
 }
 
@@ -47,7 +83,7 @@ impl Tally {
             self.names.push(name.to_owned());
         }
         if line.starts_with("thread '") && line.contains(" panicked at ") {
-            self.panics.push(Panic(Vec::new()));
+            self.panics.push(Panic::default());
         }
         if let Some(last) = self.panics.last_mut().filter(|last| !last.is_whole()) {
             last.read(line);
@@ -114,9 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn what_panics_said_is_kept_to_a_few_lines() {
+    fn of_what_panics_said_the_beginning_and_the_last_events_are_kept() {
         let mut lines = vec!["before", "thread 'a::b' (7) panicked at src/a.rs:1:2:", "it is not primary"];
         lines.extend(["more"; 20]);
+        lines.extend(["--- status", "a table", "--- events", "the first"]);
+        lines.extend(["one"; Panic::EVENTS - 1]);
+        lines.extend(["the last", "--- supervisor", "its log"]);
         let panics = tally(&lines, false).panics;
         let [panic] = &panics[..] else { panic!("{panics:?}") };
         let shown = panic.to_string();
@@ -124,7 +163,18 @@ mod tests {
             shown.starts_with("thread 'a::b' (7) panicked at src/a.rs:1:2:\nit is not primary\nmore"),
             "{shown}"
         );
-        assert_eq!(shown.lines().count(), Panic::LINES);
+        assert!(shown.ends_with("\n  one\n  the last"), "{shown}");
+        assert_eq!(shown.lines().count(), Panic::HEAD_LINES + Panic::EVENTS);
+        assert!(!shown.contains("a table"), "{shown}");
+    }
+
+    #[test]
+    fn what_follows_a_panic_is_no_part_of_it() {
+        let panicked = "thread 'a::b' (7) panicked at src/a.rs:1:2:";
+        for end in ["stack backtrace:", "note: run with `RUST_BACKTRACE=1`", "test a::b ... FAILED"] {
+            let panics = tally(&[panicked, "it is so", end, "other"], false).panics;
+            assert_eq!(panics[0].to_string(), format!("{panicked}\nit is so"));
+        }
     }
 
     #[test]
