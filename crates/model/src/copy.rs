@@ -87,10 +87,9 @@ pub struct AofRecord {
     /// `appendonly no` is about to be set, or has been set just now: not complete any more, and up to then it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
-    /// Files that held everything were gone from under the running server, and no rewrite has replaced them yet: whatever the directory
-    /// holds meanwhile is less than what was promised.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lost: bool,
+    /// Whether files that held everything were lost while the server ran.
+    #[serde(default, skip_serializing_if = "AofOnDisk::is_in_place")]
+    pub on_disk: AofOnDisk,
     /// The files are left from before `persistence: none`, under which nothing comes back.
     #[serde(default)]
     pub void: bool,
@@ -103,6 +102,25 @@ pub struct AofRecord {
     /// The files hold everything up to here at least. `None` if there never was a complete file.
     #[serde(default)]
     pub position: Option<Position>,
+}
+
+/// What became of the files of an append-only file while their server ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AofOnDisk {
+    /// Nothing is missed.
+    #[default]
+    InPlace,
+    /// They held everything and were gone, and no rewrite has replaced them yet: whatever the directory holds meanwhile is less than what
+    /// was promised.
+    Lost,
+}
+
+impl AofOnDisk {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_in_place(&self) -> bool {
+        *self == Self::InPlace
+    }
 }
 
 /// The end of an append-only file.

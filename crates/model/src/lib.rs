@@ -53,7 +53,9 @@ pub use automatic_promotion::{AutomaticPromotion, SourceWitness};
 pub use called_as::CalledAs;
 pub use client_trouble::{AccessFault, ClientTrouble, Paused};
 pub use conditions::{Condition, ConditionReason, ConditionType, conditions};
-pub use copy::{AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position, SeenPosition};
+pub use copy::{
+    AofOnDisk, AofRecord, AofTail, CopyRecord, CopySource, CopyState, HeldCopy, Position, SeenPosition,
+};
 pub use demotion::{
     DataLoss, Demotion, DemotionForecast, DemotionHold, HeldData, Lost, ReplacedCopy, ReplacedData, Resync,
 };

@@ -6,7 +6,7 @@ use crate::failover::copy::{AofFiles, DataFiles, compare_positions, would_be_los
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    AsideCause, CopyRecord, CopySource, CopyState, Happened, HeldCopy, Persistence, Position, Role,
+    AofOnDisk, AsideCause, CopyRecord, CopySource, CopyState, Happened, HeldCopy, Persistence, Position, Role,
 };
 
 /// The last snapshot that a run under `persistence: none` has left, such as the one that a replica was sent.
@@ -107,7 +107,9 @@ impl Agent {
         }
         record.aof.stopping = was_complete && aof_is_there && !record.aof.complete;
         // A primary is started from such a directory only once the loss is accepted.
-        record.aof.lost &= role == Role::Replica;
+        if role == Role::Primary {
+            record.aof.on_disk = AofOnDisk::InPlace;
+        }
         record.snapshot_void = persistence == Persistence::None;
         record.role = role;
         record.caught_up = false;

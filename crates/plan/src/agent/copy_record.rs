@@ -9,8 +9,8 @@ use crate::failover::restart_decision::{Disk, Owner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use valkeeper_model::{
-    AofStatus, CopyRecord, CopySource, DiskRole, HeldCopy, Incarnation, InstanceName, Link, Member, Millis,
-    Part, Persistence, Process, ReplicaStanding, Replication, Role, ServerView,
+    AofOnDisk, AofStatus, CopyRecord, CopySource, DiskRole, HeldCopy, Incarnation, InstanceName, Link,
+    Member, Millis, Part, Persistence, Process, ReplicaStanding, Replication, Role, ServerView,
 };
 
 /// Between two records of an offset that moves. What changes in kind is recorded at once.
@@ -363,7 +363,9 @@ impl Agent {
         }
         match view.aof {
             _ if self.aof_loss.is_certain() => {
-                next.aof.lost |= next.aof.complete;
+                if next.aof.complete {
+                    next.aof.on_disk = AofOnDisk::Lost;
+                }
                 next.aof.complete = false;
                 next.aof.position = None;
             }
@@ -372,7 +374,9 @@ impl Agent {
             Some(AofStatus::Settled) if counts => next.aof.complete = true,
             Some(AofStatus::Off) => {
                 next.aof.complete = false;
-                next.aof.lost &= self.persistence() == Persistence::Aof;
+                if self.persistence() != Persistence::Aof {
+                    next.aof.on_disk = AofOnDisk::InPlace;
+                }
                 next.aof.stopping &= !counts;
             }
             // A rewrite that is under way when a replica has just connected follows a full copy: the files in force are those from before it.
@@ -386,7 +390,7 @@ impl Agent {
         if next.aof.complete {
             next.aof.void = false;
             next.aof.stopping = false;
-            next.aof.lost = false;
+            next.aof.on_disk = AofOnDisk::InPlace;
         }
         if self.persistence() == Persistence::None {
             next.aof.void = true;
@@ -425,7 +429,7 @@ fn differs_in_kind(last: &CopyRecord, next: &CopyRecord) -> bool {
         || last.epoch != next.epoch
         || last.aof.complete != next.aof.complete
         || last.aof.stopping != next.aof.stopping
-        || last.aof.lost != next.aof.lost
+        || last.aof.on_disk != next.aof.on_disk
         || last.snapshot_void != next.snapshot_void
         || last.caught_up != next.caught_up
         || last.attached != next.attached

@@ -254,13 +254,14 @@ fn successor_exists(
     shard: &ShardView<'_>,
     primary: &InstanceView<'_>,
 ) -> Result<(), Refusal> {
-    let may = |replica: &InstanceView<'_>| {
-        may_succeed(primary, replica) && is_known_to_voters(cluster_view, replica)
+    let mut linked = shard.instances.iter().filter(|replica| may_succeed(primary, replica));
+    let Some(first) = linked.clone().next() else {
+        return Err(Refusal::NoSuccessor { shard: shard.name.clone(), primary: primary.name.clone() });
     };
-    if shard.instances.iter().any(may) {
+    if linked.any(|replica| is_known_to_voters(cluster_view, replica)) {
         return Ok(());
     }
-    Err(Refusal::NoSuccessor { shard: shard.name.clone(), primary: primary.name.clone() })
+    Err(Refusal::NotASuccessor { instance: first.name.clone(), why: Unfit::NotKnown })
 }
 
 /// The primary's agent chooses among its replicas by itself, and does not see whom the other primaries know. Where it could choose one that would not

@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use valkeeper_model::{
-    CopyRecord, CopySource, CopyState, HeldCopy, InstanceName, Offset, Persistence, Position, ReplicationId,
-    Role, Slot, SlotSet,
+    AofOnDisk, CopyRecord, CopySource, CopyState, HeldCopy, InstanceName, Offset, Persistence, Position,
+    ReplicationId, Role, Slot, SlotSet,
 };
 
 /// The files of a data directory that an engine could load.
@@ -180,7 +180,7 @@ fn state(
         return CopyState::RolledBack;
     }
     let promised = evidence.record.is_some_and(|record| record.aof.complete);
-    if evidence.record.is_some_and(|record| record.aof.lost) {
+    if evidence.record.is_some_and(|record| record.aof.on_disk == AofOnDisk::Lost) {
         return CopyState::Missing;
     }
     if files.aof != AofFiles::Whole

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 use valkeeper_model::{
-    AofRecord, CopyRecord, CopySource, CopyState, Epoch, HeldCopy, Incarnation, InstanceName, Link, Offset,
-    Part, Persistence, Position, Replication, ReplicationId, Role, Slot, SlotSet,
+    AofOnDisk, AofRecord, CopyRecord, CopySource, CopyState, Epoch, HeldCopy, Incarnation, InstanceName,
+    Link, Offset, Part, Persistence, Position, Replication, ReplicationId, Role, Slot, SlotSet,
 };
 use valkeeper_plan::failover::copy::{
     AofFiles, DataFiles, Evidence, RdbFile, compare_positions, examine, is_newer, of_running, would_be_lost,
@@ -92,7 +92,7 @@ fn files_that_are_gone_are_no_empty_copy() {
 #[test]
 fn files_that_were_lost_under_a_running_server_are_missed_until_they_are_whole_again() {
     let mut lost = record(&[at(1, 90)], false, None);
-    lost.aof.lost = true;
+    lost.aof.on_disk = AofOnDisk::Lost;
     // Of a rewrite that has only begun the manifest may name nothing but a new increment, which would load.
     for aof in [AofFiles::Absent, AofFiles::Broken("no base".to_owned()), AofFiles::Whole] {
         let held = judged(&files(aof, Some(at(1, 10))), Persistence::Aof, &lost);
