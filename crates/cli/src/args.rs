@@ -461,10 +461,13 @@ pub(crate) struct Drill {
     /// Write as fast as the servers take it, instead of some thousand writes a second
     #[arg(long)]
     pub(crate) saturate: bool,
-    /// The server program, for `create` and `promote`
+    /// The server program, for drills with a cluster of their own; of an upgrade the newer one
     #[arg(long, env = "VALKEEPER_SERVER", value_name = "PROGRAM")]
     pub(crate) server: Option<PathBuf>,
-    /// The first port to try, for `create` and `promote`
+    /// The older server program, for `upgrade`
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) older: Option<PathBuf>,
+    /// The first port to try, for drills with a cluster of their own
     #[arg(long, value_name = "PORT", value_parser = first_port())]
     pub(crate) base_port: Option<u16>,
     #[command(flatten)]
@@ -481,4 +484,10 @@ pub(crate) enum DrillEvent {
     Create,
     /// Make a cluster that follows another, lose the source, and promote
     Promote,
+    /// Make a cluster of an older version, and bring it to a newer one
+    Upgrade,
+    /// Make a cluster of three shards, and give it six
+    Scale,
+    /// Make a cluster, and change what its servers take only when they start
+    Config,
 }

@@ -63,6 +63,7 @@ pub(crate) enum LocalOnly {
     Servers,
     DrillCreate,
     DrillPromote,
+    DrillChange,
     SwitchRegion,
 }
 

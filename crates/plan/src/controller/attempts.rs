@@ -216,7 +216,7 @@ mod tests {
             instance: "c-0".parse().unwrap(),
             whom: "c-5".parse().unwrap(),
             address,
-            mutual: false,
+            acquaintance: crate::operations::Acquaintance::OneSided,
         };
         let mut attempts = Attempts::default();
         let mut at = Vec::new();

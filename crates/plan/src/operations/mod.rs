@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `take_over.rs` | a primary without a vote, where no majority can vote (law 4) |
 //! | `follow.rs` | a replica that follows another node follows its shard's primary |
-//! | `meet.rs` | members that do not know each other's addresses meet |
+//! | `meet.rs` | members that do not know each other's addresses meet, and new ones make themselves known |
 //! | `take_slots.rs` | slots that no server owns go back to their shard's primary |
 //! | `bring_home.rs` | slots that another shard's member serves go back to their shard |
 //! | `leave_full_disk.rs` | a primary that cannot write to its disk hands over |
@@ -43,7 +43,7 @@ mod take_over;
 mod take_slots;
 pub mod votes;
 
-pub use step::Step;
+pub use step::{Acquaintance, Step};
 
 use crate::operations::disruption::may_succeed;
 use crate::operations::votes::is_known_to_voters;
@@ -68,6 +68,7 @@ pub fn due(cluster_view: &ClusterView<'_>, report: &Report, barred: &Barred) -> 
     for shard in cluster_view.shards.values() {
         steps.extend(shard.instances.iter().filter_map(|instance| follow::next(shard, instance)));
     }
+    steps.extend(meet::introduce(cluster_view));
     if !report.healthy {
         let views = TopologyViews::of(cluster_view);
         steps.extend(meet::next(cluster_view, &views));

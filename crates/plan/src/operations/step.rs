@@ -44,8 +44,8 @@ pub enum Step {
         whom: InstanceName,
         /// Where that one is.
         address: Address,
-        /// Neither knows where the other is: the engine never mends that alone.
-        mutual: bool,
+        /// What is amiss between them.
+        acquaintance: Acquaintance,
     },
     /// Swap roles so that no zone's loss loses the majority, nor a shard (law 7).
     SwitchForZones {
@@ -125,6 +125,17 @@ pub enum Step {
     },
 }
 
+/// How well two members know each other that are to meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Acquaintance {
+    /// One knows where the other is: the engine mends the rest alone.
+    OneSided,
+    /// Neither knows where the other is: the engine never mends that alone.
+    None,
+    /// The one that is met has heard of the other by gossip, and not from itself whom it follows: the engine mends that with its pings, within seconds.
+    ByGossip,
+}
+
 impl Step {
     /// How long the cause must have been seen before the step is taken, milliseconds: the engine mends most of it alone.
     pub fn patience_ms(&self) -> u64 {
@@ -134,7 +145,7 @@ impl Step {
             | Self::ForgetRetired { .. }
             | Self::MoveSlots { .. }
             | Self::Restart { .. }
-            | Self::Meet { mutual: true, .. } => 0,
+            | Self::Meet { acquaintance: Acquaintance::None | Acquaintance::ByGossip, .. } => 0,
             Self::Follow { .. } => 1_000,
             Self::SwitchForZones { patience_ms, .. } => *patience_ms,
             Self::SwitchForDisk { .. } => DISK_MS,

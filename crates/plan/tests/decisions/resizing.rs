@@ -9,7 +9,7 @@ use valkeeper_model::{
 };
 use valkeeper_plan::controller::change;
 use valkeeper_plan::lint;
-use valkeeper_plan::operations::{self, Barred, Step, leave};
+use valkeeper_plan::operations::{self, Acquaintance, Barred, Step, leave};
 use valkeeper_plan::placement::{Placing, found, resize};
 use valkeeper_plan::view::cluster_view::ClusterView;
 use valkeeper_plan::view::health;
@@ -252,6 +252,29 @@ fn a_primary_that_leaves_hands_over_to_one_that_stays_and_its_shard_has_another_
     let gone = case.next().expect("it is gone");
     let shard = &gone.retired[&name(0)].shard;
     assert_eq!(gone.shards[shard].founder, name(3));
+}
+
+#[test]
+fn a_replica_that_joins_makes_itself_known_to_who_has_only_heard_of_it() {
+    let mut case = Case::new(|layout| {
+        let joining = Arc::make_mut(&mut layout.instances).get_mut(&name(3)).expect("it");
+        joining.life = InstanceLife::Joining;
+    });
+    let meets = |case: &Case| {
+        let steps = case.steps().into_iter().filter_map(|step| match step {
+            Step::Meet { instance, whom, acquaintance: Acquaintance::ByGossip, .. } => Some((instance, whom)),
+            _ => None,
+        });
+        steps.collect::<Vec<_>>()
+    };
+    assert_eq!(meets(&case), []);
+    let id = case.layout.instances[&name(3)].node_id;
+    let Observed::Known(view) = &mut case.report(1).server else { panic!("a view") };
+    Arc::make_mut(&mut view.topology).get_mut(&id).expect("it").primary = None;
+    assert_eq!(meets(&case), [(name(3), name(1))]);
+    // Members were known once: their own pings tell the rest.
+    case.layout = case.layout.clone().with_lives(|_| Some(InstanceLife::Member));
+    assert_eq!(meets(&case), []);
 }
 
 #[test]

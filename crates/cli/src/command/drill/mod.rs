@@ -1,6 +1,7 @@
 //! `drill`: causes an event under load and measures what clients see of it. A tool for users: what it says of their cluster
 //! on their machine is worth more than what a document says.
 
+mod change;
 mod create;
 mod event;
 mod place;
@@ -12,6 +13,7 @@ use crate::ending::Ending;
 use crate::failure::{Failure, Kind};
 use crate::output;
 use crate::target::{LocalOnly, Platform};
+use change::Change;
 use event::Event;
 use report::DrillReport;
 
@@ -36,6 +38,9 @@ pub(super) async fn drill(platform: &dyn Platform, drill: &Drill, ending: &mut E
             output::value(drill.output.format, &report, || report.page())?;
             return report.verdict();
         }
+        DrillEvent::Upgrade => return change(platform, Change::Upgrade, drill, ending).await,
+        DrillEvent::Scale => return change(platform, Change::Scale, drill, ending).await,
+        DrillEvent::Config => return change(platform, Change::Config, drill, ending).await,
     };
     let cluster = platform.cluster().await?;
     let ended = ending.told()?;
@@ -45,6 +50,20 @@ pub(super) async fn drill(platform: &dyn Platform, drill: &Drill, ending: &mut E
         runs.push(event::run(cluster.as_ref(), event, drill, number, &mut ended).await?);
     }
     let report = DrillReport::new(cluster.name().clone(), event, drill.saturate, runs);
+    output::value(drill.output.format, &report, || report.page())?;
+    report.verdict()
+}
+
+async fn change(
+    platform: &dyn Platform,
+    change: Change,
+    drill: &Drill,
+    ending: &mut Ending,
+) -> anyhow::Result<()> {
+    let local = platform.local(LocalOnly::DrillChange)?;
+    let ended = ending.told()?;
+    tokio::pin!(ended);
+    let report = change::runs(local, change, drill, &mut ended).await?;
     output::value(drill.output.format, &report, || report.page())?;
     report.verdict()
 }

@@ -3,13 +3,15 @@
 use crate::args::Drill;
 use crate::failure::{Failure, Kind};
 use anyhow::Context as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 use valkeeper_local::{ClusterDir, Control, ControlRequest, StateDir};
 use valkeeper_model::ClusterName;
 
+/// Names a server program to every command; what an image says does not count then.
+const SERVER: &str = "VALKEEPER_SERVER";
 const DOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// The folder of one run.
@@ -35,25 +37,72 @@ impl Place {
 
     /// Brings a cluster up by the very command that users give; from the command to its end, at which the cluster is healthy.
     pub(super) async fn up(&self, name: &str, manifest: &str, drill: &Drill) -> anyhow::Result<Duration> {
-        let file = self.path.join(format!("{name}.yaml"));
-        std::fs::write(&file, manifest)?;
-        let mut up = Command::new(std::env::current_exe().context("find this program")?);
-        up.arg("up").arg(file).arg("--detach").arg("--state-dir").arg(self.state());
+        let mut up = self.up_command(name, manifest, drill)?;
         if let Some(server) = &drill.server {
             up.arg("--server").arg(server);
         }
+        self.carried_out(up, &format!("cluster {name} did not come up")).await
+    }
+
+    /// The same with the server that the manifest's image is a name of.
+    pub(super) async fn up_by_image(
+        &self,
+        name: &str,
+        manifest: &str,
+        drill: &Drill,
+    ) -> anyhow::Result<Duration> {
+        let mut up = self.up_command(name, manifest, drill)?;
+        up.env_remove(SERVER);
+        self.carried_out(up, &format!("cluster {name} did not come up")).await
+    }
+
+    fn up_command(&self, name: &str, manifest: &str, drill: &Drill) -> anyhow::Result<Command> {
+        let file = self.file(name);
+        std::fs::write(&file, manifest)?;
+        let mut up = self.command("up")?;
+        up.arg(file).arg("--detach");
         if let Some(port) = drill.base_port {
             up.arg("--base-port").arg(port.to_string());
         }
+        Ok(up)
+    }
+
+    /// Makes a server program known to the drill's clusters.
+    pub(super) async fn add_server(&self, program: &Path) -> anyhow::Result<()> {
+        let mut add = self.command("servers")?;
+        add.arg("add").arg(program);
+        self.carried_out(add, &format!("{} was not added", program.display())).await.map(drop)
+    }
+
+    /// Applies a changed manifest by the very command that users give; from the command to its end, at which all is done.
+    pub(super) async fn apply(&self, name: &str, manifest: &str) -> anyhow::Result<Duration> {
+        let file = self.file(name);
+        std::fs::write(&file, manifest)?;
+        let mut apply = self.command("apply")?;
+        apply.arg("-f").arg(file).arg("--wait").env_remove(SERVER);
+        self.carried_out(apply, &format!("cluster {name} was not changed")).await
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.yaml"))
+    }
+
+    fn command(&self, what: &str) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe().context("find this program")?);
+        command.arg(what).arg("--state-dir").arg(self.state());
         // The cluster of the user's environment is not the one of this drill.
-        up.env_remove("VALKEEPER_CLUSTER").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command.env_remove("VALKEEPER_CLUSTER").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    async fn carried_out(&self, mut command: Command, or: &str) -> anyhow::Result<Duration> {
         let began = Instant::now();
         let output =
-            up.stderr(Stdio::piped()).spawn().context("start this program")?.wait_with_output().await?;
+            command.stderr(Stdio::piped()).spawn().context("start this program")?.wait_with_output().await?;
         let took = began.elapsed();
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            let what = format!("cluster {name} did not come up: {said}");
+            let what = format!("{or}: {said}");
             return Err(Failure { kind: Kind::Failed, what, hint: None }.into());
         }
         Ok(took)

@@ -100,6 +100,10 @@ fn not_here(command: LocalOnly) -> Failure {
             "switch-region",
             format!("stop the writers, and `{} promote` the copy once its lag is 0", called()),
         ),
+        LocalOnly::DrillChange => (
+            "drill upgrade|scale|config",
+            format!("`{} apply -f FILE --wait` changes a cluster", called()),
+        ),
         LocalOnly::DrillPromote => {
             ("drill promote", format!("`{} promote` promotes a cluster that follows another", called()))
         }
@@ -283,6 +287,7 @@ mod tests {
             (LocalOnly::Servers, "servers", "imageName"),
             (LocalOnly::DrillCreate, "drill create", "apply -f FILE --wait"),
             (LocalOnly::DrillPromote, "drill promote", "promote"),
+            (LocalOnly::DrillChange, "drill upgrade|scale|config", "apply -f FILE --wait"),
             (LocalOnly::SwitchRegion, "switch-region", "promote"),
         ] {
             let failure = not_here(command);
