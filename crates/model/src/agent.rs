@@ -99,11 +99,11 @@ impl RestartTurn {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StopsWith {
-    /// Its own alone: a primary hands over first.
+    /// Its own: a primary hands over first.
     #[default]
     Itself,
-    /// All of the cluster, replicas first: a primary has nobody to hand over to.
-    Cluster,
+    /// All of its shard, replicas first: a primary has nobody to hand over to.
+    Shard,
 }
 
 impl StopsWith {

@@ -50,9 +50,9 @@ impl Agent {
         }
     }
 
-    /// Is the cluster stopped as a whole? The controller stops a primary when all of its replicas are known to be down.
+    /// Is the shard stopped as a whole? The controller stops a primary when all of its replicas are known to be down.
     fn stops_with_all(&self) -> bool {
-        self.order.as_ref().is_some_and(|order| order.stops_with == StopsWith::Cluster)
+        self.order.as_ref().is_some_and(|order| order.stops_with == StopsWith::Shard)
     }
 
     /// Goes down on purpose, handing over first if that is possible (law 2).

@@ -2,10 +2,13 @@
 
 use super::resizing;
 use crate::operations::votes::is_known_to_voters;
+use crate::placement::shards;
 use crate::view::cluster_view::{ClusterView, InstanceView};
 use crate::view::health::in_sync;
 use std::collections::BTreeSet;
-use valkeeper_model::{Happened, InstanceLife, Layout, NodeId, ReplicaModeWaiting, Report, Waiting};
+use valkeeper_model::{
+    Happened, InstanceLife, Layout, NodeId, ReplicaModeWaiting, Report, SlotHappened, Waiting,
+};
 
 /// The layout with the lives that follow from what was seen; `None` if all are as they were.
 pub(super) fn next(cluster_view: &ClusterView<'_>, report: &Report) -> Option<Layout> {
@@ -45,6 +48,12 @@ pub(super) fn happened(before: &Layout, after: &Layout) -> Vec<Happened> {
     let mut happened = resizing::happened(before, after);
     if before.is_founding() && !after.is_founding() {
         happened.push(Happened::Formed);
+    }
+    if shards::is_under_way(after) && before.slot_moves().next().is_none() {
+        let slots = after.slot_moves().map(|(_, slot_move)| slot_move.target.slots.len()).sum();
+        if slots > 0 {
+            happened.push(Happened::Slots(SlotHappened::SlotMovesBegun { slots }));
+        }
     }
     let joined = after.instances.iter().filter(|(name, instance)| {
         let joined = before.instances.get(*name).is_some_and(|before| before.life == InstanceLife::Joining);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use valkeeper_model::{
-    Address, AddressesHash, AgentOrder, HibernationStage, InstanceLife, InstanceName, Layout, Member,
+    Address, AddressesHash, AgentOrder, Instance, InstanceLife, InstanceName, Layout, Member,
     ReplicaModeStage, Run, SentinelsOrder, ShardSeat, SlotSet, SourceOrder, StopsWith,
 };
 
@@ -70,10 +70,7 @@ pub fn order(
         } else {
             Run::Up
         },
-        stops_with: match layout.hibernation_stage() {
-            HibernationStage::Awake => StopsWith::Itself,
-            HibernationStage::Stopping | HibernationStage::Stopped => StopsWith::Cluster,
-        },
+        stops_with: stops_with(layout, name, instance),
         life: instance.life.clone(),
         config: layout.config.clone(),
         version: layout.version_of(name).cloned(),
@@ -84,6 +81,17 @@ pub fn order(
         source: source(layout),
         addresses_hash: Some(addresses_hash),
     })
+}
+
+/// Primaries are fenced last of all: hibernation and `fencedInstances` see to that.
+fn stops_with(layout: &Layout, name: &InstanceName, instance: &Instance) -> StopsWith {
+    let mut others = layout.instances_of(&instance.shard).filter(|(other, _)| *other != name);
+    // The others of a shard are looked for among all instances: only for those few that are fenced.
+    if instance.is_fenced() && others.all(|(_, other)| other.is_fenced()) {
+        StopsWith::Shard
+    } else {
+        StopsWith::Itself
+    }
 }
 
 /// What agents are told of the source, while it is followed. Who is to be promoted is told to all: each votes for a new primary only in the

@@ -16,7 +16,7 @@ use valkeeper_model::{InstanceLife, Layout, Operation, ServerView, ShardLife, Sh
 /// The layout in which it is further; `None` if nothing follows from what is seen.
 pub fn next(cluster_view: &ClusterView<'_>) -> Option<Layout> {
     let layout = cluster_view.layout;
-    if layout.is_founding() || !is_under_way(layout) {
+    if layout.is_founding() || !shards::is_under_way(layout) {
         return None;
     }
     let further = || Layout { generation: layout.generation.next(), ..layout.clone() };
@@ -54,10 +54,6 @@ fn moves_due(layout: &Layout) -> Option<Vec<SlotMove>> {
     let built = layout.shards.values().all(|shard| shard.life != ShardLife::Founding);
     let at_rest = built && layout.slot_moves().next().is_none();
     at_rest.then(|| rebalance::moves(&rebalance::held(layout)))
-}
-
-fn is_under_way(layout: &Layout) -> bool {
-    layout.operations.contains_key(&shards::operation_name())
 }
 
 /// Is it one that is being built, and are all its instances there, known to all primaries, and at peace?

@@ -18,6 +18,11 @@ pub fn operation_name() -> OperationName {
     OperationName::only("shards")
 }
 
+/// Is another number of shards being brought about?
+pub fn is_under_way(layout: &Layout) -> bool {
+    layout.operations.contains_key(&operation_name())
+}
+
 /// What the layout becomes if it is to have so many shards. Moves of slots that are under way end where they are: what is still to move is found anew
 /// once they have ended.
 pub fn with_shards(

@@ -1,10 +1,12 @@
 //! Who is told what again, and how often is looked.
 
-use crate::ordered::{address, name, obeys, ordered, orders, own_address, runs};
+use crate::ordered::{address, name, obeys, ordered, orders, own_address, runs, spec, started};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use valkeeper_model::{
-    AgentOrder, AgentReport, Ask, Generation, Happened, InstanceName, LayoutVersion, Millis, Observation,
-    Observed, Process, ProvisionError, Refusal, Request, StorageFault, StoreError, Unseen, Waiting,
+    AgentOrder, AgentReport, Ask, FencedBy, Generation, Happened, InstanceName, LayoutVersion, Millis,
+    Observation, Observed, Process, ProvisionError, Refusal, Request, StopsWith, StorageFault, StoreError,
+    Unseen, Waiting,
 };
 use valkeeper_plan::agent::Token;
 use valkeeper_plan::controller::{Command, CommitError, Controller, Event, Pace};
@@ -24,6 +26,23 @@ fn who_obeys_is_not_told_again() {
     assert_eq!(given.len(), 6);
     let seen = given.iter().map(|(name, order)| (name.clone(), obeys(order))).collect();
     assert_eq!(look(&mut controller, seen), Vec::<InstanceName>::new());
+}
+
+/// A primary that goes down last of its shard has nobody to hand over to.
+#[test]
+fn a_primary_that_is_fenced_with_its_replicas_is_told_so() {
+    let (founder, given) = ordered(3, |_| ());
+    let told = |fenced: &[u32]| {
+        let mut layout = founder.layout().expect("a layout").clone().founded();
+        for n in fenced {
+            let one = Arc::make_mut(&mut layout.instances).get_mut(&name(*n)).expect("it");
+            one.fences.set(FencedBy::Hibernation);
+        }
+        started(spec(3), layout, &given).1[&name(0)].stops_with
+    };
+    assert_eq!(told(&[0, 3]), StopsWith::Shard);
+    assert_eq!(told(&[0, 4]), StopsWith::Itself);
+    assert_eq!(told(&[3]), StopsWith::Itself);
 }
 
 /// Who starts without a founder's address could not be found by it; whose replicas have none yet are found by those.

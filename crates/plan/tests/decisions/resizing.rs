@@ -298,7 +298,7 @@ fn nobody_who_does_not_answer_is_removed_unless_a_user_says_that_its_host_is_gon
 /// Its agent is ordered to keep it down, and its siblings know of it still.
 #[test]
 fn the_order_of_one_that_is_retired_is_to_stay_down() {
-    use valkeeper_model::Run;
+    use valkeeper_model::{Run, StopsWith};
     use valkeeper_plan::controller::Event;
     let (mut controller, given) = ordered(3, |_| ());
     let case = superfluous();
@@ -313,6 +313,7 @@ fn the_order_of_one_that_is_retired_is_to_stay_down() {
     let told = orders(controller.handle(Millis(11), Event::Provisioned(Ok(places))));
     let run = |n: u32| told.get(&name(n)).map(|order| order.run);
     assert_eq!((run(3), run(0)), (Some(Run::Fenced), Some(Run::Up)));
+    assert_eq!(told[&name(0)].stops_with, StopsWith::Itself);
     assert!(told[&name(0)].members.contains_key(&name(3)));
 }
 

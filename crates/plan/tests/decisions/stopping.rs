@@ -134,13 +134,13 @@ fn who_is_being_stopped_is_not_promoted() {
 
 /// Its replicas are down already: a handover would hold writes for seconds and end in nothing.
 #[test]
-fn a_primary_that_stops_with_its_cluster_hands_over_to_nobody() {
+fn a_primary_that_stops_with_its_shard_hands_over_to_nobody() {
     let stopped = |stops_with| {
         let mut host = Host::new(0);
         let fenced = valkeeper_model::AgentOrder { run: Run::Fenced, stops_with, ..order(0) };
         host.happens(Event::Order(Box::new(fenced))).contains(&Command::Terminate(RUN))
     };
-    assert!(stopped(StopsWith::Cluster));
+    assert!(stopped(StopsWith::Shard));
     assert!(!stopped(StopsWith::Itself));
 }
 
