@@ -24,27 +24,52 @@ fn not_read(error: StateError) -> StoreError {
     }
 }
 
+/// Beside the loop that answers users and looks after servers: a disk that is busy takes seconds to write through.
+async fn beside<T: Send + 'static>(
+    file: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(file).await.unwrap_or_else(|ended| {
+        let why = format!("the access to the layout's file has ended: {ended}");
+        Err(StoreError::Unreadable { why })
+    })
+}
+
+fn commit(dir: &ClusterDir, layout: &Layout, after: Option<LayoutVersion>) -> Result<Stored, StoreError> {
+    let stored = dir.layout().map_err(not_read)?;
+    if stored.map(|stored| stored.version()) != after {
+        return Ok(Stored::Conflict);
+    }
+    let failed = |error: io::Error| StoreError::NotWritten {
+        fault: storage_fault(&error),
+        why: format!("{}: {error}", dir.layout_path().display()),
+    };
+    let text = serde_json::to_vec_pretty(layout).map_err(|error| failed(error.into()))?;
+    // First the copy: the layout that is put back from it must not be an older one.
+    replace(&dir.layout_copy_path(), &text).map_err(failed)?;
+    replace(&dir.layout_path(), &text).map_err(failed)?;
+    Ok(Stored::Done)
+}
+
+/// What has become of a layout that was to be stored.
+enum Stored {
+    Done,
+    /// Another one is there.
+    Conflict,
+}
+
 impl Store for FileStore {
     fn load(&self) -> Boxed<Result<Option<Layout>, StoreError>> {
-        let loaded = self.dir.layout().map_err(not_read);
-        Box::pin(std::future::ready(loaded))
+        let dir = self.dir.clone();
+        Box::pin(beside(move || dir.layout().map_err(not_read)))
     }
 
     fn commit(&self, layout: Layout, after: Option<LayoutVersion>) -> Boxed<Result<(), CommitError>> {
-        let commit = || {
-            let stored = self.dir.layout().map_err(not_read)?;
-            if stored.map(|stored| stored.version()) != after {
-                return Err(CommitError::Conflict);
+        let dir = self.dir.clone();
+        Box::pin(async move {
+            match beside(move || commit(&dir, &layout, after)).await? {
+                Stored::Done => Ok(()),
+                Stored::Conflict => Err(CommitError::Conflict),
             }
-            let failed = |error: io::Error| StoreError::NotWritten {
-                fault: storage_fault(&error),
-                why: format!("{}: {error}", self.dir.layout_path().display()),
-            };
-            let text = serde_json::to_vec_pretty(&layout).map_err(|error| failed(error.into()))?;
-            // First the copy: the layout that is put back from it must not be an older one.
-            replace(&self.dir.layout_copy_path(), &text).map_err(failed)?;
-            Ok(replace(&self.dir.layout_path(), &text).map_err(failed)?)
-        };
-        Box::pin(std::future::ready(commit()))
+        })
     }
 }

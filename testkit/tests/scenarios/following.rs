@@ -40,6 +40,14 @@ fn until_equal(east: &Cluster<'_>, west: &Cluster<'_>) {
     });
 }
 
+/// What is lost is told by the last look at the source, which is made each second.
+fn until_seen_equal(east: &Cluster<'_>, west: &Cluster<'_>) {
+    until_equal(east, west);
+    west.until("the last look has seen so", || {
+        west.must(&["status"]).contains("; 0 bytes behind, seen").then_some(())
+    });
+}
+
 fn promote(west: &mut Cluster<'_>, manifest: Manifest) -> Status {
     west.change(manifest.promoted());
     let file = west.file();
@@ -88,7 +96,7 @@ fn a_source_that_dies_is_replaced_by_the_cluster_that_follows_it_and_nothing_is_
     east.until_back(&old, pid);
     traffic.more(200);
     let written = traffic.stop();
-    until_equal(&east, &west);
+    until_seen_equal(&east, &west);
     west.check(full_syncs(&east) <= before, "a follower came back by a full copy");
     // The region is lost.
     east.kill_supervisor();
@@ -325,7 +333,7 @@ fn a_source_that_is_out_of_reach_of_two_agents_for_long_is_replaced_without_a_pe
     east.until_back(&old, pid);
     traffic.more(100);
     let written = traffic.stop();
-    until_equal(&east, &west);
+    until_seen_equal(&east, &west);
     west.check(west.events_since(seen, "SourceOutOfReach").is_empty(), "a failover was taken for a loss");
     // The region is lost.
     east.kill_supervisor();
