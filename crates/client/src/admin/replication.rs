@@ -86,6 +86,14 @@ impl PrimaryLink {
     }
 }
 
+/// Forty zeros stand for none. A replica that had no name of a history, and was promoted, shows an empty one for it.
+fn former_history(info: &Info<'_>) -> Result<Option<ReplicationId>, AskError> {
+    if info.is("master_replid2", "") {
+        return Ok(None);
+    }
+    Ok(info.optional("master_replid2")?.filter(|id| *id != ReplicationId::NONE))
+}
+
 impl ReplicationInfo {
     pub(super) fn parse(text: &str) -> Result<Self, AskError> {
         Self::from_info(&Info::new(text))
@@ -109,8 +117,7 @@ impl ReplicationInfo {
         Ok(Self {
             role,
             replid,
-            // Forty zeros stand for none.
-            replid2: info.optional("master_replid2")?.filter(|id| *id != ReplicationId::NONE),
+            replid2: former_history(info)?,
             second_offset: signed(info, "second_repl_offset")?.map(Offset),
             offset: Offset(signed(info, offset)?.unwrap_or(0)),
         })

@@ -47,6 +47,15 @@ fn a_replica_that_may_not_psync_has_no_history() {
     }
 }
 
+/// Seen of 9.1.2: a replica whose primary refused it `psync` was elected.
+#[test]
+fn a_primary_that_had_no_history_before_is_read() {
+    let text = "role:master\nconnected_slaves:0\nmaster_replid:8f1c7f1a2d3b4c5d6e7f8091a2b3c4d5e6f70812\nmaster_replid2:\n\
+                master_repl_offset:14\nsecond_repl_offset:14\n";
+    let info = parse(text).unwrap();
+    assert_eq!((info.replid2, info.branched_from()), (None, None));
+}
+
 #[test]
 fn tells_a_lost_link_from_one_that_never_was() {
     let down = REPLICA.replace("status:up", "status:down");
